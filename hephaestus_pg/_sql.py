@@ -1,0 +1,63 @@
+"""The text of ``sql/``: found, read once, and set to a schema.
+
+A statement names its tables behind the marker ``/* schema */``, so that each file is valid SQL as
+it stands. ``/* include: name */`` is replaced by the file of that name beside it: what two
+statements share is written once.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
+
+# HephaestusEcto's rule for a prefix, and PostgreSQL's limit for an identifier.
+_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_MAX_IDENTIFIER_BYTES = 63
+
+_INCLUDE = re.compile(r"/\* include: (\w+) \*/")
+_SCHEMA = "/* schema */"
+
+
+def checked_schema(schema: str) -> str:
+    """``schema`` itself, when it is a name that can stand in SQL unquoted and unescaped.
+
+    Raises:
+        InvalidTypeError: It is not a ``str``.
+        InvalidValueError: It is not ``[a-z_][a-z0-9_]*``, or longer than 63 bytes.
+    """
+    if not isinstance(schema, str):
+        raise InvalidTypeError("schema", schema, "give the schema's name as a str")
+    if not _SCHEMA_NAME.fullmatch(schema) or len(schema) > _MAX_IDENTIFIER_BYTES:
+        raise InvalidValueError(
+            "schema",
+            schema,
+            "use a lower-case letter or _, then letters, digits and _, 63 characters at most",
+        )
+    return schema
+
+
+@cache
+def root() -> Path:
+    """The folder ``sql/``: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    packed = package / "sql"
+    return packed if packed.is_dir() else package.parent / "sql"
+
+
+@cache
+def statement(name: str, schema: str) -> str:
+    """The statement ``sql/queries/<name>.sql``, set to ``schema``."""
+    return in_schema(_expanded(name), schema)
+
+
+def in_schema(text: str, schema: str) -> str:
+    """``text`` with its tables in ``schema``."""
+    return text.replace(_SCHEMA, f'"{checked_schema(schema)}".')
+
+
+def _expanded(name: str) -> str:
+    text = (root() / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda include: _expanded(include[1]).strip(), text)

@@ -1,0 +1,350 @@
+"""Every error this package raises, as one tree.
+
+::
+
+    HephaestusError
+    ├── InvalidValueError (ValueError)       an argument or a field is wrong
+    │   └── InvalidTypeError (TypeError)     it is of the wrong type
+    ├── SerializationError (ValueError)      a state cannot be stored exactly
+    ├── UnknownReferenceError (LookupError)  a stored name stands for no known class
+    ├── LifecycleError                       the storage cannot be used like this
+    │   ├── NotStartedError                  no storage has the name
+    │   ├── AlreadyStartedError              a storage has the name already
+    │   ├── StorageClosedError               it is closed
+    │   ├── WrongEventLoopError              it belongs to another event loop or process
+    │   └── ConcurrentUseError               two tasks share one transaction
+    ├── InstanceError                        what an id stands for is not as expected
+    │   ├── InstanceExistsError              the id is taken
+    │   ├── InstanceNotFoundError            there is no such row
+    │   ├── StaleInstanceError               another writer was first
+    │   └── CorruptInstanceError             the row cannot be read
+    ├── MigrationError                       the schema is not as it should be
+    │   ├── SchemaOutdatedError              it is older than this package needs
+    │   ├── UnrecognizedSchemaError          it carries a mark that is not ours
+    │   ├── MigrationFileError               the migration files are not a whole set
+    │   ├── MigrationChangedError            a file changed after it was applied
+    │   ├── DataLossError                    a step would lose data
+    │   └── MigrationLockError               the lock was not to be had in time
+    └── DatabaseError                        the server or the way to it failed
+        ├── UnavailableError                 no connection could be had
+        ├── ConnectionLostError              the connection broke while in use
+        ├── OperationTimeoutError (TimeoutError)  the deadline passed
+        ├── ConflictError                    the server chose another transaction over this one
+        ├── AccessDeniedError                the role may not do this
+        └── RejectedError                    the server refused the statement or its data
+
+Data travels as attributes; the message is built from them and says what to do. No message holds a
+password or the content of a state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "AccessDeniedError",
+    "AlreadyStartedError",
+    "ConcurrentUseError",
+    "ConflictError",
+    "ConnectionLostError",
+    "CorruptInstanceError",
+    "DataLossError",
+    "DatabaseError",
+    "HephaestusError",
+    "InstanceError",
+    "InstanceExistsError",
+    "InstanceNotFoundError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "LifecycleError",
+    "MigrationChangedError",
+    "MigrationError",
+    "MigrationFileError",
+    "MigrationLockError",
+    "NotStartedError",
+    "OperationTimeoutError",
+    "RejectedError",
+    "SchemaOutdatedError",
+    "SerializationError",
+    "StaleInstanceError",
+    "StorageClosedError",
+    "UnavailableError",
+    "UnknownReferenceError",
+    "UnrecognizedSchemaError",
+    "WrongEventLoopError",
+]
+
+
+def _shown(value: object, limit: int = 80) -> str:
+    """A value as it stands in a message: its ``repr``, cut at ``limit`` characters."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a value whose repr raises must not hide the error about it
+        text = f"<{type(value).__qualname__}>"
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+class HephaestusError(Exception):
+    """The root: ``except HephaestusError`` catches whatever this package raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with ``args``, which the keyword-only constructors below refuse;
+        # an error must survive the way from a worker process to its parent.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    cls: type[HephaestusError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> HephaestusError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(attributes)
+    return error
+
+
+class InvalidValueError(HephaestusError, ValueError):
+    """An argument or a field of a value is wrong: ``field`` names it, ``value`` is what was given."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        super().__init__(f"{field} is {_shown(value)}: {expected}")
+        self.field = field
+        self.value = value
+
+
+class InvalidTypeError(InvalidValueError, TypeError):
+    """An argument or a field is of the wrong type."""
+
+
+class SerializationError(HephaestusError, ValueError):
+    """A state cannot be stored exactly, so nothing was written.
+
+    ``path`` leads to the value (``context.initial.customer.name``), ``reason`` says what is wrong.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class UnknownReferenceError(HephaestusError, LookupError):
+    """A stored name stands for no class that the storage's ``References`` know."""
+
+    def __init__(self, name: str, advice: str) -> None:
+        super().__init__(f"{_shown(name)} is not a known class: {advice}")
+        self.name = name
+
+
+class LifecycleError(HephaestusError):
+    """The storage cannot be used like this; ``name`` is its name."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class NotStartedError(LifecycleError):
+    """No storage is started under ``name``; ``started`` lists those that are."""
+
+    def __init__(self, name: str, started: Iterable[str]) -> None:
+        self.started = tuple(sorted(started))
+        held = ", ".join(map(repr, self.started)) or "none"
+        super().__init__(
+            name,
+            f"no storage {name!r} is started (started: {held}); "
+            f"call `await AsyncStorage.start(..., name={name!r})` first",
+        )
+
+
+class AlreadyStartedError(LifecycleError):
+    """``name`` is taken by a storage that is started."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            name,
+            f"a storage {name!r} is already started; close it first, "
+            f"give another name=, or use AsyncStorage.named({name!r})",
+        )
+
+
+class StorageClosedError(LifecycleError):
+    """The storage is closed, or about to be."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            name, f"the storage {name!r} is closed; start a new one with AsyncStorage.start"
+        )
+
+
+class WrongEventLoopError(LifecycleError):
+    """The storage belongs to another event loop or another process."""
+
+    def __init__(self, name: str, owner: str) -> None:
+        super().__init__(
+            name,
+            f"the storage {name!r} belongs to {owner}; a pool cannot be shared between "
+            "event loops or processes: start one storage in each",
+        )
+
+
+class ConcurrentUseError(LifecycleError):
+    """Two tasks use one transaction at once."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            name,
+            f"two tasks use one transaction of the storage {name!r} at once; a transaction is one "
+            "connection: await each call before the next, or give each task its own transaction",
+        )
+
+
+class InstanceError(HephaestusError):
+    """What ``id`` stands for is not what the caller took it to be."""
+
+    def __init__(self, id: str, message: str) -> None:
+        super().__init__(message)
+        self.id = id
+
+
+class InstanceExistsError(InstanceError):
+    """``insert`` found the id taken: ``status`` and ``workflow`` (its stored name) are what holds it."""
+
+    def __init__(self, id: str, *, status: str, workflow: str) -> None:
+        super().__init__(
+            id,
+            f"an instance {id!r} exists already ({status}, {workflow}); get it, choose another id, "
+            "or, once it is finished, insert with replace_finished=True",
+        )
+        self.status = status
+        self.workflow = workflow
+
+
+class InstanceNotFoundError(InstanceError):
+    """There is no row with the id."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id, f"there is no instance {id!r}; insert it first")
+
+
+class StaleInstanceError(InstanceError):
+    """Compare-and-set found another revision: somebody else wrote the row since it was read."""
+
+    def __init__(self, id: str, *, expected: int, found: int) -> None:
+        super().__init__(
+            id,
+            f"instance {id!r} is at revision {found}, not {expected}: another writer was first; "
+            "get it again, decide anew, and update that",
+        )
+        self.expected = expected
+        self.found = found
+
+
+class CorruptInstanceError(InstanceError):
+    """The row is there but cannot be read as an instance; ``reason`` says why."""
+
+    def __init__(self, id: str, reason: str) -> None:
+        super().__init__(id, f"instance {id!r} cannot be read: {reason}")
+        self.reason = reason
+
+
+class MigrationError(HephaestusError):
+    """The schema is not as it should be; ``schema`` is its name, ``None`` where none is involved."""
+
+    def __init__(self, schema: str | None, message: str) -> None:
+        super().__init__(message)
+        self.schema = schema
+
+
+class SchemaOutdatedError(MigrationError):
+    """The schema is older than this package needs; ``command`` brings it up to date."""
+
+    def __init__(self, schema: str, *, found: int, needed: int) -> None:
+        self.found = found
+        self.needed = needed
+        self.command = f"python -m hephaestus_pg.migrate up --schema {schema}"
+        super().__init__(
+            schema,
+            f"schema {schema!r} is at version {found}, version {needed} is needed; "
+            f"run: {self.command}",
+        )
+
+
+class UnrecognizedSchemaError(MigrationError):
+    """There is a table of ours without a version that can be told; ``comment`` is what it carries."""
+
+    def __init__(self, schema: str, comment: str | None, message: str) -> None:
+        super().__init__(schema, message)
+        self.comment = comment
+
+
+class MigrationFileError(MigrationError):
+    """The migration files are not a whole set: a gap, a duplicate, a step without its down."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(None, message)
+
+
+class MigrationChangedError(MigrationError):
+    """A migration file is not the one that was applied; ``version`` and ``name`` say which."""
+
+    def __init__(self, schema: str, *, version: int, name: str) -> None:
+        super().__init__(
+            schema,
+            f"migration {version} ({name}) differs from what was applied to schema {schema!r}; "
+            "restore the file, and put the change into a new migration",
+        )
+        self.version = version
+
+
+class DataLossError(MigrationError):
+    """A step would lose data, so it did not run; ``flag`` is what allows it."""
+
+    def __init__(self, schema: str, message: str, *, flag: str) -> None:
+        super().__init__(schema, f"{message}; {flag} allows it")
+        self.flag = flag
+
+
+class MigrationLockError(MigrationError):
+    """A lock that the migration needs was not to be had in time."""
+
+
+Applied = Literal["no", "unknown"]
+
+
+class DatabaseError(HephaestusError):
+    """The server, or the way to it, failed; ``__cause__`` is the driver's own error.
+
+    ``applied`` says whether the statement may have taken effect (``"no"`` or ``"unknown"``),
+    ``retryable`` whether the same call may succeed later without a change.
+    """
+
+    def __init__(self, message: str, *, applied: Applied, retryable: bool) -> None:
+        super().__init__(message)
+        self.applied: Applied = applied
+        self.retryable = retryable
+
+
+class UnavailableError(DatabaseError):
+    """No connection could be had: refused, shutting down, too many of them, no such host."""
+
+
+class ConnectionLostError(DatabaseError):
+    """The connection broke while it was in use."""
+
+
+class OperationTimeoutError(DatabaseError, TimeoutError):
+    """The deadline passed."""
+
+
+class ConflictError(DatabaseError):
+    """The server ended this transaction in favour of another: a deadlock, a serialization failure."""
+
+
+class AccessDeniedError(DatabaseError):
+    """The role may not log in, or may not do this."""
+
+
+class RejectedError(DatabaseError):
+    """The server refused the statement or the data in it."""
