@@ -1,0 +1,101 @@
+"""Durable workflow state on PostgreSQL for asyncio Python.
+
+``await storage.put(instance)`` at each step of a workflow; when the process dies, the instance is
+there, exact, and the next process goes on.
+"""
+
+from typing import Any
+
+from hephaestus_pg import business_key, migrations
+from hephaestus_pg.errors import (
+    AccessDeniedError,
+    AlreadyStartedError,
+    ConcurrentUseError,
+    ConflictError,
+    ConnectionLostError,
+    CorruptInstanceError,
+    DatabaseError,
+    DataLossError,
+    HephaestusError,
+    InstanceError,
+    InstanceExistsError,
+    InstanceNotFoundError,
+    InvalidTypeError,
+    InvalidValueError,
+    LifecycleError,
+    MigrationChangedError,
+    MigrationError,
+    MigrationFileError,
+    MigrationLockError,
+    NotStartedError,
+    OperationTimeoutError,
+    RejectedError,
+    SchemaOutdatedError,
+    SerializationError,
+    StaleInstanceError,
+    StorageClosedError,
+    UnavailableError,
+    UnknownReferenceError,
+    UnrecognizedSchemaError,
+    WrongEventLoopError,
+)
+from hephaestus_pg.filters import Filters
+from hephaestus_pg.instance import Context, ExecutionEntry, Instance, Status
+from hephaestus_pg.references import LoadedClasses, NamedClasses, Names, References
+from hephaestus_pg.serializer import Serializer
+from hephaestus_pg.storage import AsyncStorage
+
+__all__ = [
+    "AccessDeniedError",
+    "AlreadyStartedError",
+    "AsyncStorage",
+    "ConcurrentUseError",
+    "ConflictError",
+    "ConnectionLostError",
+    "Context",
+    "CorruptInstanceError",
+    "DataLossError",
+    "DatabaseError",
+    "ExecutionEntry",
+    "Filters",
+    "HephaestusError",
+    "Instance",
+    "InstanceError",
+    "InstanceExistsError",
+    "InstanceNotFoundError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "LifecycleError",
+    "LoadedClasses",
+    "MigrationChangedError",
+    "MigrationError",
+    "MigrationFileError",
+    "MigrationLockError",
+    "NamedClasses",
+    "Names",
+    "NotStartedError",
+    "OperationTimeoutError",
+    "References",
+    "RejectedError",
+    "SchemaOutdatedError",
+    "SerializationError",
+    "Serializer",
+    "StaleInstanceError",
+    "Status",
+    "StorageClosedError",
+    "UnavailableError",
+    "UnknownReferenceError",
+    "UnrecognizedSchemaError",
+    "WrongEventLoopError",
+    "business_key",
+    "migrations",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: reading the installed metadata costs more than the whole import.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hephaestus_pg")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

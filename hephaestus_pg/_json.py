@@ -1,0 +1,231 @@
+"""JSON that comes back from a ``jsonb`` column equal to what went in, or is refused.
+
+The only place that knows orjson. orjson is fast and silent where it cannot be exact: it writes NaN
+as ``null`` and reads a 20-digit integer as a float; and ``jsonb`` keeps numbers as decimals, in
+which ``1e25`` is an integer. So the fast way is taken where the result proves itself, and a slower
+one, which also gives each error its path, where it does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from math import isfinite
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+
+from hephaestus_pg.errors import SerializationError
+
+MAX_DEPTH = 200
+"""Levels of nesting in a state, read or written. orjson itself ends at 254 when it writes."""
+
+MAX_INTEGER_DIGITS = 131_072
+"""Digits of an integer: where PostgreSQL's ``numeric``, and so ``jsonb``, ends."""
+
+_MAX_INTEGER_BITS = int(MAX_INTEGER_DIGITS * 3.321928094887362)  # log2(10)
+_INT64 = range(-(2**63), 2**64)  # what orjson writes and reads exactly
+_POSITIONAL = 1e16  # from here on a float is written with an exponent
+
+# Every digit as 0 shows the shape of the numbers in a text to a plain substring search, several
+# times faster than a regular expression.
+_DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 19
+_EXPONENTS = (b"0e0", b"0e+0")
+
+_NATIVE = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_NATIVE |= orjson.OPT_PASSTHROUGH_DATACLASS
+
+Result = TypeVar("Result")
+
+_STRING = re.compile(rb'"[^"]*"')
+_INNERMOST = re.compile(rb"\[\]|\{\}")
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+
+
+def dumps(value: Mapping[str, Any]) -> tuple[bytes, Any]:
+    """``value`` as JSON text, and what reading that text gives.
+
+    The second is what comes back from the table: plain ``dict``, ``list``, ``str``, numbers.
+
+    Raises:
+        SerializationError: Something in it cannot be stored exactly; it names the path.
+    """
+    try:
+        text = orjson.dumps(value, option=_NATIVE)
+    except TypeError:  # big integers, subclasses, sets, cycles, surrogates …
+        return _dumps_exactly(value)
+    # U+0000 is JSON but not jsonb; the rest of what orjson lets through unequal, it reads unequal.
+    if b"\\u0000" in text or _has_exponent(text) or _too_deep(text):
+        return _dumps_exactly(value)
+    stored = orjson.loads(text)
+    return (text, stored) if stored == value else _dumps_exactly(value)
+
+
+def loads(text: str) -> Any:
+    """The value of a ``jsonb`` column's text.
+
+    Raises:
+        ValueError: It is nested too deeply, or a number in it is beyond a float.
+    """
+    return _loads(text.encode())
+
+
+def _loads(text: bytes) -> Any:
+    if _too_deep(text):
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+    if _LONG_NUMBER in text.translate(_DIGITS_AS_ZERO):
+        return json.loads(text, parse_int=_integer, parse_float=_float)
+    return orjson.loads(text)
+
+
+def _dumps_exactly(value: Mapping[str, Any]) -> tuple[bytes, Any]:
+    text = orjson.dumps(_plain(value, "", ()))
+    return text, _loads(text)
+
+
+def _has_exponent(text: bytes) -> bool:
+    shape = text.translate(_DIGITS_AS_ZERO)
+    return any(exponent in shape for exponent in _EXPONENTS)
+
+
+def _too_deep(text: bytes) -> bool:
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return False
+    structure = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
+    structure = _STRING.sub(b"", structure)
+    for _ in range(MAX_DEPTH):
+        structure = _INNERMOST.sub(b"", structure)
+        if not structure:
+            return False
+    return True
+
+
+def _integer(digits: str) -> int:
+    # int() refuses more than sys.get_int_max_str_digits() digits; a Decimal has no such limit.
+    return int(digits) if len(digits) < 4000 else int(Decimal(digits))
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise ValueError("a number in it is beyond a float")
+    return number
+
+
+def _plain(value: Any, path: str, parents: tuple[int, ...]) -> Any:
+    """``value`` in plain types, with a fragment for each number that orjson would not write exactly.
+
+    ``parents`` are the ids of the containers around it. Whatever runs code of a value's own runs
+    under :func:`_read`, since such code may raise anything.
+    """
+    match value:
+        case None | bool():
+            return value
+        case Enum():
+            return _plain(value.value, path, parents)
+        case str():
+            return _text(str.__str__(value), path)
+        case int():
+            return _written_integer(int.__index__(value), path)
+        case float():
+            return _written_float(float.__float__(value), path)
+        case datetime() | date() | time():
+            return _text(_read(path, value.isoformat), path)
+        case Decimal() | UUID():
+            return _text(_read(path, str, value), path)
+    if id(value) in parents:
+        raise SerializationError(path, "it contains itself")
+    if len(parents) >= MAX_DEPTH:
+        raise SerializationError(path, f"it is nested more than {MAX_DEPTH} levels deep")
+    inside = (*parents, id(value))
+    match value:
+        case Mapping():
+            return _mapping(_read(path, lambda: list(value.items())), path, inside)
+        case list() | tuple():
+            return _list(_read(path, list, value), path, inside)
+        case set() | frozenset():
+            return _list(_read(path, _in_order, value), path, inside)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return _mapping(_read(path, lambda: [(n, getattr(value, n)) for n in names]), path, inside)
+    raise SerializationError(
+        path,
+        f"a {type(value).__qualname__} cannot be stored; turn it into text, numbers, lists or maps",
+    )
+
+
+def _read(path: str, function: Callable[..., Result], *arguments: Any) -> Result:
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise SerializationError(path, f"reading it raised {type(error).__name__}") from error
+
+
+def _list(items: list[Any], path: str, inside: tuple[int, ...]) -> list[Any]:
+    plain = []
+    for at, item in enumerate(items):
+        plain.append(_plain(item, f"{path}[{at}]", inside))  # noqa: PERF401 - a frame less a level
+    return plain
+
+
+def _mapping(items: list[tuple[Any, Any]], path: str, inside: tuple[int, ...]) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, item in items:
+        if not isinstance(key, str):
+            raise SerializationError(
+                path, f"it has a key that is a {type(key).__qualname__}; keys must be text"
+            )
+        name = str.__str__(key)
+        here = _below(path, name)
+        if _text(name, here) in plain:
+            raise SerializationError(here, "two keys are the same as text")
+        plain[name] = _plain(item, here, inside)
+    return plain
+
+
+def _in_order(value: Iterable[Any]) -> list[Any]:
+    try:
+        return sorted(value)
+    except TypeError:  # of several types, or without an order of their own
+        return sorted(value, key=lambda item: (type(item).__qualname__, str(item)))
+
+
+def _below(path: str, name: str) -> str:
+    if not _IDENTIFIER.fullmatch(name):
+        return f"{path}[{name!r}]"
+    return f"{path}.{name}" if path else name
+
+
+def _text(text: str, path: str) -> str:
+    if "\0" in text:
+        raise SerializationError(path, "PostgreSQL cannot store U+0000 in a text; remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise SerializationError(path, "it holds a lone surrogate; it is not Unicode text") from None
+    return text
+
+
+def _written_integer(number: int, path: str) -> int | orjson.Fragment:
+    if number in _INT64:
+        return number
+    if number.bit_length() > _MAX_INTEGER_BITS:
+        raise SerializationError(path, f"it has more than {MAX_INTEGER_DIGITS:,} digits")
+    return orjson.Fragment(format(Decimal(number), "f").encode())
+
+
+def _written_float(number: float, path: str) -> float | orjson.Fragment:
+    if not isfinite(number):
+        raise SerializationError(path, f"JSON has no {number!r}; store None or a text instead")
+    if abs(number) < _POSITIONAL:
+        return number
+    # jsonb turns 1e25 into an integer, but keeps the zero of 10…0.0.
+    return orjson.Fragment(f"{Decimal(repr(number)):f}.0".encode())

@@ -1,0 +1,145 @@
+"""What a query asks for, checked and turned into the parameters of ``sql/queries/matching.sql``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from hephaestus_pg import _json
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
+from hephaestus_pg.instance import Status, checked_id, checked_status, checked_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hephaestus_pg.references import References
+
+
+class Filters(TypedDict, total=False):
+    """The filters of ``query``, ``stream`` and ``count``. All that are given must hold.
+
+    ``status_in`` that is empty matches nothing. ``workflow_family`` is a literal prefix of the
+    stored workflow's name. ``contains`` is a part of ``state`` (``{"context": {"initial":
+    {"order_id": 1}}}``); one without any leaf value cannot use the index and is refused unless
+    ``allow_scan``. The bounds of time are aware datetimes, exclusive, compared with columns that
+    have a precision of one second.
+    """
+
+    id: str
+    status: Status | str
+    status_in: Collection[Status | str]
+    workflow: Any
+    workflow_version: int
+    workflow_family: str
+    contains: Mapping[str, Any]
+    allow_scan: bool
+    inserted_before: datetime
+    inserted_after: datetime
+    updated_before: datetime
+    updated_after: datetime
+
+
+_MOMENTS = ("inserted_before", "inserted_after", "updated_before", "updated_after")
+
+_LAST_CHARACTER = "\U0010ffff"
+
+
+def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any, ...]:
+    """The parameters ``$1`` to ``$11`` of ``matching.sql``; ``None`` where a filter is not given.
+
+    Raises:
+        InvalidValueError: There is no such filter, or its value is out of its range.
+        InvalidTypeError: A value is of the wrong type; ``None`` too, lest a variable that happens
+            to be ``None`` returns every row.
+    """
+    for name, value in filters.items():
+        if name not in Filters.__annotations__:
+            known = ", ".join(Filters.__annotations__)
+            raise InvalidValueError("filter", name, f"the filters are {known}")
+        if value is None:
+            raise InvalidTypeError(name, value, "leave the filter out to match every row")
+    family_from, family_until = _bounds(filters)
+    return (
+        _checked(filters, "id", checked_id),
+        _statuses(filters),
+        _checked(filters, "workflow", references.to_name),
+        _checked(filters, "workflow_version", checked_version),
+        family_from,
+        family_until,
+        _contained(filters),
+        *(_checked(filters, name, lambda value, name=name: _moment(name, value)) for name in _MOMENTS),
+    )
+
+
+def _checked(filters: Mapping[str, Any], name: str, check: Callable[[Any], Any]) -> Any:
+    return check(filters[name]) if name in filters else None
+
+
+def _statuses(filters: Mapping[str, Any]) -> list[str] | None:
+    """Both filters of status as one list; ``None`` if neither is given."""
+    wanted: set[Status] | None = None
+    if "status_in" in filters:
+        given = filters["status_in"]
+        if isinstance(given, str) or not isinstance(given, Collection):
+            raise InvalidTypeError("status_in", given, "give a list of statuses")
+        wanted = set(map(checked_status, given))
+    if "status" in filters:
+        status = checked_status(filters["status"])
+        wanted = {status} if wanted is None else wanted & {status}
+    return None if wanted is None else sorted(wanted)
+
+
+def _bounds(filters: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:
+    """The texts between which, byte by byte, exactly those with the prefix lie: from, until."""
+    if "workflow_family" not in filters:
+        return None, None
+    prefix = filters["workflow_family"]
+    if not isinstance(prefix, str):
+        raise InvalidTypeError("workflow_family", prefix, "give the beginning of a name as a str")
+    head = prefix.rstrip(_LAST_CHARACTER)
+    if not head or "\0" in prefix or _has_surrogate(prefix):
+        raise InvalidValueError("workflow_family", prefix, "give the beginning of a name")
+    following = ord(head[-1]) + 1
+    if following == 0xD800:  # the first surrogate, which is no character: go on behind the last
+        following = 0xE000
+    return prefix, head[:-1] + chr(following)
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _contained(filters: Mapping[str, Any]) -> str | None:
+    if "contains" not in filters:
+        return None
+    pattern = filters["contains"]
+    if not isinstance(pattern, Mapping):
+        raise InvalidTypeError("contains", pattern, "give a part of the state as a mapping")
+    text, plain = _json.dumps(pattern)
+    if not _has_leaf(plain) and not filters.get("allow_scan", False):
+        raise InvalidValueError(
+            "contains",
+            pattern,
+            "without any value the index cannot serve it and every row would be read; "
+            "name a value, or allow that with allow_scan=True",
+        )
+    return text.decode()
+
+
+def _has_leaf(value: Any) -> bool:
+    match value:
+        case dict():
+            return any(map(_has_leaf, value.values()))
+        case list():
+            return any(map(_has_leaf, value))
+    return True
+
+
+def _moment(name: str, value: Any) -> datetime:
+    """``value`` as the columns hold it: UTC without a zone."""
+    if not isinstance(value, datetime):
+        raise InvalidTypeError(name, value, "give a datetime with a time zone")
+    if value.utcoffset() is None:
+        raise InvalidValueError(name, value, "give a datetime with a time zone, such as UTC")
+    return value.astimezone(UTC).replace(tzinfo=None)

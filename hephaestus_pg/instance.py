@@ -1,0 +1,196 @@
+"""The values: a workflow instance and what it is made of. Plain data, no I/O.
+
+All are frozen: a change is a new value, made with :func:`dataclasses.replace`. What is wrong is
+refused here, at construction, by an error that names the field and the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Self
+
+from hephaestus_pg.business_key import MAX_ID_LENGTH
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
+
+MAX_VERSION = 2**31 - 1
+"""The largest ``workflow_version``: the column is an ``integer``."""
+
+
+class Status(StrEnum):
+    """Where an instance stands in its life."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    ACTIVE: ClassVar[frozenset[Status]]
+    """Pending, running, waiting: there is work left."""
+    FINISHED: ClassVar[frozenset[Status]]
+    """Completed and failed: nothing will change any more."""
+
+
+Status.ACTIVE = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING})
+Status.FINISHED = frozenset({Status.COMPLETED, Status.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a workflow started from (``initial``) and what each step gave (``steps``, by name)."""
+
+    initial: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(self.initial, Mapping, "context.initial", "give a mapping")
+        _require(self.steps, Mapping, "context.steps", "give a mapping of step name to its result")
+
+    def put_step_result(self, step: str, result: Mapping[str, Any]) -> Context:
+        """This context with ``result`` as what ``step`` gave."""
+        _require(step, str, "step", "give the step's name")
+        _require(result, Mapping, "result", "give a mapping")
+        return Context(self.initial, {**self.steps, step: result})
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionEntry:
+    """One line of an instance's history: ``event`` happened to ``step_ref`` at ``timestamp``.
+
+    ``timestamp`` is aware; ``context_updates`` is what the event changed. ``unknown`` holds keys of
+    a stored entry that this version does not know; they are written back.
+    """
+
+    step_ref: Any
+    event: str
+    timestamp: datetime
+    context_updates: Mapping[str, Any] | None = None
+    unknown: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _require(self.event, str, "event", "give the event's name")
+        _require_aware(self.timestamp, "timestamp")
+        if self.context_updates is not None:
+            _require(self.context_updates, Mapping, "context_updates", "give a mapping or None")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One run of a workflow.
+
+    ``workflow`` and steps are whatever the storage's ``References`` translate: classes, or text.
+    ``revision``, ``inserted_at`` and ``updated_at`` (aware, UTC) are the row's own and ``None``
+    until it is stored; ``unknown_state`` holds keys of a stored state that this version does not
+    know, which are written back. These four do not count when two instances are compared.
+
+    Raises:
+        InvalidTypeError: A field is of the wrong type.
+        InvalidValueError: A field is out of its range.
+    """
+
+    id: str
+    workflow: Any
+    workflow_version: int = 1
+    status: Status = Status.PENDING
+    current_step: Any = None
+    context: Context = field(default_factory=Context)
+    step_configs: Mapping[Any, Mapping[str, Any]] = field(default_factory=dict)
+    active_steps: frozenset[Any] = frozenset()
+    completed_steps: frozenset[Any] = frozenset()
+    runtime_metadata: Mapping[str, Any] = field(default_factory=dict)
+    execution_history: tuple[ExecutionEntry, ...] = ()
+    revision: int | None = field(default=None, compare=False)
+    inserted_at: datetime | None = field(default=None, compare=False)
+    updated_at: datetime | None = field(default=None, compare=False)
+    unknown_state: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def new(
+        cls, workflow: Any, context: Context | Mapping[str, Any], *, id: str, version: int = 1
+    ) -> Self:
+        """A pending instance of ``workflow``; ``context`` may be just what it starts from."""
+        if not isinstance(context, Context):
+            context = Context(context)
+        return cls(id=id, workflow=workflow, workflow_version=version, context=context)
+
+    def __post_init__(self) -> None:
+        checked_id(self.id)
+        checked_version(self.workflow_version)
+        if self.workflow is None:
+            raise InvalidTypeError("workflow", None, "give the workflow's class or name")
+        if type(self.status) is not Status:
+            object.__setattr__(self, "status", checked_status(self.status))
+        _require(self.context, Context, "context", "give a Context, or use Instance.new")
+        _require(self.step_configs, Mapping, "step_configs", "give a mapping of step to mapping")
+        for name in ("active_steps", "completed_steps"):
+            given = getattr(self, name)
+            if not isinstance(given, frozenset):
+                _require(given, set, name, "give a frozenset of steps")
+                object.__setattr__(self, name, frozenset(given))
+        _require(self.runtime_metadata, Mapping, "runtime_metadata", "give a mapping")
+        if not isinstance(self.execution_history, tuple):
+            _require(self.execution_history, list, "execution_history", "give a tuple of entries")
+            object.__setattr__(self, "execution_history", tuple(self.execution_history))
+        for entry in self.execution_history:
+            _require(entry, ExecutionEntry, "execution_history", "give ExecutionEntry values")
+        if self.revision is not None:
+            checked_revision(self.revision)
+        for name in ("inserted_at", "updated_at"):
+            if getattr(self, name) is not None:
+                _require_aware(getattr(self, name), name)
+
+
+def checked_id(id: Any) -> str:
+    """``id``, when it can be stored exactly: 1 to 255 characters, no U+0000, no lone surrogate."""
+    _require(id, str, "id", "give a str of 1 to 255 characters")
+    if not 0 < len(id) <= MAX_ID_LENGTH:
+        raise InvalidValueError("id", id, f"give 1 to {MAX_ID_LENGTH} characters, not {len(id)}")
+    if not id.isascii():
+        try:
+            id.encode()
+        except UnicodeEncodeError:
+            raise InvalidValueError("id", id, "it holds a lone surrogate") from None
+    if "\0" in id:
+        raise InvalidValueError("id", id, "PostgreSQL cannot store U+0000 in a text")
+    return id
+
+
+def checked_version(version: Any) -> int:
+    """``version``, when it is a whole number from 1 on that the column can hold."""
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise InvalidTypeError("workflow_version", version, "give a whole number from 1 on")
+    if not 0 < version <= MAX_VERSION:
+        raise InvalidValueError("workflow_version", version, f"give 1 to {MAX_VERSION}")
+    return version
+
+
+def checked_revision(revision: Any) -> int:
+    """``revision``, when it is one that a row may have."""
+    if not isinstance(revision, int) or isinstance(revision, bool):
+        raise InvalidTypeError("revision", revision, "use the revision of a stored instance")
+    if not 0 < revision < 2**63:
+        raise InvalidValueError("revision", revision, "use the revision of a stored instance")
+    return revision
+
+
+def checked_status(status: Any) -> Status:
+    """``status`` as a :class:`Status`; its text is as good."""
+    _require(status, str, "status", "give a Status")
+    try:
+        return Status(status)
+    except ValueError:
+        raise InvalidValueError("status", status, f"give one of {', '.join(Status)}") from None
+
+
+def _require(value: Any, kind: type, field_name: str, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise InvalidTypeError(field_name, value, expected)
+
+
+def _require_aware(moment: Any, field_name: str) -> None:
+    _require(moment, datetime, field_name, "give a datetime with a time zone")
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise InvalidValueError(field_name, moment, "give a datetime with a time zone, such as UTC")

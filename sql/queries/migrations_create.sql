@@ -1,0 +1,17 @@
+-- CREATE SCHEMA IF NOT EXISTS asks for the right to create even where the schema exists.
+DO $$
+DECLARE
+    name text := btrim('/* schema */', '".');
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = name) THEN
+        EXECUTE format('CREATE SCHEMA %I', name);
+    END IF;
+END
+$$;
+
+CREATE TABLE IF NOT EXISTS /* schema */hephaestus_pg_migrations (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);

@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS /* schema */hephaestus_pg_migrations;

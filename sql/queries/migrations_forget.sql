@@ -1,0 +1,1 @@
+DELETE FROM /* schema */hephaestus_pg_migrations WHERE version = $1::integer;

@@ -1,0 +1,1 @@
+SELECT pg_advisory_unlock(hashtextextended('/* schema */hephaestus_pg_migrations', 0))

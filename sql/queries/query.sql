@@ -1,0 +1,12 @@
+SELECT
+    id,
+    workflow,
+    status,
+    workflow_version,
+    state::text AS state,
+    revision,
+    inserted_at,
+    updated_at
+FROM (
+    /* include: matching */
+) AS matching
