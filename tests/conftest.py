@@ -1,0 +1,188 @@
+"""The server that the tests run against, and a place of its own on it for each test.
+
+The server is the first of these that there is:
+
+- ``HEPHAESTUS_PG_TEST_DSN``: one that runs already; its role must be allowed to create databases;
+- ``HEPHAESTUS_PG_TEST_BINARIES``: the embedded server with the binaries in this folder;
+- a container of ``HEPHAESTUS_PG_TEST_IMAGE`` (``postgres:18``), if a Docker engine answers;
+- the embedded server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import warnings
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import psycopg
+import pytest
+import pytest_asyncio
+
+from hephaestus_pg.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from hephaestus_pg import AsyncStorage
+
+# What the tests write has no need to outlive the machine.
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "300",
+    "synchronous_commit": "off",
+}
+
+_dsn = pytest.StashKey[str]()
+_header = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[_dsn] = config.workerinput["dsn"]
+        return
+    if config.option.collectonly or config.option.help:
+        return
+    stack = ExitStack()
+    config.add_cleanup(stack.close)
+    where, config.stash[_dsn] = stack.enter_context(_server())
+    with psycopg.connect(config.stash[_dsn]) as connection:
+        version = connection.info.parameter_status("server_version")
+    config.stash[_header] = [f"PostgreSQL {version}: {where}"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give each worker of pytest-xdist the one server."""
+    node.workerinput["dsn"] = node.config.stash[_dsn]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return config.stash.get(_header, [])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if pytest_asyncio.is_async_test(item):
+            # The first to be set up is the last to look.
+            item.fixturenames.insert(0, "no_task_left")
+
+
+@contextmanager
+def _server() -> Iterator[tuple[str, str]]:
+    """What the header says of the server, and its DSN."""
+    if dsn := os.environ.get("HEPHAESTUS_PG_TEST_DSN"):
+        yield "given by HEPHAESTUS_PG_TEST_DSN", dsn
+        return
+    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES")
+    with ExitStack() as stack:
+        no_container = "HEPHAESTUS_PG_TEST_BINARIES is set"
+        if not binaries:
+            # Docker's client leaves its socket behind when no engine answers.
+            with warnings.catch_warnings(action="ignore"):
+                try:
+                    found = stack.enter_context(_container())
+                except Exception as error:  # noqa: BLE001 - of Docker, of HTTP, of the system
+                    found = None
+                    no_container = str(error).splitlines()[0][:100]
+                gc.collect()
+            if found:
+                yield found
+                return
+        server = stack.enter_context(EmbeddedServer(settings=SETTINGS, binaries=binaries))
+        yield f"embedded, {server.binaries} (no container: {no_container})", server.dsn
+
+
+@contextmanager
+def _container() -> Iterator[tuple[str, str]]:
+    import docker
+
+    docker.from_env(timeout=5).ping()
+    try:
+        from testcontainers.community.postgres import PostgresContainer
+    except ImportError:
+        from testcontainers.postgres import PostgresContainer
+    image = os.environ.get("HEPHAESTUS_PG_TEST_IMAGE", "postgres:18")
+    options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+    container = PostgresContainer(image, driver=None).with_command(f"postgres {options}")
+    with container:
+        yield f"testcontainers, image {image}", container.get_connection_url()
+
+
+def _execute(dsn: str, statement: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+@contextmanager
+def _new_database(server: str) -> Iterator[str]:
+    name = f"test_{uuid4().hex[:12]}"
+    _execute(server, f"CREATE DATABASE {name}")
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def dsn(pytestconfig: pytest.Config) -> Iterator[str]:
+    """A database that the tests of this process share; each takes a schema of its own in it."""
+    with _new_database(pytestconfig.stash[_dsn]) as database:
+        yield database
+
+
+@pytest.fixture
+def database(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The DSN of a database for this test alone."""
+    with _new_database(pytestconfig.stash[_dsn]) as database:
+        yield database
+
+
+@pytest.fixture
+def schema(dsn: str) -> Iterator[str]:
+    """The name of a schema for this test alone, in the shared database; empty."""
+    name = f"schema_{uuid4().hex[:12]}"
+    _execute(dsn, f"CREATE SCHEMA {name}")
+    yield name
+    _execute(dsn, f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture
+async def migrated(dsn: str, schema: str) -> str:
+    """Like ``schema``, with all migrations applied."""
+    from hephaestus_pg import migrations
+
+    await migrations.up(dsn, schema=schema)
+    return schema
+
+
+@pytest.fixture
+async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    """A caller's own pool on the shared database."""
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=4) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def storage(dsn: str, migrated: str) -> AsyncIterator[AsyncStorage]:
+    """A storage on a migrated schema for this test alone, started under the schema's name."""
+    from hephaestus_pg import AsyncStorage, Names
+
+    async with AsyncStorage.start(
+        dsn, name=migrated, schema=migrated, references=Names()
+    ) as storage:
+        yield storage
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task behind; every asynchronous test has it."""
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left
