@@ -1,0 +1,217 @@
+"""The migrations as files: a whole set or an error, and the scripts made of them.
+
+A migration is ``NNN_name.up.sql`` and ``NNN_name.down.sql`` in ``sql/migrations/``. It may have a way
+that keeps a large table usable meanwhile: ``NNN_name.online.K.<kind>.sql`` stages that prepare it, and
+``NNN_name.online.up.sql`` where what then remains is not what the plain ``up`` would do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from hephaestus_pg import _sql
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, MigrationFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+Direction = Literal["up", "down"]
+
+# transaction: the file is one transaction. slices: a statement that is run until it returns no key,
+# each time a transaction of its own. alone: a statement that PostgreSQL refuses in a transaction, or
+# that is too long for one.
+Kind = Literal["transaction", "slices", "alone"]
+
+_FILE = re.compile(
+    r"(?P<version>\d{3})_(?P<name>[a-z][a-z0-9_]*)\."
+    r"(?P<part>up|down|online\.up|online\.\d\.(?:transaction|slices|alone))\.sql"
+)
+_MARKER = re.compile(r"/\*.*?\*/", re.DOTALL)
+
+
+class Stage(NamedTuple):
+    """A part of the online way that comes before the migration's own transaction."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema, as its files have it; the texts still carry the schema's marker."""
+
+    version: int
+    name: str
+    up: str
+    down: str
+    stages: tuple[Stage, ...] = ()
+    online_up: str | None = None
+
+    @property
+    def checksum(self) -> str:
+        """What tells whether ``up`` is still what was applied; line ends do not count."""
+        return hashlib.sha256(self.up.encode()).hexdigest()
+
+
+@cache
+def shipped() -> tuple[Migration, ...]:
+    """The migrations of this package, by version.
+
+    Raises:
+        MigrationFileError: The files are not a whole set.
+    """
+    return load(_sql.root() / "migrations")
+
+
+def latest() -> int:
+    """The version that this package brings a schema to, and needs."""
+    return shipped()[-1].version
+
+
+def load(folder: Path) -> tuple[Migration, ...]:
+    """The migrations in ``folder``, by version.
+
+    Raises:
+        MigrationFileError: A name that is not a migration's, a version twice or left out, an up
+            without its down, a marker other than the schema's.
+    """
+    versions: dict[int, dict[str, str]] = {}
+    names: dict[int, str] = {}
+    for path in sorted(folder.glob("*.sql")):
+        found = _FILE.fullmatch(path.name)
+        if not found:
+            raise MigrationFileError(f"{path.name} is not named NNN_name.up.sql or .down.sql")
+        version, name = int(found["version"]), found["name"]
+        if names.setdefault(version, name) != name:
+            raise MigrationFileError(
+                f"two migrations have the number {version}: {names[version]} and {name}"
+            )
+        text = path.read_text(encoding="utf-8")
+        if marker := _MARKER.search(_sql.in_schema(text, "public")):
+            raise MigrationFileError(f"{path.name} has a marker that nothing replaces: {marker[0]}")
+        versions.setdefault(version, {})[found["part"]] = text
+    if sorted(versions) != list(range(1, len(versions) + 1)) or not versions:
+        raise MigrationFileError(
+            f"migrations are numbered from 1 without a gap; found {sorted(versions)}"
+        )
+    return tuple(_migration(number, names[number], versions[number]) for number in sorted(versions))
+
+
+def _migration(version: int, name: str, parts: Mapping[str, str]) -> Migration:
+    for part in ("up", "down"):
+        if part not in parts:
+            raise MigrationFileError(f"{version:03}_{name}.{part}.sql is missing")
+    stages = [(part.split("."), text) for part, text in sorted(parts.items())]
+    return Migration(
+        version=version,
+        name=name,
+        up=parts["up"],
+        down=parts["down"],
+        stages=tuple(
+            Stage(part[2], text)  # type: ignore[arg-type]  # _FILE lets only a Kind through
+            for part, text in stages
+            if len(part) == 3  # noqa: PLR2004 - online, its number, its kind
+        ),
+        online_up=parts.get("online.up"),
+    )
+
+
+def checked_version(field: str, version: int | None, *, default: int | None, low: int) -> int:
+    """``version``, or the default, when it is one that this package knows, or ``low``."""
+    if version is None and default is not None:
+        return default
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise InvalidTypeError(field, version, "give a version's number")
+    if not low <= version <= latest():
+        raise InvalidValueError(field, version, f"give a version from {low} to {latest()}")
+    return version
+
+
+def statements(
+    direction: Direction,
+    *,
+    schema: str = "public",
+    version: int | None = None,
+    from_version: int | None = None,
+    allow: Iterable[str] = (),
+) -> list[str]:
+    """What takes a schema up to ``version``, or down so that ``version`` stands, as statements.
+
+    All of it belongs in one transaction. Every statement can be repeated, so it does no harm to begin
+    at an earlier version (``from_version``) than that of the database.
+
+    Args:
+        direction: ``"up"`` or ``"down"``.
+        schema: Where.
+        version: The last one to apply (default: the latest), or the last one to stand (needed).
+        from_version: What the database is at; by default 0 on the way up, the latest on the way down.
+        allow: The losses that a way down may bring, as names of flags: ``row_loss``, ``version_loss``.
+    """
+    if direction not in ("up", "down"):
+        raise InvalidValueError("direction", direction, "give 'up' or 'down'")
+    going_up = direction == "up"
+    start = checked_version(
+        "from_version", from_version, default=0 if going_up else latest(), low=0
+    )
+    end = checked_version("version", version, default=latest() if going_up else None, low=0)
+    script = [
+        # A script cannot try again: better to fail than to make everybody queue behind it.
+        "SET LOCAL lock_timeout = '5s';",
+        _sql.statement("migrations_create", schema),
+    ]
+    script += [f"SET LOCAL hephaestus_pg.allow_{name} = 'on';" for name in allow]
+    for migration in shipped() if going_up else reversed(shipped()):
+        number = migration.version
+        if going_up and start < number <= end:
+            record = _literal(
+                _sql.statement("migrations_record", schema),
+                number,
+                migration.name,
+                migration.checksum,
+            )
+            script += [_sql.in_schema(migration.up, schema), record]
+        elif not going_up and end < number <= start:
+            forget = _literal(_sql.statement("migrations_forget", schema), number)
+            script += [_sql.in_schema(migration.down, schema), forget]
+    if not going_up and end == 0:
+        script.append(_sql.statement("migrations_drop", schema))
+    script.append("SET LOCAL lock_timeout TO DEFAULT;")
+    lock = _sql.statement("migrations_lock_transaction", schema)
+    return [part for text in (lock, *script) for part in _split(text)]
+
+
+def script(
+    direction: Direction,
+    *,
+    schema: str = "public",
+    version: int | None = None,
+    from_version: int | None = None,
+    allow: Iterable[str] = (),
+) -> str:
+    """:func:`statements` as one text that ``psql`` runs as it is, in one transaction."""
+    parts = statements(
+        direction, schema=schema, version=version, from_version=from_version, allow=allow
+    )
+    return "\n\n".join(["BEGIN;", *parts, "COMMIT;"]) + "\n"
+
+
+def _literal(statement: str, *values: int | str) -> str:
+    """``statement`` with its parameters written in; the values are ours, and need no escaping."""
+    for number, value in enumerate(values, 1):
+        statement = statement.replace(
+            f"${number}", str(value) if isinstance(value, int) else f"'{value}'"
+        )
+    return statement
+
+
+def _split(text: str) -> list[str]:
+    """The statements of ``text``, each with the comment before it."""
+    found = re.finditer(r"\$\$.*?\$\$|;$", text, re.DOTALL | re.MULTILINE)
+    ends = [0, *(end.end() for end in found if end[0] == ";")]
+    return [text[start:end].strip() for start, end in pairwise(ends)]

@@ -1,0 +1,233 @@
+"""The one connection that migrates a schema: its lock, its patience, and how a step is run on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hephaestus_pg import _sql
+from hephaestus_pg.errors import (
+    ConflictError,
+    DataLossError,
+    InvalidValueError,
+    MigrationLockError,
+    RejectedError,
+)
+from hephaestus_pg.pool import connect, translated_errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+    from asyncpg import Connection
+    from asyncpg.pool import PoolConnectionProxy
+
+    from hephaestus_pg.migration_files import Migration
+
+    AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
+
+T = TypeVar("T")
+
+# A statement that waits for a table's lock makes every later reader and writer wait behind it.
+LOCK_TIMEOUT = "500ms"
+_PAUSE = 0.1  # seconds between two tries, in which those who had to queue get their turn
+
+# The guards in the .down files raise this; its hint is the flag that lifts the guard.
+_DATA_LOSS = "YDL01"
+
+logger = logging.getLogger("hephaestus_pg")
+
+
+@asynccontextmanager
+async def connected(
+    dsn: str | None, connection: AnyConnection | None
+) -> AsyncIterator[AnyConnection]:
+    """The caller's connection, or one of our own that ends with the block."""
+    if connection is not None:
+        if dsn is not None:
+            raise InvalidValueError(
+                "connection", connection, "give a dsn or a connection, not both"
+            )
+        with translated_errors():
+            yield connection
+        return
+    # Every plan here is made once, for tables that change under it: nothing is worth caching.
+    own = await connect(dsn, statement_cache_size=0)
+    try:
+        with translated_errors():
+            yield own
+    finally:
+        # A kill or a cancel must not wait for a server that no longer answers.
+        try:
+            await own.close(timeout=5)
+        except (TimeoutError, OSError):
+            own.terminate()
+
+
+class MigrationSession:
+    """A connection that holds the lock of one schema."""
+
+    def __init__(self, connection: AnyConnection, schema: str, *, wait: float) -> None:
+        self.connection = connection
+        self.schema = schema
+        self._wait = wait
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, connection: AnyConnection, schema: str, *, wait: float
+    ) -> AsyncIterator[MigrationSession]:
+        """Take the schema's lock and make the connection's settings, for as long as the block runs.
+
+        Raises:
+            MigrationLockError: Another process had the lock for all of ``wait`` seconds.
+        """
+        if connection.is_in_transaction():
+            raise InvalidValueError(
+                "connection", connection, "give one outside a transaction: each version is its own"
+            )
+        session = cls(connection, schema, wait=wait)
+        async with (
+            session._locked(),
+            session._settings(
+                lock_timeout=LOCK_TIMEOUT,
+                statement_timeout="0",
+                idle_in_transaction_session_timeout="0",
+                # A slice's key is a parameter that may be NULL: a plan made for both scans the table.
+                plan_cache_mode="force_custom_plan",
+            ),
+        ):
+            yield session
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        until = time.monotonic() + self._wait
+        while not await self.connection.fetchval(_sql.statement("migrations_lock", self.schema)):
+            if time.monotonic() >= until:
+                raise MigrationLockError(
+                    self.schema,
+                    f"another process has been migrating schema {self.schema!r} for {self._wait:g} s; "
+                    "let it end, or end its session (pg_locks, locktype 'advisory'), and run again",
+                )
+            await asyncio.sleep(_PAUSE)
+        try:
+            yield
+        finally:
+            if not self.connection.is_closed():
+                await self.connection.execute(_sql.statement("migrations_unlock", self.schema))
+
+    @asynccontextmanager
+    async def _settings(self, **wanted: str) -> AsyncIterator[None]:
+        """Settings of the connection, which may be the caller's: put back as they were."""
+        before = {name: await self._setting(name) for name in wanted}
+        try:
+            for name, value in wanted.items():
+                await self._set(name, value)
+            yield
+        finally:
+            if not self.connection.is_closed():
+                for name, value in before.items():
+                    await self._set(name, value)
+
+    async def _setting(self, name: str) -> str:
+        value: str = await self.connection.fetchval("SELECT current_setting($1::text)", name)
+        return value
+
+    async def _set(self, name: str, value: str, *, local: bool = False) -> None:
+        await self.connection.execute(
+            "SELECT set_config($1::text, $2::text, $3::boolean)", name, value, local
+        )
+
+    async def transaction(self, work: Callable[[], Awaitable[T]]) -> T:
+        """``work`` in a transaction of its own, again while others hold the locks it needs.
+
+        Raises:
+            MigrationLockError: They did for all of the session's ``wait`` seconds.
+        """
+
+        async def once() -> T:
+            async with self.connection.transaction():
+                return await work()
+
+        return await self._patiently(once)
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        until = time.monotonic() + self._wait
+        while True:
+            try:
+                with translated_errors():
+                    return await work()
+            except ConflictError as error:
+                if time.monotonic() >= until:
+                    raise MigrationLockError(
+                        self.schema,
+                        f"the tables of schema {self.schema!r} were locked by others for "
+                        f"{self._wait:g} s; end their long transactions (pg_stat_activity) and "
+                        "run again: what is done stays done",
+                    ) from error
+            await asyncio.sleep(_PAUSE)
+
+    async def prepare(self, migration: Migration) -> None:
+        """Run the stages of the online way. All can be repeated: a run that was killed begins anew."""
+        await self._patiently(lambda: self._stages(migration))
+
+    async def _stages(self, migration: Migration) -> None:
+        for number, stage in enumerate(migration.stages, 1):
+            logger.info(
+                "schema %s: migration %d, stage %d of %d",
+                self.schema,
+                migration.version,
+                number,
+                len(migration.stages),
+            )
+            text = _sql.in_schema(stage.text, self.schema)
+            if stage.kind == "transaction":
+                await self.transaction(lambda text=text: self.connection.execute(text))  # type: ignore[misc]
+            elif stage.kind == "slices":
+                await self._slices(text)
+            else:
+                # It stops no reader and no writer, so it may wait for them.
+                async with self._settings(lock_timeout="0"):
+                    await self.connection.execute(text)
+
+    async def _slices(self, text: str) -> None:
+        key: Any = None
+        while True:
+            key = await self.transaction(lambda key=key: self.connection.fetchval(text, key))  # type: ignore[misc]
+            if key is None:
+                return
+
+    async def run(
+        self, text: str, *, then: Callable[[], Awaitable[None]], allow: Iterable[str] = ()
+    ) -> tuple[str, ...]:
+        """Run a step and ``then``, as one transaction; what the step has to say (``RAISE INFO``).
+
+        Raises:
+            DataLossError: It would lose data, and ``allow`` does not name the loss.
+        """
+        notes: list[str] = []
+
+        def listen(_: object, message: Any) -> None:
+            if message.severity_en == "INFO":
+                notes.append(message.message)
+
+        async def work() -> None:
+            notes.clear()
+            for name in allow:
+                await self._set(f"hephaestus_pg.allow_{name}", "on", local=True)
+            await self.connection.execute(_sql.in_schema(text, self.schema))
+            await then()
+
+        self.connection.add_log_listener(listen)
+        try:
+            await self.transaction(work)
+        except RejectedError as error:
+            cause: Any = error.__cause__
+            if getattr(cause, "sqlstate", None) != _DATA_LOSS:
+                raise
+            raise DataLossError(self.schema, cause.args[0], flag=cause.hint) from error
+        finally:
+            self.connection.remove_log_listener(listen)
+        return tuple(notes)

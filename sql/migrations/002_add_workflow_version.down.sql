@@ -1,0 +1,27 @@
+-- Without the column every instance counts as version 1, so only those that are may lose it unasked.
+DO $$
+BEGIN
+    LOCK TABLE /* schema */workflow_instances IN ACCESS EXCLUSIVE MODE;
+    IF current_setting('hephaestus_pg.allow_version_loss', true) IS DISTINCT FROM 'on'
+        AND EXISTS (SELECT FROM /* schema */workflow_instances WHERE workflow_version <> 1)
+    THEN
+        RAISE EXCEPTION 'dropping workflow_version would lose versions other than 1'
+            USING ERRCODE = 'YDL01', HINT = '--allow-version-loss';
+    END IF;
+EXCEPTION
+    WHEN undefined_table OR undefined_column OR invalid_schema_name THEN NULL;
+END
+$$;
+
+-- An online run of 003 that was interrupted and is not taken up again leaves these.
+DROP TRIGGER IF EXISTS hephaestus_pg_wide_id ON /* schema */workflow_instances;
+
+DROP FUNCTION IF EXISTS /* schema */hephaestus_pg_wide_id();
+
+ALTER TABLE IF EXISTS /* schema */workflow_instances
+    DROP COLUMN IF EXISTS hephaestus_pg_wide_id;
+
+DROP INDEX IF EXISTS /* schema */workflow_instances_workflow_workflow_version_index;
+
+ALTER TABLE IF EXISTS /* schema */workflow_instances
+    DROP COLUMN IF EXISTS workflow_version;

@@ -1,0 +1,16 @@
+-- Only ids in a uuid's own spelling survive the way to uuid and back.
+DO $$
+BEGIN
+    LOCK TABLE /* schema */workflow_instances IN ACCESS EXCLUSIVE MODE;
+    IF EXISTS (
+        SELECT FROM /* schema */workflow_instances AS instance
+        WHERE instance.id::text !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    ) THEN
+        RAISE INFO 'ids stay varchar(255): not all of them are UUIDs';
+    ELSE
+        ALTER TABLE /* schema */workflow_instances ALTER COLUMN id TYPE uuid USING id::uuid;
+    END IF;
+EXCEPTION
+    WHEN undefined_table OR invalid_schema_name THEN NULL;
+END
+$$;

@@ -1,0 +1,1 @@
+ALTER TABLE /* schema */workflow_instances VALIDATE CONSTRAINT hephaestus_pg_wide_id_filled
