@@ -1,8 +1,8 @@
-"""The migrations as files: a whole set or an error, and the scripts made of them.
+"""The migrations as files: a whole set, or an error.
 
-A migration is ``NNN_name.up.sql`` and ``NNN_name.down.sql`` in ``sql/migrations/``. It may have a way
-that keeps a large table usable meanwhile: ``NNN_name.online.K.<kind>.sql`` stages that prepare it, and
-``NNN_name.online.up.sql`` where what then remains is not what the plain ``up`` would do.
+A migration is ``NNN_name.up.sql`` and ``NNN_name.down.sql`` in ``sql/migrations/``. It may have a
+way that keeps a large table usable meanwhile: stages ``NNN_name.online.K.<kind>.sql`` that prepare
+it, and ``NNN_name.online.up.sql`` where what then remains is not what the plain ``up`` would do.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, MigrationFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-Direction = Literal["up", "down"]
-
 # transaction: the file is one transaction. slices: a statement that is run until it returns no key,
-# each time a transaction of its own. alone: a statement that PostgreSQL refuses in a transaction, or
-# that is too long for one.
+# each time in a transaction. alone: a statement that PostgreSQL refuses in a transaction, or that
+# takes too long for one.
 Kind = Literal["transaction", "slices", "alone"]
 
 _FILE = re.compile(
@@ -131,87 +128,3 @@ def checked_version(field: str, version: int | None, *, default: int | None, low
     if not low <= version <= latest():
         raise InvalidValueError(field, version, f"give a version from {low} to {latest()}")
     return version
-
-
-def statements(
-    direction: Direction,
-    *,
-    schema: str = "public",
-    version: int | None = None,
-    from_version: int | None = None,
-    allow: Iterable[str] = (),
-) -> list[str]:
-    """What takes a schema up to ``version``, or down so that ``version`` stands, as statements.
-
-    All of it belongs in one transaction. Every statement can be repeated, so it does no harm to begin
-    at an earlier version (``from_version``) than that of the database.
-
-    Args:
-        direction: ``"up"`` or ``"down"``.
-        schema: Where.
-        version: The last one to apply (default: the latest), or the last one to stand (needed).
-        from_version: What the database is at; by default 0 on the way up, the latest on the way down.
-        allow: The losses that a way down may bring, as names of flags: ``row_loss``, ``version_loss``.
-    """
-    if direction not in ("up", "down"):
-        raise InvalidValueError("direction", direction, "give 'up' or 'down'")
-    going_up = direction == "up"
-    start = checked_version(
-        "from_version", from_version, default=0 if going_up else latest(), low=0
-    )
-    end = checked_version("version", version, default=latest() if going_up else None, low=0)
-    script = [
-        # A script cannot try again: better to fail than to make everybody queue behind it.
-        "SET LOCAL lock_timeout = '5s';",
-        _sql.statement("migrations_create", schema),
-    ]
-    script += [f"SET LOCAL hephaestus_pg.allow_{name} = 'on';" for name in allow]
-    for migration in shipped() if going_up else reversed(shipped()):
-        number = migration.version
-        if going_up and start < number <= end:
-            record = _literal(
-                _sql.statement("migrations_record", schema),
-                number,
-                migration.name,
-                migration.checksum,
-            )
-            script += [_sql.in_schema(migration.up, schema), record]
-        elif not going_up and end < number <= start:
-            forget = _literal(_sql.statement("migrations_forget", schema), number)
-            script += [_sql.in_schema(migration.down, schema), forget]
-    if not going_up and end == 0:
-        script.append(_sql.statement("migrations_drop", schema))
-    script.append("SET LOCAL lock_timeout TO DEFAULT;")
-    lock = _sql.statement("migrations_lock_transaction", schema)
-    return [part for text in (lock, *script) for part in _split(text)]
-
-
-def script(
-    direction: Direction,
-    *,
-    schema: str = "public",
-    version: int | None = None,
-    from_version: int | None = None,
-    allow: Iterable[str] = (),
-) -> str:
-    """:func:`statements` as one text that ``psql`` runs as it is, in one transaction."""
-    parts = statements(
-        direction, schema=schema, version=version, from_version=from_version, allow=allow
-    )
-    return "\n\n".join(["BEGIN;", *parts, "COMMIT;"]) + "\n"
-
-
-def _literal(statement: str, *values: int | str) -> str:
-    """``statement`` with its parameters written in; the values are ours, and need no escaping."""
-    for number, value in enumerate(values, 1):
-        statement = statement.replace(
-            f"${number}", str(value) if isinstance(value, int) else f"'{value}'"
-        )
-    return statement
-
-
-def _split(text: str) -> list[str]:
-    """The statements of ``text``, each with the comment before it."""
-    found = re.finditer(r"\$\$.*?\$\$|;$", text, re.DOTALL | re.MULTILINE)
-    ends = [0, *(end.end() for end in found if end[0] == ";")]
-    return [text[start:end].strip() for start, end in pairwise(ends)]

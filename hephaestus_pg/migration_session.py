@@ -1,4 +1,4 @@
-"""The one connection that migrates a schema: its lock, its patience, and how a step is run on it."""
+"""The one connection that migrates a schema: its lock, its patience, and how steps run on it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class MigrationSession:
                 lock_timeout=LOCK_TIMEOUT,
                 statement_timeout="0",
                 idle_in_transaction_session_timeout="0",
-                # A slice's key is a parameter that may be NULL: a plan made for both scans the table.
+                # A slice's key is a parameter that may be NULL: a plan for both scans the table.
                 plan_cache_mode="force_custom_plan",
             ),
         ):
@@ -108,8 +108,9 @@ class MigrationSession:
             if time.monotonic() >= until:
                 raise MigrationLockError(
                     self.schema,
-                    f"another process has been migrating schema {self.schema!r} for {self._wait:g} s; "
-                    "let it end, or end its session (pg_locks, locktype 'advisory'), and run again",
+                    f"another process has been migrating schema {self.schema!r} for "
+                    f"{self._wait:g} s; let it end, or end its session (pg_locks, locktype "
+                    "'advisory'), and run again",
                 )
             await asyncio.sleep(_PAUSE)
         try:
@@ -170,7 +171,7 @@ class MigrationSession:
             await asyncio.sleep(_PAUSE)
 
     async def prepare(self, migration: Migration) -> None:
-        """Run the stages of the online way. All can be repeated: a run that was killed begins anew."""
+        """Run the stages of the online way. All can be repeated: after a kill they begin anew."""
         await self._patiently(lambda: self._stages(migration))
 
     async def _stages(self, migration: Migration) -> None:

@@ -115,8 +115,8 @@ def _inherited(found: Record, schema: str, assume_version: int | None) -> int:
         raise UnrecognizedSchemaError(
             schema,
             comment,
-            f"{table} says it is at version {comment[:40]}, and this release knows the original's 1 "
-            f"to {_ORIGINAL}; use a newer hephaestus_pg, or, if its columns are as in {layout}, "
+            f"{table} says it is at version {comment[:40]}, and this release knows the original's "
+            f"1 to {_ORIGINAL}; use a newer hephaestus_pg, or, if its columns are as in {layout}, "
             f"run again with --assume-version {layout}",
         )
     return min(int(comment), layout)

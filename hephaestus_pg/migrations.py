@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.migration_files import checked_version, latest, shipped
-from hephaestus_pg.migration_files import script as sql
+from hephaestus_pg.migration_scripts import script as sql
 from hephaestus_pg.migration_session import MigrationSession, connected
 from hephaestus_pg.migration_state import SchemaState, read_state
 
@@ -108,7 +108,7 @@ class SchemaStatus:
         return tuple(each for each in self.migrations if each.state == "pending")
 
 
-async def up(
+async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
     dsn: str | None = None,
     *,
     connection: AnyConnection | None = None,
@@ -159,7 +159,7 @@ async def up(
     return _result(before, after, steps, began)
 
 
-async def down(
+async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     dsn: str | None = None,
     *,
     connection: AnyConnection | None = None,
@@ -203,8 +203,8 @@ async def down(
         if unknown := [version for version in before.versions if version > LATEST]:
             raise MigrationError(
                 schema,
-                f"schema {schema!r} is at version {max(unknown)}, which this release does not know; "
-                "take it back with the one that applied it",
+                f"schema {schema!r} is at version {max(unknown)}, which this release does not "
+                "know; take it back with the one that applied it",
             )
         if before.version:
             await _adopt(session, before)

@@ -1,2 +1,6 @@
 -- The engine's own lock, for scripts: nothing in them runs concurrently, so they may wait for it.
-SELECT pg_advisory_xact_lock(hashtextextended('/* schema */hephaestus_pg_migrations', 0));
+DO $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('/* schema */hephaestus_pg_migrations', 0));
+END
+$$;

@@ -1,0 +1,216 @@
+"""``python -m hephaestus_pg.migrate``: what a person types for :mod:`hephaestus_pg.migrations`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hephaestus_pg import _cli, migrations
+from hephaestus_pg.migration_scripts import LOSSES, alembic_revision, numbered_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hephaestus_pg.migrations import MigrationResult, MigrationStatus
+
+
+def main(
+    argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg.migrate"
+) -> int:
+    """Run the command with ``argv`` (default: the process's); the exit code.
+
+    0: done; 1: ``status`` found something pending or changed; 2: an error, on stderr.
+    """
+    arguments = _parser(prog).parse_args(argv)
+    return _cli.exit_code(lambda: arguments.run(arguments))
+
+
+def _parser(prog: str) -> _cli.Parser:
+    parser = _cli.Parser(prog=prog, description="Bring a schema to a version.")
+    _cli.add_version_flag(parser)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    dsn, schema = _cli.dsn_flag(), _cli.schema_flag()
+    wait = _cli.Parser(add_help=False)
+    wait.add_argument(
+        "--wait",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long to try for a lock; default: %(default)g",
+    )
+    wait.add_argument(
+        "--assume-version",
+        type=int,
+        metavar="N",
+        help="the version of a HephaestusEcto table that does not say it itself",
+    )
+    losses = _cli.Parser(add_help=False)
+    losses.add_argument(
+        "--allow-row-loss", action="store_true", help="take back 1 though there are instances"
+    )
+    losses.add_argument(
+        "--allow-version-loss",
+        action="store_true",
+        help="take back 2 though there are workflow versions other than 1",
+    )
+    since = _cli.Parser(add_help=False)
+    since.add_argument(
+        "--from-version", type=int, metavar="N", help="the version that the database is at"
+    )
+
+    up = commands.add_parser("up", parents=[dsn, schema, wait], help="apply what is missing")
+    up.add_argument("--version", type=int, metavar="N", help="the last to apply; default: latest")
+    up.add_argument(
+        "--online",
+        action=argparse.BooleanOptionalAction,
+        help="slower, but readers and writers go on; default: if the table is large",
+    )
+    up.set_defaults(run=_up)
+
+    down = commands.add_parser(
+        "down", parents=[dsn, schema, wait, losses], help="take back what is above a version"
+    )
+    down.add_argument(
+        "--version", type=int, required=True, metavar="N", help="what stands; 0: nothing"
+    )
+    down.set_defaults(run=_down)
+
+    status = commands.add_parser(
+        "status", parents=[dsn, schema], help="list the migrations; exit 1 if any is pending"
+    )
+    status.set_defaults(run=_status)
+
+    version = commands.add_parser("version", parents=[dsn, schema], help="print the number")
+    version.set_defaults(run=_version)
+
+    sql = commands.add_parser(
+        "sql", parents=[schema, since, losses], help="print a script for psql; connects to nothing"
+    )
+    sql.add_argument("direction", nargs="?", choices=["up", "down"], default="up")
+    sql.add_argument("--version", type=int, metavar="N", help="as for up and down")
+    sql.set_defaults(run=_sql)
+
+    gen = commands.add_parser(
+        "gen", parents=[schema, since], help="write files for another migration tool"
+    )
+    gen.add_argument("--format", choices=["alembic", "sql"], required=True)
+    gen.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="default: here")
+    gen.add_argument("--version", type=int, metavar="N", help="the last to apply; default: latest")
+    gen.add_argument(
+        "--down-revision", metavar="REV", help="the Alembic revision that this one follows"
+    )
+    gen.set_defaults(run=_gen)
+    return parser
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    result = asyncio.run(
+        migrations.up(
+            arguments.dsn,
+            schema=arguments.schema,
+            version=arguments.version,
+            online=arguments.online,
+            assume_version=arguments.assume_version,
+            wait=arguments.wait,
+        )
+    )
+    _report(result, "applied")
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    result = asyncio.run(
+        migrations.down(
+            arguments.dsn,
+            schema=arguments.schema,
+            version=arguments.version,
+            allow_row_loss=arguments.allow_row_loss,
+            allow_version_loss=arguments.allow_version_loss,
+            assume_version=arguments.assume_version,
+            wait=arguments.wait,
+        )
+    )
+    _report(result, "took back")
+    return 0
+
+
+def _report(result: MigrationResult, done: str) -> None:
+    where = f"schema {result.schema}"
+    if result.adopted:
+        print(f"{where}: took over HephaestusEcto's version {result.adopted}")
+    for step in result.steps:
+        how = " online" if step.online else ""
+        took = _cli.duration(step.seconds)
+        print(f"{where}: {done} {step.version} ({step.name}){how} in {took}")
+        for note in step.notes:
+            print(f"  note: {note}")
+    if result.steps:
+        took = _cli.duration(result.seconds)
+        print(f"{where}: from version {result.from_version} to {result.to_version} in {took}")
+    else:
+        print(f"{where}: nothing to do, it is at version {result.to_version}")
+    for note in result.notes:
+        print(f"  note: {note}")
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    found = asyncio.run(migrations.status(arguments.dsn, schema=arguments.schema))
+    print(f"schema {found.schema} is at version {found.version}, latest is {migrations.LATEST}")
+    width = max(len(each.name) for each in found.migrations)
+    print(f"version  {'name':{width}}  applied")
+    for each in found.migrations:
+        print(f"{each.version:>7}  {each.name:{width}}  {_when(each)}")
+    return int(any(each.state in {"pending", "changed"} for each in found.migrations))
+
+
+def _when(migration: MigrationStatus) -> str:
+    if migration.state == "pending":
+        return "pending"
+    if not migration.applied_at:
+        return "by HephaestusEcto"
+    remark = {"changed": " (its file has changed since)", "unknown": " (by a newer release)"}
+    return f"{migration.applied_at:%Y-%m-%d %H:%M:%S} UTC{remark.get(migration.state, '')}"
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    print(asyncio.run(migrations.migrated_version(arguments.dsn, schema=arguments.schema)))
+    return 0
+
+
+def _sql(arguments: argparse.Namespace) -> int:
+    text = migrations.sql(
+        arguments.direction,
+        schema=arguments.schema,
+        version=arguments.version,
+        from_version=arguments.from_version,
+        allow=[name for name in LOSSES if getattr(arguments, f"allow_{name}")],
+    )
+    print(text, end="")
+    return 0
+
+
+def _gen(arguments: argparse.Namespace) -> int:
+    wanted = {
+        "schema": arguments.schema,
+        "version": arguments.version,
+        "from_version": arguments.from_version,
+    }
+    if arguments.format == "alembic":
+        files = dict([alembic_revision(**wanted, down_revision=arguments.down_revision)])
+    else:
+        files = numbered_files(**wanted)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        path = arguments.output / name
+        # "x": a file that is there may have been applied, or edited.
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
