@@ -1,0 +1,102 @@
+"""What a schema looks like, as its catalog has it: for tests that compare two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+COLUMNS = """
+    SELECT attname, format_type(atttypid, atttypmod) AS type, attnotnull, attcollation,
+        pg_get_expr(adbin, adrelid) AS default
+    FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    WHERE attrelid = to_regclass($1 || '.workflow_instances') AND attnum > 0 AND NOT attisdropped
+    ORDER BY attname
+"""
+INDEXES = """
+    SELECT replace(pg_get_indexdef(indexrelid), $1 || '.', ''), indisprimary, indisvalid
+    FROM pg_index WHERE indrelid = to_regclass($1 || '.workflow_instances') ORDER BY 1
+"""
+CONSTRAINTS = """
+    SELECT conname, contype, convalidated, pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE conrelid = to_regclass($1 || '.workflow_instances') ORDER BY 1
+"""
+OTHERS = """
+    SELECT 'table', relname FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind = 'r'
+    UNION SELECT 'function', proname FROM pg_proc WHERE pronamespace = $1::regnamespace
+    UNION SELECT 'trigger', tgname FROM pg_trigger
+        WHERE tgrelid = to_regclass($1 || '.workflow_instances')
+    UNION SELECT 'comment', obj_description(to_regclass($1 || '.workflow_instances'), 'pg_class')
+    ORDER BY 1, 2
+"""
+
+BASE = {
+    "id": ("uuid", True, None),
+    "workflow": ("character varying(255)", True, None),
+    "status": ("character varying(255)", True, "'pending'::character varying"),
+    "state": ("jsonb", True, "'{}'::jsonb"),
+    "inserted_at": ("timestamp(0) without time zone", True, None),
+    "updated_at": ("timestamp(0) without time zone", True, None),
+}
+VERSIONED = BASE | {"workflow_version": ("integer", True, "1")}
+WIDE = VERSIONED | {"id": ("character varying(255)", True, None)}
+
+ON = "ON workflow_instances USING"
+BASE_INDEXES = {
+    f"CREATE UNIQUE INDEX workflow_instances_pkey {ON} btree (id)",
+    f"CREATE INDEX workflow_instances_status_index {ON} btree (status)",
+    f"CREATE INDEX workflow_instances_workflow_index {ON} btree (workflow)",
+    f"CREATE INDEX idx_workflow_instances_state {ON} gin (state jsonb_path_ops)",
+}
+VERSIONED_INDEXES = BASE_INDEXES | {
+    f"CREATE INDEX workflow_instances_workflow_workflow_version_index {ON} "
+    "btree (workflow, workflow_version)",
+}
+
+# What the contract says each version leaves: columns (type, not null, default), and indexes.
+EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
+    0: ({}, set()),
+    1: (BASE, BASE_INDEXES),
+    2: (VERSIONED, VERSIONED_INDEXES),
+    3: (WIDE, VERSIONED_INDEXES),
+    4: (
+        WIDE | {"revision": ("bigint", True, "1")},
+        VERSIONED_INDEXES
+        | {
+            f'CREATE INDEX workflow_instances_workflow_family_index {ON} btree (workflow COLLATE "C")'
+        },
+    ),
+}
+
+
+async def snapshot(dsn: str, schema: str) -> dict[str, list[tuple[Any, ...]]]:
+    """All that two ways to one version must have in common; the order of columns is not."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return {
+            name: [tuple(row) for row in await connection.fetch(query, schema)]
+            for name, query in {
+                "columns": COLUMNS,
+                "indexes": INDEXES,
+                "constraints": CONSTRAINTS,
+                "others": OTHERS,
+            }.items()
+        }
+    finally:
+        await connection.close()
+
+
+async def assert_is_at(dsn: str, schema: str, version: int) -> None:
+    """Compare the table with what the contract says of ``version``."""
+    found = await snapshot(dsn, schema)
+    columns, indexes = EXPECTED[version]
+    assert {
+        name: (type_, not_null, default) for name, type_, not_null, _, default in found["columns"]
+    } == columns
+    assert {definition for definition, *_ in found["indexes"]} == indexes
+    assert all(valid for *_, valid in found["indexes"])
+    assert [row[:1] for row in found["indexes"] if row[1]] == [
+        (f"CREATE UNIQUE INDEX workflow_instances_pkey {ON} btree (id)",)
+        for _ in columns
+        if _ == "id"
+    ]

@@ -1,0 +1,449 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+import hephaestus_pg
+from hephaestus_pg import migration_session, migrations
+from hephaestus_pg.errors import (
+    DataLossError,
+    InvalidTypeError,
+    InvalidValueError,
+    MigrationChangedError,
+    MigrationError,
+    MigrationLockError,
+    RejectedError,
+    UnavailableError,
+)
+from hephaestus_pg.migration_files import shipped
+from tests.catalog import assert_is_at, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+VERSIONS = range(1, migrations.LATEST + 1)
+INSERT = """
+    INSERT INTO {}.workflow_instances (id, workflow, inserted_at, updated_at)
+    VALUES ($1, 'Elixir.Order', now(), now())
+"""
+
+
+@pytest.fixture
+async def link(dsn: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+    connection = await asyncpg.connect(dsn, statement_cache_size=0)
+    yield connection
+    await connection.close()
+
+
+async def settings(link: asyncpg.Connection[Any]) -> list[str]:
+    names = ("lock_timeout", "statement_timeout", "plan_cache_mode")
+    return [await link.fetchval("SELECT current_setting($1)", name) for name in names]
+
+
+async def advisory_locks(link: asyncpg.Connection[Any]) -> int:
+    count: int = await link.fetchval(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = "
+        "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return count
+
+
+async def test_each_version_up_and_down_leaves_what_the_contract_says(
+    dsn: str, schema: str
+) -> None:
+    for version in VERSIONS:
+        result = await migrations.up(dsn, schema=schema, version=version)
+        assert (result.from_version, result.to_version) == (version - 1, version)
+        assert [step.version for step in result.steps] == [version]
+        assert await migrations.migrated_version(dsn, schema=schema) == version
+        await assert_is_at(dsn, schema, version)
+    for version in reversed(range(migrations.LATEST)):
+        result = await migrations.down(dsn, schema=schema, version=version)
+        assert (result.from_version, result.to_version) == (version + 1, version)
+        assert [step.version for step in result.steps] == [version + 1]
+        assert await migrations.migrated_version(dsn, schema=schema) == version
+        await assert_is_at(dsn, schema, version)
+
+
+async def test_one_step_at_a_time_leads_where_all_at_once_does(dsn: str, database: str) -> None:
+    await migrations.up(database, schema="direct")
+    for version in VERSIONS:
+        await migrations.up(database, schema="stepwise", version=version)
+    assert await snapshot(database, "direct") == await snapshot(database, "stepwise")
+
+
+@pytest.mark.parametrize("version", range(migrations.LATEST))
+async def test_up_down_up_is_the_same(dsn: str, schema: str, version: int) -> None:
+    await migrations.up(dsn, schema=schema)
+    before = await snapshot(dsn, schema)
+    await migrations.down(dsn, schema=schema, version=version)
+    await migrations.up(dsn, schema=schema)
+    assert await snapshot(dsn, schema) == before
+
+
+async def test_running_anything_twice_is_harmless(dsn: str, schema: str) -> None:
+    for _ in range(2):
+        await migrations.up(dsn, schema=schema)
+    up = await snapshot(dsn, schema)
+    assert (await migrations.up(dsn, schema=schema)).steps == ()
+    assert (await migrations.up(dsn, schema=schema, version=2)).steps == ()
+    assert await snapshot(dsn, schema) == up
+    for version in (2, 2, 0, 0):
+        await migrations.down(dsn, schema=schema, version=version)
+        assert (await migrations.down(dsn, schema=schema, version=version)).steps == ()
+
+
+async def test_every_file_can_be_run_twice_in_a_row(
+    link: asyncpg.Connection[Any], dsn: str, schema: str
+) -> None:
+    def text(sql: str) -> str:
+        return sql.replace("/* schema */", f'"{schema}".')
+
+    for migration in shipped():
+        await link.execute(text(migration.up))
+        once = await snapshot(dsn, schema)
+        await link.execute(text(migration.up))
+        assert await snapshot(dsn, schema) == once
+    for migration in reversed(shipped()):
+        await link.execute(text(migration.down))
+        once = await snapshot(dsn, schema)
+        await link.execute(text(migration.down))
+        assert await snapshot(dsn, schema) == once
+
+
+async def test_down_to_nothing_leaves_the_schema_and_nothing_in_it(dsn: str, schema: str) -> None:
+    await migrations.up(dsn, schema=schema)
+    await migrations.down(dsn, schema=schema, version=0)
+    assert (await snapshot(dsn, schema))["others"] == [("comment", None)]
+
+
+async def test_up_makes_the_schema(database: str) -> None:
+    result = await migrations.up(database, schema="tenant_a")
+    assert result.schema == "tenant_a"
+    assert await migrations.migrated_version(database, schema="tenant_a") == migrations.LATEST
+    assert await migrations.migrated_version(database, schema="tenant_b") == 0
+
+
+async def test_a_role_that_may_not_create_schemas_can_migrate_its_own(database: str) -> None:
+    owner = await asyncpg.connect(database)
+    role = f"role_{os.getpid()}_{time.monotonic_ns()}"
+    await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    await owner.execute(f"CREATE SCHEMA tenant AUTHORIZATION {role}")
+    try:
+        await owner.execute(f"SET ROLE {role}")
+        await migrations.up(connection=owner, schema="tenant")
+        assert await migrations.migrated_version(connection=owner, schema="tenant") == 4
+    finally:
+        await owner.execute("RESET ROLE; DROP SCHEMA tenant CASCADE")
+        await owner.execute(f"DROP ROLE {role}")
+        await owner.close()
+
+
+async def test_sixteen_processes_at_once_apply_each_version_once(database: str) -> None:
+    path = str(Path(hephaestus_pg.__file__).parents[1])
+    command = [sys.executable, "-m", "hephaestus_pg.migrate", "up", "--schema", "fresh"]
+    environment = {**os.environ, "HEPHAESTUS_PG_DSN": database, "PYTHONPATH": path}
+    processes = [
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(16)
+    ]
+    outputs = [process.communicate(timeout=100) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 16, outputs
+    said = "".join(out for out, _ in outputs)
+    for migration in shipped():
+        assert said.count(f"applied {migration.version} ({migration.name})") == 1
+    await assert_is_at(database, "fresh", migrations.LATEST)
+    assert {error for _, error in outputs} == {""}
+
+
+async def test_sixteen_at_once_up_and_down_end_where_one_of_them_says(database: str) -> None:
+    await asyncio.gather(
+        *(
+            migrations.up(database, schema="busy")
+            if number % 2
+            else migrations.down(database, schema="busy", version=0)
+            for number in range(16)
+        )
+    )
+    version = await migrations.migrated_version(database, schema="busy")
+    assert version in {0, migrations.LATEST}
+    await assert_is_at(database, "busy", version)
+
+
+async def test_status_lists_every_migration(dsn: str, schema: str) -> None:
+    await migrations.up(dsn, schema=schema, version=2)
+    status = await migrations.status(dsn, schema=schema)
+    assert (status.schema, status.version) == (schema, 2)
+    assert [each.state for each in status.migrations] == ["applied"] * 2 + ["pending"] * (
+        migrations.LATEST - 2
+    )
+    assert [each.version for each in status.pending] == list(VERSIONS[2:])
+    assert [bool(each.applied_at) for each in status.migrations[:3]] == [True, True, False]
+    assert status.migrations[0].name == "create_workflow_instances"
+
+
+async def test_a_file_changed_after_it_was_applied_stops_the_run(
+    dsn: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrations.up(dsn, schema=schema, version=3)
+    before = await snapshot(dsn, schema)
+    first, second, *others = shipped()
+    changed = (first, replace(second, up=second.up + "-- and more"), *others)
+    for module in ("hephaestus_pg.migrations", "hephaestus_pg.migration_state"):
+        monkeypatch.setattr(f"{module}.shipped", lambda: changed)
+
+    with pytest.raises(MigrationChangedError, match="migration 2 .*restore the file") as caught:
+        await migrations.up(dsn, schema=schema)
+    assert (caught.value.version, caught.value.schema) == (2, schema)
+    with pytest.raises(MigrationChangedError):
+        await migrations.down(dsn, schema=schema, version=0)
+    assert await snapshot(dsn, schema) == before
+    status = await migrations.status(dsn, schema=schema)
+    assert [each.state for each in status.migrations] == [
+        "applied",
+        "changed",
+        "applied",
+        "pending",
+    ]
+
+
+async def test_a_version_of_a_newer_release_stands(
+    link: asyncpg.Connection[Any], dsn: str, schema: str
+) -> None:
+    await migrations.up(dsn, schema=schema)
+    await link.execute(
+        f"INSERT INTO {schema}.hephaestus_pg_migrations VALUES (99, 'from_the_future', '')"
+    )
+    result = await migrations.up(dsn, schema=schema)
+    assert result.to_version == 99
+    assert "newer than this release" in result.notes[0]
+    assert (await migrations.status(dsn, schema=schema)).migrations[-1].state == "unknown"
+    with pytest.raises(MigrationError, match="take it back with the one that applied it"):
+        await migrations.down(dsn, schema=schema, version=0)
+    await assert_is_at(dsn, schema, migrations.LATEST)
+
+
+async def test_a_version_that_is_missing_below_others_is_applied(
+    link: asyncpg.Connection[Any], dsn: str, schema: str
+) -> None:
+    await migrations.up(dsn, schema=schema)
+    await link.execute(f"DELETE FROM {schema}.hephaestus_pg_migrations WHERE version = 2")
+    result = await migrations.up(dsn, schema=schema)
+    assert [step.version for step in result.steps] == [2]
+
+
+class TestGuards:
+    async def test_instances_are_not_dropped_unasked(
+        self, link: asyncpg.Connection[Any], dsn: str, schema: str
+    ) -> None:
+        await migrations.up(dsn, schema=schema)
+        await link.execute(INSERT.format(schema), "order::1")
+        with pytest.raises(DataLossError, match="lose the instances .*--allow-row-loss") as caught:
+            await migrations.down(dsn, schema=schema, version=0)
+        assert caught.value.flag == "--allow-row-loss"
+        # The steps before it are done, and say so.
+        assert await migrations.migrated_version(dsn, schema=schema) == 1
+        assert await link.fetchval(f"SELECT count(*) FROM {schema}.workflow_instances") == 1
+        await migrations.down(dsn, schema=schema, version=0, allow_row_loss=True)
+        await assert_is_at(dsn, schema, 0)
+
+    async def test_workflow_versions_are_not_dropped_unasked(
+        self, link: asyncpg.Connection[Any], dsn: str, schema: str
+    ) -> None:
+        await migrations.up(dsn, schema=schema)
+        await link.execute(INSERT.format(schema), "order::1")
+        await link.execute(f"UPDATE {schema}.workflow_instances SET workflow_version = 2")
+        with pytest.raises(DataLossError, match="--allow-version-loss"):
+            await migrations.down(dsn, schema=schema, version=1, allow_row_loss=True)
+        assert await migrations.migrated_version(dsn, schema=schema) == 2
+        await migrations.down(dsn, schema=schema, version=1, allow_version_loss=True)
+        assert await migrations.migrated_version(dsn, schema=schema) == 1
+        assert await link.fetchval(f"SELECT id FROM {schema}.workflow_instances") == "order::1"
+
+    async def test_instances_of_version_1_are_no_reason_to_refuse(
+        self, link: asyncpg.Connection[Any], dsn: str, schema: str
+    ) -> None:
+        await migrations.up(dsn, schema=schema)
+        await link.execute(INSERT.format(schema), "0191e0a4-5b0c-7d3e-8f00-000000000001")
+        await migrations.down(dsn, schema=schema, version=1)
+        await assert_is_at(dsn, schema, 1)
+
+    @pytest.mark.parametrize(
+        "id",
+        ["order::1", "0191E0A4-5B0C-7D3E-8F00-000000000001", "0191e0a45b0c7d3e8f00000000000001"],
+    )
+    async def test_ids_stay_text_unless_all_are_uuids_as_they_stand(
+        self, link: asyncpg.Connection[Any], dsn: str, schema: str, id: str
+    ) -> None:
+        await migrations.up(dsn, schema=schema)
+        for each in (id, "0191e0a4-5b0c-7d3e-8f00-000000000001"):
+            await link.execute(INSERT.format(schema), each)
+        result = await migrations.down(dsn, schema=schema, version=2)
+        assert result.steps[-1].notes == ("ids stay varchar(255): not all of them are UUIDs",)
+        kept = await link.fetch(f"SELECT id FROM {schema}.workflow_instances")
+        assert id in [row["id"] for row in kept]
+        await migrations.up(dsn, schema=schema)
+        await assert_is_at(dsn, schema, migrations.LATEST)
+
+    async def test_uuids_turn_back(
+        self, link: asyncpg.Connection[Any], dsn: str, schema: str
+    ) -> None:
+        await migrations.up(dsn, schema=schema)
+        id = "0191e0a4-5b0c-7d3e-8f00-000000000001"
+        await link.execute(INSERT.format(schema), id)
+        result = await migrations.down(dsn, schema=schema, version=2)
+        assert result.steps[-1].notes == ()
+        assert str(await link.fetchval(f"SELECT id FROM {schema}.workflow_instances")) == id
+
+
+class TestLocks:
+    async def test_who_waits_too_long_for_another_run_is_told(
+        self, link: asyncpg.Connection[Any], dsn: str, schema: str
+    ) -> None:
+        async with migration_session.MigrationSession.opened(link, schema, wait=1):
+            with pytest.raises(MigrationLockError, match="another process has been migrating"):
+                await migrations.up(dsn, schema=schema, wait=0.2)
+        await migrations.up(dsn, schema=schema, wait=0.2)
+
+    async def test_schemas_are_migrated_independently(
+        self, link: asyncpg.Connection[Any], database: str
+    ) -> None:
+        other = await asyncpg.connect(database)
+        async with migration_session.MigrationSession.opened(other, "tenant_a", wait=1):
+            await migrations.up(database, schema="tenant_b", wait=0.2)
+        await other.close()
+
+    async def test_a_table_in_use_is_waited_for_without_stopping_its_readers(
+        self, link: asyncpg.Connection[Any], dsn: str, schema: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(migration_session, "LOCK_TIMEOUT", "50ms")
+        await migrations.up(dsn, schema=schema, version=2)
+        reader = await asyncpg.connect(dsn, command_timeout=5)
+        count = f"SELECT count(*) FROM {schema}.workflow_instances"
+        held = link.transaction()
+        await held.start()
+        await link.fetchval(count)
+        task = asyncio.create_task(migrations.up(dsn, schema=schema, wait=60))
+        queued = f"""
+            SELECT count(*) FROM pg_locks
+            WHERE relation = '{schema}.workflow_instances'::regclass AND NOT granted
+        """
+        for _ in range(3):  # It asks again and again, and every time lets go.
+            while not await link.fetchval(queued):
+                await asyncio.sleep(0)
+            await reader.fetchval(count)
+        assert not task.done()
+        await held.rollback()
+        result = await task
+        assert result.to_version == migrations.LATEST
+        await reader.close()
+
+    async def test_a_table_that_stays_in_use_ends_the_run_with_advice(
+        self, link: asyncpg.Connection[Any], dsn: str, schema: str
+    ) -> None:
+        await migrations.up(dsn, schema=schema, version=2)
+        async with link.transaction():
+            await link.fetchval(f"SELECT count(*) FROM {schema}.workflow_instances")
+            with pytest.raises(MigrationLockError, match="pg_stat_activity"):
+                await migrations.up(dsn, schema=schema, wait=0)
+        assert await migrations.migrated_version(dsn, schema=schema) == 2
+
+    async def test_a_cancelled_run_lets_go_of_everything(
+        self, link: asyncpg.Connection[Any], database: str
+    ) -> None:
+        other, mine = await asyncpg.connect(database), await asyncpg.connect(database)
+        await mine.execute("SET lock_timeout = '7s'")
+        await migrations.up(database, version=2)
+        before = await settings(mine)
+        async with other.transaction():
+            await other.fetchval("SELECT count(*) FROM workflow_instances")
+            task = asyncio.create_task(migrations.up(connection=mine))
+            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert await advisory_locks(other) == 0
+        assert await settings(mine) == before
+        await migrations.up(connection=mine)
+        await asyncio.gather(other.close(), mine.close())
+
+    async def test_a_failed_run_lets_go_of_everything(
+        self, link: asyncpg.Connection[Any], database: str
+    ) -> None:
+        mine = await asyncpg.connect(database)
+        before = await settings(mine)
+        await migrations.up(connection=mine, version=2)
+        await mine.execute("CREATE VIEW ids AS SELECT id FROM workflow_instances")
+        with pytest.raises(RejectedError, match="view"):
+            await migrations.up(connection=mine)
+        assert await advisory_locks(mine) == 0
+        assert await settings(mine) == before
+        assert await migrations.migrated_version(connection=mine) == 2
+        await mine.close()
+
+
+class TestArguments:
+    async def test_a_connection_of_the_callers_own_stays_open(
+        self, link: asyncpg.Connection[Any], schema: str
+    ) -> None:
+        await migrations.up(connection=link, schema=schema)
+        assert await migrations.migrated_version(connection=link, schema=schema) == 4
+        assert len((await migrations.status(connection=link, schema=schema)).migrations) == 4
+        await migrations.down(connection=link, schema=schema, version=0)
+        assert not link.is_closed()
+
+    async def test_a_connection_in_a_transaction_is_refused(
+        self, link: asyncpg.Connection[Any], schema: str
+    ) -> None:
+        async with link.transaction():
+            with pytest.raises(InvalidValueError, match="outside a transaction"):
+                await migrations.up(connection=link, schema=schema)
+            assert await migrations.migrated_version(connection=link, schema=schema) == 0
+
+    async def test_a_pools_connection_will_do(
+        self, pool: asyncpg.Pool[asyncpg.Record], schema: str
+    ) -> None:
+        async with pool.acquire() as connection:
+            await migrations.up(connection=connection, schema=schema)
+            assert await migrations.migrated_version(connection=connection, schema=schema) == 4
+
+    async def test_a_dsn_and_a_connection_are_one_too_many(
+        self, link: asyncpg.Connection[Any], dsn: str
+    ) -> None:
+        with pytest.raises(InvalidValueError, match="not both"):
+            await migrations.up(dsn, connection=link)
+
+    @pytest.mark.parametrize("version", [0, -1, 99])
+    async def test_a_version_that_there_is_not_is_refused(self, dsn: str, version: int) -> None:
+        with pytest.raises(InvalidValueError, match="version is"):
+            await migrations.up(dsn, version=version)
+
+    @pytest.mark.parametrize("version", ["2", True, 2.0])
+    async def test_a_version_is_a_number(self, dsn: str, version: Any) -> None:
+        with pytest.raises(InvalidTypeError, match="version is"):
+            await migrations.up(dsn, version=version)
+        with pytest.raises(InvalidTypeError, match="version is"):
+            await migrations.down(dsn, version=version)
+
+    @pytest.mark.parametrize("schema", ["Public", "a b", "", "1a", 'a"; --', "a" * 64])
+    async def test_a_schemas_name_follows_the_originals_rule(self, dsn: str, schema: str) -> None:
+        for call in (migrations.up, migrations.migrated_version, migrations.status):
+            with pytest.raises(InvalidValueError, match="schema is"):
+                await call(dsn, schema=schema)
+
+    async def test_a_server_that_is_not_there_is_our_error_without_its_password(self) -> None:
+        with pytest.raises(UnavailableError) as caught:
+            await migrations.up("postgresql://user:secret@127.0.0.1:1/none")
+        assert "secret" not in str(caught.value)
