@@ -95,7 +95,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Lazy: reading the installed metadata costs more than the whole import.
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import version  # noqa: PLC0415
 
         return version("hephaestus_pg")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

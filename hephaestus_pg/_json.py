@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from math import isfinite
+from math import isfinite, log2
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -29,8 +29,9 @@ MAX_DEPTH = 200
 MAX_INTEGER_DIGITS = 131_072
 """Digits of an integer: where PostgreSQL's ``numeric``, and so ``jsonb``, ends."""
 
-_MAX_INTEGER_BITS = int(MAX_INTEGER_DIGITS * 3.321928094887362)  # log2(10)
+_MAX_INTEGER_BITS = int(MAX_INTEGER_DIGITS * log2(10)) + 1
 _INT64 = range(-(2**63), 2**64)  # what orjson writes and reads exactly
+_SHORT_INTEGER = 640
 _POSITIONAL = 1e16  # from here on a float is written with an exponent
 
 # Every digit as 0 shows the shape of the numbers in a text to a plain substring search, several
@@ -109,8 +110,8 @@ def _too_deep(text: bytes) -> bool:
 
 
 def _integer(digits: str) -> int:
-    # int() refuses more than sys.get_int_max_str_digits() digits; a Decimal has no such limit.
-    return int(digits) if len(digits) < 4000 else int(Decimal(digits))
+    # int() refuses a text over sys.get_int_max_str_digits(), 640 at the least; a Decimal does not.
+    return int(digits) if len(digits) < _SHORT_INTEGER else int(Decimal(digits))
 
 
 def _float(digits: str) -> float:
@@ -120,8 +121,10 @@ def _float(digits: str) -> float:
     return number
 
 
-def _plain(value: Any, path: str, parents: tuple[int, ...]) -> Any:
-    """``value`` in plain types, with a fragment for each number that orjson would not write exactly.
+def _plain(  # noqa: C901, PLR0911, PLR0912 - one case a type
+    value: Any, path: str, parents: tuple[int, ...]
+) -> Any:
+    """``value`` in plain types, a fragment for each number that orjson would not write exactly.
 
     ``parents`` are the ids of the containers around it. Whatever runs code of a value's own runs
     under :func:`_read`, since such code may raise anything.
@@ -172,7 +175,9 @@ def _read(path: str, function: Callable[..., Result], *arguments: Any) -> Result
 def _list(items: list[Any], path: str, inside: tuple[int, ...]) -> list[Any]:
     plain = []
     for at, item in enumerate(items):
-        plain.append(_plain(item, f"{path}[{at}]", inside))  # noqa: PERF401 - a frame less a level
+        plain.append(
+            _plain(item, f"{path}[{at}]", inside)
+        )  # a comprehension is one more frame a level
     return plain
 
 
@@ -210,16 +215,19 @@ def _text(text: str, path: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise SerializationError(path, "it holds a lone surrogate; it is not Unicode text") from None
+        raise SerializationError(
+            path, "it holds a lone surrogate; it is not Unicode text"
+        ) from None
     return text
 
 
 def _written_integer(number: int, path: str) -> int | orjson.Fragment:
     if number in _INT64:
         return number
-    if number.bit_length() > _MAX_INTEGER_BITS:
+    digits = "" if number.bit_length() > _MAX_INTEGER_BITS else f"{Decimal(number):f}"
+    if not digits or len(digits.lstrip("-")) > MAX_INTEGER_DIGITS:
         raise SerializationError(path, f"it has more than {MAX_INTEGER_DIGITS:,} digits")
-    return orjson.Fragment(format(Decimal(number), "f").encode())
+    return orjson.Fragment(digits.encode())
 
 
 def _written_float(number: float, path: str) -> float | orjson.Fragment:

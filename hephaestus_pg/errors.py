@@ -91,8 +91,8 @@ class HephaestusError(Exception):
     """The root: ``except HephaestusError`` catches whatever this package raises."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls the class with ``args``, which the keyword-only constructors below refuse;
-        # an error must survive the way from a worker process to its parent.
+        # The default calls the class with ``args``, which the constructors below would refuse; an
+        # error must survive the way from a worker process to its parent.
         return _restored, (type(self), self.args, self.__dict__)
 
 
@@ -105,7 +105,7 @@ def _restored(
 
 
 class InvalidValueError(HephaestusError, ValueError):
-    """An argument or a field of a value is wrong: ``field`` names it, ``value`` is what was given."""
+    """An argument or a field is wrong: ``field`` names it, ``value`` is what was given."""
 
     def __init__(self, field: str, value: object, expected: str) -> None:
         super().__init__(f"{field} is {_shown(value)}: {expected}")
@@ -209,7 +209,7 @@ class InstanceError(HephaestusError):
 
 
 class InstanceExistsError(InstanceError):
-    """``insert`` found the id taken: ``status`` and ``workflow`` (its stored name) are what holds it."""
+    """``insert`` found the id taken, by a row of this ``status`` and ``workflow`` (its name)."""
 
     def __init__(self, id: str, *, status: str, workflow: str) -> None:
         super().__init__(
@@ -250,7 +250,7 @@ class CorruptInstanceError(InstanceError):
 
 
 class MigrationError(HephaestusError):
-    """The schema is not as it should be; ``schema`` is its name, ``None`` where none is involved."""
+    """The schema is not as it should be; ``schema`` is its name, if one is involved."""
 
     def __init__(self, schema: str | None, message: str) -> None:
         super().__init__(message)
@@ -272,7 +272,7 @@ class SchemaOutdatedError(MigrationError):
 
 
 class UnrecognizedSchemaError(MigrationError):
-    """There is a table of ours without a version that can be told; ``comment`` is what it carries."""
+    """There is a table whose version cannot be told; ``comment`` is what it carries."""
 
     def __init__(self, schema: str, comment: str | None, message: str) -> None:
         super().__init__(schema, message)
@@ -339,7 +339,7 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
 
 
 class ConflictError(DatabaseError):
-    """The server ended this transaction in favour of another: a deadlock, a serialization failure."""
+    """The server ended this transaction in favour of another: a deadlock, for one."""
 
 
 class AccessDeniedError(DatabaseError):

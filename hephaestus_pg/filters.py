@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from hephaestus_pg import _json
@@ -42,6 +43,8 @@ class Filters(TypedDict, total=False):
 
 _MOMENTS = ("inserted_before", "inserted_after", "updated_before", "updated_after")
 
+# What stands between these is no character, and cannot be sent.
+_FIRST_SURROGATE, _LAST_SURROGATE = 0xD800, 0xDFFF
 _LAST_CHARACTER = "\U0010ffff"
 
 
@@ -68,7 +71,7 @@ def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any,
         family_from,
         family_until,
         _contained(filters),
-        *(_checked(filters, name, lambda value, name=name: _moment(name, value)) for name in _MOMENTS),
+        *(_checked(filters, name, partial(_moment, name)) for name in _MOMENTS),
     )
 
 
@@ -101,13 +104,13 @@ def _bounds(filters: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:
     if not head or "\0" in prefix or _has_surrogate(prefix):
         raise InvalidValueError("workflow_family", prefix, "give the beginning of a name")
     following = ord(head[-1]) + 1
-    if following == 0xD800:  # the first surrogate, which is no character: go on behind the last
-        following = 0xE000
+    if following == _FIRST_SURROGATE:
+        following = _LAST_SURROGATE + 1
     return prefix, head[:-1] + chr(following)
 
 
 def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    return any(_FIRST_SURROGATE <= ord(character) <= _LAST_SURROGATE for character in text)
 
 
 def _contained(filters: Mapping[str, Any]) -> str | None:

@@ -75,6 +75,7 @@ class ExecutionEntry:
         _require_aware(self.timestamp, "timestamp")
         if self.context_updates is not None:
             _require(self.context_updates, Mapping, "context_updates", "give a mapping or None")
+        _require(self.unknown, Mapping, "unknown", "give a mapping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class Instance:
             object.__setattr__(self, "execution_history", tuple(self.execution_history))
         for entry in self.execution_history:
             _require(entry, ExecutionEntry, "execution_history", "give ExecutionEntry values")
+        _require(self.unknown_state, Mapping, "unknown_state", "give a mapping")
         if self.revision is not None:
             checked_revision(self.revision)
         for name in ("inserted_at", "updated_at"):
@@ -145,7 +147,8 @@ class Instance:
 
 def checked_id(id: Any) -> str:
     """``id``, when it can be stored exactly: 1 to 255 characters, no U+0000, no lone surrogate."""
-    _require(id, str, "id", "give a str of 1 to 255 characters")
+    if not isinstance(id, str):
+        raise InvalidTypeError("id", id, f"give a str of 1 to {MAX_ID_LENGTH} characters")
     if not 0 < len(id) <= MAX_ID_LENGTH:
         raise InvalidValueError("id", id, f"give 1 to {MAX_ID_LENGTH} characters, not {len(id)}")
     if not id.isascii():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from asyncpg import Connection, Pool, Record
+    from asyncpg.pool import PoolConnectionProxy
 
 # user:password@ in a URL, and password=… in a query or a keyword string.
 _PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):[^@\s]*(?=@)|(password=)[^&\s]+")
@@ -52,7 +53,8 @@ async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:
         DatabaseError: No connection could be had.
     """
     with translated_errors(connecting=True):
-        return await asyncpg.connect(resolved_dsn(dsn), **options)
+        opened: Connection[Any] = await asyncpg.connect(resolved_dsn(dsn), **options)
+        return opened
 
 
 @contextmanager
@@ -94,7 +96,9 @@ def _ours(error: Exception, *, connecting: bool) -> DatabaseError:
     if not code or code[:2] == "08" or code in {"57P01", "57P02", "57P05"}:
         return _disconnected(error, connecting=connecting)
     if code in {"53300", "57P03", "25006"}:
-        return UnavailableError(f"PostgreSQL cannot serve this: {said}", applied="no", retryable=True)
+        return UnavailableError(
+            f"PostgreSQL cannot serve this: {said}", applied="no", retryable=True
+        )
     if code == "57014":
         return OperationTimeoutError(
             f"PostgreSQL ended the statement: {said}", applied="no", retryable=True
@@ -106,7 +110,9 @@ def _ours(error: Exception, *, connecting: bool) -> DatabaseError:
             retryable=True,
         )
     if code[:2] == "28" or code == "42501":
-        return AccessDeniedError(f"PostgreSQL refused access: {said}", applied="no", retryable=False)
+        return AccessDeniedError(
+            f"PostgreSQL refused access: {said}", applied="no", retryable=False
+        )
     return RejectedError(
         f"PostgreSQL refused the statement: {said} ({code})",
         applied="no",
@@ -131,7 +137,7 @@ class Database:
             return await self.pool.fetch(_sql.statement(statement, self.schema), *arguments)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection[Any]]:
+    async def connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
         """A connection of the pool, for as long as the block runs."""
         with translated_errors():
             async with self.pool.acquire() as connection:

@@ -58,18 +58,18 @@ class LoadedClasses:
 
     def to_name(self, reference: Any) -> str:
         """See :meth:`References.to_name`."""
-        _require_class(reference)
-        name = self._names.get(reference)
+        cls = _checked_class(reference)
+        name = self._names.get(cls)
         if name is None:
-            name = f"{reference.__module__}.{reference.__qualname__}"
-            if self._find(name) is not reference:
+            name = f"{cls.__module__}.{cls.__qualname__}"
+            if self._find(name) is not cls:
                 raise InvalidValueError(
                     "reference",
-                    reference,
+                    cls,
                     f"{name!r} does not lead back to this class; define it at the top of a module "
                     "or in a class, or name it with NamedClasses",
                 )
-            self._names[reference] = _checked_name(name)
+            self._names[cls] = _checked_name(name)
         return name
 
     def to_reference(self, name: str) -> type:
@@ -83,7 +83,7 @@ class LoadedClasses:
 
     @staticmethod
     def _find(name: str) -> type | None:
-        """The class of that name, by looking into namespaces only: no import, no ``__getattr__``."""
+        """The class of that name, by a look into namespaces: no import, no ``__getattr__``."""
         parts = name.split(".")
         for split in range(len(parts) - 1, 0, -1):
             module = sys.modules.get(".".join(parts[:split]))
@@ -115,8 +115,7 @@ class NamedClasses:
         self._classes = dict(classes)
         self._names: dict[type, str] = {}
         for name, cls in self._classes.items():
-            _require_class(cls)
-            if cls in self._names:
+            if _checked_class(cls) in self._names:
                 raise InvalidValueError(
                     "classes", name, f"{cls.__qualname__} is named {self._names[cls]!r} already"
                 )
@@ -124,9 +123,8 @@ class NamedClasses:
 
     def to_name(self, reference: Any) -> str:
         """See :meth:`References.to_name`."""
-        _require_class(reference)
         try:
-            return self._names[reference]
+            return self._names[_checked_class(reference)]
         except KeyError:
             raise InvalidValueError(
                 "reference", reference, "it has no name; add it to the storage's NamedClasses"
@@ -152,13 +150,14 @@ class Names:
         return name
 
 
-def _require_class(reference: Any) -> None:
+def _checked_class(reference: Any) -> type:
     if not isinstance(reference, type):
         raise InvalidTypeError(
             "reference",
             reference,
             "give the class itself, or start the storage with references=Names() to use text",
         )
+    return reference
 
 
 def _checked_name(name: Any) -> str:

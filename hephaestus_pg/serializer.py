@@ -25,6 +25,8 @@ from hephaestus_pg.references import LoadedClasses, References
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from asyncpg import Record
+
 MAX_STATE_BYTES = 16 * 2**20
 """The default limit of a state's JSON text: 16 MiB."""
 
@@ -48,7 +50,7 @@ _ENTRY_KEYS = frozenset({"step_ref", "event", "timestamp", "context_updates"})
 
 @dataclass(frozen=True, slots=True)
 class EncodedInstance:
-    """An instance as it goes into its row; ``stored`` is the instance that a read will give back."""
+    """An instance as it goes into its row; ``stored`` is what a read will give back."""
 
     id: str
     workflow: str
@@ -119,7 +121,7 @@ class Serializer:
         )
         return EncodedInstance(*row, text.decode(), stored)
 
-    def decode(self, record: Mapping[str, Any]) -> Instance:
+    def decode(self, record: Record) -> Instance:
         """The instance of a whole row, its ``state`` as JSON text.
 
         Raises:

@@ -52,7 +52,7 @@ class AsyncStorage(Verbs):
         return self._database.schema
 
     @classmethod
-    def start(
+    def start(  # noqa: PLR0913 - each is an option of its own, by keyword
         cls,
         dsn: str | None = None,
         *,
@@ -113,7 +113,7 @@ class AsyncStorage(Verbs):
             WrongEventLoopError: It belongs to another event loop.
         """
         storage = registry.find(name, AsyncStorage)
-        storage._gate.require_own_loop()
+        storage._gate.require_own_loop()  # noqa: SLF001 - its own class
         return storage
 
     async def migrated_version(self) -> int:
@@ -170,7 +170,11 @@ class _Gate:
 
     def require_own_loop(self) -> None:
         """Refuse a call from another event loop; one from outside any loop changes nothing."""
-        if asyncio._get_running_loop() not in {self._loop, None}:
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if running is not self._loop:
             raise WrongEventLoopError(self.name, "another event loop")
 
     def __enter__(self) -> None:

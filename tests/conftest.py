@@ -121,9 +121,11 @@ def _execute(dsn: str, statement: str) -> None:
 
 
 @contextmanager
-def _new_database(server: str) -> Iterator[str]:
+def new_database(config: pytest.Config, options: str = "") -> Iterator[str]:
+    """The DSN of a database that ends with the block; ``options`` are those of its creation."""
+    server = config.stash[_dsn]
     name = f"test_{uuid4().hex[:12]}"
-    _execute(server, f"CREATE DATABASE {name}")
+    _execute(server, f"CREATE DATABASE {name}{options}")
     try:
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
     finally:
@@ -133,14 +135,14 @@ def _new_database(server: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def dsn(pytestconfig: pytest.Config) -> Iterator[str]:
     """A database that the tests of this process share; each takes a schema of its own in it."""
-    with _new_database(pytestconfig.stash[_dsn]) as database:
+    with new_database(pytestconfig) as database:
         yield database
 
 
 @pytest.fixture
 def database(pytestconfig: pytest.Config) -> Iterator[str]:
     """The DSN of a database for this test alone."""
-    with _new_database(pytestconfig.stash[_dsn]) as database:
+    with new_database(pytestconfig) as database:
         yield database
 
 

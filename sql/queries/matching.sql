@@ -1,5 +1,5 @@
 -- The rows that every given filter lets through; a filter that is NULL lets all through.
--- $1 id, $2 statuses, $3 workflow, $4 workflow_version, $5 and $6 the bounds of the workflow's
+-- $1 id, $2 statuses in order, $3 workflow, $4 workflow_version, $5 and $6 the bounds of the workflow's
 -- prefix, $7 contained state, $8 to $11 the bounds of inserted_at and updated_at.
 --
 -- Every branch is the whole table, named for the index that is to drive it. Within it the planner
@@ -40,6 +40,11 @@ WHERE driver = CASE
     END
     AND (id = $1::text OR driver <> 'id' AND $1::text IS NULL)
     AND (status = ANY ($2::text[]) OR driver <> 'status' AND $2::text[] IS NULL)
+    -- Also as a range: of an array that it does not know the planner thinks that it is everything.
+    AND (
+        status BETWEEN ($2::text[])[1] AND ($2::text[])[cardinality($2::text[])]
+        OR driver <> 'status'
+    )
     AND (workflow = $3::text OR driver <> 'workflow' AND $3::text IS NULL)
     AND (workflow_version = $4::integer OR driver <> 'version' AND $4::integer IS NULL)
     AND (workflow COLLATE "C" >= $5::text OR driver <> 'family' AND $5::text IS NULL)

@@ -1,0 +1,252 @@
+import json
+import math
+from collections import OrderedDict, UserDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+
+from hephaestus_pg import SerializationError, _json
+from tests.strategies import maps, nasty_values
+
+
+class Color(Enum):
+    RED = "red"
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+class Name(StrEnum):
+    FIRST = "first"
+
+
+@dataclass
+class Address:
+    street: str
+    lines: tuple[str, ...]
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: Any = 1
+    for _ in range(levels - 1):
+        value = [value]
+    return {"a": value}
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal, and of the same types all the way down: 1 is not 1.0 and not True."""
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return isinstance(b, list) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+
+
+@given(maps)
+def test_json_comes_back_equal_and_of_the_same_types(value: dict[str, Any]) -> None:
+    text, stored = _json.dumps(value)
+
+    assert same(stored, value)
+    assert same(_json.loads(text.decode()), value)
+
+
+@given(nasty_values)
+def test_any_value_is_stored_as_json_or_refused_with_a_path(value: Any) -> None:
+    refused = ""
+    try:
+        text, stored = _json.dumps({"value": value})
+    except SerializationError as error:
+        refused = error.path
+    if refused:
+        assert refused.startswith("value")
+    else:
+        assert same(json.loads(text), stored)
+        assert b"\\u0000" not in text.replace(b"\\\\", b"")
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    (
+        (datetime(2026, 4, 6, 12, tzinfo=UTC), "2026-04-06T12:00:00+00:00"),
+        (date(2026, 4, 6), "2026-04-06"),
+        (time(12, 30), "12:30:00"),
+        (Decimal("1.10"), "1.10"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (Color.RED, "red"),
+        (Level.HIGH, 3),
+        (Name.FIRST, "first"),
+        ({3, 1, 10}, [1, 3, 10]),
+        (frozenset({"b", "a"}), ["a", "b"]),
+        ({"a", 1}, [1, "a"]),
+        ((1, (2,)), [1, [2]]),
+        (Point(1, 2), [1, 2]),
+        (Address("Main", ("a", "b")), {"street": "Main", "lines": ["a", "b"]}),
+        (OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
+        (MappingProxyType({"a": (1,)}), {"a": [1]}),
+        (UserDict({Name.FIRST: 1}), {"first": 1}),
+        (-0.0, 0.0),
+    ),
+)
+def test_values_that_json_does_not_have_are_stored_as_their_text_or_list(
+    value: Any, stored: Any
+) -> None:
+    text, read = _json.dumps({"value": [value]})
+
+    assert read == {"value": [stored]}
+    assert type(read["value"][0]) is type(stored)
+    assert _json.loads(text.decode()) == read
+
+
+class Hostile(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("no")
+
+
+class HostileText(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+class HostileMoment(datetime):
+    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+        raise RuntimeError("no")
+
+
+cyclic: dict[str, Any] = {}
+cyclic["inner"] = [cyclic]
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "reason"),
+    (
+        (math.nan, "a.b[1]", "no nan"),
+        (math.inf, "a.b[1]", "no inf"),
+        (-math.inf, "a.b[1]", "no -inf"),
+        ("a\0b", "a.b[1]", r"U\+0000"),
+        ("\ud800", "a.b[1]", "lone surrogate"),
+        ({"x y": {"z": math.nan}}, "a.b[1]['x y'].z", "no nan"),
+        ({"k\0": 1}, r"a.b[1]['k\x00']", r"U\+0000"),
+        ({"\ud800": 1}, r"a.b[1]['\ud800']", "lone surrogate"),
+        ({1: 2}, "a.b[1]", "key that is a int"),
+        ({None: 2}, "a.b[1]", "key that is a NoneType"),
+        ({(1,): 2}, "a.b[1]", "key that is a tuple"),
+        (object(), "a.b[1]", "a object cannot be stored"),
+        (Address, "a.b[1]", "a type cannot be stored"),
+        (b"bytes", "a.b[1]", "a bytes cannot be stored"),
+        (1j, "a.b[1]", "a complex cannot be stored"),
+        (cyclic, "a.b[1].inner[0]", "contains itself"),
+        (10**131_072 + 1, "a.b[1]", "more than 131,072 digits"),
+        (Hostile(a=1), "a.b[1]", "raised RuntimeError"),
+        (HostileMoment(2026, 1, 1), "a.b[1]", "raised RuntimeError"),
+    ),
+    ids=lambda given: None if isinstance(given, str) else type(given).__name__,
+)
+def test_what_cannot_be_stored_exactly_is_refused_with_its_path(
+    value: Any, path: str, reason: str
+) -> None:
+    with pytest.raises(SerializationError, match=reason) as caught:
+        _json.dumps({"a": {"b": ["fine", value]}})
+    assert caught.value.path == path
+
+
+def test_a_dataclass_whose_field_cannot_be_read_is_refused() -> None:
+    @dataclass
+    class Broken:
+        gone: int
+
+    broken = Broken(1)
+    del broken.gone
+    with pytest.raises(SerializationError, match="raised AttributeError"):
+        _json.dumps({"a": broken})
+
+
+def test_two_keys_that_are_the_same_text_are_refused() -> None:
+    class Key(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            return id(self)
+
+        def __eq__(self, other: object) -> bool:
+            return self is other
+
+    with pytest.raises(SerializationError, match="two keys are the same") as caught:
+        _json.dumps({"a": {Key("b"): 1, Key("b"): 2}})
+    assert caught.value.path == "a.b"
+
+
+def test_a_texts_own_methods_are_not_asked_for_it() -> None:
+    assert _json.dumps({"a": HostileText("text")})[1] == {"a": "text"}
+
+
+def test_a_value_may_stand_in_several_places() -> None:
+    shared = {"x": [math.pi]}
+
+    assert _json.dumps({"a": shared, "b": [shared, (shared,)]})[1]["b"] == [shared, [shared]]
+
+
+def test_nesting_is_limited_alike_for_writing_and_reading() -> None:
+    text, stored = _json.dumps(nested(_json.MAX_DEPTH))
+    assert stored == nested(_json.MAX_DEPTH)
+    assert _json.loads(text.decode()) == stored
+
+    with pytest.raises(SerializationError, match="more than 200 levels"):
+        _json.dumps(nested(_json.MAX_DEPTH + 1))
+    with pytest.raises(ValueError, match="more than 200 levels"):
+        _json.loads(json.dumps(nested(_json.MAX_DEPTH + 1)))
+    with pytest.raises(ValueError, match="more than 200 levels"):
+        _json.loads("[" * 5000 + "]" * 5000)
+
+
+def test_brackets_in_texts_are_no_nesting() -> None:
+    value: Any = {"a": ['[{"' * 300, '\\"' + "{" * 300, "\\"], "b[[" + '"' * 3: {"c": []}}
+
+    assert _json.loads(_json.dumps(value)[0].decode()) == value
+
+
+def test_wide_states_are_not_deep_ones() -> None:
+    value: Any = {"history": [{"at": {"x": []}} for _ in range(1000)]}
+
+    assert _json.dumps(value)[1] == value
+
+
+@pytest.mark.parametrize("digits", (19, 20, 4000, 5000, 131_072))
+def test_integers_of_any_size_are_exact(digits: int) -> None:
+    number = 1 - 10**digits
+    text, stored = _json.dumps({"a": number})
+
+    assert stored["a"] == number
+    assert _json.loads(text.decode())["a"] == number
+
+
+def test_a_number_beyond_a_float_is_refused_when_read() -> None:
+    with pytest.raises(ValueError, match="beyond a float"):
+        _json.loads(f"[1{'0' * 400}.5]")
+
+
+def test_a_set_of_values_without_an_order_is_stored_in_a_steady_one() -> None:
+    assert _json.dumps({"a": {Color.RED, 1, "x"}})[1] == {"a": ["red", 1, "x"]}
+
+
+def test_an_iterator_is_refused_rather_than_used_up() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(SerializationError, match="generator cannot be stored"):
+        _json.dumps({"a": numbers()})
