@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # HephaestusEcto's versions are 1 to 3, and ours 1 to 3 are the same.
 _ORIGINAL: Final = 3
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,11 @@ async def read_state(
     )
 
 
+def claimed_version(comment: str | None) -> int | None:
+    """The version that HephaestusEcto keeps in a table's comment; ``None`` if it is no number."""
+    return int(comment) if comment and _NUMBER.fullmatch(comment) else None
+
+
 def _inherited(found: Record, schema: str, assume_version: int | None) -> int:
     """The version that HephaestusEcto left a table at.
 
@@ -103,7 +111,8 @@ def _inherited(found: Record, schema: str, assume_version: int | None) -> int:
         return assume_version
     if not comment:
         return layout
-    if not (comment.isascii() and comment.isdigit()):
+    claimed = claimed_version(comment)
+    if claimed is None:
         raise UnrecognizedSchemaError(
             schema,
             comment,
@@ -111,12 +120,12 @@ def _inherited(found: Record, schema: str, assume_version: int | None) -> int:
             f"what it is at; its columns are those of {layout}: if that is right, run again with "
             f"--assume-version {layout} (the comment stays)",
         )
-    if not 1 <= int(comment) <= _ORIGINAL:
+    if not 1 <= claimed <= _ORIGINAL:
         raise UnrecognizedSchemaError(
             schema,
             comment,
-            f"{table} says it is at version {comment[:40]}, and this release knows the original's "
+            f"{table} says it is at version {claimed}, and this release knows the original's "
             f"1 to {_ORIGINAL}; use a newer hephaestus_pg, or, if its columns are as in {layout}, "
             f"run again with --assume-version {layout}",
         )
-    return min(int(comment), layout)
+    return min(claimed, layout)

@@ -25,7 +25,7 @@ from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.migration_files import checked_version, latest, shipped
 from hephaestus_pg.migration_scripts import script as sql
 from hephaestus_pg.migration_session import MigrationSession, connected
-from hephaestus_pg.migration_state import SchemaState, read_state
+from hephaestus_pg.migration_state import SchemaState, claimed_version, read_state
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -325,10 +325,10 @@ def _result(
     notes = []
     if after.version > LATEST:
         notes.append(f"version {after.version} is newer than this release, which knows {LATEST}")
-    comment = after.comment or ""
-    if comment.isdigit() and int(comment) > after.version:
+    claimed = claimed_version(after.comment)
+    if claimed is not None and claimed > after.version:
         notes.append(
-            f"the table's comment still says {comment}, by which HephaestusEcto tells the version; "
+            f"the table's comment still says {claimed}, by which HephaestusEcto tells the version; "
             "it is left to its side"
         )
     return MigrationResult(

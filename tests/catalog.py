@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import asyncpg
@@ -48,10 +49,11 @@ BASE_INDEXES = {
     f"CREATE INDEX workflow_instances_workflow_index {ON} btree (workflow)",
     f"CREATE INDEX idx_workflow_instances_state {ON} gin (state jsonb_path_ops)",
 }
+VERSIONED_INDEX = "workflow_instances_workflow_workflow_version_index"
 VERSIONED_INDEXES = BASE_INDEXES | {
-    f"CREATE INDEX workflow_instances_workflow_workflow_version_index {ON} "
-    "btree (workflow, workflow_version)",
+    f"CREATE INDEX {VERSIONED_INDEX} {ON} btree (workflow, workflow_version)",
 }
+FAMILY_INDEX = "workflow_instances_workflow_family_index"
 
 # What the contract says each version leaves: columns (type, not null, default), and indexes.
 EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
@@ -61,10 +63,7 @@ EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
     3: (WIDE, VERSIONED_INDEXES),
     4: (
         WIDE | {"revision": ("bigint", True, "1")},
-        VERSIONED_INDEXES
-        | {
-            f'CREATE INDEX workflow_instances_workflow_family_index {ON} btree (workflow COLLATE "C")'
-        },
+        VERSIONED_INDEXES | {f'CREATE INDEX {FAMILY_INDEX} {ON} btree (workflow COLLATE "C")'},
     ),
 }
 
@@ -95,8 +94,12 @@ async def assert_is_at(dsn: str, schema: str, version: int) -> None:
     } == columns
     assert {definition for definition, *_ in found["indexes"]} == indexes
     assert all(valid for *_, valid in found["indexes"])
-    assert [row[:1] for row in found["indexes"] if row[1]] == [
-        (f"CREATE UNIQUE INDEX workflow_instances_pkey {ON} btree (id)",)
-        for _ in columns
-        if _ == "id"
+    assert [(name, kind) for name, kind, *_ in found["constraints"] if kind != b"n"] == [
+        ("workflow_instances_pkey", b"p") for name in columns if name == "id"
     ]
+
+
+async def until(link: asyncpg.Connection[Any], query: str, *arguments: object) -> None:
+    """Wait until ``query`` answers with something other than nothing."""
+    while not await link.fetchval(query, *arguments):
+        await asyncio.sleep(0)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
-import time
+from asyncio.subprocess import PIPE
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -25,7 +25,7 @@ from hephaestus_pg.errors import (
     UnavailableError,
 )
 from hephaestus_pg.migration_files import shipped
-from tests.catalog import assert_is_at, snapshot
+from tests.catalog import assert_is_at, snapshot, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,7 +74,7 @@ async def test_each_version_up_and_down_leaves_what_the_contract_says(
         await assert_is_at(dsn, schema, version)
 
 
-async def test_one_step_at_a_time_leads_where_all_at_once_does(dsn: str, database: str) -> None:
+async def test_one_step_at_a_time_leads_where_all_at_once_does(database: str) -> None:
     await migrations.up(database, schema="direct")
     for version in VERSIONS:
         await migrations.up(database, schema="stepwise", version=version)
@@ -135,7 +135,7 @@ async def test_up_makes_the_schema(database: str) -> None:
 
 async def test_a_role_that_may_not_create_schemas_can_migrate_its_own(database: str) -> None:
     owner = await asyncpg.connect(database)
-    role = f"role_{os.getpid()}_{time.monotonic_ns()}"
+    role = f"role_{uuid4().hex}"
     await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
     await owner.execute(f"CREATE SCHEMA tenant AUTHORIZATION {role}")
     try:
@@ -153,18 +153,16 @@ async def test_sixteen_processes_at_once_apply_each_version_once(database: str) 
     command = [sys.executable, "-m", "hephaestus_pg.migrate", "up", "--schema", "fresh"]
     environment = {**os.environ, "HEPHAESTUS_PG_DSN": database, "PYTHONPATH": path}
     processes = [
-        subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
         for _ in range(16)
     ]
-    outputs = [process.communicate(timeout=100) for process in processes]
+    outputs = await asyncio.gather(*(process.communicate() for process in processes))
     assert [process.returncode for process in processes] == [0] * 16, outputs
-    said = "".join(out for out, _ in outputs)
+    said = b"".join(out for out, _ in outputs).decode()
     for migration in shipped():
         assert said.count(f"applied {migration.version} ({migration.name})") == 1
     await assert_is_at(database, "fresh", migrations.LATEST)
-    assert {error for _, error in outputs} == {""}
+    assert {error for _, error in outputs} == {b""}
 
 
 async def test_sixteen_at_once_up_and_down_end_where_one_of_them_says(database: str) -> None:
@@ -203,7 +201,7 @@ async def test_a_file_changed_after_it_was_applied_stops_the_run(
     for module in ("hephaestus_pg.migrations", "hephaestus_pg.migration_state"):
         monkeypatch.setattr(f"{module}.shipped", lambda: changed)
 
-    with pytest.raises(MigrationChangedError, match="migration 2 .*restore the file") as caught:
+    with pytest.raises(MigrationChangedError, match=r"migration 2 .*restore the file") as caught:
         await migrations.up(dsn, schema=schema)
     assert (caught.value.version, caught.value.schema) == (2, schema)
     with pytest.raises(MigrationChangedError):
@@ -249,7 +247,7 @@ class TestGuards:
     ) -> None:
         await migrations.up(dsn, schema=schema)
         await link.execute(INSERT.format(schema), "order::1")
-        with pytest.raises(DataLossError, match="lose the instances .*--allow-row-loss") as caught:
+        with pytest.raises(DataLossError, match=r"lose the instances .*--allow-row-loss") as caught:
             await migrations.down(dsn, schema=schema, version=0)
         assert caught.value.flag == "--allow-row-loss"
         # The steps before it are done, and say so.
@@ -281,7 +279,7 @@ class TestGuards:
 
     @pytest.mark.parametrize(
         "id",
-        ["order::1", "0191E0A4-5B0C-7D3E-8F00-000000000001", "0191e0a45b0c7d3e8f00000000000001"],
+        ("order::1", "0191E0A4-5B0C-7D3E-8F00-000000000001", "0191e0a45b0c7d3e8f00000000000001"),
     )
     async def test_ids_stay_text_unless_all_are_uuids_as_they_stand(
         self, link: asyncpg.Connection[Any], dsn: str, schema: str, id: str
@@ -300,11 +298,11 @@ class TestGuards:
         self, link: asyncpg.Connection[Any], dsn: str, schema: str
     ) -> None:
         await migrations.up(dsn, schema=schema)
-        id = "0191e0a4-5b0c-7d3e-8f00-000000000001"
-        await link.execute(INSERT.format(schema), id)
+        uuid = "0191e0a4-5b0c-7d3e-8f00-000000000001"
+        await link.execute(INSERT.format(schema), uuid)
         result = await migrations.down(dsn, schema=schema, version=2)
         assert result.steps[-1].notes == ()
-        assert str(await link.fetchval(f"SELECT id FROM {schema}.workflow_instances")) == id
+        assert str(await link.fetchval(f"SELECT id FROM {schema}.workflow_instances")) == uuid
 
 
 class TestLocks:
@@ -316,9 +314,7 @@ class TestLocks:
                 await migrations.up(dsn, schema=schema, wait=0.2)
         await migrations.up(dsn, schema=schema, wait=0.2)
 
-    async def test_schemas_are_migrated_independently(
-        self, link: asyncpg.Connection[Any], database: str
-    ) -> None:
+    async def test_schemas_are_migrated_independently(self, database: str) -> None:
         other = await asyncpg.connect(database)
         async with migration_session.MigrationSession.opened(other, "tenant_a", wait=1):
             await migrations.up(database, schema="tenant_b", wait=0.2)
@@ -340,8 +336,7 @@ class TestLocks:
             WHERE relation = '{schema}.workflow_instances'::regclass AND NOT granted
         """
         for _ in range(3):  # It asks again and again, and every time lets go.
-            while not await link.fetchval(queued):
-                await asyncio.sleep(0)
+            await until(link, queued)
             await reader.fetchval(count)
         assert not task.done()
         await held.rollback()
@@ -359,9 +354,7 @@ class TestLocks:
                 await migrations.up(dsn, schema=schema, wait=0)
         assert await migrations.migrated_version(dsn, schema=schema) == 2
 
-    async def test_a_cancelled_run_lets_go_of_everything(
-        self, link: asyncpg.Connection[Any], database: str
-    ) -> None:
+    async def test_a_cancelled_run_lets_go_of_everything(self, database: str) -> None:
         other, mine = await asyncpg.connect(database), await asyncpg.connect(database)
         await mine.execute("SET lock_timeout = '7s'")
         await migrations.up(database, version=2)
@@ -369,8 +362,7 @@ class TestLocks:
         async with other.transaction():
             await other.fetchval("SELECT count(*) FROM workflow_instances")
             task = asyncio.create_task(migrations.up(connection=mine))
-            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                await asyncio.sleep(0)
+            await until(other, "SELECT count(*) FROM pg_locks WHERE NOT granted")
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -379,9 +371,7 @@ class TestLocks:
         await migrations.up(connection=mine)
         await asyncio.gather(other.close(), mine.close())
 
-    async def test_a_failed_run_lets_go_of_everything(
-        self, link: asyncpg.Connection[Any], database: str
-    ) -> None:
+    async def test_a_failed_run_lets_go_of_everything(self, database: str) -> None:
         mine = await asyncpg.connect(database)
         before = await settings(mine)
         await migrations.up(connection=mine, version=2)
@@ -425,19 +415,19 @@ class TestArguments:
         with pytest.raises(InvalidValueError, match="not both"):
             await migrations.up(dsn, connection=link)
 
-    @pytest.mark.parametrize("version", [0, -1, 99])
+    @pytest.mark.parametrize("version", (0, -1, 99))
     async def test_a_version_that_there_is_not_is_refused(self, dsn: str, version: int) -> None:
         with pytest.raises(InvalidValueError, match="version is"):
             await migrations.up(dsn, version=version)
 
-    @pytest.mark.parametrize("version", ["2", True, 2.0])
+    @pytest.mark.parametrize("version", ("2", True, 2.0))
     async def test_a_version_is_a_number(self, dsn: str, version: Any) -> None:
         with pytest.raises(InvalidTypeError, match="version is"):
             await migrations.up(dsn, version=version)
         with pytest.raises(InvalidTypeError, match="version is"):
             await migrations.down(dsn, version=version)
 
-    @pytest.mark.parametrize("schema", ["Public", "a b", "", "1a", 'a"; --', "a" * 64])
+    @pytest.mark.parametrize("schema", ("Public", "a b", "", "1a", 'a"; --', "a" * 64))
     async def test_a_schemas_name_follows_the_originals_rule(self, dsn: str, schema: str) -> None:
         for call in (migrations.up, migrations.migrated_version, migrations.status):
             with pytest.raises(InvalidValueError, match="schema is"):
