@@ -121,7 +121,7 @@ def _float(digits: str) -> float:
     return number
 
 
-def _plain(  # noqa: C901, PLR0911, PLR0912 - one case a type
+def _plain(  # noqa: C901, PLR0912 - one case a type
     value: Any, path: str, parents: tuple[int, ...]
 ) -> Any:
     """``value`` in plain types, a fragment for each number that orjson would not write exactly.

@@ -12,7 +12,7 @@
     │   ├── AlreadyStartedError              a storage has the name already
     │   ├── StorageClosedError               it is closed
     │   ├── WrongEventLoopError              it belongs to another event loop or process
-    │   └── ConcurrentUseError               two tasks share one transaction
+    │   └── TransactionEndedError            the block of the transaction is left
     ├── InstanceError                        what an id stands for is not as expected
     │   ├── InstanceExistsError              the id is taken
     │   ├── InstanceNotFoundError            there is no such row
@@ -30,6 +30,7 @@
         ├── ConnectionLostError              the connection broke while in use
         ├── OperationTimeoutError (TimeoutError)  the deadline passed
         ├── ConflictError                    the server chose another transaction over this one
+        ├── ConcurrentUseError               two tasks use one connection at once
         ├── AccessDeniedError                the role may not do this
         └── RejectedError                    the server refused the statement or its data
 
@@ -71,6 +72,7 @@ __all__ = [
     "SerializationError",
     "StaleInstanceError",
     "StorageClosedError",
+    "TransactionEndedError",
     "UnavailableError",
     "UnknownReferenceError",
     "UnrecognizedSchemaError",
@@ -189,14 +191,13 @@ class WrongEventLoopError(LifecycleError):
         )
 
 
-class ConcurrentUseError(LifecycleError):
-    """Two tasks use one transaction at once."""
+class TransactionEndedError(LifecycleError):
+    """The transaction's block is left; what it was to write is committed or rolled back."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
             name,
-            f"two tasks use one transaction of the storage {name!r} at once; a transaction is one "
-            "connection: await each call before the next, or give each task its own transaction",
+            f"the transaction of the storage {name!r} has ended; use it inside its `async with`",
         )
 
 
@@ -340,6 +341,18 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
 
 class ConflictError(DatabaseError):
     """The server ended this transaction in favour of another: a deadlock, for one."""
+
+
+class ConcurrentUseError(DatabaseError):
+    """Two tasks use one connection, and so one transaction, at once."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "two tasks use one transaction at once; a transaction is one connection: await each "
+            "call before the next, or give each task a transaction of its own",
+            applied="no",
+            retryable=False,
+        )
 
 
 class AccessDeniedError(DatabaseError):

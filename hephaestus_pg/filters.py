@@ -71,7 +71,7 @@ def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any,
         family_from,
         family_until,
         _contained(filters),
-        *(_checked(filters, name, partial(_moment, name)) for name in _MOMENTS),
+        *(_checked(filters, name, partial(checked_moment, name)) for name in _MOMENTS),
     )
 
 
@@ -139,8 +139,8 @@ def _has_leaf(value: Any) -> bool:
     return True
 
 
-def _moment(name: str, value: Any) -> datetime:
-    """``value`` as the columns hold it: UTC without a zone."""
+def checked_moment(name: str, value: Any) -> datetime:
+    """The aware ``value`` as the columns hold it: UTC without a zone."""
     if not isinstance(value, datetime):
         raise InvalidTypeError(name, value, "give a datetime with a time zone")
     if value.utcoffset() is None:

@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from hephaestus_pg import _sql
 from hephaestus_pg.errors import (
     AccessDeniedError,
+    ConcurrentUseError,
     ConflictError,
     ConnectionLostError,
     DatabaseError,
-    InvalidValueError,
     OperationTimeoutError,
     RejectedError,
     UnavailableError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
-    from asyncpg import Connection, Pool, Record
-    from asyncpg.pool import PoolConnectionProxy
+    from asyncpg import Connection, Pool
 
 # user:password@ in a URL, and password=… in a query or a keyword string.
 _PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):[^@\s]*(?=@)|(password=)[^&\s]+")
@@ -93,6 +91,8 @@ def _disconnected(error: BaseException, *, connecting: bool) -> DatabaseError:
 def _ours(error: Exception, *, connecting: bool) -> DatabaseError:
     code = getattr(error, "sqlstate", None) or ""
     said = without_password(str(error))
+    if "another operation is in progress" in said:
+        return ConcurrentUseError()
     if not code or code[:2] == "08" or code in {"57P01", "57P02", "57P05"}:
         return _disconnected(error, connecting=connecting)
     if code in {"53300", "57P03", "25006"}:
@@ -120,56 +120,14 @@ def _ours(error: Exception, *, connecting: bool) -> DatabaseError:
     )
 
 
-class Database:
-    """A pool, and the schema that its statements run in.
-
-    ``owned`` pools are closed with it; a caller's own pool stays open.
-    """
-
-    def __init__(self, pool: Pool[Any], *, schema: str, owned: bool) -> None:
-        self.pool = pool
-        self.schema = schema
-        self._owned = owned
-
-    async def fetch(self, statement: str, *arguments: Any) -> list[Record]:
-        """Run ``sql/queries/<statement>.sql`` on a connection of the pool."""
-        with translated_errors():
-            return await self.pool.fetch(_sql.statement(statement, self.schema), *arguments)
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
-        """A connection of the pool, for as long as the block runs."""
-        with translated_errors():
-            async with self.pool.acquire() as connection:
-                yield connection
-
-    async def close(self) -> None:
-        """Close the pool, if it is ours."""
-        if self._owned:
-            await self.pool.close()
-
-
-async def open_database(
-    dsn: str | None, pool: Pool[Any] | None, *, schema: str, **options: Any
-) -> Database:
-    """The caller's ``pool``, or a new one for ``dsn`` with asyncpg's own ``options``.
+async def open_pool(dsn: str | None, **options: Any) -> Pool[Any]:
+    """A pool of our own, with asyncpg's options where ours don't suit.
 
     Raises:
-        InvalidValueError: Both are given, or options beside a pool.
         DatabaseError: No connection could be had.
     """
-    schema = _sql.checked_schema(schema)
-    if pool is not None:
-        if dsn is not None:
-            raise InvalidValueError("dsn", without_password(dsn), "give a dsn or a pool, not both")
-        if options:
-            raise InvalidValueError(
-                "options", sorted(options), "they are for a pool of our own; set them on yours"
-            )
-        return Database(pool, schema=schema, owned=False)
     with translated_errors(connecting=True):
-        opened = await asyncpg.create_pool(resolved_dsn(dsn), **{**_POOL_DEFAULTS, **options})
-    return Database(opened, schema=schema, owned=True)
+        return await asyncpg.create_pool(resolved_dsn(dsn), **{**_POOL_DEFAULTS, **options})
 
 
 async def _keep_session(_: Any) -> None:

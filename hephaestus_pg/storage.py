@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from hephaestus_pg import migrations, registry
-from hephaestus_pg.errors import (
-    InvalidTypeError,
-    SchemaOutdatedError,
-    StorageClosedError,
-    WrongEventLoopError,
-)
-from hephaestus_pg.pool import Database, open_database
+from hephaestus_pg import _sql, migrations, registry
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, SchemaOutdatedError
+from hephaestus_pg.executor import PoolExecutor, SessionExecutor
+from hephaestus_pg.pool import open_pool
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.verbs import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator, Sequence
-    from types import TracebackType
+    from collections.abc import AsyncIterator, Coroutine, Generator
 
-    from asyncpg import Pool, Record
+    from asyncpg import Pool
 
+    from hephaestus_pg.executor import AnyConnection
     from hephaestus_pg.references import References
 
 logger = logging.getLogger("hephaestus_pg")
+
+
+class Transaction(Verbs):
+    """The verbs on one connection; ``connection`` takes the caller's own statements too."""
+
+    def __init__(self, session: SessionExecutor, serializer: Serializer) -> None:
+        super().__init__(session, serializer)
+        self.connection: AnyConnection = session.connection
 
 
 class AsyncStorage(Verbs):
@@ -36,20 +40,10 @@ class AsyncStorage(Verbs):
     Made by :meth:`start`. Belongs to the event loop and the process that started it.
     """
 
-    def __init__(self, database: Database, serializer: Serializer, *, name: str) -> None:
-        super().__init__(self, serializer)
-        self._database = database
-        self._gate = _Gate(name)
-
-    @property
-    def name(self) -> str:
-        """The name under which :meth:`named` finds it."""
-        return self._gate.name
-
-    @property
-    def schema(self) -> str:
-        """The schema that holds the table."""
-        return self._database.schema
+    def __init__(self, pool: PoolExecutor, serializer: Serializer, *, name: str) -> None:
+        super().__init__(pool, serializer)
+        self.name = name
+        self._pool = pool
 
     @classmethod
     def start(  # noqa: PLR0913 - each is an option of its own, by keyword
@@ -86,19 +80,24 @@ class AsyncStorage(Verbs):
         """
         if not isinstance(name, str) or not name:
             raise InvalidTypeError("name", name, "give the storage a name")
+        _sql.checked_schema(schema)
         serializer = Serializer(references, max_state_bytes=max_state_bytes)
+        if pool is not None and dsn is not None:
+            raise InvalidValueError("pool", pool, "give a dsn or a pool, not both")
+        if pool is not None and pool_options:
+            given = ", ".join(sorted(pool_options))
+            raise InvalidValueError("pool", pool, f"{given} would be for a pool of our own")
 
         async def started() -> AsyncStorage:
-            storage: AsyncStorage | None = None
-            database = await open_database(dsn, pool, schema=schema, **pool_options)
+            opened = await open_pool(dsn, **pool_options) if pool is None else pool
+            executor = PoolExecutor(opened, name=name, schema=schema, owned=pool is None)
+            storage = cls(executor, serializer, name=name)
             try:
-                storage = cls(database, serializer, name=name)
                 registry.register(name, storage)
                 await storage._check_schema()
             except BaseException:
-                registry.unregister(name, storage)
                 with anyio.CancelScope(shield=True):
-                    await database.close()
+                    await storage.close()
                 raise
             return storage
 
@@ -113,36 +112,43 @@ class AsyncStorage(Verbs):
             WrongEventLoopError: It belongs to another event loop.
         """
         storage = registry.find(name, AsyncStorage)
-        storage._gate.require_own_loop()  # noqa: SLF001 - its own class
+        storage._pool.require_own_loop()  # noqa: SLF001 - its own class
         return storage
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """The verbs in one transaction, which commits when the block ends without an error.
+
+        ``transaction.connection`` takes the caller's own statements: they and the instances commit
+        or vanish together. Nothing is retried, and one task at a time may use it.
+        """
+        async with self._pool.transaction() as session:
+            yield Transaction(session, self._serializer)
+
+    def using(self, connection: AnyConnection) -> Transaction:
+        """The verbs on a connection of the caller's own, inside whatever transaction it is in.
+
+        Its codecs do not matter, and nothing is retried. Without a transaction each statement
+        commits by itself.
+        """
+        session = SessionExecutor(connection, name=self.name, schema=self.schema)
+        return Transaction(session, self._serializer)
 
     async def migrated_version(self) -> int:
         """The version of the schema, 0 where there is none."""
-        with self._gate:
-            async with self._database.connection() as connection:
-                return await migrations.migrated_version(connection=connection, schema=self.schema)
+        async with self._pool.connection() as connection:
+            return await migrations.migrated_version(connection=connection, schema=self.schema)
 
     async def close(self) -> None:
         """Refuse new calls, wait for those under way, free the name, and close an own pool."""
-        await self._gate.close()
+        await self._pool.close()
         registry.unregister(self.name, self)
-        await self._database.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    async def fetch(self, statement: str, *arguments: Any) -> Sequence[Record]:
-        """Run a statement of ``sql/queries`` in this storage's schema; the verbs rest on it."""
-        with self._gate:
-            return await self._database.fetch(statement, *arguments)
 
     async def _check_schema(self) -> None:
         found, needed = await self.migrated_version(), migrations.LATEST
@@ -156,44 +162,6 @@ class AsyncStorage(Verbs):
                 found,
                 needed,
             )
-
-
-class _Gate:
-    """Counts the calls under way, and lets none in from elsewhere or after the end."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._loop = asyncio.get_running_loop()
-        self._under_way = 0
-        self._closed = False
-        self._empty = anyio.Event()
-
-    def require_own_loop(self) -> None:
-        """Refuse a call from another event loop; one from outside any loop changes nothing."""
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        if running is not self._loop:
-            raise WrongEventLoopError(self.name, "another event loop")
-
-    def __enter__(self) -> None:
-        self.require_own_loop()
-        if self._closed:
-            raise StorageClosedError(self.name)
-        self._under_way += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._under_way -= 1
-        if self._closed and not self._under_way:
-            self._empty.set()
-
-    async def close(self) -> None:
-        """Let nobody in any more, and wait until all are out."""
-        self.require_own_loop()
-        self._closed = True
-        if self._under_way:
-            await self._empty.wait()
 
 
 class _Starting:

@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.filters import Filters, parameters
-from hephaestus_pg.instance import Instance, checked_id
+from hephaestus_pg import filters as filtering
+from hephaestus_pg import paging
+from hephaestus_pg.errors import (
+    InstanceExistsError,
+    InstanceNotFoundError,
+    InvalidTypeError,
+    InvalidValueError,
+    StaleInstanceError,
+)
+from hephaestus_pg.instance import Instance, checked_id, checked_revision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from typing import Unpack
 
     from asyncpg import Record
 
+    from hephaestus_pg.executor import Executor
+    from hephaestus_pg.filters import Filters
+    from hephaestus_pg.paging import Order
     from hephaestus_pg.serializer import EncodedInstance, Serializer
 
+CHUNK_ROWS = 1000
+"""Rows that one statement of a bulk verb holds at the most."""
 
-class Executor(Protocol):
-    """Runs the statements of ``sql/queries`` in one schema."""
+CHUNK_BYTES = 8 * 2**20
+"""Bytes of states after which a statement of ``put_many`` takes no more rows."""
 
-    async def fetch(self, statement: str, *arguments: Any) -> Sequence[Record]:
-        """The rows of the statement of that name."""
-        ...
+PAGE_BYTES = 4 * 2**20
+"""Bytes of states that ``stream`` aims to have in memory at once."""
 
 
 class Verbs:
-    """The verbs, the same on a storage, on one transaction, and on a caller's own connection."""
+    """The verbs, the same on a storage, in a transaction, and on a caller's own connection."""
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
         self._executor = executor
         self._serializer = serializer
+
+    @property
+    def schema(self) -> str:
+        """The schema that holds the table."""
+        return self._executor.schema
 
     async def get(self, id: str) -> Instance | None:
         """The instance with that id, or ``None``.
@@ -40,8 +58,8 @@ class Verbs:
             InvalidValueError: No row can have such an id.
             CorruptInstanceError: The row cannot be read.
         """
-        rows = await self._executor.fetch("get", checked_id(id))
-        return self._serializer.decode(rows[0]) if rows else None
+        row = await self._row("get", checked_id(id))
+        return None if row is None else self._serializer.decode(row)
 
     async def put(self, instance: Instance) -> Instance:
         """Store the instance, whether its row exists or not; the last writer wins.
@@ -52,42 +70,273 @@ class Verbs:
         Raises:
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
-        encoded = self._serializer.encode(instance)
-        [row] = await self._executor.fetch(
-            "put",
-            encoded.id,
-            encoded.workflow,
-            encoded.status,
-            encoded.workflow_version,
-            encoded.state,
+        new = self._serializer.encode(instance)
+        row = await self._row(
+            "put", new.id, new.workflow, new.status, new.workflow_version, new.state
         )
-        return _as_stored(encoded, row)
+        return _as_stored(new, row)
 
-    async def delete(self, id: str) -> bool:
-        """Delete the instance with that id. ``True`` if there was one; again, ``False``.
+    async def insert(self, instance: Instance, *, replace_finished: bool = False) -> Instance:
+        """Store the instance only if no row has its id; of many at once exactly one succeeds.
+
+        With ``replace_finished`` it may also take the place of a completed or failed one. It then
+        becomes the row entirely; only ``revision`` goes on from the old one's.
 
         Raises:
-            InvalidValueError: No row can have such an id.
+            InstanceExistsError: The id is taken; it says by what.
+            SerializationError: The state cannot be stored exactly; nothing was written.
         """
-        return bool(await self._executor.fetch("delete", checked_id(id)))
+        new = self._serializer.encode(instance)
+        while True:
+            row = await self._row(
+                "insert",
+                new.id,
+                new.workflow,
+                new.status,
+                new.workflow_version,
+                new.state,
+                replace_finished,
+            )
+            if row is not None:
+                return _as_stored(new, row)
+            held = await self._row("get", new.id)
+            if held is not None and not (replace_finished and held["status"] in _FINISHED):
+                raise InstanceExistsError(new.id, status=held["status"], workflow=held["workflow"])
+            # It went, or finished, between the two statements: the id is free now.
 
-    async def query(self, **filters: Unpack[Filters]) -> list[Instance]:
-        """The instances that every given filter lets through, in no order; see :class:`Filters`.
+    async def update(self, instance: Instance) -> Instance:
+        """Store the instance only if its row is still at ``instance.revision`` (compare-and-set).
+
+        Raises:
+            StaleInstanceError: Another writer was first; it says which revision is there.
+            InstanceNotFoundError: The row is gone.
+            InvalidValueError: The instance has no revision: it was not read from the table.
+            SerializationError: The state cannot be stored exactly; nothing was written.
+        """
+        if instance.revision is None:
+            raise InvalidValueError(
+                "revision", None, "update takes an instance that was read or written; insert it"
+            )
+        new = self._serializer.encode(instance)
+        row = await self._row(
+            "update", new.id, new.workflow, new.status, new.state, instance.revision
+        )
+        if row is None:
+            raise await self._missed(new.id, instance.revision)
+        return _as_stored(new, row)
+
+    async def delete(self, id: str, *, revision: int | None = None) -> bool:
+        """Delete the instance with that id. ``True`` if there was one; again, ``False``.
+
+        With a ``revision`` the row goes only if it is still at that one (compare-and-set).
+
+        Raises:
+            InvalidValueError: No row can have such an id or revision.
+            StaleInstanceError: The row is at another revision.
+        """
+        checked_id(id)
+        if revision is not None:
+            checked_revision(revision)
+        if await self._row("delete", id, revision) is not None:
+            return True
+        if revision is not None:
+            error = await self._missed(id, revision)
+            if isinstance(error, StaleInstanceError):
+                raise error
+        return False
+
+    async def put_many(self, instances: Iterable[Instance]) -> list[Instance]:
+        """Store all of the instances or none, each as :meth:`put` does, in their order.
+
+        Raises:
+            InvalidValueError: Two of them have the same id.
+            SerializationError: A state cannot be stored exactly; nothing was written.
+        """
+        given = list(instances)
+        stored: dict[str, Instance] = {}
+        for instance in given:
+            if not isinstance(instance, Instance):
+                raise InvalidTypeError("instances", instance, "give Instance values")
+            if instance.id in stored:
+                raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
+            stored[instance.id] = instance
+        async with self._executor.transaction() as session:
+            # In one order across the statements too, lest two calls wait for each other's rows.
+            for chunk in self._encoded(sorted(given, key=lambda instance: instance.id)):
+                columns = [
+                    (new.id, new.workflow, new.status, new.workflow_version, new.state)
+                    for new in chunk.values()
+                ]
+                for row in await session.fetch("put_many", *map(list, zip(*columns, strict=True))):
+                    stored[row["id"]] = _as_stored(chunk[row["id"]], row)
+        return list(stored.values())
+
+    async def get_many(self, ids: Iterable[str]) -> dict[str, Instance]:
+        """The instances with those ids, by id; an id without a row is absent.
+
+        Raises:
+            CorruptInstanceError: A row cannot be read.
+        """
+        found = {}
+        for chunk in _chunks(dict.fromkeys(map(checked_id, ids))):
+            for row in await self._executor.fetch("get_many", chunk):
+                found[row["id"]] = self._serializer.decode(row)
+        return found
+
+    async def delete_many(self, ids: Iterable[str]) -> set[str]:
+        """Delete the instances with those ids, all or none; the ids of those that there were."""
+        gone: set[str] = set()
+        async with self._executor.transaction() as session:
+            for chunk in _chunks(sorted(set(map(checked_id, ids)))):
+                gone.update(row["id"] for row in await session.fetch("delete_many", chunk))
+        return gone
+
+    async def query(
+        self,
+        *,
+        order_by: Order | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> list[Instance]:
+        """The instances that every given filter lets through; see :class:`Filters`.
+
+        With ``limit``, ``after`` or ``order_by`` they come in order, by id unless that says
+        otherwise, and ``after`` a :meth:`cursor` those behind it. Without, they come in no order.
+
+        By ``id`` and by ``inserted_at`` a page is read from an index, wherever it lies. By
+        ``updated_at`` each page reads all that the filters let through: an index of it would cost
+        every write more than it is worth here, so give a filter that leaves few.
+
+        Raises:
+            InvalidValueError: There is no such filter or order, or a value is wrong.
+            CorruptInstanceError: A row cannot be read.
+        """
+        given = self._filters(filters)
+        if order_by is None and limit is None and after is None:
+            rows = await self._executor.fetch("query", *given)
+        else:
+            order = paging.checked_order("id" if order_by is None else order_by)
+            page = paging.parameters(order, after, limit)
+            rows = await self._executor.fetch(f"page_by_{order}", *given, *page)
+        return list(map(self._serializer.decode, rows))
+
+    @staticmethod
+    def cursor(instance: Instance, *, order_by: Order = "id") -> str:
+        """The place of a stored ``instance`` in that order, for ``query(after=…)``.
+
+        A text of URL-safe characters, which may be kept anywhere.
+
+        Raises:
+            InvalidValueError: There is no such order, or the instance was never stored.
+        """
+        return paging.cursor(instance, order_by)
+
+    async def stream(self, **filters: Unpack[Filters]) -> AsyncIterator[Instance]:
+        """The instances that every given filter lets through, by id, a page in memory at a time.
+
+        No connection is held between two pages, so that leaving the loop early costs nothing. A row
+        is seen once at the most; one that is inserted behind the current place, or changed so that
+        the filters let it through there, is seen too.
 
         Raises:
             InvalidValueError: There is no such filter, or its value is wrong.
             CorruptInstanceError: A row cannot be read.
         """
-        rows = await self._executor.fetch(
-            "query", *parameters(filters, self._serializer.references)
-        )
-        return [self._serializer.decode(row) for row in rows]
+        given = self._filters(filters)
+        last, rows = None, CHUNK_ROWS // 20
+        while True:
+            page = await self._executor.fetch("page_by_id", *given, last, rows)
+            for row in page:
+                yield self._serializer.decode(row)
+            if len(page) < rows:
+                return
+            last = page[-1]["id"]
+            size = sum(len(row["state"]) for row in page) // len(page) + 1
+            rows = max(1, min(CHUNK_ROWS, 2 * rows, PAGE_BYTES // size))
+
+    async def count(self, **filters: Unpack[Filters]) -> int:
+        """How many instances every given filter lets through.
+
+        Raises:
+            InvalidValueError: There is no such filter, or its value is wrong.
+        """
+        row = await self._row("count", *self._filters(filters))
+        return int(row["count"])
+
+    async def prune(
+        self,
+        *,
+        finished_before: datetime,
+        dry_run: bool = False,
+        batch_size: int = CHUNK_ROWS,
+        progress: Callable[[int], object] | None = None,
+    ) -> int:
+        """Delete the completed and failed instances last written before a moment; how many.
+
+        It goes once through the table by id, in batches of ``batch_size``, each a transaction of
+        its own: interrupted, it has done whole batches. A row that another transaction holds at
+        that moment is left to the next prune. ``progress`` is called with the number so far after
+        each batch. ``dry_run`` only counts.
+
+        Raises:
+            InvalidValueError: The moment has no time zone, or the size is below 1.
+        """
+        if dry_run:
+            return await self.count(status_in=_FINISHED, updated_before=finished_before)
+        moment = filtering.checked_moment("finished_before", finished_before)
+        _, size = paging.parameters("id", None, batch_size)
+        pruned, last, batch = 0, None, size
+        while batch == size:
+            row = await self._row("prune", last, moment, size)
+            batch, last = row["count"], row["last"]
+            pruned += batch
+            if progress is not None:
+                progress(pruned)
+        return pruned
+
+    async def _row(self, statement: str, *arguments: Any) -> Any:
+        rows = await self._executor.fetch(statement, *arguments)
+        return rows[0] if rows else None
+
+    async def _missed(self, id: str, expected: int) -> Exception:
+        """Why a compare-and-set found nothing to do."""
+        held = await self._row("get", id)
+        if held is None:
+            return InstanceNotFoundError(id)
+        return StaleInstanceError(id, expected=expected, found=held["revision"])
+
+    def _filters(self, filters: Any) -> tuple[Any, ...]:
+        return filtering.parameters(filters, self._serializer.references)
+
+    def _encoded(self, instances: Iterable[Instance]) -> Iterator[dict[str, EncodedInstance]]:
+        """The instances by id, encoded, in chunks limited by rows and by bytes."""
+        chunk: dict[str, EncodedInstance] = {}
+        size = 0
+        for instance in instances:
+            new = self._serializer.encode(instance)
+            if chunk and (len(chunk) == CHUNK_ROWS or size + len(new.state) > CHUNK_BYTES):
+                yield chunk
+                chunk, size = {}, 0
+            chunk[new.id] = new
+            size += len(new.state)
+        if chunk:
+            yield chunk
 
 
-def _as_stored(encoded: EncodedInstance, row: Record) -> Instance:
+_FINISHED = ("completed", "failed")
+
+
+def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(ids)
+    while chunk := list(islice(rest, CHUNK_ROWS)):
+        yield chunk
+
+
+def _as_stored(new: EncodedInstance, row: Record) -> Instance:
     """The instance that was written, with what its row says of itself."""
     return replace(
-        encoded.stored,
+        new.stored,
         workflow_version=row["workflow_version"],
         revision=row["revision"],
         inserted_at=row["inserted_at"].replace(tzinfo=UTC),

@@ -4,7 +4,7 @@ DECLARE
     name text := btrim('/* schema */', '".');
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = name) THEN
-        EXECUTE format('CREATE SCHEMA %I', name);
+        EXECUTE 'CREATE SCHEMA ' || quote_ident(name);
     END IF;
 END
 $$;

@@ -1,0 +1,77 @@
+"""Pages of a query, one after another by their last row (keyset), and the cursors between them.
+
+``inserted_at`` and ``updated_at`` have a precision of one second, so that many rows share a moment:
+the id, which is unique, decides among those.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from hephaestus_pg import _json
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
+from hephaestus_pg.instance import checked_id
+
+if TYPE_CHECKING:
+    from hephaestus_pg.instance import Instance
+
+Order = Literal["id", "inserted_at", "updated_at"]
+"""What a query may be ordered by; the id decides between equal moments."""
+
+
+def cursor(instance: Instance, order_by: Order) -> str:
+    """The place of ``instance`` in that order, as a text of URL-safe characters.
+
+    Raises:
+        InvalidValueError: There is no such order, or the instance was never stored.
+    """
+    order = checked_order(order_by)
+    moment = None
+    if order != "id":
+        moment = getattr(instance, order)
+        if moment is None:
+            raise InvalidValueError(
+                "instance", instance.id, f"it has no {order}; use one that a query gave"
+            )
+        moment = moment.isoformat()
+    text, _ = _json.dumps({"order_by": order, "moment": moment, "id": instance.id})
+    return urlsafe_b64encode(text).decode()
+
+
+def parameters(order_by: Order, after: str | None, limit: int | None) -> tuple[Any, ...]:
+    """What ``page_by_<order>.sql`` takes behind the filters.
+
+    Raises:
+        InvalidValueError: The cursor is not one of this order, or the limit is below 1.
+    """
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise InvalidValueError("limit", limit, "give a whole number from 1 on")
+    moment, id = (None, None) if after is None else _place(after, order_by)
+    return (id, limit) if order_by == "id" else (moment, id, limit)
+
+
+def checked_order(order_by: Any) -> Order:
+    """``order_by``, when there is such an order."""
+    if order_by not in get_args(Order):
+        raise InvalidValueError("order_by", order_by, f"give one of {', '.join(get_args(Order))}")
+    order: Order = order_by
+    return order
+
+
+def _place(after: Any, order_by: Order) -> tuple[datetime | None, str]:
+    if not isinstance(after, str):
+        raise InvalidTypeError("after", after, "give a cursor, the text that storage.cursor made")
+    try:
+        place = _json.loads(urlsafe_b64decode(after.encode()).decode())
+        order, moment = place["order_by"], place["moment"]
+        id = checked_id(place["id"])
+        if moment is not None:
+            moment = datetime.fromisoformat(moment).astimezone(UTC).replace(tzinfo=None)
+    except (binascii.Error, ValueError, TypeError, KeyError, UnicodeError):
+        raise InvalidValueError("after", after, "it is not a cursor of storage.cursor") from None
+    if order != order_by or (moment is None) != (order == "id"):
+        raise InvalidValueError("after", after, f"it is a cursor by {order}, not by {order_by}")
+    return moment, id

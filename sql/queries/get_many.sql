@@ -1,0 +1,11 @@
+SELECT
+    id,
+    workflow,
+    status,
+    workflow_version,
+    state::text AS state,
+    revision,
+    inserted_at,
+    updated_at
+FROM /* schema */workflow_instances
+WHERE id = ANY ($1::text[])

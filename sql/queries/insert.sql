@@ -1,0 +1,26 @@
+-- $1 id, $2 workflow, $3 status, $4 workflow_version, $5 state, $6 whether a finished row makes way.
+-- Such a row becomes the new instance entirely, but its revision goes on, so that whoever still
+-- holds the finished one cannot overwrite the new.
+INSERT INTO /* schema */workflow_instances AS held (
+    id, workflow, status, workflow_version, state, inserted_at, updated_at, revision
+)
+VALUES (
+    $1::text,
+    $2::text,
+    $3::text,
+    $4::integer,
+    $5::text::jsonb,
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    1
+)
+ON CONFLICT (id) DO UPDATE SET
+    workflow = EXCLUDED.workflow,
+    status = EXCLUDED.status,
+    workflow_version = EXCLUDED.workflow_version,
+    state = EXCLUDED.state,
+    inserted_at = EXCLUDED.inserted_at,
+    updated_at = EXCLUDED.updated_at,
+    revision = held.revision + 1
+WHERE $6::boolean AND held.status IN ('completed', 'failed')
+RETURNING workflow_version, revision, inserted_at, updated_at

@@ -1,0 +1,16 @@
+-- $12 and $13 the moment and id that ended the page before, $14 the limit; each may be NULL.
+SELECT
+    id,
+    workflow,
+    status,
+    workflow_version,
+    state::text AS state,
+    revision,
+    inserted_at,
+    updated_at
+FROM (
+    /* include: matching */
+) AS matching
+WHERE $12::timestamp IS NULL OR (updated_at, id) > ($12::timestamp, $13::text)
+ORDER BY updated_at, id
+LIMIT $14::bigint

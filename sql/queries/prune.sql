@@ -1,0 +1,21 @@
+-- One batch: $1 the last id of the batch before, or NULL; $2 the moment; $3 the batch's size.
+-- FOR UPDATE reads a row again once it has its lock, so that one which was started again meanwhile
+-- stays; a row that somebody else holds is left to the next prune.
+WITH doomed AS (
+    SELECT id
+    FROM /* schema */workflow_instances
+    WHERE
+        ($1::text IS NULL OR id > $1::text)
+        AND status IN ('completed', 'failed')
+        AND updated_at < $2::timestamp
+    ORDER BY id
+    LIMIT $3::bigint
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM /* schema */workflow_instances AS held
+    USING doomed
+    WHERE held.id = doomed.id
+    RETURNING held.id
+)
+SELECT count(*) AS count, max(id) AS last
+FROM gone

@@ -1,0 +1,25 @@
+-- As put.sql, for arrays of one length. Every writer locks the rows of a statement in one order,
+-- that of the ids' bytes, so that two of them cannot wait for each other.
+INSERT INTO /* schema */workflow_instances AS held (
+    id, workflow, status, workflow_version, state, inserted_at, updated_at, revision
+)
+SELECT
+    given.id,
+    given.workflow,
+    given.status,
+    given.workflow_version,
+    given.state::jsonb,
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    1
+FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[]) AS given (
+    id, workflow, status, workflow_version, state
+)
+ORDER BY given.id COLLATE "C"
+ON CONFLICT (id) DO UPDATE SET
+    workflow = EXCLUDED.workflow,
+    status = EXCLUDED.status,
+    state = EXCLUDED.state,
+    updated_at = EXCLUDED.updated_at,
+    revision = held.revision + 1
+RETURNING id, workflow_version, revision, inserted_at, updated_at

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hephaestus_pg import AsyncStorage, Instance, InvalidTypeError, InvalidValueError, paging
+from tests.strategies import texts
+
+MOMENT = datetime(2026, 4, 6, 12, 0, 1, tzinfo=UTC)
+STORED = replace(Instance("x::1", "W"), inserted_at=MOMENT, updated_at=MOMENT)
+
+
+@given(texts.filter(lambda text: 0 < len(text) < 256))
+def test_a_cursor_is_plain_text_and_keeps_its_place(id: str) -> None:
+    cursor = paging.cursor(replace(STORED, id=id), "updated_at")
+
+    assert cursor.isascii()
+    assert cursor.isprintable()
+    assert paging.parameters("updated_at", cursor, 3) == (MOMENT.replace(tzinfo=None), id, 3)
+    assert paging.parameters("id", paging.cursor(STORED, "id"), None) == ("x::1", None)
+
+
+@pytest.mark.parametrize("made", ("id", "inserted_at", "updated_at"))
+@pytest.mark.parametrize("used", ("id", "inserted_at", "updated_at"))
+def test_a_cursor_of_another_order_is_refused(made: Any, used: Any) -> None:
+    cursor = AsyncStorage.cursor(STORED, order_by=made)
+
+    if made == used:
+        assert paging.parameters(used, cursor, None)
+    else:
+        with pytest.raises(InvalidValueError, match=f"cursor by {made}, not by {used}"):
+            paging.parameters(used, cursor, None)
+
+
+@given(st.text() | st.binary().map(lambda data: data.hex()))
+def test_any_other_text_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValueError, match="not a cursor"):
+        paging.parameters("id", text, None)
+
+
+@pytest.mark.parametrize(
+    "place",
+    (
+        b"{}",
+        b"[]",
+        b"1",
+        b'{"order_by":"id","moment":null}',
+        b'{"order_by":"id","moment":null,"id":""}',
+        b'{"order_by":"id","moment":null,"id":3}',
+        b'{"order_by":"updated_at","moment":"x","id":"a"}',
+        b'{"order_by":"updated_at","moment":7,"id":"a"}',
+    ),
+)
+def test_a_forged_cursor_is_refused(place: bytes) -> None:
+    from base64 import urlsafe_b64encode
+
+    with pytest.raises(InvalidValueError):
+        paging.parameters("updated_at", urlsafe_b64encode(place).decode(), None)
+
+
+def test_a_cursor_must_be_text_and_of_a_stored_instance() -> None:
+    with pytest.raises(InvalidTypeError, match="after"):
+        paging.parameters("id", STORED, None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match="it has no updated_at"):
+        paging.cursor(Instance("x", "W"), "updated_at")
+
+
+@pytest.mark.parametrize("order_by", ("revision", "id; DROP TABLE x", "", None, 1, "ID"))
+async def test_an_unknown_order_is_refused(storage: AsyncStorage, order_by: Any) -> None:
+    with pytest.raises(InvalidValueError, match="order_by"):
+        storage.cursor(STORED, order_by=order_by)
+    if order_by is not None:
+        with pytest.raises(InvalidValueError, match="order_by"):
+            await storage.query(order_by=order_by)
+
+
+@pytest.mark.parametrize("limit", (0, -1, True, 1.5, "3"))
+async def test_a_limit_is_a_whole_number_from_one(storage: AsyncStorage, limit: Any) -> None:
+    with pytest.raises(InvalidValueError, match="limit"):
+        await storage.query(limit=limit)
