@@ -1,7 +1,7 @@
 """A process that races others for the same instances.
 
-``python -m tests.racers ROLE DSN SCHEMA TASKS ROUNDS NUMBER``: it says that it is ready, starts when
-a line comes in, and ends with what it did as one line of JSON.
+``python -m tests.racers ROLE DSN SCHEMA TASKS ROUNDS NUMBER``: it says that it is ready, starts
+when a line comes in, and ends with what it did as one line of JSON.
 """
 
 from __future__ import annotations

@@ -65,9 +65,12 @@ async def opened(kind: str, dsn: str, schema: str) -> AsyncIterator[Verbs]:
                 async with own.transaction() as transaction:
                     yield transaction
             case "savepoint":
-                async with pool.acquire() as connection, connection.transaction():
-                    async with connection.transaction():
-                        yield own.using(connection)
+                async with (
+                    pool.acquire() as connection,
+                    connection.transaction(),
+                    connection.transaction(),
+                ):
+                    yield own.using(connection)
 
 
 @pytest.fixture(params=("storage", "unbatched", "pool", "transaction", "savepoint"))
@@ -271,11 +274,7 @@ class TestMany:
 
         assert await verbs.put_many(given) == given
         ids = [instance.id for instance in given]
-        assert (
-            list((await verbs.get_many(ids)).values())
-            == sorted(given, key=lambda i: ids.index(i.id))
-            or len(await verbs.get_many(ids)) == 45
-        )
+        assert await verbs.get_many(ids) == {instance.id: instance for instance in given}
         assert await verbs.delete_many(ids) == set(ids)
 
 
