@@ -105,7 +105,7 @@ async def test_a_comment_of_a_users_own_is_respected(
     await original(link, 3, comment)
     for call in (migrations.up, migrations.status, migrations.migrated_version):
         with pytest.raises(UnrecognizedSchemaError, match="run again with --assume-version 3"):
-            await call(database)  # type: ignore[operator]
+            await call(database)
     assert not await link.fetchval("SELECT to_regclass('hephaestus_pg_migrations')")
 
     result = await migrations.up(database, assume_version=3)
