@@ -24,6 +24,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from hephaestus_pg import registry
 from hephaestus_pg.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if pytest_asyncio.is_async_test(item):
             # The first to be set up is the last to look.
-            item.fixturenames.insert(0, "no_task_left")
+            item.fixturenames.insert(0, "nothing_left")
 
 
 @contextmanager
@@ -116,7 +117,8 @@ def _container() -> Iterator[tuple[str, str]]:
 
 
 def _execute(dsn: str, statement: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    # A test that left a transaction open fails when its schema is dropped, rather than hanging.
+    with psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=10s") as connection:
         connection.execute(statement.encode())
 
 
@@ -183,8 +185,8 @@ async def storage(dsn: str, migrated: str) -> AsyncIterator[AsyncStorage]:
 
 
 @pytest.fixture
-async def no_task_left() -> AsyncIterator[None]:
-    """Fail a test that leaves a task behind; every asynchronous test has it."""
+async def nothing_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task or a storage behind; every asynchronous test has it."""
     yield
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    assert not left
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert registry.names() == []

@@ -6,15 +6,11 @@ import sys
 import venv
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 import hephaestus_pg
 from hephaestus_pg import errors
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 CHECKOUT = Path(__file__).parents[1]
 
