@@ -38,7 +38,6 @@ _POSITIONAL = 1e16  # from here on a float is written with an exponent
 # times faster than a regular expression.
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 19
-_EXPONENTS = (b"0e0", b"0e+0")
 
 _NATIVE = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _NATIVE |= orjson.OPT_PASSTHROUGH_DATACLASS
@@ -51,10 +50,10 @@ _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 
 
-def dumps(value: Mapping[str, Any]) -> tuple[bytes, Any]:
-    """``value`` as JSON text, and what reading that text gives.
+def dumps(value: Mapping[str, Any]) -> tuple[bytes, Any, bool]:
+    """``value`` as JSON text, what reading that text gives, and whether the two are equal.
 
-    The second is what comes back from the table: plain ``dict``, ``list``, ``str``, numbers.
+    What reading gives is what comes back from the table: ``dict``, ``list``, ``str``, numbers.
 
     Raises:
         SerializationError: Something in it cannot be stored exactly; it names the path.
@@ -67,7 +66,7 @@ def dumps(value: Mapping[str, Any]) -> tuple[bytes, Any]:
     if b"\\u0000" in text or _has_exponent(text) or _too_deep(text):
         return _dumps_exactly(value)
     stored = orjson.loads(text)
-    return (text, stored) if stored == value else _dumps_exactly(value)
+    return (text, stored, True) if stored == value else _dumps_exactly(value)
 
 
 def loads(text: str) -> Any:
@@ -87,14 +86,15 @@ def _loads(text: bytes) -> Any:
     return orjson.loads(text)
 
 
-def _dumps_exactly(value: Mapping[str, Any]) -> tuple[bytes, Any]:
+def _dumps_exactly(value: Mapping[str, Any]) -> tuple[bytes, Any, bool]:
     text = orjson.dumps(_plain(value, "", ()))
-    return text, _loads(text)
+    stored = _loads(text)
+    return text, stored, bool(stored == value)
 
 
 def _has_exponent(text: bytes) -> bool:
     shape = text.translate(_DIGITS_AS_ZERO)
-    return any(exponent in shape for exponent in _EXPONENTS)
+    return b"0e0" in shape or b"0e+0" in shape
 
 
 def _too_deep(text: bytes) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 
 from hephaestus_pg import _sql
+from hephaestus_pg.batching import Batcher
 from hephaestus_pg.errors import (
     StorageClosedError,
     TransactionEndedError,
@@ -35,6 +36,10 @@ class Executor(Protocol):
         """The rows of ``sql/queries/<statement>.sql``."""
         ...
 
+    async def row(self, statement: str, id: str, *arguments: Any) -> Record | None:
+        """The row that a statement on one id gives, if any."""
+        ...
+
     def transaction(self) -> AbstractAsyncContextManager[SessionExecutor]:
         """One connection in a transaction, which commits when the block ends without an error."""
         ...
@@ -43,18 +48,34 @@ class Executor(Protocol):
 class PoolExecutor:
     """Each statement on a connection of the pool, for as long as the storage is open.
 
-    Belongs to the event loop in which it was made. ``owned`` pools are closed with it.
+    Belongs to the event loop in which it was made. ``owned`` pools are closed with it. With
+    ``batching``, concurrent statements on one id each are sent together.
     """
 
-    def __init__(self, pool: Pool[Any], *, name: str, schema: str, owned: bool) -> None:
+    def __init__(
+        self, pool: Pool[Any], *, name: str, schema: str, owned: bool, batching: bool
+    ) -> None:
         self.schema = schema
         self._pool = pool
         self._owned = owned
         self._gate = _Gate(name)
+        self._batcher = Batcher(self._run) if batching else None
 
     async def fetch(self, statement: str, *arguments: Any) -> list[Record]:
         """See :meth:`Executor.fetch`."""
-        with self._gate, translated_errors():
+        with self._gate:
+            return await self._run(statement, *arguments)
+
+    async def row(self, statement: str, id: str, *arguments: Any) -> Record | None:
+        """See :meth:`Executor.row`."""
+        with self._gate:
+            if self._batcher is not None:
+                return await self._batcher.row(statement, id, *arguments)
+            rows = await self._run(statement, id, *arguments)
+            return rows[0] if rows else None
+
+    async def _run(self, statement: str, *arguments: Any) -> list[Record]:
+        with translated_errors():
             return await self._pool.fetch(_sql.statement(statement, self.schema), *arguments)
 
     @asynccontextmanager
@@ -107,6 +128,11 @@ class SessionExecutor:
             raise TransactionEndedError(self._name)
         with translated_errors():
             return await self.connection.fetch(_sql.statement(statement, self.schema), *arguments)
+
+    async def row(self, statement: str, id: str, *arguments: Any) -> Record | None:
+        """See :meth:`Executor.row`."""
+        rows = await self.fetch(statement, id, *arguments)
+        return rows[0] if rows else None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SessionExecutor]:

@@ -119,7 +119,7 @@ def _contained(filters: Mapping[str, Any]) -> str | None:
     pattern = filters["contains"]
     if not isinstance(pattern, Mapping):
         raise InvalidTypeError("contains", pattern, "give a part of the state as a mapping")
-    text, plain = _json.dumps(pattern)
+    text, plain, _ = _json.dumps(pattern)
     if not _has_leaf(plain) and not filters.get("allow_scan", False):
         raise InvalidValueError(
             "contains",

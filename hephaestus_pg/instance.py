@@ -6,14 +6,16 @@ refused here, at construction, by an error that names the field and the value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from hephaestus_pg.business_key import MAX_ID_LENGTH
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
+
+Value = TypeVar("Value")
 
 MAX_VERSION = 2**31 - 1
 """The largest ``workflow_version``: the column is an ``integer``."""
@@ -143,6 +145,28 @@ class Instance:
         for name in ("inserted_at", "updated_at"):
             if getattr(self, name) is not None:
                 _require_aware(getattr(self, name), name)
+
+
+def _restorer(cls: type[Value]) -> Callable[..., Value]:
+    """A constructor of ``cls`` from all its fields in order, without the checks.
+
+    For values that passed them before they were stored, and that a reader makes by the thousand:
+    it takes a fifth of the time.
+    """
+    setters = [getattr(cls, each.name).__set__ for each in fields(cls)]  # type: ignore[arg-type]
+
+    def restored(*values: Any) -> Value:
+        value = object.__new__(cls)
+        for set_field, given in zip(setters, values, strict=True):
+            set_field(value, given)
+        return value
+
+    return restored
+
+
+restored_context = _restorer(Context)
+restored_entry = _restorer(ExecutionEntry)
+restored_instance = _restorer(Instance)
 
 
 def checked_id(id: Any) -> str:

@@ -37,7 +37,7 @@ def cursor(instance: Instance, order_by: Order) -> str:
                 "instance", instance.id, f"it has no {order}; use one that a query gave"
             )
         moment = moment.isoformat()
-    text, _ = _json.dumps({"order_by": order, "moment": moment, "id": instance.id})
+    text, _, _ = _json.dumps({"order_by": order, "moment": moment, "id": instance.id})
     return urlsafe_b64encode(text).decode()
 
 

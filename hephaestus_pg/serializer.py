@@ -7,9 +7,9 @@ there comes back equal when it is written here again, keys unknown to this versi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg import _json
 from hephaestus_pg.errors import (
@@ -19,12 +19,19 @@ from hephaestus_pg.errors import (
     InvalidValueError,
     SerializationError,
 )
-from hephaestus_pg.instance import Context, ExecutionEntry, Instance, Status
+from hephaestus_pg.instance import (
+    ExecutionEntry,
+    Instance,
+    Status,
+    checked_id,
+    checked_version,
+    restored_context,
+    restored_entry,
+    restored_instance,
+)
 from hephaestus_pg.references import LoadedClasses, References
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from asyncpg import Record
 
 MAX_STATE_BYTES = 16 * 2**20
@@ -48,8 +55,13 @@ _CONTEXT_KEYS = frozenset({"initial", "steps"})
 _ENTRY_KEYS = frozenset({"step_ref", "event", "timestamp", "context_updates"})
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedInstance:
+_STATUSES = {str(status): status for status in Status}
+_WHOLE_SECOND = len("2026-04-06T12:00:00Z")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NEVER_STORED = (None, None, None)
+
+
+class EncodedInstance(NamedTuple):
     """An instance as it goes into its row; ``stored`` is what a read will give back."""
 
     id: str
@@ -58,6 +70,30 @@ class EncodedInstance:
     workflow_version: int
     state: str
     stored: Instance
+
+    def as_stored(self, row: Record) -> Instance:
+        """The instance that was written, with what the row says of itself.
+
+        ``row`` is ``workflow_version, revision, inserted_at, updated_at``, whatever stands before.
+        """
+        new = self.stored
+        return restored_instance(
+            new.id,
+            new.workflow,
+            row[-4],
+            new.status,
+            new.current_step,
+            new.context,
+            new.step_configs,
+            new.active_steps,
+            new.completed_steps,
+            new.runtime_metadata,
+            new.execution_history,
+            row[-3],
+            row[-2].replace(tzinfo=UTC),
+            row[-1].replace(tzinfo=UTC),
+            new.unknown_state,
+        )
 
 
 class Serializer:
@@ -85,7 +121,7 @@ class Serializer:
             InvalidTypeError: A workflow or a step is not what the references translate.
             InvalidValueError: One of them has no name by which it could be found again.
         """
-        row, _, state = self._row(instance)
+        row, _, state, _ = self._row(instance)
         return (*row, state)
 
     def from_db(
@@ -102,7 +138,7 @@ class Serializer:
             CorruptInstanceError: The row cannot be read; it names the id and says why.
         """
         try:
-            return self._instance(id, workflow, status, workflow_version, state)
+            return self._instance(id, workflow, status, workflow_version, state, _NEVER_STORED)
         except (HephaestusError, ValueError) as error:
             raise CorruptInstanceError(id, str(error)) from error
 
@@ -112,39 +148,31 @@ class Serializer:
         Raises:
             SerializationError: The state cannot be stored exactly, or is over the limit.
         """
-        row, text, state = self._row(instance)
-        stored = replace(
-            self._instance(*row, state),
-            revision=instance.revision,
-            inserted_at=instance.inserted_at,
-            updated_at=instance.updated_at,
+        row, text, state, same = self._row(instance)
+        return EncodedInstance(
+            *row, text.decode(), instance if same else self._instance(*row, state, _NEVER_STORED)
         )
-        return EncodedInstance(*row, text.decode(), stored)
 
-    def decode(self, record: Record) -> Instance:
-        """The instance of a whole row, its ``state`` as JSON text.
+    def decode(self, row: Record) -> Instance:
+        """The instance of a row, its columns in the order of ``get.sql``, ``state`` as JSON text.
 
         Raises:
             CorruptInstanceError: The row cannot be read; it names the id and says why.
         """
+        id, workflow, status, version, text, revision, inserted_at, updated_at = row
+        stored = (revision, inserted_at.replace(tzinfo=UTC), updated_at.replace(tzinfo=UTC))
         try:
-            state = _json.loads(record["state"])
-        except ValueError as error:
-            raise CorruptInstanceError(record["id"], f"state: {error}") from error
-        instance = self.from_db(
-            record["id"], record["workflow"], record["status"], record["workflow_version"], state
-        )
-        return replace(
-            instance,
-            revision=record["revision"],
-            inserted_at=record["inserted_at"].replace(tzinfo=UTC),
-            updated_at=record["updated_at"].replace(tzinfo=UTC),
-        )
+            return self._instance(id, workflow, status, version, _json.loads(text), stored)
+        except (HephaestusError, ValueError) as error:
+            raise CorruptInstanceError(id, str(error)) from error
 
-    def _row(self, instance: Instance) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any]]:
+    def _row(
+        self, instance: Instance
+    ) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any], bool]:
+        """The columns, the state as text and as plain types, and whether those equal its own."""
         if not isinstance(instance, Instance):
             raise InvalidTypeError("instance", instance, "give an Instance")
-        text, state = _json.dumps(self._state(instance))
+        text, state, same = _json.dumps(self._state(instance))
         if len(text) > self._max_state_bytes:
             raise SerializationError(
                 "state",
@@ -154,33 +182,28 @@ class Serializer:
         row = (
             instance.id,
             self.references.to_name(instance.workflow),
-            str(instance.status),
+            instance.status.value,
             instance.workflow_version,
         )
-        return row, text, state
+        return row, text, state, same
 
     def _state(self, instance: Instance) -> dict[str, Any]:
-        unknown = instance.unknown_state
-        known = {
-            "current_step": self._name_or_none(instance.current_step),
-            "context": {
-                **_extra(unknown.get("context", {}), _CONTEXT_KEYS, "context"),
-                "initial": instance.context.initial,
-                "steps": instance.context.steps,
-            },
+        name_of = self.references.to_name
+        context, step = instance.context, instance.current_step
+        state: dict[str, Any] = {
+            "current_step": None if step is None else name_of(step),
+            "context": {"initial": context.initial, "steps": context.steps},
             "step_configs": self._named(instance.step_configs),
-            "active_steps": self._names(instance.active_steps),
-            "completed_steps": self._names(instance.completed_steps),
-            "execution_history": [self._entry_state(e) for e in instance.execution_history],
+            "active_steps": sorted(map(name_of, instance.active_steps)),
+            "completed_steps": sorted(map(name_of, instance.completed_steps)),
+            "execution_history": list(map(self._entry_state, instance.execution_history)),
             "runtime_metadata": instance.runtime_metadata,
         }
-        return {**_extra(unknown, _STATE_KEYS - {"context"}, "unknown_state"), **known}
-
-    def _name_or_none(self, reference: Any) -> str | None:
-        return None if reference is None else self.references.to_name(reference)
-
-    def _names(self, references: Iterable[Any]) -> list[str]:
-        return sorted(map(self.references.to_name, references))
+        if instance.unknown_state:
+            unknown = dict(instance.unknown_state)
+            _add(state["context"], unknown.pop("context", _NOTHING), "context")
+            _add(state, unknown, "unknown_state")
+        return state
 
     def _named(self, configs: Mapping[Any, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
         named = {self.references.to_name(step): config for step, config in configs.items()}
@@ -189,49 +212,63 @@ class Serializer:
         return named
 
     def _entry_state(self, entry: ExecutionEntry) -> dict[str, Any]:
-        return {
-            **_extra(entry.unknown, _ENTRY_KEYS, "execution_history"),
+        state = {
             "step_ref": self.references.to_name(entry.step_ref),
             "event": entry.event,
             "timestamp": _timestamp_text(entry.timestamp),
             "context_updates": entry.context_updates,
         }
+        if entry.unknown:
+            _add(state, entry.unknown, "execution_history")
+        return state
 
-    def _instance(
-        self, id: str, workflow: str, status: str, workflow_version: int, state: Mapping[str, Any]
+    def _instance(  # noqa: PLR0913, PLR0917 - the columns
+        self,
+        id: str,
+        workflow: str,
+        status: str,
+        workflow_version: int,
+        state: Any,
+        stored: tuple[int | None, datetime | None, datetime | None],
     ) -> Instance:
         of_name = self.references.to_reference
-        _require_mapping(state, "state")
+        if not isinstance(state, Mapping):
+            raise _misshapen("state", state, "map")
         context = _mapping(state, "context")
-        unknown = {key: state[key] for key in state if key not in _STATE_KEYS}
-        if context_extra := {key: context[key] for key in context if key not in _CONTEXT_KEYS}:
-            unknown["context"] = context_extra
-        current_step = state.get("current_step")
-        return Instance(
-            id=id,
-            workflow=of_name(workflow),
-            workflow_version=workflow_version,
-            status=Status(status),
-            current_step=None if current_step is None else of_name(_str(current_step)),
-            context=Context(_mapping(context, "initial"), _mapping(context, "steps")),
-            step_configs={
-                of_name(step): config for step, config in _mapping(state, "step_configs").items()
-            },
-            active_steps=frozenset(of_name(_str(s)) for s in _list(state, "active_steps")),
-            completed_steps=frozenset(of_name(_str(s)) for s in _list(state, "completed_steps")),
-            runtime_metadata=_mapping(state, "runtime_metadata"),
-            execution_history=tuple(map(self._entry, _list(state, "execution_history"))),
-            unknown_state=unknown,
+        step = state.get("current_step")
+        known_status = _STATUSES.get(status)
+        if known_status is None:
+            raise InvalidValueError("status", status, f"known are {', '.join(_STATUSES)}")
+        return restored_instance(
+            checked_id(id),
+            of_name(workflow),
+            checked_version(workflow_version),
+            known_status,
+            None if step is None else of_name(_str(step)),
+            restored_context(_mapping(context, "initial"), _mapping(context, "steps")),
+            {of_name(name): config for name, config in _mapping(state, "step_configs").items()},
+            frozenset([of_name(_str(name)) for name in _list(state, "active_steps")]),
+            frozenset([of_name(_str(name)) for name in _list(state, "completed_steps")]),
+            _mapping(state, "runtime_metadata"),
+            tuple(map(self._entry, _list(state, "execution_history"))),
+            *stored,
+            _unknown(state, context),
         )
 
     def _entry(self, state: Any) -> ExecutionEntry:
-        _require_mapping(state, "execution_history")
-        return ExecutionEntry(
-            step_ref=self.references.to_reference(_str(state.get("step_ref"))),
-            event=_str(state.get("event")),
-            timestamp=_timestamp(_str(state.get("timestamp"))),
-            context_updates=state.get("context_updates"),
-            unknown={key: state[key] for key in state if key not in _ENTRY_KEYS},
+        if type(state) is not dict:
+            raise _misshapen("execution_history", state, "map")
+        updates = state.get("context_updates")
+        if updates is not None and type(updates) is not dict:
+            raise _misshapen("context_updates", updates, "map")
+        return restored_entry(
+            self.references.to_reference(_str(state.get("step_ref"))),
+            _str(state.get("event")),
+            _timestamp(_str(state.get("timestamp"))),
+            updates,
+            _NOTHING
+            if state.keys() <= _ENTRY_KEYS
+            else {key: state[key] for key in state if key not in _ENTRY_KEYS},
         )
 
 
@@ -243,7 +280,11 @@ class _StoredTimestamp(datetime):
 
 def _timestamp(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
-    if moment.tzinfo is not None and _timestamp_text(moment) != text:
+    if len(text) == _WHOLE_SECOND and text[10] == "T" and text[-1] == "Z":
+        return moment  # by far the most of them, and such as would be written again
+    if moment.tzinfo is None:
+        raise ValueError("a timestamp in it has no time zone")
+    if _timestamp_text(moment) != text:
         moment = _StoredTimestamp.fromisoformat(text)
         moment.text = text
     return moment
@@ -252,21 +293,39 @@ def _timestamp(text: str) -> datetime:
 def _timestamp_text(moment: datetime) -> str:
     if isinstance(moment, _StoredTimestamp) and hasattr(moment, "text"):
         return moment.text
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat()[:-6]}Z"  # for +00:00
 
 
-def _extra(unknown: Mapping[str, Any], known: frozenset[str], path: str) -> Mapping[str, Any]:
-    """Keys to write beside the known ones, none of which they may replace."""
-    if not isinstance(unknown, Mapping):
-        raise SerializationError(path, "it is not a mapping")
-    if taken := sorted(known & unknown.keys()):
-        raise SerializationError(path, f"{', '.join(taken)} has a field of its own; set that")
+def _unknown(state: Mapping[str, Any], context: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stands in a state beside what this version knows."""
+    if state.keys() <= _STATE_KEYS and context.keys() <= _CONTEXT_KEYS:
+        return _NOTHING
+    unknown = {key: state[key] for key in state if key not in _STATE_KEYS}
+    if extra := {key: context[key] for key in context if key not in _CONTEXT_KEYS}:
+        unknown["context"] = extra
     return unknown
 
 
+def _add(state: dict[str, Any], unknown: Any, path: str) -> None:
+    """Put keys beside those of ``state``, none of which they may replace."""
+    if not isinstance(unknown, Mapping):
+        raise SerializationError(path, "it is not a mapping")
+    if taken := sorted(state.keys() & unknown.keys()):
+        raise SerializationError(path, f"{', '.join(taken)} has a field of its own; set that")
+    state.update(unknown)
+
+
 def _mapping(state: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = state.get(key)
-    return {} if value is None else _require_mapping(value, key)
+    value: Any = state.get(key)
+    if type(value) is dict:  # what JSON gives: several times faster than the general question
+        return value
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise _misshapen(key, value, "map")
+    return value
 
 
 def _list(state: Mapping[str, Any], key: str) -> list[Any]:
@@ -274,13 +333,7 @@ def _list(state: Mapping[str, Any], key: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise ValueError(f"{key} is a {type(value).__name__}, not a list")
-    return value
-
-
-def _require_mapping(value: Any, key: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{key} is a {type(value).__name__}, not a map")
+        raise _misshapen(key, value, "list")
     return value
 
 
@@ -288,3 +341,7 @@ def _str(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"a {type(value).__name__} stands where a text should")
     return value
+
+
+def _misshapen(key: str, value: Any, expected: str) -> ValueError:
+    return ValueError(f"{key} is a {type(value).__name__}, not a {expected}")

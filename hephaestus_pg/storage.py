@@ -90,7 +90,9 @@ class AsyncStorage(Verbs):
 
         async def started() -> AsyncStorage:
             opened = await open_pool(dsn, **pool_options) if pool is None else pool
-            executor = PoolExecutor(opened, name=name, schema=schema, owned=pool is None)
+            executor = PoolExecutor(
+                opened, name=name, schema=schema, owned=pool is None, batching=batching
+            )
             storage = cls(executor, serializer, name=name)
             try:
                 registry.register(name, storage)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +18,8 @@ from hephaestus_pg.instance import Instance, checked_id, checked_revision
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from datetime import datetime
     from typing import Unpack
-
-    from asyncpg import Record
 
     from hephaestus_pg.executor import Executor
     from hephaestus_pg.filters import Filters
@@ -58,7 +55,7 @@ class Verbs:
             InvalidValueError: No row can have such an id.
             CorruptInstanceError: The row cannot be read.
         """
-        row = await self._row("get", checked_id(id))
+        row = await self._executor.row("get", checked_id(id))
         return None if row is None else self._serializer.decode(row)
 
     async def put(self, instance: Instance) -> Instance:
@@ -71,10 +68,11 @@ class Verbs:
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
         new = self._serializer.encode(instance)
-        row = await self._row(
+        row = await self._executor.row(
             "put", new.id, new.workflow, new.status, new.workflow_version, new.state
         )
-        return _as_stored(new, row)
+        assert row is not None
+        return new.as_stored(row)
 
     async def insert(self, instance: Instance, *, replace_finished: bool = False) -> Instance:
         """Store the instance only if no row has its id; of many at once exactly one succeeds.
@@ -88,7 +86,7 @@ class Verbs:
         """
         new = self._serializer.encode(instance)
         while True:
-            row = await self._row(
+            row = await self._executor.row(
                 "insert",
                 new.id,
                 new.workflow,
@@ -98,8 +96,8 @@ class Verbs:
                 replace_finished,
             )
             if row is not None:
-                return _as_stored(new, row)
-            held = await self._row("get", new.id)
+                return new.as_stored(row)
+            held = await self._executor.row("get", new.id)
             if held is not None and not (replace_finished and held["status"] in _FINISHED):
                 raise InstanceExistsError(new.id, status=held["status"], workflow=held["workflow"])
             # It went, or finished, between the two statements: the id is free now.
@@ -118,12 +116,12 @@ class Verbs:
                 "revision", None, "update takes an instance that was read or written; insert it"
             )
         new = self._serializer.encode(instance)
-        row = await self._row(
+        row = await self._executor.row(
             "update", new.id, new.workflow, new.status, new.state, instance.revision
         )
         if row is None:
             raise await self._missed(new.id, instance.revision)
-        return _as_stored(new, row)
+        return new.as_stored(row)
 
     async def delete(self, id: str, *, revision: int | None = None) -> bool:
         """Delete the instance with that id. ``True`` if there was one; again, ``False``.
@@ -137,7 +135,7 @@ class Verbs:
         checked_id(id)
         if revision is not None:
             checked_revision(revision)
-        if await self._row("delete", id, revision) is not None:
+        if await self._executor.row("delete", id, revision) is not None:
             return True
         if revision is not None:
             error = await self._missed(id, revision)
@@ -168,7 +166,7 @@ class Verbs:
                     for new in chunk.values()
                 ]
                 for row in await session.fetch("put_many", *map(list, zip(*columns, strict=True))):
-                    stored[row["id"]] = _as_stored(chunk[row["id"]], row)
+                    stored[row["id"]] = chunk[row["id"]].as_stored(row)
         return list(stored.values())
 
     async def get_many(self, ids: Iterable[str]) -> dict[str, Instance]:
@@ -188,7 +186,10 @@ class Verbs:
         gone: set[str] = set()
         async with self._executor.transaction() as session:
             for chunk in _chunks(sorted(set(map(checked_id, ids)))):
-                gone.update(row["id"] for row in await session.fetch("delete_many", chunk))
+                gone.update(
+                    row["id"]
+                    for row in await session.fetch("delete_many", chunk, [None] * len(chunk))
+                )
         return gone
 
     async def query(
@@ -261,7 +262,7 @@ class Verbs:
         Raises:
             InvalidValueError: There is no such filter, or its value is wrong.
         """
-        row = await self._row("count", *self._filters(filters))
+        [row] = await self._executor.fetch("count", *self._filters(filters))
         return int(row["count"])
 
     async def prune(
@@ -288,20 +289,16 @@ class Verbs:
         _, size = paging.parameters("id", None, batch_size)
         pruned, last, batch = 0, None, size
         while batch == size:
-            row = await self._row("prune", last, moment, size)
+            [row] = await self._executor.fetch("prune", last, moment, size)
             batch, last = row["count"], row["last"]
             pruned += batch
             if progress is not None:
                 progress(pruned)
         return pruned
 
-    async def _row(self, statement: str, *arguments: Any) -> Any:
-        rows = await self._executor.fetch(statement, *arguments)
-        return rows[0] if rows else None
-
     async def _missed(self, id: str, expected: int) -> Exception:
         """Why a compare-and-set found nothing to do."""
-        held = await self._row("get", id)
+        held = await self._executor.row("get", id)
         if held is None:
             return InstanceNotFoundError(id)
         return StaleInstanceError(id, expected=expected, found=held["revision"])
@@ -331,14 +328,3 @@ def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(ids)
     while chunk := list(islice(rest, CHUNK_ROWS)):
         yield chunk
-
-
-def _as_stored(new: EncodedInstance, row: Record) -> Instance:
-    """The instance that was written, with what its row says of itself."""
-    return replace(
-        new.stored,
-        workflow_version=row["workflow_version"],
-        revision=row["revision"],
-        inserted_at=row["inserted_at"].replace(tzinfo=UTC),
-        updated_at=row["updated_at"].replace(tzinfo=UTC),
-    )

@@ -254,7 +254,7 @@ def test_a_timestamp_is_written_in_utc_with_a_z() -> None:
                     }
                 ]
             },
-            "context_updates is 1",
+            "context_updates is a int",
         ),
     ),
 )

@@ -1,0 +1,215 @@
+"""Concurrent calls into one statement: group commit, without a timer.
+
+A call on an idle storage goes out at once, as the plain statement that it is. While statements are
+under way, calls gather; whenever a lane is free it takes its share of what has gathered and sends
+it as one statement, ``<statement>_many``, whose parameters are the calls' as arrays. So nobody ever
+waits for company, and the busier it is the more calls share a round trip, a plan and a commit.
+
+Calls for one id take effect in the order in which they were made: a second one is not sent before
+the first is answered. Statements of one kind may overtake each other for different ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextvars import Context
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hephaestus_pg.errors import RejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from asyncpg import Record
+
+    Run = Callable[..., Awaitable[Sequence[Record]]]
+
+LANES = 3
+"""Statements under way at once."""
+
+MAX_ROWS = 256
+"""Calls that one statement holds at the most."""
+
+MAX_BYTES = 4 * 2**20
+"""Bytes of text after which a statement takes no more calls."""
+
+MAX_WAITING = 10_000
+"""Calls that may be gathered or under way; past it, callers wait for their turn to join them."""
+
+MIN_SHARE = 8
+"""Calls below which it does not pay to divide them among lanes."""
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One caller's statement; the first argument is the id, and ``answer`` is what it waits for."""
+
+    number: int
+    statement: str
+    arguments: tuple[Any, ...]
+    answer: asyncio.Future[Record | None]
+
+    @property
+    def id(self) -> str:
+        id: str = self.arguments[0]
+        return id
+
+    @property
+    def size(self) -> int:
+        return sum(len(argument) for argument in self.arguments if isinstance(argument, str))
+
+
+class Batcher:
+    """Gathers calls and sends them by ``run``, which takes a statement's name and its arguments."""
+
+    def __init__(self, run: Run, *, lanes: int = LANES, max_waiting: int = MAX_WAITING) -> None:
+        self._run = run
+        self._lanes = lanes
+        self._room = asyncio.Semaphore(max_waiting)
+        self._calls = 0
+        self._sent = 0
+        self._gathered = 0
+        # Calls whose turn it is, by statement, the oldest first.
+        self._ready: dict[str, deque[_Call]] = {}
+        # For each id that has a call ready or under way, the later calls for it.
+        self._later: dict[str, deque[_Call]] = {}
+        self._open: set[asyncio.Task[None]] = set()
+        self._busy = 0
+
+    async def row(self, statement: str, *arguments: Any) -> Record | None:
+        """The statement's row for these arguments, the first of which is the id; ``None`` if none.
+
+        Cancelled while it waits, the call is not sent. Once sent it takes effect or fails as if
+        nobody had cancelled, and nobody else notices.
+        """
+        if self._later:
+            async with self._room:
+                return await self._gather(statement, arguments)
+        return await self._alone(statement, arguments)
+
+    async def _alone(self, statement: str, arguments: tuple[Any, ...]) -> Record | None:
+        """An idle storage's call: no task, no future, in the caller's own context."""
+        id = arguments[0]
+        self._later[id] = deque()
+        self._busy += 1
+        self._sent += 1
+        try:
+            rows = await self._run(statement, *arguments)
+        finally:
+            self._busy -= 1
+            self._sent -= 1
+            self._release(id)
+            self._open_lanes()
+        return rows[0] if rows else None
+
+    async def _gather(self, statement: str, arguments: tuple[Any, ...]) -> Record | None:
+        self._calls += 1
+        answer: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
+        call = _Call(self._calls, statement, arguments, answer)
+        later = self._later.get(call.id)
+        if later is None:
+            self._later[call.id] = deque()
+            self._make_ready(call)
+            self._open_lanes()
+        else:
+            later.append(call)
+        return await answer
+
+    def _make_ready(self, call: _Call) -> None:
+        self._ready.setdefault(call.statement, deque()).append(call)
+        self._gathered += 1
+
+    def _release(self, id: str) -> None:
+        """The id's call is answered: the next one has its turn."""
+        later = self._later[id]
+        while later:
+            call = later.popleft()
+            if not call.answer.done():
+                self._make_ready(call)
+                return
+        del self._later[id]
+
+    def _open_lanes(self) -> None:
+        """A lane for what is gathered; it opens another if it leaves anything behind."""
+        if self._gathered and self._busy < self._lanes:
+            self._busy += 1
+            # A context of its own: what one caller's holds is not the others' business.
+            lane = asyncio.get_running_loop().create_task(self._lane(), context=Context())
+            self._open.add(lane)
+            lane.add_done_callback(self._open.discard)
+
+    async def _lane(self) -> None:
+        try:
+            while batch := self._share():
+                self._open_lanes()
+                self._sent += len(batch)
+                try:
+                    await self._send(batch)
+                finally:
+                    self._sent -= len(batch)
+                    for call in batch:
+                        self._release(call.id)
+                # Those who are answered run now, and may call again before the next look.
+                await asyncio.sleep(0)
+        finally:
+            self._busy -= 1
+
+    def _share(self) -> list[_Call]:
+        """The oldest calls of the statement that has waited longest, as many as are a share."""
+        batch: list[_Call] = []
+        most = max(MIN_SHARE, -(-(self._gathered + self._sent) // self._lanes))
+        size = 0
+        while self._gathered and not batch:
+            calls = min(filter(None, self._ready.values()), key=lambda calls: calls[0].number)
+            while calls and len(batch) < min(most, MAX_ROWS) and size < MAX_BYTES:
+                call = calls.popleft()
+                self._gathered -= 1
+                if call.answer.done():  # cancelled while it waited
+                    self._release(call.id)
+                    continue
+                batch.append(call)
+                size += call.size
+        return batch
+
+    async def _send(self, batch: list[_Call]) -> None:
+        """Send the calls as one statement, and answer each with its row."""
+        try:
+            if len(batch) == 1:
+                [call] = batch
+                rows = await self._run(call.statement, *call.arguments)
+                answers = {call.id: rows[0]} if rows else {}
+            else:
+                columns = zip(*(call.arguments for call in batch), strict=True)
+                rows = await self._run(f"{batch[0].statement}_many", *map(list, columns))
+                answers = {row["id"]: row for row in rows}
+        except RejectedError as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            # One of them is to blame: the halves that do not hold it go through.
+            middle = len(batch) // 2
+            await self._send(batch[:middle])
+            await self._send(batch[middle:])
+        except BaseException as error:
+            _fail(batch, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for call in batch:
+                if not call.answer.done():
+                    call.answer.set_result(answers.get(call.id))
+
+
+def _fail(batch: list[_Call], error: BaseException) -> None:
+    for call in batch:
+        if call.answer.done():
+            continue
+        if isinstance(error, Exception):
+            own = copy(error)  # each caller's traceback is its own
+            own.__cause__ = error.__cause__
+            call.answer.set_exception(own)
+        else:
+            call.answer.cancel()

@@ -1,0 +1,30 @@
+-- As insert.sql, for arrays of one length; an id that is taken gives no row. Locks in the order of
+-- the ids' bytes, as put_many.sql.
+INSERT INTO /* schema */workflow_instances AS held (
+    id, workflow, status, workflow_version, state, inserted_at, updated_at, revision
+)
+SELECT
+    given.id,
+    given.workflow,
+    given.status,
+    given.workflow_version,
+    given.state::jsonb,
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    1
+FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[]) AS given (
+    id, workflow, status, workflow_version, state
+)
+ORDER BY given.id COLLATE "C"
+ON CONFLICT (id) DO UPDATE SET
+    workflow = EXCLUDED.workflow,
+    status = EXCLUDED.status,
+    workflow_version = EXCLUDED.workflow_version,
+    state = EXCLUDED.state,
+    inserted_at = EXCLUDED.inserted_at,
+    updated_at = EXCLUDED.updated_at,
+    revision = held.revision + 1
+WHERE
+    held.status IN ('completed', 'failed')
+    AND ($6::boolean[])[array_position($1::text[], EXCLUDED.id::text)]
+RETURNING id, workflow_version, revision, inserted_at, updated_at

@@ -1,0 +1,25 @@
+-- As update.sql, for arrays of one length; an id that is gone or at another revision gives no row.
+-- The rows are locked in the order in which put_many locks them.
+WITH given AS (
+    SELECT id, workflow, status, state::jsonb AS state, revision
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) AS given (
+        id, workflow, status, state, revision
+    )
+), locked AS (
+    SELECT held.id
+    FROM /* schema */workflow_instances AS held
+    WHERE held.id = ANY ($1::text[])
+    ORDER BY held.id COLLATE "C"
+    FOR UPDATE
+)
+UPDATE /* schema */workflow_instances AS held
+SET
+    workflow = given.workflow,
+    status = given.status,
+    state = given.state,
+    updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    revision = held.revision + 1
+FROM locked
+JOIN given ON given.id = locked.id
+WHERE held.id = locked.id AND held.revision = given.revision
+RETURNING held.id, held.workflow_version, held.revision, held.inserted_at, held.updated_at
