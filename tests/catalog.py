@@ -54,6 +54,7 @@ VERSIONED_INDEXES = BASE_INDEXES | {
     f"CREATE INDEX {VERSIONED_INDEX} {ON} btree (workflow, workflow_version)",
 }
 FAMILY_INDEX = "workflow_instances_workflow_family_index"
+INSERTED_INDEX = "workflow_instances_inserted_at_id_index"
 
 # What the contract says each version leaves: columns (type, not null, default), and indexes.
 EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
@@ -63,7 +64,11 @@ EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
     3: (WIDE, VERSIONED_INDEXES),
     4: (
         WIDE | {"revision": ("bigint", True, "1")},
-        VERSIONED_INDEXES | {f'CREATE INDEX {FAMILY_INDEX} {ON} btree (workflow COLLATE "C")'},
+        VERSIONED_INDEXES
+        | {
+            f'CREATE INDEX {FAMILY_INDEX} {ON} btree (workflow COLLATE "C")',
+            f"CREATE INDEX {INSERTED_INDEX} {ON} btree (inserted_at, id)",
+        },
     ),
 }
 

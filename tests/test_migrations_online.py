@@ -17,7 +17,7 @@ import hephaestus_pg
 from hephaestus_pg import migrations
 from hephaestus_pg.errors import ConnectionLostError, RejectedError
 from hephaestus_pg.migration_files import shipped
-from tests.catalog import assert_is_at, snapshot, until
+from tests.catalog import FAMILY_INDEX, INSERTED_INDEX, assert_is_at, snapshot, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -223,7 +223,11 @@ async def test_killed_amid_the_slices_it_goes_on(database: str, *, online: bool)
 @pytest.mark.parametrize("online", (True, False))
 @pytest.mark.parametrize(
     ("version", "index"),
-    ((3, "hephaestus_pg_wide_id_key"), (4, "workflow_instances_workflow_family_index")),
+    (
+        (3, "hephaestus_pg_wide_id_key"),
+        (4, FAMILY_INDEX),
+        (4, INSERTED_INDEX),
+    ),
 )
 async def test_an_index_that_a_kill_left_invalid_is_built_anew(
     database: str, version: int, index: str, *, online: bool
@@ -236,6 +240,10 @@ async def test_an_index_that_a_kill_left_invalid_is_built_anew(
         await holder.execute("SELECT pg_advisory_lock(1, 2)")
         task = asyncio.create_task(migrations.up(database, online=True))
         await until(link, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+    elif index == INSERTED_INDEX:  # The stage before it would be what waits.
+        await link.execute(
+            f'CREATE INDEX {FAMILY_INDEX} ON workflow_instances (workflow COLLATE "C")'
+        )
     # Who builds concurrently waits for whoever writes to the table.
     held = holder.transaction()
     await held.start()

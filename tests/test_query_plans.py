@@ -1,9 +1,10 @@
-"""Each filter is served by its index, whatever kind of plan the server makes for a statement."""
+"""Each statement reads by its index, whatever kind of plan the server makes for it."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROWS = 100_000
+EPOCH = datetime(2026, 1, 1)  # noqa: DTZ001 - as the columns have it
 TABLE = "plans.workflow_instances"
 
 # One row in a thousand waits, one workflow in two hundred is any row's, version 9 is rare.
@@ -32,15 +34,17 @@ SELECT 'orderid::' || n,
 FROM generate_series(1, {ROWS}) AS n
 """
 
+KEY = "workflow_instances_pkey"
 STATUS = "workflow_instances_status_index"
 WORKFLOW = "workflow_instances_workflow_index"
 VERSION = "workflow_instances_workflow_workflow_version_index"
 FAMILY = "workflow_instances_workflow_family_index"
+INSERTED = "workflow_instances_inserted_at_id_index"
 STATE = "idx_workflow_instances_state"
 
 # The filters, and the indexes any of which serves them well.
 CASES: list[tuple[dict[str, Any], set[str]]] = [
-    ({"id": "orderid::77"}, {"workflow_instances_pkey"}),
+    ({"id": "orderid::77"}, {KEY}),
     ({"status": "waiting"}, {STATUS}),
     ({"status_in": ["waiting", "pending"]}, {STATUS}),
     ({"workflow": "app.workflows.W7"}, {WORKFLOW, VERSION, FAMILY}),
@@ -52,6 +56,20 @@ CASES: list[tuple[dict[str, Any], set[str]]] = [
     ({"status": "waiting", "workflow_family": "app.workflows.W0"}, {STATUS, FAMILY}),
     ({"contains": {"context": {"initial": {"n": 77}}}, "status": "completed"}, {STATE}),
 ]
+
+# What lets most rows through, and so must not drive a page.
+WIDE: list[dict[str, Any]] = [
+    {},
+    {"status": "completed"},
+    {"status_in": ["completed", "failed"]},
+    {"workflow_family": "app.workflows."},
+    {"status": "completed", "workflow_version": 1},
+]
+
+# Chosen: by the server, which has had ten executions to learn from.
+PLANS = ("custom", "generic", "chosen")
+
+FILTER_TYPES = "text, text[], text, integer, text, text, text" + ", timestamp" * 4
 
 
 LOCALES = {
@@ -71,43 +89,121 @@ def filled(
         except psycopg.errors.FeatureNotSupported:
             pytest.skip("this server is built without ICU")
         asyncio.run(migrations.up(dsn, schema="plans"))
-        with psycopg.connect(dsn, autocommit=True) as connection:
+        with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as connection:
             connection.execute(FILL)
             connection.execute(f"VACUUM ANALYZE {TABLE}")
             yield connection
 
 
-@pytest.mark.parametrize("plan", ("custom", "generic"))
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("verb", ("query", "count"))
 @pytest.mark.parametrize(("given", "indexes"), CASES, ids=["+".join(given) for given, _ in CASES])
 def test_a_filter_is_read_by_its_index(
-    filled: psycopg.Connection[Any], given: dict[str, Any], indexes: set[str], plan: str
+    filled: psycopg.Connection[Any],
+    verb: str,
+    given: dict[str, Any],
+    indexes: set[str],
+    plan: str,
 ) -> None:
-    parameters = filters.parameters(given, Names())
-    statement = _sql.statement("query", "plans")
+    executed = explained(filled, verb, FILTER_TYPES, filters.parameters(given, Names()), plan)
 
-    executed = explained(filled, statement, parameters, plan)
+    assert scanned(executed)
+    assert scanned(executed) <= indexes
 
-    scans = [node for node in executed if node["Node Type"].endswith("Scan")]
-    used = {node["Index Name"] for node in scans if "Index Name" in node}
-    assert used
-    assert used <= indexes
-    assert "Seq Scan" not in {node["Node Type"] for node in scans}
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("given", WIDE, ids=["+".join(given) or "all" for given in WIDE])
+@pytest.mark.parametrize(
+    ("order", "place"),
+    (("id", ("orderid::55",)), ("inserted_at", (EPOCH + timedelta(seconds=50_000), "x"))),
+)
+def test_a_page_in_the_middle_costs_what_a_first_one_does(
+    filled: psycopg.Connection[Any],
+    given: dict[str, Any],
+    order: str,
+    place: tuple[Any, ...],
+    plan: str,
+) -> None:
+    executed = explained(
+        filled,
+        f"page_by_{order}",
+        f"{FILTER_TYPES}, {'text' if order == 'id' else 'timestamp, text'}, bigint",
+        (*filters.parameters(given, Names()), *place, 20),
+        plan,
+    )
+
+    assert scanned(executed) == {KEY if order == "id" else INSERTED}
+    assert "Sort" not in {node["Node Type"] for node in executed}
+    assert rows_read(executed) < 200
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_page_by_update_reads_what_its_filter_leaves(
+    filled: psycopg.Connection[Any], plan: str
+) -> None:
+    executed = explained(
+        filled,
+        "page_by_updated_at",
+        f"{FILTER_TYPES}, timestamp, text, bigint",
+        (
+            *filters.parameters({"status": "waiting"}, Names()),
+            EPOCH + timedelta(seconds=50_000),
+            "x",
+            20,
+        ),
+        plan,
+    )
+
+    assert scanned(executed) == {STATUS}
+    assert rows_read(executed) == ROWS // 1000
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_batch_of_prune_reads_what_it_deletes(filled: psycopg.Connection[Any], plan: str) -> None:
+    executed = explained(
+        filled,
+        "prune",
+        "text, timestamp, bigint",
+        ("orderid::55", EPOCH + timedelta(seconds=90_000), 20),
+        plan,
+    )
+
+    assert scanned(executed) == {KEY}
+    assert "Sort" not in {node["Node Type"] for node in executed}
+    assert rows_read(executed) < 200
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_many_ids_are_read_by_the_key(filled: psycopg.Connection[Any], plan: str) -> None:
+    wanted = [f"orderid::{number}" for number in range(1, 51)]
+
+    executed = explained(filled, "get_many", "text[]", (wanted,), plan)
+
+    assert scanned(executed) == {KEY}
+    assert rows_read(executed) == 50
 
 
 def explained(
-    connection: psycopg.Connection[Any], statement: str, parameters: tuple[Any, ...], plan: str
+    connection: psycopg.Connection[Any],
+    name: str,
+    types: str,
+    parameters: tuple[Any, ...],
+    plan: str,
 ) -> list[dict[str, Any]]:
-    """The nodes of the statement's plan that were executed."""
-    types = "text, text[], text, integer, text, text, text" + ", timestamp" * 4
+    """The nodes of the statement's plan that were executed; what it changed is rolled back."""
+    statement = _sql.statement(name, "plans")
     literals = ", ".join(map(literal, parameters))
-
+    mode = "auto" if plan == "chosen" else f"force_{plan}_plan"
     connection.execute(f"PREPARE explained ({types}) AS {statement}")
-    connection.execute(f"SET plan_cache_mode = force_{plan}_plan")
+    connection.execute(f"SET plan_cache_mode = {mode}")
     try:
-        executed = connection.execute(
-            f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) EXECUTE explained ({literals})"
-        )
-        [[described]] = executed.fetchall()
+        with connection.transaction(force_rollback=True):
+            for _ in range(10 if plan == "chosen" else 0):
+                connection.execute(f"EXPLAIN EXECUTE explained ({literals})")
+            executed = connection.execute(
+                f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) EXECUTE explained ({literals})"
+            )
+            [[described]] = executed.fetchall()
     finally:
         connection.execute("DEALLOCATE explained")
     return list(nodes(described[0]["Plan"]))
@@ -118,6 +214,24 @@ def nodes(plan: dict[str, Any]) -> Any:
         yield plan
         for inner in plan.get("Plans", ()):
             yield from nodes(inner)
+
+
+def scanned(executed: list[dict[str, Any]]) -> set[str]:
+    """The indexes that were read, and "Seq Scan" if there was one."""
+    return {
+        node.get("Index Name", node["Node Type"])
+        for node in executed
+        if "Index Name" in node or node["Node Type"] == "Seq Scan"
+    }
+
+
+def rows_read(executed: list[dict[str, Any]]) -> int:
+    """The rows that came from an index or a table, whether a filter let them through or not."""
+    return sum(
+        round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
+        for node in executed
+        if node["Node Type"] in {"Index Scan", "Index Only Scan", "Seq Scan", "Bitmap Heap Scan"}
+    )
 
 
 def literal(value: Any) -> str:

@@ -1,12 +1,17 @@
 -- A concurrent build that was interrupted leaves an invalid index, which IF NOT EXISTS would accept.
 DO $$
+DECLARE
+    broken regclass;
 BEGIN
-    IF EXISTS (
-        SELECT FROM pg_index
-        WHERE indexrelid = to_regclass('/* schema */workflow_instances_workflow_family_index')
-            AND NOT indisvalid
-    ) THEN
-        DROP INDEX /* schema */workflow_instances_workflow_family_index;
-    END IF;
+    FOR broken IN
+        SELECT indexrelid
+        FROM pg_index
+        WHERE NOT indisvalid AND indexrelid IN (
+            to_regclass('/* schema */workflow_instances_workflow_family_index'),
+            to_regclass('/* schema */workflow_instances_inserted_at_id_index')
+        )
+    LOOP
+        EXECUTE 'DROP INDEX ' || broken;
+    END LOOP;
 END
 $$;

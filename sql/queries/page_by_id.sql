@@ -1,4 +1,5 @@
--- $12 the last id of the page before, $13 the limit; either may be NULL.
+-- $12 the last id of the page before, $13 the limit; either may be NULL. Through coalesce the place
+-- is a plain condition on the index in a generic plan too; no id is empty.
 SELECT
     id,
     workflow,
@@ -11,6 +12,6 @@ SELECT
 FROM (
     /* include: matching */
 ) AS matching
-WHERE $12::text IS NULL OR id > $12::text
+WHERE id > coalesce($12::text, '')
 ORDER BY id
 LIMIT $13::bigint

@@ -1,4 +1,5 @@
 -- $12 and $13 the moment and id that ended the page before, $14 the limit; each may be NULL.
+-- For coalesce see page_by_id.sql.
 SELECT
     id,
     workflow,
@@ -11,6 +12,6 @@ SELECT
 FROM (
     /* include: matching */
 ) AS matching
-WHERE $12::timestamp IS NULL OR (inserted_at, id) > ($12::timestamp, $13::text)
+WHERE (inserted_at, id) > (coalesce($12::timestamp, '-infinity'), coalesce($13::text, ''))
 ORDER BY inserted_at, id
 LIMIT $14::bigint

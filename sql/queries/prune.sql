@@ -5,7 +5,7 @@ WITH doomed AS (
     SELECT id
     FROM /* schema */workflow_instances
     WHERE
-        ($1::text IS NULL OR id > $1::text)
+        id > coalesce($1::text, '')
         AND status IN ('completed', 'failed')
         AND updated_at < $2::timestamp
     ORDER BY id
