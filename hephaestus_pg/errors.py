@@ -297,6 +297,7 @@ class MigrationChangedError(MigrationError):
             "restore the file, and put the change into a new migration",
         )
         self.version = version
+        self.name = name
 
 
 class DataLossError(MigrationError):

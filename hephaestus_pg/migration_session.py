@@ -16,7 +16,7 @@ from hephaestus_pg.errors import (
     MigrationLockError,
     RejectedError,
 )
-from hephaestus_pg.pool import connect, resolved_dsn, translated_errors, without_password
+from hephaestus_pg.pool import connect, translated_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -54,12 +54,7 @@ async def connected(
             yield connection
         return
     # Every plan here is made once, for tables that change under it: nothing is worth caching.
-    try:
-        own = await connect(dsn, statement_cache_size=0)
-    except ValueError:
-        # The parser's own, which may quote any part of what it could not read.
-        shown = without_password(resolved_dsn(dsn) or "")
-        raise InvalidValueError("dsn", shown, "give postgresql://user@host:port/database") from None
+    own = await connect(dsn, statement_cache_size=0)
     try:
         with translated_errors():
             yield own

@@ -18,6 +18,7 @@ from hephaestus_pg.errors import (
     ConflictError,
     ConnectionLostError,
     DatabaseError,
+    InvalidValueError,
     OperationTimeoutError,
     RejectedError,
     UnavailableError,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from asyncpg import Connection, Pool
 
 # user:password@ in a URL, and password=… in a query or a keyword string.
-_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):[^@\s]*(?=@)|(password=)[^&\s]+")
+_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):\S*(?=@)|(password=)[^&\s]+")
 
 
 def without_password(text: str) -> str:
@@ -48,11 +49,25 @@ async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:
     """A connection of its own, outside any pool.
 
     Raises:
+        InvalidValueError: The DSN cannot be read.
         DatabaseError: No connection could be had.
     """
-    with translated_errors(connecting=True):
+    with _connecting(dsn):
         opened: Connection[Any] = await asyncpg.connect(resolved_dsn(dsn), **options)
         return opened
+
+
+@contextmanager
+def _connecting(dsn: str | None) -> Iterator[None]:
+    with translated_errors(connecting=True):
+        try:
+            yield
+        except ValueError as error:
+            # What is no error of the driver's own may quote any part of what it could not read.
+            known = isinstance(error, asyncpg.ClientConfigurationError)
+            shown = without_password(resolved_dsn(dsn) or "(from the PG* variables)")
+            advice = str(error) if known else "give postgresql://user@host:port/database"
+            raise InvalidValueError("dsn", shown, advice) from None
 
 
 @contextmanager
@@ -124,10 +139,12 @@ async def open_pool(dsn: str | None, **options: Any) -> Pool[Any]:
     """A pool of our own, with asyncpg's options where ours don't suit.
 
     Raises:
+        InvalidValueError: The DSN cannot be read.
         DatabaseError: No connection could be had.
     """
-    with translated_errors(connecting=True):
-        return await asyncpg.create_pool(resolved_dsn(dsn), **{**_POOL_DEFAULTS, **options})
+    pool = asyncpg.create_pool(resolved_dsn(dsn), **{**_POOL_DEFAULTS, **options})
+    with _connecting(dsn):
+        return await pool
 
 
 async def _keep_session(_: Any) -> None:

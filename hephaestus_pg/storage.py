@@ -73,6 +73,7 @@ class AsyncStorage(Verbs):
 
         Raises:
             AlreadyStartedError: The name is taken.
+            InvalidValueError: An option is wrong, or the DSN cannot be read.
             SchemaOutdatedError: The schema is missing or too old; it names the command to run.
             DatabaseError: No connection could be had.
 

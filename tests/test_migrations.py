@@ -203,7 +203,8 @@ async def test_a_file_changed_after_it_was_applied_stops_the_run(
 
     with pytest.raises(MigrationChangedError, match=r"migration 2 .*restore the file") as caught:
         await migrations.up(dsn, schema=schema)
-    assert (caught.value.version, caught.value.schema) == (2, schema)
+    assert (caught.value.version, caught.value.name) == (2, "add_workflow_version")
+    assert caught.value.schema == schema
     with pytest.raises(MigrationChangedError):
         await migrations.down(dsn, schema=schema, version=0)
     assert await snapshot(dsn, schema) == before

@@ -418,6 +418,29 @@ class TestLife:
         assert "gone" not in registry.names()
         assert not caught
 
+    @pytest.mark.parametrize(
+        "dsn",
+        (
+            "postgresql://user:secret@[bad",
+            "postgresql://user:secret@host:port/db",
+            "postgresql://user:se#secret@127.0.0.1:1/db",
+            "mysql://user:secret@host/db",
+            "host=127.0.0.1 password=secret",
+        ),
+    )
+    async def test_a_dsn_that_cannot_be_read_is_named_without_its_password(
+        self, dsn: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.raises(InvalidValueError, match="^dsn is ") as error:
+            await AsyncStorage.start(dsn, name="unread")
+        assert "secret" not in f"{error.value} {error.value.value}"
+
+        monkeypatch.setenv("HEPHAESTUS_PG_DSN", dsn)
+        with pytest.raises(InvalidValueError, match="^dsn is ") as error:
+            await AsyncStorage.start(name="unread")
+        assert "secret" not in f"{error.value} {error.value.value}"
+        assert "unread" not in registry.names()
+
 
 class TestSchema:
     async def test_a_schema_without_a_table_is_outdated(
