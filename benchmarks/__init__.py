@@ -1,0 +1,1 @@
+"""What hephaestus_pg costs, side by side with what else one could use: ``python -m benchmarks``."""

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import asyncpg
+import orjson
+
+from benchmarks.contenders import POOL, Contender, row
+from hephaestus_pg import _sql, migrations
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hephaestus_pg import Instance
+
+GET, PUT, UPDATE = (_sql.statement(name, "public") for name in ("get", "put", "update"))
+COLUMNS = GET.partition("WHERE")[0]
+QUERY = f"{COLUMNS} WHERE workflow = $1::text"
+STREAM = f"{COLUMNS} WHERE status = 'waiting'"
+
+
+class OneACall(Contender):
+    options: ClassVar[dict[str, Any]] = {}
+
+    async def start(self, dsn: str) -> None:
+        await migrations.up(dsn)
+        self._pool = await asyncpg.create_pool(dsn, max_size=POOL, **self.options)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    def value(self, instance: Instance) -> tuple[str, str, str, int, str]:
+        return row(instance)
+
+    async def put(self, value: tuple[str, str, str, int, str]) -> int:
+        await self._pool.fetchrow(PUT, *value)
+        return 1
+
+    async def get(self, id: str) -> int:
+        found = await self._pool.fetchrow(GET, id)
+        assert found
+        orjson.loads(found["state"])
+        return 1
+
+    async def update(self, value: tuple[str, str, str, int, str]) -> int:
+        id, workflow, status, _, state = value
+        stored = await self._pool.fetchrow(
+            UPDATE, id, workflow, status, state, self.revisions.get(id, 1)
+        )
+        assert stored
+        self.revisions[id] = stored["revision"]
+        return 1
+
+    async def query(self, workflow: str) -> int:
+        rows = await self._pool.fetch(QUERY, workflow)
+        return len([orjson.loads(row["state"]) for row in rows])
+
+    async def stream(self) -> int:
+        async with self._pool.acquire() as connection, connection.transaction():
+            return len([orjson.loads(row["state"]) async for row in connection.cursor(STREAM)])
+
+    async def put_many(self, values: Sequence[tuple[str, str, str, int, str]]) -> int:
+        await self._pool.executemany(PUT, values)
+        return len(values)
+
+
+async def _keep_session(_: Any) -> None:
+    pass
+
+
+class WithoutReset(OneACall):
+    options: ClassVar[dict[str, Any]] = {"reset": _keep_session}

@@ -1,0 +1,83 @@
+"""What is stored: orders on their way through four steps, as real as they need be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import orjson
+
+from hephaestus_pg import Context, ExecutionEntry, Instance, Names, Serializer, Status
+
+SIZES = {"1kb": 1_000, "10kb": 10_000, "50kb": 50_000}
+STEPS = ("Validate", "Reserve", "Charge", "Ship")
+STAGES = len(STEPS)
+
+_BEGAN = datetime(2025, 3, 1, 9, 30, tzinfo=UTC)
+
+
+def order(number: int, stage: int, size: str, *, workflow: int = 0) -> Instance:
+    """Order ``number`` with ``stage`` steps done, its state about as large as ``size`` says."""
+    return build(number, stage, lines=_lines(size), workflow=workflow)
+
+
+def build(
+    number: int, stage: int, *, lines: int, entries: int | None = None, workflow: int = 0
+) -> Instance:
+    """An order of so many lines, with so many entries more in its history (one a line)."""
+    done = STEPS[:stage]
+    return Instance(
+        id=f"order::{number:08x}",
+        workflow=f"Shop.Orders.Fulfil{workflow}",
+        status=Status.WAITING if number % 4 == 0 else Status.RUNNING,
+        current_step=STEPS[stage],
+        context=Context(
+            initial={
+                "order": number,
+                "customer": {"id": number * 7919 % 100_003, "email": f"c{number}@example.org"},
+                "currency": "EUR",
+                "lines": [_line(each) for each in range(lines)],
+            },
+            steps={step: {"ok": True, "reference": f"{step}-{number}"} for step in done},
+        ),
+        active_steps=frozenset({STEPS[stage]}),
+        completed_steps=frozenset(done),
+        runtime_metadata={"worker": f"worker-{number % 8}", "attempt": stage + 1},
+        execution_history=(
+            *map(_picked, range(lines if entries is None else entries)),
+            *(ExecutionEntry(step, "completed", _at(index)) for index, step in enumerate(done)),
+        ),
+    )
+
+
+@cache
+def _lines(size: str) -> int:
+    """How many lines bring a state to its size halfway through."""
+    none, some = (len(_text(build(0, 2, lines=lines))) for lines in (0, 100))
+    return max(0, round((SIZES[size] - none) * 100 / (some - none)))
+
+
+def _text(instance: Instance) -> bytes:
+    return orjson.dumps(Serializer(Names()).to_db(instance)[4])
+
+
+@cache
+def _line(number: int) -> dict[str, object]:
+    return {
+        "sku": f"SKU-{number:05d}",
+        "quantity": number % 5 + 1,
+        "price": round(3.5 + number * 1.25, 2),
+        "attributes": {"colour": ("red", "green", "blue")[number % 3], "gift": number % 7 == 0},
+    }
+
+
+@cache
+def _picked(number: int) -> ExecutionEntry:
+    return ExecutionEntry(
+        "Reserve", "picked", _at(number), {"sku": f"SKU-{number:05d}", "shelf": number % 40}
+    )
+
+
+@cache
+def _at(second: int) -> datetime:
+    return _BEGAN + timedelta(seconds=second, milliseconds=137)

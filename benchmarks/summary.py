@@ -1,0 +1,46 @@
+"""From the records of the rounds to one line for each contender of a cell."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BASE = "asyncpg"
+"""What the others are compared with."""
+
+
+def medians(
+    records: Iterable[dict[str, Any]], by: Sequence[str], *, base: str = BASE
+) -> list[dict[str, Any]]:
+    """One record for each value of ``by`` and contender: the median over the rounds of each figure.
+
+    ``throughput_ratio`` and ``p99_ratio`` compare with ``base`` in the same cell of the same round,
+    so that a machine that was slow for a while does not count: the median of the ratios, not the
+    ratio of the medians.
+    """
+    records = list(records)
+    bases = {_key(each, (*by, "round")): each for each in records if each["contender"] == base}
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for each in records:
+        compared = dict(each)
+        beside = bases.get(_key(each, (*by, "round")))
+        if beside:
+            for figure in ("throughput", "p99"):
+                compared[f"{figure}_ratio"] = each[figure] / beside[figure]
+        groups[_key(each, (*by, "contender"))].append(compared)
+    return [
+        {
+            name: median(each[name] for each in group) if isinstance(value, float) else value
+            for name, value in group[0].items()
+            if name != "round"
+        }
+        for group in groups.values()
+    ]
+
+
+def _key(record: dict[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(record[name] for name in names)
