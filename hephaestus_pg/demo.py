@@ -6,7 +6,6 @@ killed with SIGKILL at random moments; the next one goes on from the table.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -34,7 +33,8 @@ from hephaestus_pg.demo_view import progress, show_table
 from hephaestus_pg.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import argparse
+    from collections.abc import Sequence
 
     from hephaestus_pg.demo_view import Progress
 
@@ -50,22 +50,15 @@ def main(argv: Sequence[str], *, prog: str = "python -m hephaestus_pg demo") -> 
     """Run the demo: 0 if every promise was kept, 1 if one was not, 2 after an error."""
     parser = _cli.Parser(prog=prog, description="Kill a workflow runner; see that nothing is lost.")
     parser.add_argument("--dsn", help="a server to use, in a new schema; default: one of our own")
-    parser.add_argument("--instances", type=_number(1), default=200, help="default: %(default)s")
-    parser.add_argument("--kills", type=_number(0), default=3, help="default: %(default)s")
+    parser.add_argument(
+        "--instances", type=_cli.at_least(1), default=200, help="default: %(default)s"
+    )
+    parser.add_argument("--kills", type=_cli.at_least(0), default=3, help="default: %(default)s")
     parser.add_argument("--seed", type=int, help="to kill at the same moments again")
     arguments = parser.parse_args(argv)
     if arguments.seed is None:
         arguments.seed = random.randrange(10_000)  # noqa: S311 - chance, not secrecy
     return _cli.exit_code(lambda: _demo(arguments))
-
-
-def _number(low: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if int(text) < low:
-            raise argparse.ArgumentTypeError(f"{text} is below {low}")
-        return int(text)
-
-    return number
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -180,8 +173,10 @@ class _Demo:
         """
         name = f"{self._storage.schema} runner {runner}"
         query = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1)"
-        while await self._pool.fetchval(query, name):  # noqa: ASYNC110 - the server tells nobody
+        still_there = True
+        while still_there:
             await asyncio.sleep(0.01)
+            still_there = await self._pool.fetchval(query, name)
 
     async def _send_couriers(self) -> None:
         """The outside event, at some time or other, for each order that waits for it."""
