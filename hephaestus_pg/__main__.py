@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hephaestus_pg import _cli, demo, migrate
+from hephaestus_pg import _cli, demo, migrate, prune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,10 +15,12 @@ _PROG = "python -m hephaestus_pg"
 _COMMANDS = {
     "demo": partial(demo.main, prog=f"{_PROG} demo"),
     "migrate": partial(migrate.main, prog=f"{_PROG} migrate"),
+    "prune": partial(prune.main, prog=f"{_PROG} prune"),
 }
 _DESCRIPTION = """\
 demo: run workflows, kill their runner again and again, and check that nothing was lost.
 migrate: bring a schema to a version; the same as python -m hephaestus_pg.migrate.
+prune: delete what finished long ago.
 """
 
 

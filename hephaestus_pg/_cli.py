@@ -52,6 +52,17 @@ def add_version_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-V", "--version", action="version", version=f"hephaestus_pg {release}")
 
 
+def at_least(low: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number from ``low`` on."""
+
+    def number(text: str) -> int:
+        if int(text) < low:
+            raise argparse.ArgumentTypeError(f"{text} is below {low}")
+        return int(text)
+
+    return number
+
+
 def exit_code(command: Callable[[], int]) -> int:
     """Run ``command``; what goes wrong in a way that we know is one line on stderr."""
     try:

@@ -1,4 +1,4 @@
-"""What the demo shows: a bar and a table in colours with rich on a terminal, else plain lines."""
+"""What commands show: a bar and a table in colours with rich on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _SECONDS_BETWEEN_LINES = 1.0
 
 
 class Progress(Protocol):
-    """Shows how far the demo is, within a ``with`` block."""
+    """Shows how far a command is, within a ``with`` block."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
     def show(self, done: int, text: str) -> None:
-        """So many steps are done, and ``text`` says what else there is to say."""
+        """So much is done, and ``text`` says what else there is to say."""
         ...
 
     def say(self, text: str) -> None:
@@ -29,9 +29,9 @@ class Progress(Protocol):
         ...
 
 
-def progress(total: int) -> Progress:
+def progress(total: int, unit: str = "steps") -> Progress:
     """The progress of ``total`` steps, as well as this terminal can show it."""
-    return _Bar(total) if _has_rich() else _Lines(total)
+    return _Bar(total, unit) if _has_rich() else _Lines(total, unit)
 
 
 def show_table(title: str, rows: Iterable[tuple[str, str]]) -> None:
@@ -59,8 +59,9 @@ def _has_rich() -> bool:
 
 
 class _Lines:
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, unit: str) -> None:
         self._total = total
+        self._unit = unit
         self._next_line = 0.0
 
     def __enter__(self) -> Self:
@@ -72,18 +73,18 @@ class _Lines:
     def show(self, done: int, text: str) -> None:
         if time.monotonic() >= self._next_line or done == self._total:
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-            self.say(f"{done:>6} of {self._total} steps; {text}")
+            self.say(f"{done:>6} of {self._total} {self._unit}; {text}")
 
     def say(self, text: str) -> None:
         print(text, flush=True)
 
 
 class _Bar:
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, unit: str) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._progress = Progress(
-            BarColumn(), MofNCompleteColumn(), TextColumn("steps; {task.description}")
+            BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit}; {{task.description}}")
         )
         self._task = self._progress.add_task("", total=total)
 

@@ -210,7 +210,7 @@ def test_the_command_names_its_parts(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
     assert caught.value.code == 0
-    assert "{demo,migrate}" in capsys.readouterr().out
+    assert "{demo,migrate,prune}" in capsys.readouterr().out
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

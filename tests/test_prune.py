@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import argparse
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+import hephaestus_pg
+from hephaestus_pg import prune
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Run = Callable[..., tuple[int, str, str]]
+
+FILL = """
+    INSERT INTO {}.workflow_instances (id, workflow, status, inserted_at, updated_at)
+    SELECT status || '::' || n, 'Order', status, moment, moment
+    FROM unnest('{{completed,failed,waiting}}'::text[]) AS status, generate_series(1, 30) AS n,
+        LATERAL (SELECT now() AT TIME ZONE 'UTC' - interval '1 hour' - n * interval '1 day' AS moment) AS moments
+"""
+
+
+@pytest.fixture
+def filled(dsn: str, migrated: str) -> str:
+    """A schema with an instance of each of three statuses from each of the last thirty days."""
+    execute(dsn, FILL.format(migrated))
+    return migrated
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, dsn: str, filled: str
+) -> Run:
+    """Run the command on ``filled``: exit code, standard output, standard error."""
+    monkeypatch.setenv("HEPHAESTUS_PG_DSN", dsn)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code: Any = prune.main(["--schema", filled, *arguments])
+        except SystemExit as error:
+            code = error.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return command
+
+
+def execute(dsn: str, statement: str) -> Any:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else None
+
+
+def left(dsn: str, schema: str) -> dict[str, int]:
+    rows = execute(dsn, f"SELECT status, count(*) FROM {schema}.workflow_instances GROUP BY 1")
+    return dict(rows)
+
+
+def test_it_deletes_what_finished_before_and_nothing_else(run: Run, dsn: str, filled: str) -> None:
+    code, out, err = run("--finished-before", "20d", "--yes", "--batch-size", "4")
+
+    assert (code, err) == (0, "")
+    first, *lines, last = out.splitlines()
+    assert first.startswith(f"schema {filled}: 22 instances finished and last written before 20")
+    assert lines[-1] == "    22 of 22 instances; deleted"
+    assert last == f"schema {filled}: 22 instances deleted"
+    assert left(dsn, filled) == {"completed": 19, "failed": 19, "waiting": 30}
+
+
+def test_a_dry_run_only_counts(run: Run, dsn: str, filled: str) -> None:
+    code, out, err = run("--finished-before", "29d", "--dry-run")
+    assert (code, err) == (0, "")
+    assert out.count("\n") == 1
+    assert "4 instances finished" in out
+    assert sum(left(dsn, filled).values()) == 90
+
+
+def test_nothing_to_delete_is_no_question(
+    run: Run, monkeypatch: pytest.MonkeyPatch, filled: str
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    code, out, _ = run("--finished-before", "52w")
+    assert code == 0
+    assert out.startswith(f"schema {filled}: 0 instances finished")
+
+
+def test_without_a_terminal_it_does_not_guess_the_answer(run: Run, dsn: str, filled: str) -> None:
+    code, out, err = run("--finished-before", "1d")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: there is no terminal to ask on; give --yes, or --dry-run")
+    assert sum(left(dsn, filled).values()) == 90
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    (
+        ("y\n", 0, "2 instances deleted"),
+        ("n\n", 1, "nothing is deleted"),
+        ("\n", 1, "nothing is deleted"),
+        ("\x04", 1, "nothing is deleted"),  # the end of the input
+    ),
+)
+def test_on_a_terminal_it_asks(dsn: str, filled: str, answer: str, code: int, said: str) -> None:
+    ours, theirs = pty.openpty()
+    command = ["-m", "hephaestus_pg", "prune", "--schema", filled, "--finished-before", "30d"]
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "HEPHAESTUS_PG_DSN": dsn},
+        cwd=Path(hephaestus_pg.__file__).parents[1],
+    )
+    os.close(theirs)
+    shown = read_until(ours, "[y/N] ")
+    assert "2 instances finished" in shown
+    assert sum(left(dsn, filled).values()) == 90
+    os.write(ours, answer.encode())
+    shown = read_until(ours, said)
+    assert process.wait(30) == code
+    os.close(ours)
+    assert sum(left(dsn, filled).values()) == (90 if code else 88)
+
+
+def read_until(terminal: int, text: str) -> str:
+    shown = b""
+    until = time.monotonic() + 30
+    while text.encode() not in shown:
+        assert select.select([terminal], [], [], until - time.monotonic())[0], shown
+        shown += os.read(terminal, 10_000)
+    return shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    (
+        ("90m", timedelta(minutes=90)),
+        ("12h", timedelta(hours=12)),
+        ("30d", timedelta(days=30)),
+        ("8w", timedelta(weeks=8)),
+        ("0s", timedelta(0)),
+    ),
+)
+def test_an_age_is_counted_back_from_now(text: str, age: timedelta) -> None:
+    before = datetime.now(UTC) - age
+    assert before <= prune._moment(text) <= datetime.now(UTC) - age
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    (
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T12:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31T12:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31 12:00+02:00", datetime(2026, 1, 31, 10, tzinfo=UTC)),
+    ),
+)
+def test_a_moment_without_a_zone_is_in_utc(text: str, moment: datetime) -> None:
+    assert prune._moment(text) == moment
+
+
+@pytest.mark.parametrize("text", ("", "d", "30", "-1d", "1.5d", "30 d", "9999999999w", "soon"))
+def test_anything_else_is_refused(text: str, run: Run) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="neither an age"):
+        prune._moment(text)
+    code, out, err = run(f"--finished-before={text}", "--yes")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+
+
+def test_an_error_is_one_line(run: Run) -> None:
+    for arguments in (
+        ("--yes",),
+        ("--finished-before", "1d", "--batch-size", "0", "--yes"),
+        ("--finished-before", "1d", "--yes", "--dsn", "postgresql://u:secret@127.0.0.1:1/none"),
+        ("--finished-before", "1d", "--yes", "--schema", "nowhere"),
+    ):
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert "secret" not in err
