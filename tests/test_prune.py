@@ -26,7 +26,7 @@ FILL = """
     INSERT INTO {}.workflow_instances (id, workflow, status, inserted_at, updated_at)
     SELECT status || '::' || n, 'Order', status, moment, moment
     FROM unnest('{{completed,failed,waiting}}'::text[]) AS status, generate_series(1, 30) AS n,
-        LATERAL (SELECT now() AT TIME ZONE 'UTC' - interval '1 hour' - n * interval '1 day' AS moment) AS moments
+        make_interval(days => n, hours => 1) AS age, timezone('UTC', now() - age) AS moment
 """
 
 
