@@ -15,7 +15,6 @@ import asyncio
 from collections import deque
 from contextvars import Context
 from copy import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import RejectedError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
+    Answer = asyncio.Future[Record | None]
     Run = Callable[..., Awaitable[Sequence[Record]]]
 
 LANES = 3
@@ -43,23 +43,21 @@ MIN_SHARE = 8
 """Calls below which it does not pay to divide them among lanes."""
 
 
-@dataclass(slots=True, eq=False)
 class _Call:
-    """One caller's statement; the first argument is the id, and ``answer`` is what it waits for."""
+    """One caller's statement, the first argument of which is the id, and what it waits for."""
 
-    number: int
-    statement: str
-    arguments: tuple[Any, ...]
-    answer: asyncio.Future[Record | None]
+    __slots__ = ("answer", "arguments", "id", "number", "size", "statement")
 
-    @property
-    def id(self) -> str:
-        id: str = self.arguments[0]
-        return id
-
-    @property
-    def size(self) -> int:
-        return sum(len(argument) for argument in self.arguments if isinstance(argument, str))
+    def __init__(
+        self, number: int, statement: str, arguments: tuple[Any, ...], answer: Answer
+    ) -> None:
+        self.number = number
+        self.statement = statement
+        self.arguments = arguments
+        self.answer = answer
+        self.id: str = arguments[0]
+        # The state comes last, and all else is short.
+        self.size = len(arguments[-1]) if type(arguments[-1]) is str else 0
 
 
 class Batcher:
@@ -67,17 +65,21 @@ class Batcher:
 
     def __init__(self, run: Run, *, lanes: int = LANES, max_waiting: int = MAX_WAITING) -> None:
         self._run = run
+        self._loop = asyncio.get_running_loop()
         self._lanes = lanes
-        self._room = asyncio.Semaphore(max_waiting)
-        self._calls = 0
-        self._sent = 0
+        self._max_waiting = max_waiting
+        self._inside = 0
+        # Callers whose calls have no place inside yet, the oldest first.
+        self._outside: deque[asyncio.Future[None]] = deque()
+        self._called = 0
         self._gathered = 0
+        self._sent = 0
+        self._busy = 0
         # Calls whose turn it is, by statement, the oldest first.
         self._ready: dict[str, deque[_Call]] = {}
-        # For each id that has a call ready or under way, the later calls for it.
-        self._later: dict[str, deque[_Call]] = {}
-        self._open: set[asyncio.Task[None]] = set()
-        self._busy = 0
+        # For each id that has a call ready or under way, the later calls for it, if any.
+        self._later: dict[str, deque[_Call] | None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def row(self, statement: str, *arguments: Any) -> Record | None:
         """The statement's row for these arguments, the first of which is the id; ``None`` if none.
@@ -85,15 +87,45 @@ class Batcher:
         Cancelled while it waits, the call is not sent. Once sent it takes effect or fails as if
         nobody had cancelled, and nobody else notices.
         """
-        if self._later:
-            async with self._room:
-                return await self._gather(statement, arguments)
-        return await self._alone(statement, arguments)
+        if not self._later:
+            return await self._alone(statement, arguments)
+        if self._outside or self._inside == self._max_waiting:
+            await self._turn()
+        else:
+            self._inside += 1
+        try:
+            self._called += 1
+            answer: Answer = self._loop.create_future()
+            self._gather(_Call(self._called, statement, arguments, answer))
+            return await answer
+        finally:
+            self._leave()
+
+    async def _turn(self) -> None:
+        """Wait for a place inside; who came first goes in first."""
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._outside.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self._leave()  # the place was given already
+            raise
+        finally:
+            self._outside.remove(turn)
+
+    def _leave(self) -> None:
+        """Give the place inside to the next, or back."""
+        for turn in self._outside:
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._inside -= 1
 
     async def _alone(self, statement: str, arguments: tuple[Any, ...]) -> Record | None:
         """An idle storage's call: no task, no future, in the caller's own context."""
         id = arguments[0]
-        self._later[id] = deque()
+        self._later[id] = None
         self._busy += 1
         self._sent += 1
         try:
@@ -102,28 +134,26 @@ class Batcher:
             self._busy -= 1
             self._sent -= 1
             self._release(id)
-            self._open_lanes()
+            self._open_lane()
         return rows[0] if rows else None
 
-    async def _gather(self, statement: str, arguments: tuple[Any, ...]) -> Record | None:
-        self._calls += 1
-        answer: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
-        call = _Call(self._calls, statement, arguments, answer)
-        later = self._later.get(call.id)
-        if later is None:
-            self._later[call.id] = deque()
+    def _gather(self, call: _Call) -> None:
+        """Let the call wait, for a lane or for the call before it on the same id."""
+        if call.id not in self._later:
+            self._later[call.id] = None
             self._make_ready(call)
-            self._open_lanes()
+            self._open_lane()
+        elif (later := self._later[call.id]) is None:
+            self._later[call.id] = deque([call])
         else:
             later.append(call)
-        return await answer
 
     def _make_ready(self, call: _Call) -> None:
-        self._ready.setdefault(call.statement, deque()).append(call)
         self._gathered += 1
+        self._ready.setdefault(call.statement, deque()).append(call)
 
     def _release(self, id: str) -> None:
-        """The id's call is answered: the next one has its turn."""
+        """The id's call is done with: the next one has its turn."""
         later = self._later[id]
         while later:
             call = later.popleft()
@@ -132,19 +162,19 @@ class Batcher:
                 return
         del self._later[id]
 
-    def _open_lanes(self) -> None:
-        """A lane for what is gathered; it opens another if it leaves anything behind."""
+    def _open_lane(self) -> None:
+        """Have a lane, if there is a free one, look at what is gathered."""
         if self._gathered and self._busy < self._lanes:
             self._busy += 1
             # A context of its own: what one caller's holds is not the others' business.
-            lane = asyncio.get_running_loop().create_task(self._lane(), context=Context())
-            self._open.add(lane)
-            lane.add_done_callback(self._open.discard)
+            task = self._loop.create_task(self._lane(), context=Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _lane(self) -> None:
         try:
             while batch := self._share():
-                self._open_lanes()
+                self._open_lane()  # for what this share leaves
                 self._sent += len(batch)
                 try:
                     await self._send(batch)
@@ -160,11 +190,12 @@ class Batcher:
     def _share(self) -> list[_Call]:
         """The oldest calls of the statement that has waited longest, as many as are a share."""
         batch: list[_Call] = []
-        most = max(MIN_SHARE, -(-(self._gathered + self._sent) // self._lanes))
+        share = -(-(self._gathered + self._sent) // self._lanes)  # rounded up
+        most = min(max(share, MIN_SHARE), MAX_ROWS)
         size = 0
         while self._gathered and not batch:
             calls = min(filter(None, self._ready.values()), key=lambda calls: calls[0].number)
-            while calls and len(batch) < min(most, MAX_ROWS) and size < MAX_BYTES:
+            while calls and len(batch) < most and size < MAX_BYTES:
                 call = calls.popleft()
                 self._gathered -= 1
                 if call.answer.done():  # cancelled while it waited
@@ -182,7 +213,7 @@ class Batcher:
                 rows = await self._run(call.statement, *call.arguments)
                 answers = {call.id: rows[0]} if rows else {}
             else:
-                columns = zip(*(call.arguments for call in batch), strict=True)
+                columns = zip(*[call.arguments for call in batch], strict=True)
                 rows = await self._run(f"{batch[0].statement}_many", *map(list, columns))
                 answers = {row["id"]: row for row in rows}
         except RejectedError as error:

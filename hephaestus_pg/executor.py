@@ -63,16 +63,22 @@ class PoolExecutor:
 
     async def fetch(self, statement: str, *arguments: Any) -> list[Record]:
         """See :meth:`Executor.fetch`."""
-        with self._gate:
+        self._gate.enter()
+        try:
             return await self._run(statement, *arguments)
+        finally:
+            self._gate.leave()
 
     async def row(self, statement: str, id: str, *arguments: Any) -> Record | None:
         """See :meth:`Executor.row`."""
-        with self._gate:
+        self._gate.enter()
+        try:
             if self._batcher is not None:
                 return await self._batcher.row(statement, id, *arguments)
             rows = await self._run(statement, id, *arguments)
             return rows[0] if rows else None
+        finally:
+            self._gate.leave()
 
     async def _run(self, statement: str, *arguments: Any) -> list[Record]:
         with translated_errors():
@@ -89,13 +95,16 @@ class PoolExecutor:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
         """A connection of the pool, for as long as the block runs."""
-        with self._gate:
+        self._gate.enter()
+        try:
             with translated_errors(connecting=True):
                 connection = await self._pool.acquire()
             try:
                 yield connection
             finally:
                 await self._pool.release(connection)
+        finally:
+            self._gate.leave()
 
     def require_own_loop(self) -> None:
         """Refuse to be used from another event loop."""
@@ -174,13 +183,15 @@ class _Gate:
         if running is not self._loop:
             raise WrongEventLoopError(self.name, "another event loop")
 
-    def __enter__(self) -> None:
+    def enter(self) -> None:
+        """Begin a call; :meth:`leave` ends it."""
         self.require_own_loop()
         if self._closed:
             raise StorageClosedError(self.name)
         self._under_way += 1
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self) -> None:
+        """End a call."""
         self._under_way -= 1
         if self._closed and not self._under_way:
             self._empty.set()

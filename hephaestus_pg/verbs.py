@@ -92,8 +92,8 @@ class Verbs:
                 new.workflow,
                 new.status,
                 new.workflow_version,
-                new.state,
                 replace_finished,
+                new.state,
             )
             if row is not None:
                 return new.as_stored(row)
@@ -117,7 +117,7 @@ class Verbs:
             )
         new = self._serializer.encode(instance)
         row = await self._executor.row(
-            "update", new.id, new.workflow, new.status, new.state, instance.revision
+            "update", new.id, new.workflow, new.status, instance.revision, new.state
         )
         if row is None:
             raise await self._missed(new.id, instance.revision)

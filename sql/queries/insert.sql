@@ -1,4 +1,5 @@
--- $1 id, $2 workflow, $3 status, $4 workflow_version, $5 state, $6 whether a finished row makes way.
+-- $1 id, $2 workflow, $3 status, $4 workflow_version, $5 whether a finished row makes
+-- way, $6 state.
 -- Such a row becomes the new instance entirely, but its revision goes on, so that whoever still
 -- holds the finished one cannot overwrite the new.
 INSERT INTO /* schema */workflow_instances AS held (
@@ -9,7 +10,7 @@ VALUES (
     $2::text,
     $3::text,
     $4::integer,
-    $5::text::jsonb,
+    $6::text::jsonb,
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     1
@@ -22,5 +23,5 @@ ON CONFLICT (id) DO UPDATE SET
     inserted_at = EXCLUDED.inserted_at,
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
-WHERE $6::boolean AND held.status IN ('completed', 'failed')
+WHERE $5::boolean AND held.status IN ('completed', 'failed')
 RETURNING workflow_version, revision, inserted_at, updated_at

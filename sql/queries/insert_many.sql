@@ -12,7 +12,7 @@ SELECT
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     1
-FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[]) AS given (
+FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $6::text[]) AS given (
     id, workflow, status, workflow_version, state
 )
 ORDER BY given.id COLLATE "C"
@@ -26,5 +26,5 @@ ON CONFLICT (id) DO UPDATE SET
     revision = held.revision + 1
 WHERE
     held.status IN ('completed', 'failed')
-    AND ($6::boolean[])[array_position($1::text[], EXCLUDED.id::text)]
+    AND ($5::boolean[])[array_position($1::text[], EXCLUDED.id::text)]
 RETURNING id, workflow_version, revision, inserted_at, updated_at

@@ -1,10 +1,10 @@
--- $1 id, $2 workflow, $3 status, $4 state, $5 the revision that the writer saw.
+-- $1 id, $2 workflow, $3 status, $4 the revision that the writer saw, $5 state.
 UPDATE /* schema */workflow_instances
 SET
     workflow = $2::text,
     status = $3::text,
-    state = $4::text::jsonb,
+    state = $5::text::jsonb,
     updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     revision = revision + 1
-WHERE id = $1::text AND revision = $5::bigint
+WHERE id = $1::text AND revision = $4::bigint
 RETURNING workflow_version, revision, inserted_at, updated_at

@@ -2,8 +2,8 @@
 -- The rows are locked in the order in which put_many locks them.
 WITH given AS (
     SELECT id, workflow, status, state::jsonb AS state, revision
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) AS given (
-        id, workflow, status, state, revision
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) AS given (
+        id, workflow, status, revision, state
     )
 ), locked AS (
     SELECT held.id
