@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.contenders import CONTENDERS
+from benchmarks.pgbench import PgBench
 from benchmarks.worker import Worker
 
 if TYPE_CHECKING:
@@ -31,12 +33,14 @@ def rounds(
         turns = [*contenders[shift:], *contenders[:shift]]
         for size in dict.fromkeys(cell[0] for cell in cells):
             with ExitStack() as stack:
-                workers = {}
+                workers: dict[str, Worker | PgBench] = {}
                 for name in turns:
                     dsn = stack.enter_context(server.database(f"bench_{name}"))
-                    workers[name] = stack.enter_context(Worker(name, size, dsn))
+                    workers[name] = _started(stack, server, name, size, dsn)
                 for _, operation, callers in (cell for cell in cells if cell[0] == size):
                     for name in turns:
+                        if operation not in CONTENDERS[name].operations:
+                            continue
                         yield {
                             "round": round_number,
                             "size": size,
@@ -47,13 +51,19 @@ def rounds(
                         }
 
 
+def _started(stack: ExitStack, server: Server, name: str, size: str, dsn: str) -> Worker | PgBench:
+    if name.startswith("server"):
+        return PgBench(server, size, dsn, gathered=name == "server")
+    return stack.enter_context(Worker(name, size, dsn))
+
+
 def _run(
-    server: Server, worker: Worker, operation: str, callers: int, seconds: float
+    server: Server, worker: Worker | PgBench, operation: str, callers: int, seconds: float
 ) -> dict[str, float]:
-    worker.ask("prepare", operation=operation, callers=callers, warm_up=seconds / 4)
+    worker.prepare(operation, callers, seconds / 4)
     with server.counted() as costs:
-        figures: dict[str, float] = worker.ask("run", seconds=seconds)
-    worker.ask("finish", operation=operation)
+        figures = worker.run(seconds)
+    worker.finish(operation)
     return figures | {
         "server_cpu": 1000 * costs["server_cpu"] / figures["instances"],
         "wal": costs["wal"] / figures["instances"],

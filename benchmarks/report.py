@@ -30,7 +30,7 @@ def _operation(lines: Sequence[dict[str, Any]]) -> str:
         [
             (
                 line["callers"],
-                CONTENDERS[line["contender"]][0],
+                CONTENDERS[line["contender"]].title,
                 f"{line['throughput']:,.0f}",
                 _ratio(line.get("throughput_ratio")),
                 f"{line['p50']:.2f}",

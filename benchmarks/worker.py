@@ -35,8 +35,20 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def ask(self, command: str, **arguments: Any) -> Any:
-        """What the worker answers."""
+    def prepare(self, operation: str, callers: int, warm_up: float) -> None:
+        """Fill the tables as the operation needs it, and load without a clock for a while."""
+        self._ask("prepare", operation=operation, callers=callers, warm_up=warm_up)
+
+    def run(self, seconds: float) -> dict[str, float]:
+        """Load with what was prepared: the figures of a sample."""
+        figures: dict[str, float] = self._ask("run", seconds=seconds)
+        return figures
+
+    def finish(self, operation: str) -> None:
+        """Empty what the operation wrote."""
+        self._ask("finish", operation=operation)
+
+    def _ask(self, command: str, **arguments: Any) -> Any:
         assert self._process.stdin
         self._process.stdin.write(json.dumps([command, arguments]) + "\n")
         self._process.stdin.flush()

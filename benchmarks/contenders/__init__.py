@@ -7,7 +7,7 @@ their own. A contender's module is imported by its own process alone.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import asyncpg
 import orjson
@@ -24,23 +24,71 @@ POOL = 10
 
 OPERATIONS = ("put", "get", "update", "query", "stream", "put_many")
 
+
+class Described(NamedTuple):
+    """What is known of a contender without importing it."""
+
+    title: str
+    module: str
+    class_name: str
+    operations: tuple[str, ...] = OPERATIONS
+
+
 CONTENDERS = {
-    "ours": ("hephaestus_pg", "ours", "Ours"),
-    "unbatched": ("hephaestus_pg, batching=False", "ours", "Unbatched"),
-    "asyncpg": ("asyncpg, one statement a call", "asyncpg_pool", "OneACall"),
-    "asyncpg-noreset": ("asyncpg, its pool's reset off", "asyncpg_pool", "WithoutReset"),
-    "psycopg": ("psycopg 3", "psycopg_pool", "Psycopg"),
-    "sqlalchemy": ("SQLAlchemy 2 ORM", "sqlalchemy_orm", "SqlAlchemy"),
-    "langgraph": ("LangGraph AsyncPostgresSaver", "langgraph_saver", "LangGraph"),
+    "ours": Described("hephaestus_pg", "ours", "Ours"),
+    "unbatched": Described("hephaestus_pg, batching=False", "ours", "Unbatched"),
+    "asyncpg": Described("asyncpg, one statement a call", "asyncpg_pool", "OneACall"),
+    "asyncpg-noreset": Described("asyncpg, its pool's reset off", "asyncpg_pool", "WithoutReset"),
+    "psycopg": Described("psycopg 3", "psycopg_pool", "Psycopg"),
+    "sqlalchemy": Described("SQLAlchemy 2 ORM", "sqlalchemy_orm", "SqlAlchemy"),
+    # It has no compare-and-set, and nothing that takes many.
+    "langgraph": Described(
+        "LangGraph AsyncPostgresSaver",
+        "langgraph_saver",
+        "LangGraph",
+        ("put", "get", "query", "stream"),
+    ),
+    # Not Python's: see pgbench.py.
+    "server-single": Described("PostgreSQL alone, one row a statement", "", "", ("put",)),
+    "server": Described("PostgreSQL alone, many rows a statement", "", "", ("put",)),
 }
-"""By name: what tables call it, its module, its class."""
 
 
 def contender(name: str) -> Contender:
     """A new contender of that name, not yet started."""
-    _, module, class_name = CONTENDERS[name]
+    _, module, class_name, _ = CONTENDERS[name]
     made: Contender = getattr(import_module(f"{__name__}.{module}"), class_name)()
     return made
+
+
+COLUMNS = """
+SELECT
+    id, workflow, status, workflow_version, state::text AS state, revision, inserted_at, updated_at
+FROM workflow_instances"""
+
+PUT = """
+INSERT INTO workflow_instances AS held (
+    id, workflow, status, workflow_version, state, inserted_at, updated_at
+)
+VALUES ($1, $2, $3, $4, $5::text::jsonb, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC')
+ON CONFLICT (id) DO UPDATE SET
+    workflow = EXCLUDED.workflow,
+    status = EXCLUDED.status,
+    state = EXCLUDED.state,
+    updated_at = EXCLUDED.updated_at,
+    revision = held.revision + 1
+RETURNING workflow_version, revision, inserted_at, updated_at"""
+
+UPDATE = """
+UPDATE workflow_instances
+SET
+    workflow = $2,
+    status = $3,
+    state = $4::text::jsonb,
+    updated_at = now() AT TIME ZONE 'UTC',
+    revision = revision + 1
+WHERE id = $1 AND revision = $5
+RETURNING revision"""
 
 
 class Contender:
@@ -49,7 +97,6 @@ class Contender:
     Each operation answers with the number of instances it stored or brought.
     """
 
-    operations: ClassVar[tuple[str, ...]] = OPERATIONS
     tables: ClassVar[tuple[str, ...]] = ("workflow_instances",)
 
     def __init__(self) -> None:

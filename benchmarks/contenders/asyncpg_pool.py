@@ -5,17 +5,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import asyncpg
 import orjson
 
-from benchmarks.contenders import POOL, Contender, row
-from hephaestus_pg import _sql, migrations
+from benchmarks.contenders import COLUMNS, POOL, PUT, UPDATE, Contender, row
+from hephaestus_pg import migrations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hephaestus_pg import Instance
 
-GET, PUT, UPDATE = (_sql.statement(name, "public") for name in ("get", "put", "update"))
-COLUMNS = GET.partition("WHERE")[0]
-QUERY = f"{COLUMNS} WHERE workflow = $1::text"
+GET = f"{COLUMNS} WHERE id = $1"
+QUERY = f"{COLUMNS} WHERE workflow = $1"
 STREAM = f"{COLUMNS} WHERE status = 'waiting'"
 
 

@@ -8,16 +8,16 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
-from benchmarks.contenders import POOL, Contender, row
-from hephaestus_pg import _sql, migrations
+from benchmarks.contenders import COLUMNS, POOL, PUT, UPDATE, Contender, row
+from hephaestus_pg import migrations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hephaestus_pg import Instance
 
-PUT, UPDATE = (_sql.statement(name, "public") for name in ("put", "update"))
-ALL = "SELECT id, workflow, status, workflow_version, state, revision FROM workflow_instances"
+# It reads jsonb itself.
+ALL = COLUMNS.replace("state::text AS ", "")
 
 
 class Psycopg(Contender):

@@ -1,0 +1,123 @@
+"""What the server alone takes: the upsert, from PostgreSQL's own load generator, in C.
+
+One row a statement, from as many clients as there are callers, 64 at the most; or what the callers
+have under way divided among four clients, many rows a statement. The first is the limit of who
+sends each call by itself, the second that of who gathers them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import psycopg
+
+from benchmarks.load import Sample
+from benchmarks.states import SIZES, STAGES, order
+from benchmarks.workload import ORDERS
+from hephaestus_pg import Names, Serializer, migrations
+
+if TYPE_CHECKING:
+    from benchmarks.server import Server
+
+LANES = 4
+MAX_CLIENTS = 64
+
+# Exec takes two megabytes of arguments, on Linux.
+_MAX_ARGUMENTS = 1_500_000
+
+# The turn makes every state a new one: an update to an equal state would not touch an index.
+_SCRIPT = """
+\\set base random(0, {orders} / :clients - {rows})
+\\set turn random(1, 1000)
+INSERT INTO workflow_instances AS held (
+    id, workflow, status, workflow_version, state, inserted_at, updated_at
+)
+SELECT
+    'order::' || (:client_id::integer * 1000000 + :base::integer + n),
+    'Shop.Orders.Fulfil' || n % 40,
+    'running',
+    1,
+    ('{{"turn":' || :turn::text || ',' || state)::jsonb,
+    now() AT TIME ZONE 'UTC',
+    now() AT TIME ZONE 'UTC'
+FROM unnest(ARRAY[{states}]::text[]) WITH ORDINALITY AS given (state, n)
+ON CONFLICT (id) DO UPDATE SET
+    workflow = EXCLUDED.workflow,
+    status = EXCLUDED.status,
+    state = EXCLUDED.state,
+    updated_at = EXCLUDED.updated_at,
+    revision = held.revision + 1
+RETURNING id, workflow_version, revision, inserted_at, updated_at;
+"""
+
+
+class PgBench:
+    """Has a worker's commands."""
+
+    def __init__(self, server: Server, size: str, dsn: str, *, gathered: bool) -> None:
+        self._program = server.programs / "pgbench"
+        self._size = size
+        self._dsn = dsn
+        self._gathered = gathered
+        asyncio.run(migrations.up(dsn))
+
+    def prepare(self, operation: str, callers: int, warm_up: float) -> None:
+        """Choose clients and rows."""
+        assert operation == "put"
+        self._clients = min(callers, LANES if self._gathered else MAX_CLIENTS)
+        together = callers // self._clients if self._gathered else 1
+        most = _MAX_ARGUMENTS // SIZES[self._size] - 1
+        self._rows = min(together, most)
+
+    def run(self, seconds: float) -> dict[str, float]:
+        """Load for about that long; pgbench knows whole seconds only."""
+        states = [
+            orjson.dumps(Serializer(Names()).to_db(order(n, n % STAGES, self._size))[4]).decode()
+            for n in range(self._rows)
+        ]
+        definitions = {f"s{number}": state[1:] for number, state in enumerate(states)}
+        definitions["clients"] = str(self._clients)
+        with tempfile.TemporaryDirectory() as folder:
+            script = Path(folder, "put.sql")
+            script.write_text(
+                _SCRIPT.format(
+                    orders=ORDERS[self._size],
+                    rows=self._rows,
+                    states=", ".join(f":s{number}" for number in range(self._rows)),
+                )
+            )
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(
+                [
+                    self._program, "--no-vacuum", "--protocol=prepared", f"--file={script}",
+                    f"--client={self._clients}", f"--jobs={min(2, self._clients)}",
+                    f"--time={max(1, round(seconds))}", "--log", f"--log-prefix={folder}/log",
+                    *(f"--define={name}={value}" for name, value in definitions.items()),
+                    self._dsn,
+                ],
+                check=True,
+                capture_output=True,
+            )  # fmt: skip
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            logged = [
+                line.split()
+                for log in Path(folder).glob("log.*")
+                for line in log.read_text().splitlines()
+            ]
+        latencies = [int(line[2]) / 1e6 for line in logged]
+        ended = [int(line[4]) + int(line[5]) / 1e6 for line in logged]
+        # From when the first one began, so that connecting is not counted.
+        began = min(end - took for end, took in zip(ended, latencies, strict=True))
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Sample(self._rows * len(latencies), max(ended) - began, cpu, latencies).figures()
+
+    def finish(self, operation: str) -> None:
+        """Empty the table."""
+        with psycopg.connect(self._dsn) as connection:
+            connection.execute("TRUNCATE workflow_instances")
