@@ -25,12 +25,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from hephaestus_pg.errors import HephaestusError
+from hephaestus_pg.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["EmbeddedServer", "EmbeddedServerError"]
+__all__ = ["EmbeddedServer"]
 
 _HOST = "127.0.0.1"
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -48,14 +48,6 @@ if read -r postmaster < "$1/postmaster.pid"; then
 fi
 rm -rf "$2"
 """
-
-
-class EmbeddedServerError(HephaestusError):
-    """The server could not be set up, started or stopped; ``log`` is what it said last."""
-
-    def __init__(self, message: str, log: str = "") -> None:
-        super().__init__(f"{message}\n{log}".rstrip())
-        self.log = log
 
 
 class EmbeddedServer:

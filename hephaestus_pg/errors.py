@@ -25,6 +25,7 @@
     │   ├── MigrationChangedError            a file changed after it was applied
     │   ├── DataLossError                    a step would lose data
     │   └── MigrationLockError               the lock was not to be had in time
+    ├── EmbeddedServerError                  the embedded server did not do as it was told
     └── DatabaseError                        the server or the way to it failed
         ├── UnavailableError                 no connection could be had
         ├── ConnectionLostError              the connection broke while in use
@@ -54,6 +55,7 @@ __all__ = [
     "CorruptInstanceError",
     "DataLossError",
     "DatabaseError",
+    "EmbeddedServerError",
     "HephaestusError",
     "InstanceError",
     "InstanceExistsError",
@@ -101,7 +103,8 @@ class HephaestusError(Exception):
 def _restored(
     cls: type[HephaestusError], args: tuple[Any, ...], attributes: dict[str, Any]
 ) -> HephaestusError:
-    error = cls.__new__(cls, *args)
+    error = cls.__new__(cls)
+    error.args = args  # ``OSError.__new__``, and so a ``TimeoutError``'s, does not take them
     error.__dict__.update(attributes)
     return error
 
@@ -310,6 +313,14 @@ class DataLossError(MigrationError):
 
 class MigrationLockError(MigrationError):
     """A lock that the migration needs was not to be had in time."""
+
+
+class EmbeddedServerError(HephaestusError):
+    """The embedded server could not be set up, started or stopped; ``log`` is its last words."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(f"{message}\n{log}".rstrip())
+        self.log = log
 
 
 Applied = Literal["no", "unknown"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from hephaestus_pg import embedded
-from hephaestus_pg.embedded import EmbeddedServer, EmbeddedServerError
+from hephaestus_pg import EmbeddedServerError, embedded
+from hephaestus_pg.embedded import EmbeddedServer
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg import errors
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -105,16 +104,6 @@ def test_the_public_names_are_sorted_and_there() -> None:
     assert hephaestus_pg.__all__ == sorted(hephaestus_pg.__all__)
     for name in hephaestus_pg.__all__:
         assert hasattr(hephaestus_pg, name)
-
-
-def test_every_error_is_public() -> None:
-    assert set(errors.__all__) <= set(hephaestus_pg.__all__)
-    defined = {
-        name
-        for name, value in vars(errors).items()
-        if isinstance(value, type) and issubclass(value, errors.HephaestusError)
-    }
-    assert defined == set(errors.__all__)
 
 
 def test_the_version_is_looked_up_when_asked_for() -> None:
