@@ -17,7 +17,7 @@ from contextvars import Context
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.errors import RejectedError
+from hephaestus_pg.errors import OperationTimeoutError, RejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -46,12 +46,19 @@ MIN_SHARE = 8
 class _Call:
     """One caller's statement, the first argument of which is the id, and what it waits for."""
 
-    __slots__ = ("answer", "arguments", "id", "number", "size", "statement")
+    __slots__ = ("answer", "arguments", "deadline", "id", "number", "sent", "size", "statement")
 
     def __init__(
-        self, number: int, statement: str, arguments: tuple[Any, ...], answer: Answer
+        self,
+        number: int,
+        deadline: float,
+        statement: str,
+        arguments: tuple[Any, ...],
+        answer: Answer,
     ) -> None:
         self.number = number
+        self.deadline = deadline
+        self.sent = False
         self.statement = statement
         self.arguments = arguments
         self.answer = answer
@@ -59,9 +66,14 @@ class _Call:
         # The state comes last, and all else is short.
         self.size = len(arguments[-1]) if type(arguments[-1]) is str else 0
 
+    def expire(self) -> None:
+        """Answer the caller, at its deadline, that there is no answer."""
+        if not self.answer.done():
+            self.answer.set_exception(_expired(sent=self.sent))
+
 
 class Batcher:
-    """Gathers calls and sends them by ``run``, which takes a statement's name and its arguments."""
+    """Gathers calls and sends them by ``run``: a deadline, a statement, its arguments."""
 
     def __init__(self, run: Run, *, lanes: int = LANES, max_waiting: int = MAX_WAITING) -> None:
         self._run = run
@@ -81,35 +93,43 @@ class Batcher:
         self._later: dict[str, deque[_Call] | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def row(self, statement: str, *arguments: Any) -> Record | None:
+    async def row(self, deadline: float, statement: str, *arguments: Any) -> Record | None:
         """The statement's row for these arguments, the first of which is the id; ``None`` if none.
+
+        At the ``deadline``, a time of the loop's clock, it is an :class:`OperationTimeoutError`.
 
         Cancelled while it waits, the call is not sent. Once sent it takes effect or fails as if
         nobody had cancelled, and nobody else notices.
         """
         if not self._later:
-            return await self._alone(statement, arguments)
+            return await self._alone(deadline, statement, arguments)
         if self._outside or self._inside == self._max_waiting:
-            await self._turn()
+            await self._turn(deadline)
         else:
             self._inside += 1
+        self._called += 1
+        answer: Answer = self._loop.create_future()
+        call = _Call(self._called, deadline, statement, arguments, answer)
+        expiry = self._loop.call_at(deadline, call.expire)
         try:
-            self._called += 1
-            answer: Answer = self._loop.create_future()
-            self._gather(_Call(self._called, statement, arguments, answer))
+            self._gather(call)
             return await answer
         finally:
+            expiry.cancel()
             self._leave()
 
-    async def _turn(self) -> None:
+    async def _turn(self, deadline: float) -> None:
         """Wait for a place inside; who came first goes in first."""
         turn: asyncio.Future[None] = self._loop.create_future()
         self._outside.append(turn)
         try:
-            await turn
-        except asyncio.CancelledError:
+            async with asyncio.timeout_at(deadline):
+                await turn
+        except (TimeoutError, asyncio.CancelledError) as error:
             if not turn.cancelled():
                 self._leave()  # the place was given already
+            if isinstance(error, TimeoutError):
+                raise _expired(sent=False) from None
             raise
         finally:
             self._outside.remove(turn)
@@ -122,14 +142,16 @@ class Batcher:
                 return
         self._inside -= 1
 
-    async def _alone(self, statement: str, arguments: tuple[Any, ...]) -> Record | None:
+    async def _alone(
+        self, deadline: float, statement: str, arguments: tuple[Any, ...]
+    ) -> Record | None:
         """An idle storage's call: no task, no future, in the caller's own context."""
         id = arguments[0]
         self._later[id] = None
         self._busy += 1
         self._sent += 1
         try:
-            rows = await self._run(statement, *arguments)
+            rows = await self._run(deadline, statement, *arguments)
         finally:
             self._busy -= 1
             self._sent -= 1
@@ -201,20 +223,23 @@ class Batcher:
                 if call.answer.done():  # cancelled while it waited
                     self._release(call.id)
                     continue
+                call.sent = True
                 batch.append(call)
                 size += call.size
         return batch
 
     async def _send(self, batch: list[_Call]) -> None:
         """Send the calls as one statement, and answer each with its row."""
+        deadline = max([call.deadline for call in batch])
         try:
             if len(batch) == 1:
                 [call] = batch
-                rows = await self._run(call.statement, *call.arguments)
+                rows = await self._run(deadline, call.statement, *call.arguments)
                 answers = {call.id: rows[0]} if rows else {}
             else:
                 columns = zip(*[call.arguments for call in batch], strict=True)
-                rows = await self._run(f"{batch[0].statement}_many", *map(list, columns))
+                statement = f"{batch[0].statement}_many"
+                rows = await self._run(deadline, statement, *map(list, columns))
                 answers = {row["id"]: row for row in rows}
         except RejectedError as error:
             if len(batch) == 1:
@@ -232,6 +257,15 @@ class Batcher:
             for call in batch:
                 if not call.answer.done():
                     call.answer.set_result(answers.get(call.id))
+
+
+def _expired(*, sent: bool) -> OperationTimeoutError:
+    return OperationTimeoutError(
+        "the deadline passed "
+        + ("while the statement was under way" if sent else "before the statement was sent"),
+        applied="unknown" if sent else "no",
+        retryable=True,
+    )
 
 
 def _fail(batch: list[_Call], error: BaseException) -> None:

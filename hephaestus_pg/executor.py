@@ -1,47 +1,87 @@
-"""Running the statements of ``sql/queries``: on any connection of a pool, or on just one."""
+"""Running the statements of ``sql/queries``: on any connection of a pool, or on just one.
+
+On a pool a statement is tried again, within its deadline, when it surely did not happen or may
+safely happen twice. On a connection of the caller's, or in a transaction, nothing is: only who
+began the transaction can begin it again.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+import logging
+import os
+import random
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
 from hephaestus_pg import _sql
 from hephaestus_pg.batching import Batcher
 from hephaestus_pg.errors import (
+    ConnectionLostError,
+    DatabaseError,
+    InvalidTypeError,
+    InvalidValueError,
+    OperationTimeoutError,
     StorageClosedError,
     TransactionEndedError,
+    UnavailableError,
     WrongEventLoopError,
 )
-from hephaestus_pg.pool import translated_errors
+from hephaestus_pg.pool import DRIVER_ERRORS, translated, translated_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from asyncpg import Connection, Pool, Record
     from asyncpg.pool import PoolConnectionProxy
 
     AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
 
+logger = logging.getLogger("hephaestus_pg")
+
+Result = TypeVar("Result")
+
+TIMEOUT = 30.0
+"""Seconds that an operation may take, waiting for a connection included."""
+
+RELEASE_SECONDS = 5.0
+"""Seconds for a connection to come to rest after a cancelled statement, before it is given up."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
+"""Seconds, at the most, before the second try and between later ones; they double in between."""
+
+# Reads, and writes that leave the row as one write would. For the others, the verbs look first.
+_SAFE_TWICE = frozenset(
+    {"count", "get", "get_many", "put", "put_many", "query", "prune"}
+    | {f"page_by_{order}" for order in ("id", "inserted_at", "updated_at")}
+)
+
 
 class Executor(Protocol):
-    """Runs statements in one schema."""
+    """Runs statements in one schema. A ``deadline`` is a time of the event loop's clock."""
 
     schema: str
+    retries: bool
+    """Whether an operation may be done again, as a whole, after a failure."""
 
-    async def fetch(self, statement: str, *arguments: Any) -> list[Record]:
+    def deadline(self, timeout: float | None) -> float:
+        """When an operation that begins now must end; ``None`` is the storage's own timeout."""
+        ...
+
+    async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
         """The rows of ``sql/queries/<statement>.sql``."""
         ...
 
-    async def row(self, statement: str, id: str, *arguments: Any) -> Record | None:
+    async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
         """The row that a statement on one id gives, if any."""
         ...
 
-    def transaction(self) -> AbstractAsyncContextManager[SessionExecutor]:
-        """One connection in a transaction, which commits when the block ends without an error."""
+    async def atomically(
+        self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
+    ) -> Result:
+        """What ``work`` does in one transaction; it may be done twice."""
         ...
 
 
@@ -52,45 +92,69 @@ class PoolExecutor:
     ``batching``, concurrent statements on one id each are sent together.
     """
 
-    def __init__(
-        self, pool: Pool[Any], *, name: str, schema: str, owned: bool, batching: bool
+    retries = True
+
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
+        self,
+        pool: Pool[Any],
+        *,
+        name: str,
+        schema: str,
+        owned: bool,
+        batching: bool,
+        timeout: float = TIMEOUT,
     ) -> None:
         self.schema = schema
+        self._timeout = timeout
         self._pool = pool
         self._owned = owned
         self._gate = _Gate(name)
+        self._loop = asyncio.get_running_loop()
         self._batcher = Batcher(self._run) if batching else None
 
-    async def fetch(self, statement: str, *arguments: Any) -> list[Record]:
+    def deadline(self, timeout: float | None) -> float:
+        """See :meth:`Executor.deadline`."""
+        return self._loop.time() + checked_timeout(timeout, self._timeout)
+
+    async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
         """See :meth:`Executor.fetch`."""
         self._gate.enter()
         try:
-            return await self._run(statement, *arguments)
+            return await self._run(deadline, statement, *arguments)
         finally:
             self._gate.leave()
 
-    async def row(self, statement: str, id: str, *arguments: Any) -> Record | None:
+    async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
         """See :meth:`Executor.row`."""
         self._gate.enter()
         try:
             if self._batcher is not None:
-                return await self._batcher.row(statement, id, *arguments)
-            rows = await self._run(statement, id, *arguments)
+                return await self._batcher.row(deadline, statement, id, *arguments)
+            rows = await self._run(deadline, statement, id, *arguments)
             return rows[0] if rows else None
         finally:
             self._gate.leave()
 
-    async def _run(self, statement: str, *arguments: Any) -> list[Record]:
-        with translated_errors():
-            return await self._pool.fetch(_sql.statement(statement, self.schema), *arguments)
+    async def atomically(
+        self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
+    ) -> Result:
+        """See :meth:`Executor.atomically`."""
+
+        async def in_transaction(connection: AnyConnection) -> Result:
+            async with self.session(connection).transaction() as session:
+                return await work(session)
+
+        self._gate.enter()
+        try:
+            return await self._tried(deadline, "transaction", in_transaction, safe_twice=True)
+        finally:
+            self._gate.leave()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SessionExecutor]:
-        """See :meth:`Executor.transaction`."""
-        async with self.connection() as connection:
-            session = SessionExecutor(connection, name=self._gate.name, schema=self.schema)
-            async with session.transaction() as inside:
-                yield inside
+        """One connection in a transaction, which commits when the block ends without an error."""
+        async with self.connection() as connection, self.session(connection).transaction() as it:
+            yield it
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
@@ -98,11 +162,11 @@ class PoolExecutor:
         self._gate.enter()
         try:
             with translated_errors(connecting=True):
-                connection = await self._pool.acquire()
+                connection = await self._pool.acquire(timeout=self._timeout)
             try:
                 yield connection
             finally:
-                await self._pool.release(connection)
+                await self._release(connection)
         finally:
             self._gate.leave()
 
@@ -111,22 +175,105 @@ class PoolExecutor:
         self._gate.require_own_loop()
 
     async def close(self) -> None:
-        """Refuse new calls, wait for those under way, and close a pool of our own."""
+        """Refuse new calls, wait for those under way, and close a pool of our own.
+
+        What is under way ends by its deadline; the pool has as long again to say goodbye.
+        """
         await self._gate.close()
         if self._owned:
-            await self._pool.close()
+            try:
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self._pool.close()
+            except (*DRIVER_ERRORS, asyncio.CancelledError):
+                self._pool.terminate()
+
+    def session(self, connection: AnyConnection) -> SessionExecutor:
+        """The same statements, on one connection alone."""
+        return SessionExecutor(
+            connection, name=self._gate.name, schema=self.schema, timeout=self._timeout
+        )
+
+    async def _run(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
+        text = _sql.statement(statement, self.schema)
+
+        async def work(connection: AnyConnection) -> list[Record]:
+            return await connection.fetch(text, *arguments)
+
+        return await self._tried(deadline, statement, work, safe_twice=statement in _SAFE_TWICE)
+
+    async def _tried(
+        self,
+        deadline: float,
+        name: str,
+        work: Callable[[AnyConnection], Awaitable[Result]],
+        *,
+        safe_twice: bool,
+    ) -> Result:
+        """What ``work`` gives, done again while that is safe and the deadline lasts."""
+        longest = FIRST_PAUSE
+        while True:
+            try:
+                return await self._once(deadline, work)
+            except DatabaseError as error:
+                pause = random.uniform(0, longest)  # noqa: S311 - lest all come back at once
+                if (
+                    not error.retryable
+                    or isinstance(error, OperationTimeoutError)
+                    or (error.applied != "no" and not safe_twice)
+                    or self._loop.time() + pause >= deadline
+                ):
+                    raise
+                logger.warning("%s in schema %s is tried again: %s", name, self.schema, error)
+                if isinstance(error, (ConnectionLostError, UnavailableError)):
+                    # Where one connection is dead the others mostly are, and each would cost a try.
+                    await self._pool.expire_connections()
+            await asyncio.sleep(pause)
+            longest = min(2 * longest, LONGEST_PAUSE)
+
+    async def _once(
+        self, deadline: float, work: Callable[[AnyConnection], Awaitable[Result]]
+    ) -> Result:
+        connection: PoolConnectionProxy[Any] | None = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                connection = await self._pool.acquire()
+                return await work(connection)
+        except DRIVER_ERRORS as error:
+            if isinstance(error, TimeoutError) and connection is not None:
+                # Asking the server to cancel may take for ever where the network is gone.
+                connection.terminate()
+            if isinstance(error, DatabaseError):
+                raise
+            raise translated(error, connecting=connection is None) from error
+        finally:
+            if connection is not None:
+                await self._release(connection)
+
+    async def _release(self, connection: PoolConnectionProxy[Any]) -> None:
+        # asyncpg gives up what does not come to rest in time; the statement's own result counts.
+        with suppress(*DRIVER_ERRORS):
+            await self._pool.release(connection, timeout=RELEASE_SECONDS)
 
 
 class SessionExecutor:
-    """Every statement on one connection, one after another."""
+    """Every statement on one connection, one after another, none of them twice."""
 
-    def __init__(self, connection: AnyConnection, *, name: str, schema: str) -> None:
+    retries = False
+
+    def __init__(
+        self, connection: AnyConnection, *, name: str, schema: str, timeout: float
+    ) -> None:
         self.schema = schema
         self.connection = connection
         self._name = name
+        self._timeout = timeout
         self._ended = False
 
-    async def fetch(self, statement: str, *arguments: Any) -> list[Record]:
+    def deadline(self, timeout: float | None) -> float:
+        """See :meth:`Executor.deadline`."""
+        return asyncio.get_running_loop().time() + checked_timeout(timeout, self._timeout)
+
+    async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
         """See :meth:`Executor.fetch`.
 
         Raises:
@@ -135,27 +282,41 @@ class SessionExecutor:
         """
         if self._ended:
             raise TransactionEndedError(self._name)
+        remaining = max(deadline - asyncio.get_running_loop().time(), 0.001)
         with translated_errors():
-            return await self.connection.fetch(_sql.statement(statement, self.schema), *arguments)
+            return await self.connection.fetch(
+                _sql.statement(statement, self.schema), *arguments, timeout=remaining
+            )
 
-    async def row(self, statement: str, id: str, *arguments: Any) -> Record | None:
+    async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
         """See :meth:`Executor.row`."""
-        rows = await self.fetch(statement, id, *arguments)
+        rows = await self.fetch(deadline, statement, id, *arguments)
         return rows[0] if rows else None
+
+    async def atomically(
+        self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
+    ) -> Result:
+        """See :meth:`Executor.atomically`; inside another transaction it is a savepoint."""
+        del deadline  # each statement of the work has it
+        async with self.transaction() as session:
+            return await work(session)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SessionExecutor]:
-        """See :meth:`Executor.transaction`; inside another one it is a savepoint."""
+        """A transaction on the connection; inside another one it is a savepoint."""
         transaction = self.connection.transaction()
         with translated_errors():
             await transaction.start()
-        inner = SessionExecutor(self.connection, name=self._name, schema=self.schema)
+        inner = SessionExecutor(
+            self.connection, name=self._name, schema=self.schema, timeout=self._timeout
+        )
         try:
             yield inner
         except BaseException:
             # The connection may be gone, and the transaction with it: the first error counts.
-            with translated_errors(), anyio.CancelScope(shield=True):
-                await transaction.rollback()
+            with suppress(*DRIVER_ERRORS), anyio.CancelScope(shield=True):
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await transaction.rollback()
             raise
         else:
             with translated_errors():
@@ -164,12 +325,29 @@ class SessionExecutor:
             inner._ended = True
 
 
+def checked_timeout(timeout: Any, longest: float) -> float:
+    """``timeout`` in seconds, or ``longest`` where it is ``None``.
+
+    A call's may be no longer than the storage's: the server has that one, and ends what goes on.
+    """
+    if timeout is None:
+        return longest
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
+        raise InvalidTypeError("timeout", timeout, "give a number of seconds")
+    if not 0 < timeout <= longest:
+        raise InvalidValueError(
+            "timeout", timeout, f"give seconds above 0, up to the storage's own {longest:g}"
+        )
+    return timeout
+
+
 class _Gate:
     """Counts the calls under way, and lets none in from elsewhere or after the end."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
         self._under_way = 0
         self._closed = False
         self._empty = anyio.Event()
@@ -182,6 +360,8 @@ class _Gate:
             return
         if running is not self._loop:
             raise WrongEventLoopError(self.name, "another event loop")
+        if os.getpid() != self._process:
+            raise WrongEventLoopError(self.name, "the process that this one was forked from")
 
     def enter(self) -> None:
         """Begin a call; :meth:`leave` ends it."""

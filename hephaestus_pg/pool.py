@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -25,9 +27,11 @@ from hephaestus_pg.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from asyncpg import Connection, Pool
+
+    from hephaestus_pg.errors import Applied
 
 # user:password@ in a URL, and password=… in a query or a keyword string.
 _PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):\S*(?=@)|(password=)[^&\s]+")
@@ -70,79 +74,137 @@ def _connecting(dsn: str | None) -> Iterator[None]:
             raise InvalidValueError("dsn", shown, advice) from None
 
 
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError too
+)
+"""What asyncpg raises. The second and third are no kind of the first, which usual filters miss."""
+
+
 @contextmanager
 def translated_errors(*, connecting: bool = False) -> Iterator[None]:
-    """Raise the driver's errors from the block as ours, with the driver's as their cause.
-
-    ``connecting``: nothing has been sent yet, so that nothing can have been applied.
-    """
+    """Raise the driver's errors from the block as ours, with the driver's as their cause."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise _ours(error, connecting=connecting) from error
-    except TimeoutError as error:
+    except DRIVER_ERRORS as error:
         if isinstance(error, DatabaseError):
             raise
-        raise OperationTimeoutError(
+        raise translated(error, connecting=connecting) from error
+
+
+def translated(error: Exception, *, connecting: bool = False) -> DatabaseError:
+    """One of :data:`DRIVER_ERRORS` as ours.
+
+    ``connecting``: nothing has been sent yet, so that nothing can have been applied. No message
+    holds a password, nor the server's DETAIL, in which it quotes the row.
+    """
+    said = without_password(str(error.args[0]) if error.args else type(error).__name__)
+    code = getattr(error, "sqlstate", None)
+    if code is not None:
+        return _of_the_server(code, said, connecting=connecting)
+    if isinstance(error, TimeoutError):
+        return OperationTimeoutError(
             "the deadline passed", applied="no" if connecting else "unknown", retryable=True
-        ) from error
-    except OSError as error:
-        raise _disconnected(error, connecting=connecting) from error
+        )
+    if isinstance(error, asyncpg.InterfaceError):
+        if "another operation" in said:
+            return ConcurrentUseError()
+        if not re.search(r"clos(ed|ing)|released", said):
+            return RejectedError(
+                f"the driver refused the call: {said}", applied="no", retryable=False
+            )
+        return _disconnected(said, connecting=connecting, applied="no")
+    if isinstance(error, asyncpg.OutdatedSchemaCacheError):
+        return ConflictError(f"the schema changed: {said}", applied="no", retryable=True)
+    return _disconnected(said, connecting=connecting)
 
 
-def _disconnected(error: BaseException, *, connecting: bool) -> DatabaseError:
-    said = without_password(str(error)) or type(error).__name__
+def _disconnected(said: str, *, connecting: bool, applied: Applied = "unknown") -> DatabaseError:
     if connecting:
         return UnavailableError(
             f"no connection to PostgreSQL: {said}; check the DSN and that the server runs",
             applied="no",
             retryable=True,
         )
+    effect = (
+        "had no effect" if applied == "no" else "may have had its effect: read before you write"
+    )
     return ConnectionLostError(
-        f"the connection to PostgreSQL broke: {said}", applied="unknown", retryable=True
+        f"the connection to PostgreSQL broke: {said}; the statement {effect}",
+        applied=applied,
+        retryable=True,
     )
 
 
-def _ours(error: Exception, *, connecting: bool) -> DatabaseError:
-    code = getattr(error, "sqlstate", None) or ""
-    said = without_password(str(error))
-    if "another operation is in progress" in said:
-        return ConcurrentUseError()
-    if not code or code[:2] == "08" or code in {"57P01", "57P02", "57P05"}:
-        return _disconnected(error, connecting=connecting)
-    if code in {"53300", "57P03", "25006"}:
+# By SQLSTATE, or its class: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_BROKEN = {"08", "57P01", "57P02", "57P05"}
+_UNAVAILABLE = {
+    "53300": "it has no connection to spare",
+    "57P03": "it is starting or shutting down",
+    "25006": "it is a standby, or was made one",
+}
+_CONFLICTS = {"40", "55P03"}
+# While an index is built anew concurrently, ON CONFLICT may see two of it or none.
+_PASSING = {"53", "58", "23505", "42P10"}
+_DENIED = {"28", "42501"}
+
+
+def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
+    def of(codes: Collection[str]) -> bool:
+        return code in codes or code[:2] in codes
+
+    if of(_BROKEN):
+        return _disconnected(said, connecting=connecting)
+    if of(_UNAVAILABLE):
         return UnavailableError(
-            f"PostgreSQL cannot serve this: {said}", applied="no", retryable=True
+            f"PostgreSQL cannot serve this, {_UNAVAILABLE[code]}: {said}",
+            applied="no",
+            retryable=True,
         )
     if code == "57014":
         return OperationTimeoutError(
             f"PostgreSQL ended the statement: {said}", applied="no", retryable=True
         )
-    if code[:2] == "40" or code == "55P03":
+    if of(_CONFLICTS):
         return ConflictError(
-            f"another transaction was in the way: {said}",
+            f"another transaction was in the way: {said}; do it again",
             applied="unknown" if code == "40003" else "no",
             retryable=True,
         )
-    if code[:2] == "28" or code == "42501":
+    if of(_DENIED):
         return AccessDeniedError(
-            f"PostgreSQL refused access: {said}", applied="no", retryable=False
+            f"PostgreSQL refused access: {said}; check the role and what it is granted",
+            applied="no",
+            retryable=False,
         )
     return RejectedError(
-        f"PostgreSQL refused the statement: {said} ({code})",
-        applied="no",
-        retryable=code[:2] in {"53", "58"},
+        f"PostgreSQL refused the statement: {said} ({code})", applied="no", retryable=of(_PASSING)
     )
 
 
-async def open_pool(dsn: str | None, **options: Any) -> Pool[Any]:
-    """A pool of our own, with asyncpg's options where ours don't suit.
+async def open_pool(
+    dsn: str | None, *, timeout: float, pgbouncer: bool, **options: Any
+) -> Pool[Any]:
+    """A pool of our own, with asyncpg's ``options`` where ours don't suit.
+
+    The server is told to end a statement a little before ``timeout`` seconds have passed, but for
+    PgBouncer, which refuses what it does not know and shares its sessions: no statement is kept
+    there either.
 
     Raises:
         InvalidValueError: The DSN cannot be read.
         DatabaseError: No connection could be had.
     """
-    pool = asyncpg.create_pool(resolved_dsn(dsn), **{**_POOL_DEFAULTS, **options})
+    resolved = resolved_dsn(dsn)
+    ours: dict[str, Any] = {**_POOL_DEFAULTS, "connect": partial(_connect_to_any, resolved)}
+    if pgbouncer:
+        ours["statement_cache_size"] = 0
+    else:
+        limit = {"statement_timeout": str(int(timeout * 1000 * _SERVER_SHARE) + 1)}
+        options["server_settings"] = limit | options.get("server_settings", {})
+    pool = asyncpg.create_pool(resolved, **{**ours, **options})
     with _connecting(dsn):
         return await pool
 
@@ -153,3 +215,37 @@ async def _keep_session(_: Any) -> None:
 
 # asyncpg's default of ten connections at once for each pool is a storm where tenants are many.
 _POOL_DEFAULTS: dict[str, Any] = {"min_size": 1, "max_size": 10, "reset": _keep_session}
+
+_SERVER_SHARE = 0.9  # of a deadline: the rest is for the way
+
+HOST_SECONDS = 5.0
+"""Seconds that each host of a DSN with several has to answer."""
+
+
+async def _connect_to_any(dsn: str | None, *_: Any, **options: Any) -> Connection[Any]:
+    """A connection to the first host of the DSN that will have us.
+
+    asyncpg gives all hosts one deadline, so that a silent first one uses it up, and ends at once
+    when the first is shutting down or full (MagicStack/asyncpg#1326 and the like): so each host is
+    tried by itself. A preference among hosts needs them all, and is left to asyncpg.
+    """
+    hosts = _single_hosts(dsn)
+    if len(hosts) == 1 or "prefer" in str(options.get("target_session_attrs", dsn)):
+        opened: Connection[Any] = await asyncpg.connect(dsn, **options)
+        return opened
+    *others, last = hosts
+    for host in others:
+        try:
+            return await _connect_to_any(host, **{**options, "timeout": HOST_SECONDS})
+        except DRIVER_ERRORS:  # the last one's counts
+            continue
+    return await _connect_to_any(last, **{**options, "timeout": HOST_SECONDS})
+
+
+def _single_hosts(dsn: str | None) -> list[str | None]:
+    """The DSN once for each of its hosts."""
+    if dsn is None:
+        return [None]
+    parts = urlsplit(dsn)
+    user, at, hosts = parts.netloc.rpartition("@")
+    return [parts._replace(netloc=f"{user}{at}{host}").geturl() for host in hosts.split(",")]

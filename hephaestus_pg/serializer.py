@@ -72,15 +72,12 @@ class EncodedInstance(NamedTuple):
     stored: Instance
 
     def as_stored(self, row: Record) -> Instance:
-        """The instance that was written, with what the row says of itself.
-
-        ``row`` is ``workflow_version, revision, inserted_at, updated_at``, whatever stands before.
-        """
+        """The instance that was written, with what its row says of itself."""
         new = self.stored
         return restored_instance(
             new.id,
             new.workflow,
-            row[-4],
+            row["workflow_version"],
             new.status,
             new.current_step,
             new.context,
@@ -89,9 +86,9 @@ class EncodedInstance(NamedTuple):
             new.completed_steps,
             new.runtime_metadata,
             new.execution_history,
-            row[-3],
-            row[-2].replace(tzinfo=UTC),
-            row[-1].replace(tzinfo=UTC),
+            row["revision"],
+            row["inserted_at"].replace(tzinfo=UTC),
+            row["updated_at"].replace(tzinfo=UTC),
             new.unknown_state,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,7 +11,7 @@ import anyio
 
 from hephaestus_pg import _sql, migrations, registry
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, SchemaOutdatedError
-from hephaestus_pg.executor import PoolExecutor, SessionExecutor
+from hephaestus_pg.executor import TIMEOUT, PoolExecutor, SessionExecutor, checked_timeout
 from hephaestus_pg.pool import open_pool
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.verbs import Verbs
@@ -56,6 +57,8 @@ class AsyncStorage(Verbs):
         references: References | None = None,
         batching: bool = True,
         max_state_bytes: int = MAX_STATE_BYTES,
+        timeout: float = TIMEOUT,
+        pgbouncer: bool = False,
         **pool_options: Any,
     ) -> _Starting:
         """Start a storage and register its name: ``await`` it, or enter it with ``async with``.
@@ -69,6 +72,10 @@ class AsyncStorage(Verbs):
             references: How workflows and steps are named; :class:`LoadedClasses` by default.
             batching: Concurrent calls share statements.
             max_state_bytes: The size that a state's JSON text may have.
+            timeout: Seconds that an operation may take at the most. On a pool of our own the server
+                ends a statement somewhat before that, so that its outcome is known.
+            pgbouncer: The DSN leads to PgBouncer in transaction mode: no statement is prepared for
+                later, and nothing is set for the session.
             pool_options: For a pool of our own, whatever ``asyncpg.create_pool`` takes.
 
         Raises:
@@ -83,6 +90,7 @@ class AsyncStorage(Verbs):
             raise InvalidTypeError("name", name, "give the storage a name")
         _sql.checked_schema(schema)
         serializer = Serializer(references, max_state_bytes=max_state_bytes)
+        checked_timeout(timeout, math.inf)
         if pool is not None and dsn is not None:
             raise InvalidValueError("pool", pool, "give a dsn or a pool, not both")
         if pool is not None and pool_options:
@@ -90,9 +98,16 @@ class AsyncStorage(Verbs):
             raise InvalidValueError("pool", pool, f"{given} would be for a pool of our own")
 
         async def started() -> AsyncStorage:
-            opened = await open_pool(dsn, **pool_options) if pool is None else pool
+            opened = pool
+            if opened is None:
+                opened = await open_pool(dsn, timeout=timeout, pgbouncer=pgbouncer, **pool_options)
             executor = PoolExecutor(
-                opened, name=name, schema=schema, owned=pool is None, batching=batching
+                opened,
+                name=name,
+                schema=schema,
+                owned=pool is None,
+                batching=batching,
+                timeout=timeout,
             )
             storage = cls(executor, serializer, name=name)
             try:
@@ -134,8 +149,7 @@ class AsyncStorage(Verbs):
         Its codecs do not matter, and nothing is retried. Without a transaction each statement
         commits by itself.
         """
-        session = SessionExecutor(connection, name=self.name, schema=self.schema)
-        return Transaction(session, self._serializer)
+        return Transaction(self._pool.session(connection), self._serializer)
 
     async def migrated_version(self) -> int:
         """The version of the schema, 0 where there is none."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from hephaestus_pg import filters as filtering
 from hephaestus_pg import paging
 from hephaestus_pg.errors import (
+    CorruptInstanceError,
+    DatabaseError,
     InstanceExistsError,
     InstanceNotFoundError,
     InvalidTypeError,
@@ -21,10 +24,19 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Unpack
 
+    from asyncpg import Record
+
     from hephaestus_pg.executor import Executor
     from hephaestus_pg.filters import Filters
     from hephaestus_pg.paging import Order
     from hephaestus_pg.serializer import EncodedInstance, Serializer
+
+logger = logging.getLogger("hephaestus_pg")
+
+OnError = Literal["raise", "skip"]
+"""What to do about a row that cannot be read."""
+
+Outcome = Literal["landed", "again", "unknown"]
 
 CHUNK_ROWS = 1000
 """Rows that one statement of a bulk verb holds at the most."""
@@ -37,7 +49,13 @@ PAGE_BYTES = 4 * 2**20
 
 
 class Verbs:
-    """The verbs, the same on a storage, in a transaction, and on a caller's own connection."""
+    """The verbs, the same on a storage, in a transaction, and on a caller's own connection.
+
+    Each takes a ``timeout`` in seconds, up to and by default the storage's own, which covers
+    waiting for a connection too. Each may raise a :class:`DatabaseError`, of which ``applied`` says
+    whether the call may have taken effect; past the deadline it is an
+    :class:`OperationTimeoutError`.
+    """
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
         self._executor = executor
@@ -48,33 +66,37 @@ class Verbs:
         """The schema that holds the table."""
         return self._executor.schema
 
-    async def get(self, id: str) -> Instance | None:
+    async def get(self, id: str, *, timeout: float | None = None) -> Instance | None:
         """The instance with that id, or ``None``.
 
         Raises:
             InvalidValueError: No row can have such an id.
             CorruptInstanceError: The row cannot be read.
         """
-        row = await self._executor.row("get", checked_id(id))
+        deadline = self._executor.deadline(timeout)
+        row = await self._executor.row(deadline, "get", checked_id(id))
         return None if row is None else self._serializer.decode(row)
 
-    async def put(self, instance: Instance) -> Instance:
+    async def put(self, instance: Instance, *, timeout: float | None = None) -> Instance:
         """Store the instance, whether its row exists or not; the last writer wins.
 
         An existing row keeps its ``workflow_version`` and ``inserted_at``; the rest is replaced and
-        ``revision`` grows by one. What comes back is what a :meth:`get` would give now.
+        ``revision`` grows by one. What comes back is what a :meth:`get` would give now. After a
+        connection that broke it may be written twice.
 
         Raises:
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
         new = self._serializer.encode(instance)
+        deadline = self._executor.deadline(timeout)
         row = await self._executor.row(
-            "put", new.id, new.workflow, new.status, new.workflow_version, new.state
+            deadline, "put", new.id, new.workflow, new.status, new.workflow_version, new.state
         )
-        assert row is not None
         return new.as_stored(row)
 
-    async def insert(self, instance: Instance, *, replace_finished: bool = False) -> Instance:
+    async def insert(
+        self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
+    ) -> Instance:
         """Store the instance only if no row has its id; of many at once exactly one succeeds.
 
         With ``replace_finished`` it may also take the place of a completed or failed one. It then
@@ -85,8 +107,20 @@ class Verbs:
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
         new = self._serializer.encode(instance)
+        deadline = self._executor.deadline(timeout)
+        first = 1 if not replace_finished else None
+
+        def outcome(held: Record | None) -> Outcome:
+            if held is None:
+                return "again"
+            if self._is(held, new):
+                return "landed"
+            return "again" if held["revision"] == first else "unknown"
+
         while True:
-            row = await self._executor.row(
+            row = await self._once(
+                deadline,
+                outcome,
                 "insert",
                 new.id,
                 new.workflow,
@@ -97,12 +131,12 @@ class Verbs:
             )
             if row is not None:
                 return new.as_stored(row)
-            held = await self._executor.row("get", new.id)
+            held = await self._executor.row(deadline, "get", new.id)
             if held is not None and not (replace_finished and held["status"] in _FINISHED):
                 raise InstanceExistsError(new.id, status=held["status"], workflow=held["workflow"])
             # It went, or finished, between the two statements: the id is free now.
 
-    async def update(self, instance: Instance) -> Instance:
+    async def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
         """Store the instance only if its row is still at ``instance.revision`` (compare-and-set).
 
         Raises:
@@ -111,19 +145,32 @@ class Verbs:
             InvalidValueError: The instance has no revision: it was not read from the table.
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
-        if instance.revision is None:
+        new = self._serializer.encode(instance)
+        seen = instance.revision
+        if seen is None:
             raise InvalidValueError(
                 "revision", None, "update takes an instance that was read or written; insert it"
             )
-        new = self._serializer.encode(instance)
-        row = await self._executor.row(
-            "update", new.id, new.workflow, new.status, instance.revision, new.state
+        deadline = self._executor.deadline(timeout)
+
+        def outcome(held: Record | None) -> Outcome:
+            if held is None or held["revision"] > seen + 1:
+                return "unknown"
+            return "landed" if held["revision"] > seen and self._is(held, new) else "again"
+
+        row = await self._once(
+            deadline, outcome, "update", new.id, new.workflow, new.status, seen, new.state
         )
         if row is None:
-            raise await self._missed(new.id, instance.revision)
+            held = await self._executor.row(deadline, "get", new.id)
+            if held is None:
+                raise InstanceNotFoundError(new.id)
+            raise StaleInstanceError(new.id, expected=seen, found=held["revision"])
         return new.as_stored(row)
 
-    async def delete(self, id: str, *, revision: int | None = None) -> bool:
+    async def delete(
+        self, id: str, *, revision: int | None = None, timeout: float | None = None
+    ) -> bool:
         """Delete the instance with that id. ``True`` if there was one; again, ``False``.
 
         With a ``revision`` the row goes only if it is still at that one (compare-and-set).
@@ -135,15 +182,21 @@ class Verbs:
         checked_id(id)
         if revision is not None:
             checked_revision(revision)
-        if await self._executor.row("delete", id, revision) is not None:
-            return True
-        if revision is not None:
-            error = await self._missed(id, revision)
-            if isinstance(error, StaleInstanceError):
-                raise error
-        return False
+        deadline = self._executor.deadline(timeout)
 
-    async def put_many(self, instances: Iterable[Instance]) -> list[Instance]:
+        def outcome(held: Record | None) -> Outcome:
+            return "landed" if held is None else "again"
+
+        gone = await self._once(deadline, outcome, "delete", id, revision)
+        if gone is None and revision is not None:
+            held = await self._executor.row(deadline, "get", id)
+            if held is not None:
+                raise StaleInstanceError(id, expected=revision, found=held["revision"])
+        return gone is not None
+
+    async def put_many(
+        self, instances: Iterable[Instance], *, timeout: float | None = None
+    ) -> list[Instance]:
         """Store all of the instances or none, each as :meth:`put` does, in their order.
 
         Raises:
@@ -158,38 +211,47 @@ class Verbs:
             if instance.id in stored:
                 raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
             stored[instance.id] = instance
-        async with self._executor.transaction() as session:
-            # In one order across the statements too, lest two calls wait for each other's rows.
-            for chunk in self._encoded(sorted(given, key=lambda instance: instance.id)):
-                columns = [
-                    (new.id, new.workflow, new.status, new.workflow_version, new.state)
-                    for new in chunk.values()
-                ]
-                for row in await session.fetch("put_many", *map(list, zip(*columns, strict=True))):
+        # In one order across the statements too, lest two calls wait for each other's rows.
+        ordered = sorted(given, key=lambda instance: instance.id)
+        deadline = self._executor.deadline(timeout)
+
+        async def put_all(session: Executor) -> None:
+            for chunk in self._encoded(ordered):
+                columns = zip(*[new[:-1] for new in chunk.values()], strict=True)
+                for row in await session.fetch(deadline, "put_many", *map(list, columns)):
                     stored[row["id"]] = chunk[row["id"]].as_stored(row)
+
+        await self._executor.atomically(deadline, put_all)
         return list(stored.values())
 
-    async def get_many(self, ids: Iterable[str]) -> dict[str, Instance]:
+    async def get_many(
+        self, ids: Iterable[str], *, timeout: float | None = None
+    ) -> dict[str, Instance]:
         """The instances with those ids, by id; an id without a row is absent.
 
         Raises:
             CorruptInstanceError: A row cannot be read.
         """
+        deadline = self._executor.deadline(timeout)
         found = {}
         for chunk in _chunks(dict.fromkeys(map(checked_id, ids))):
-            for row in await self._executor.fetch("get_many", chunk):
+            for row in await self._executor.fetch(deadline, "get_many", chunk):
                 found[row["id"]] = self._serializer.decode(row)
         return found
 
-    async def delete_many(self, ids: Iterable[str]) -> set[str]:
+    async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
         """Delete the instances with those ids, all or none; the ids of those that there were."""
+        ordered = sorted(set(map(checked_id, ids)))
+        deadline = self._executor.deadline(timeout)
         gone: set[str] = set()
-        async with self._executor.transaction() as session:
-            for chunk in _chunks(sorted(set(map(checked_id, ids)))):
-                gone.update(
-                    row["id"]
-                    for row in await session.fetch("delete_many", chunk, [None] * len(chunk))
-                )
+
+        async def delete_all(session: Executor) -> None:
+            for chunk in _chunks(ordered):
+                revisions = [None] * len(chunk)
+                rows = await session.fetch(deadline, "delete_many", chunk, revisions)
+                gone.update(row["id"] for row in rows)
+
+        await self._executor.atomically(deadline, delete_all)
         return gone
 
     async def query(
@@ -198,6 +260,8 @@ class Verbs:
         order_by: Order | None = None,
         limit: int | None = None,
         after: str | None = None,
+        on_error: OnError = "raise",
+        timeout: float | None = None,
         **filters: Unpack[Filters],
     ) -> list[Instance]:
         """The instances that every given filter lets through; see :class:`Filters`.
@@ -209,18 +273,22 @@ class Verbs:
         ``updated_at`` each page reads all that the filters let through: an index of it would cost
         every write more than it is worth here, so give a filter that leaves few.
 
+        ``on_error="skip"`` leaves out rows that cannot be read, each with a line in the log.
+
         Raises:
             InvalidValueError: There is no such filter or order, or a value is wrong.
             CorruptInstanceError: A row cannot be read.
         """
         given = self._filters(filters)
+        skip = _skips(on_error)
+        deadline = self._executor.deadline(timeout)
         if order_by is None and limit is None and after is None:
-            rows = await self._executor.fetch("query", *given)
+            rows = await self._executor.fetch(deadline, "query", *given)
         else:
             order = paging.checked_order("id" if order_by is None else order_by)
             page = paging.parameters(order, after, limit)
-            rows = await self._executor.fetch(f"page_by_{order}", *given, *page)
-        return list(map(self._serializer.decode, rows))
+            rows = await self._executor.fetch(deadline, f"page_by_{order}", *given, *page)
+        return list(self._decoded(rows, skip=skip))
 
     @staticmethod
     def cursor(instance: Instance, *, order_by: Order = "id") -> str:
@@ -233,36 +301,46 @@ class Verbs:
         """
         return paging.cursor(instance, order_by)
 
-    async def stream(self, **filters: Unpack[Filters]) -> AsyncIterator[Instance]:
+    async def stream(
+        self,
+        *,
+        on_error: OnError = "raise",
+        timeout: float | None = None,
+        **filters: Unpack[Filters],
+    ) -> AsyncIterator[Instance]:
         """The instances that every given filter lets through, by id, a page in memory at a time.
 
         No connection is held between two pages, so that leaving the loop early costs nothing. A row
         is seen once at the most; one that is inserted behind the current place, or changed so that
-        the filters let it through there, is seen too.
+        the filters let it through there, is seen too. ``timeout`` is for each page, ``on_error`` as
+        in :meth:`query`.
 
         Raises:
             InvalidValueError: There is no such filter, or its value is wrong.
             CorruptInstanceError: A row cannot be read.
         """
         given = self._filters(filters)
+        skip = _skips(on_error)
         last, rows = None, CHUNK_ROWS // 20
         while True:
-            page = await self._executor.fetch("page_by_id", *given, last, rows)
-            for row in page:
-                yield self._serializer.decode(row)
+            deadline = self._executor.deadline(timeout)
+            page = await self._executor.fetch(deadline, "page_by_id", *given, last, rows)
+            for instance in self._decoded(page, skip=skip):
+                yield instance
             if len(page) < rows:
                 return
             last = page[-1]["id"]
             size = sum(len(row["state"]) for row in page) // len(page) + 1
             rows = max(1, min(CHUNK_ROWS, 2 * rows, PAGE_BYTES // size))
 
-    async def count(self, **filters: Unpack[Filters]) -> int:
+    async def count(self, *, timeout: float | None = None, **filters: Unpack[Filters]) -> int:
         """How many instances every given filter lets through.
 
         Raises:
             InvalidValueError: There is no such filter, or its value is wrong.
         """
-        [row] = await self._executor.fetch("count", *self._filters(filters))
+        given = self._filters(filters)
+        [row] = await self._executor.fetch(self._executor.deadline(timeout), "count", *given)
         return int(row["count"])
 
     async def prune(
@@ -272,36 +350,77 @@ class Verbs:
         dry_run: bool = False,
         batch_size: int = CHUNK_ROWS,
         progress: Callable[[int], object] | None = None,
+        timeout: float | None = None,
     ) -> int:
         """Delete the completed and failed instances last written before a moment; how many.
 
         It goes once through the table by id, in batches of ``batch_size``, each a transaction of
         its own: interrupted, it has done whole batches. A row that another transaction holds at
         that moment is left to the next prune. ``progress`` is called with the number so far after
-        each batch. ``dry_run`` only counts.
+        each batch. ``dry_run`` only counts. ``timeout`` is for each batch.
 
         Raises:
             InvalidValueError: The moment has no time zone, or the size is below 1.
         """
         if dry_run:
-            return await self.count(status_in=_FINISHED, updated_before=finished_before)
+            return await self.count(
+                timeout=timeout, status_in=_FINISHED, updated_before=finished_before
+            )
         moment = filtering.checked_moment("finished_before", finished_before)
         _, size = paging.parameters("id", None, batch_size)
         pruned, last, batch = 0, None, size
         while batch == size:
-            [row] = await self._executor.fetch("prune", last, moment, size)
+            deadline = self._executor.deadline(timeout)
+            [row] = await self._executor.fetch(deadline, "prune", last, moment, size)
             batch, last = row["count"], row["last"]
             pruned += batch
             if progress is not None:
                 progress(pruned)
         return pruned
 
-    async def _missed(self, id: str, expected: int) -> Exception:
-        """Why a compare-and-set found nothing to do."""
-        held = await self._executor.row("get", id)
-        if held is None:
-            return InstanceNotFoundError(id)
-        return StaleInstanceError(id, expected=expected, found=held["revision"])
+    async def _once(
+        self,
+        deadline: float,
+        outcome: Callable[[Record | None], Outcome],
+        statement: str,
+        id: str,
+        *arguments: Any,
+    ) -> Record | None:
+        """The row of a write that must not happen twice.
+
+        When it is unknown whether it did, ``outcome`` of what the table holds now decides.
+        """
+        while True:
+            try:
+                row: Record | None = await self._executor.row(deadline, statement, id, *arguments)
+            except DatabaseError as error:
+                if error.applied == "no" or not error.retryable or not self._executor.retries:
+                    raise
+                held = await self._executor.row(deadline, "get", id)
+                match outcome(held):
+                    case "unknown":
+                        raise
+                    case "landed":
+                        return cast("Record", held)
+                logger.warning("%s of %r did not happen and is tried again", statement, id)
+            else:
+                return row
+
+    def _is(self, held: Record, new: EncodedInstance) -> bool:
+        """Whether the row holds what was to be written."""
+        try:
+            return self._serializer.decode(held) == new.as_stored(held)
+        except CorruptInstanceError:
+            return False
+
+    def _decoded(self, rows: Iterable[Record], *, skip: bool) -> Iterator[Instance]:
+        for row in rows:
+            try:
+                yield self._serializer.decode(row)
+            except CorruptInstanceError as error:
+                if not skip:
+                    raise
+                logger.warning("skipped: %s", error)
 
     def _filters(self, filters: Any) -> tuple[Any, ...]:
         return filtering.parameters(filters, self._serializer.references)
@@ -322,6 +441,12 @@ class Verbs:
 
 
 _FINISHED = ("completed", "failed")
+
+
+def _skips(on_error: Any) -> bool:
+    if on_error not in get_args(OnError):
+        raise InvalidValueError("on_error", on_error, "give 'raise' or 'skip'")
+    return bool(on_error == "skip")
 
 
 def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:

@@ -42,7 +42,8 @@ class Server:
         self.poison: set[str] = set()
         self.error: Exception | None = None
 
-    async def run(self, statement: str, *arguments: Any) -> Any:
+    async def run(self, deadline: float, statement: str, *arguments: Any) -> Any:
+        del deadline
         ids = arguments[0] if statement.endswith("_many") else [arguments[0]]
         self.sent.append((statement, ids))
         turn = asyncio.get_running_loop().create_future()
@@ -68,6 +69,11 @@ class Server:
             self.answer()
 
 
+def later() -> float:
+    """A deadline that does not matter."""
+    return asyncio.get_running_loop().time() + 60
+
+
 async def settle() -> None:
     """Let everything run that can."""
     for _ in range(10):
@@ -75,7 +81,7 @@ async def settle() -> None:
 
 
 def called(batcher: Batcher, statement: str, *ids: str) -> list[asyncio.Task[Any]]:
-    return [asyncio.create_task(batcher.row(statement, id)) for id in ids]
+    return [asyncio.create_task(batcher.row(later(), statement, id)) for id in ids]
 
 
 @pytest.fixture
@@ -139,7 +145,7 @@ class TestGathering:
         batcher = Batcher(server.run, lanes=1)
         tasks = called(batcher, "get", *(f"{n}" for n in range(25)))
         for n in range(6):
-            tasks.append(asyncio.create_task(batcher.row("put", f"p{n}", "x" * 40)))
+            tasks.append(asyncio.create_task(batcher.row(later(), "put", f"p{n}", "x" * 40)))
         await server.answer_all()
 
         assert [len(ids) for _, ids in server.sent] == [1, 10, 10, 4, 3, 3]
@@ -303,15 +309,15 @@ async def test_a_callers_context_is_not_the_others(server: Server) -> None:
     caller: ContextVar[str] = ContextVar("caller", default="nobody")
     seen: list[str] = []
 
-    async def run(statement: str, *arguments: Any) -> Any:
+    async def run(deadline: float, statement: str, *arguments: Any) -> Any:
         seen.append(caller.get())
-        return await server.run(statement, *arguments)
+        return await server.run(deadline, statement, *arguments)
 
     batcher = Batcher(run, lanes=1)
 
     async def call(name: str) -> str:
         caller.set(name)
-        await batcher.row("get", name)
+        await batcher.row(later(), "get", name)
         return caller.get()
 
     tasks = [asyncio.create_task(call(name)) for name in "abc"]
