@@ -2,7 +2,8 @@
 
 A statement names its tables behind the marker ``/* schema */``, so that each file is valid SQL as
 it stands. ``/* include: name */`` is replaced by the file of that name beside it: what two
-statements share is written once.
+statements share is written once. A statement's variant ``name:variant`` is made of the files
+``<name>_<variant>.sql`` where there are such, and of the others where there are not.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def root() -> Path:
 
 @cache
 def statement(name: str, schema: str) -> str:
-    """The statement ``sql/queries/<name>.sql``, set to ``schema``."""
-    return in_schema(_expanded(name), schema)
+    """The statement ``sql/queries/<name>.sql``, or ``name:variant`` of it, set to ``schema``."""
+    name, _, variant = name.partition(":")
+    return in_schema(_expanded(name, variant), schema)
 
 
 def in_schema(text: str, schema: str) -> str:
@@ -58,6 +60,8 @@ def in_schema(text: str, schema: str) -> str:
     return text.replace(_SCHEMA, f'"{checked_schema(schema)}".')
 
 
-def _expanded(name: str) -> str:
-    text = (root() / "queries" / f"{name}.sql").read_text(encoding="utf-8")
-    return _INCLUDE.sub(lambda include: _expanded(include[1]).strip(), text)
+def _expanded(name: str, variant: str) -> str:
+    folder = root() / "queries"
+    path = folder / f"{name}_{variant}.sql"
+    text = (path if path.is_file() else folder / f"{name}.sql").read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda include: _expanded(include[1], variant).strip(), text)

@@ -24,6 +24,7 @@
     │   ├── MigrationFileError               the migration files are not a whole set
     │   ├── MigrationChangedError            a file changed after it was applied
     │   ├── DataLossError                    a step would lose data
+    │   ├── RewriteRefusedError              a step would keep a large table from everybody
     │   └── MigrationLockError               the lock was not to be had in time
     ├── EmbeddedServerError                  the embedded server did not do as it was told
     └── DatabaseError                        the server or the way to it failed
@@ -70,6 +71,7 @@ __all__ = [
     "NotStartedError",
     "OperationTimeoutError",
     "RejectedError",
+    "RewriteRefusedError",
     "SchemaOutdatedError",
     "SerializationError",
     "StaleInstanceError",
@@ -308,6 +310,19 @@ class DataLossError(MigrationError):
 
     def __init__(self, schema: str, message: str, *, flag: str) -> None:
         super().__init__(schema, f"{message}; {flag} allows it")
+        self.flag = flag
+
+
+class RewriteRefusedError(MigrationError):
+    """A step would rewrite a table of ``size`` bytes, so it did not run; ``flag`` allows it."""
+
+    def __init__(self, schema: str, *, size: int, flag: str) -> None:
+        super().__init__(
+            schema,
+            f"the table workflow_instances in schema {schema!r} ({size / 2**20:,.0f} MiB) would be "
+            f"rewritten, and nobody could read or write it meanwhile; {flag} allows it",
+        )
+        self.size = size
         self.flag = flag
 
 

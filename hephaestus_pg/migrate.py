@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from hephaestus_pg import _cli, migrations
 from hephaestus_pg.migration_scripts import LOSSES, alembic_revision, numbered_files
@@ -41,7 +41,8 @@ def _parser(prog: str) -> _cli.Parser:
         metavar="SECONDS",
         help="how long to try for a lock; default: %(default)g",
     )
-    wait.add_argument(
+    origin = _cli.Parser(add_help=False)
+    origin.add_argument(
         "--assume-version",
         type=int,
         metavar="N",
@@ -61,7 +62,9 @@ def _parser(prog: str) -> _cli.Parser:
         "--from-version", type=int, metavar="N", help="the version that the database is at"
     )
 
-    up = commands.add_parser("up", parents=[dsn, schema, wait], help="apply what is missing")
+    up = commands.add_parser(
+        "up", parents=[dsn, schema, wait, origin], help="apply what is missing"
+    )
     up.add_argument("--version", type=int, metavar="N", help="the last to apply; default: latest")
     up.add_argument(
         "--online",
@@ -71,7 +74,9 @@ def _parser(prog: str) -> _cli.Parser:
     up.set_defaults(run=_up)
 
     down = commands.add_parser(
-        "down", parents=[dsn, schema, wait, losses], help="take back what is above a version"
+        "down",
+        parents=[dsn, schema, wait, origin, losses],
+        help="take back what is above a version",
     )
     down.add_argument(
         "--version", type=int, required=True, metavar="N", help="what stands; 0: nothing"
@@ -85,6 +90,22 @@ def _parser(prog: str) -> _cli.Parser:
 
     version = commands.add_parser("version", parents=[dsn, schema], help="print the number")
     version.set_defaults(run=_version)
+
+    index = commands.add_parser(
+        "index",
+        parents=[dsn, schema, wait],
+        help="choose the index over states, on a live table",
+        description="full: whole states, for every contains. initial: initial contexts, which "
+        "leaves updates heap-only; its column makes PostgreSQL rewrite the table, which nobody can "
+        "read or write meanwhile. none: contains reads every row.",
+    )
+    index.add_argument("profile", choices=get_args(migrations.Profile))
+    index.add_argument(
+        "--rewrite",
+        action="store_true",
+        help=f"rewrite the table even above {migrations.REWRITE_UP_TO >> 20} MiB",
+    )
+    index.set_defaults(run=_index)
 
     sql = commands.add_parser(
         "sql", parents=[schema, since, losses], help="print a script for psql; connects to nothing"
@@ -156,6 +177,25 @@ def _report(result: MigrationResult, done: str) -> None:
         print(f"  note: {note}")
 
 
+def _index(arguments: argparse.Namespace) -> int:
+    result = asyncio.run(
+        migrations.index(
+            arguments.dsn,
+            schema=arguments.schema,
+            profile=arguments.profile,
+            rewrite=arguments.rewrite,
+            wait=arguments.wait,
+        )
+    )
+    print(
+        f"schema {result.schema}: index {result.after}, before {result.before}, "
+        f"in {_cli.duration(result.seconds)}"
+    )
+    if result.rewritten:
+        print(f"  note: the table ({result.rewritten / 2**20:,.0f} MiB) was rewritten")
+    return 0
+
+
 def _status(arguments: argparse.Namespace) -> int:
     found = asyncio.run(migrations.status(arguments.dsn, schema=arguments.schema))
     print(f"schema {found.schema} is at version {found.version}, latest is {migrations.LATEST}")
@@ -163,6 +203,8 @@ def _status(arguments: argparse.Namespace) -> int:
     print(f"version  {'name':{width}}  applied")
     for each in found.migrations:
         print(f"{each.version:>7}  {each.name:{width}}  {_when(each)}")
+    if found.index:
+        print(f"index over states: {found.index}")
     return int(any(each.state in {"pending", "changed"} for each in found.migrations))
 
 

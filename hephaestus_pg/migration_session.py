@@ -19,12 +19,12 @@ from hephaestus_pg.errors import (
 from hephaestus_pg.pool import connect, translated_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from asyncpg import Connection
     from asyncpg.pool import PoolConnectionProxy
 
-    from hephaestus_pg.migration_files import Migration
+    from hephaestus_pg.migration_files import Stage
 
     AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
 
@@ -170,19 +170,13 @@ class MigrationSession:
                     ) from error
             await asyncio.sleep(_PAUSE)
 
-    async def prepare(self, migration: Migration) -> None:
-        """Run the stages of the online way. All can be repeated: after a kill they begin anew."""
-        await self._patiently(lambda: self._stages(migration))
+    async def stages(self, stages: Sequence[Stage], *, of: str) -> None:
+        """Run the stages of something. All can be repeated: after a kill they begin anew."""
+        await self._patiently(lambda: self._stages(stages, of))
 
-    async def _stages(self, migration: Migration) -> None:
-        for number, stage in enumerate(migration.stages, 1):
-            logger.info(
-                "schema %s: migration %d, stage %d of %d",
-                self.schema,
-                migration.version,
-                number,
-                len(migration.stages),
-            )
+    async def _stages(self, stages: Sequence[Stage], of: str) -> None:
+        for number, stage in enumerate(stages, 1):
+            logger.info("schema %s: %s, stage %d of %d", self.schema, of, number, len(stages))
             text = _sql.in_schema(stage.text, self.schema)
             if stage.kind == "transaction":
                 await self.transaction(lambda text=text: self.connection.execute(text))  # type: ignore[misc]

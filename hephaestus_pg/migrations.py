@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import MigrationError
+from hephaestus_pg.index_profiles import REWRITE_UP_TO, IndexResult, Profile, index
 from hephaestus_pg.migration_files import checked_version, latest, shipped
 from hephaestus_pg.migration_scripts import script as sql
 from hephaestus_pg.migration_session import MigrationSession, connected
@@ -36,11 +37,15 @@ if TYPE_CHECKING:
 __all__ = [
     "LATEST",
     "ONLINE_ABOVE",
+    "REWRITE_UP_TO",
+    "IndexResult",
     "MigrationResult",
     "MigrationStatus",
+    "Profile",
     "SchemaStatus",
     "Step",
     "down",
+    "index",
     "migrated_version",
     "sql",
     "status",
@@ -101,6 +106,8 @@ class SchemaStatus:
     schema: str
     version: int
     migrations: tuple[MigrationStatus, ...]
+    index: Profile | None = None
+    """The index over states, see :func:`index`; ``None`` without a table."""
 
     @property
     def pending(self) -> tuple[MigrationStatus, ...]:
@@ -237,7 +244,7 @@ async def migrated_version(
 async def status(
     dsn: str | None = None, *, connection: AnyConnection | None = None, schema: str = "public"
 ) -> SchemaStatus:
-    """Every migration, with whether and when it was applied.
+    """Every migration, with whether and when it was applied, and the index over states.
 
     Raises:
         UnrecognizedSchemaError: There is a table whose version cannot be told.
@@ -245,6 +252,7 @@ async def status(
     """
     async with connected(dsn, connection) as link:
         state = await read_state(link, _sql.checked_schema(schema))
+        found: Any = await link.fetchrow(_sql.statement("profile", schema))
     known = {migration.version: migration.name for migration in shipped()}
     recorded = state.recorded or {}
     listed = []
@@ -266,7 +274,12 @@ async def status(
                 applied_at=row["applied_at"] if row else None,
             )
         )
-    return SchemaStatus(schema=schema, version=state.version, migrations=tuple(listed))
+    return SchemaStatus(
+        schema=schema,
+        version=state.version,
+        migrations=tuple(listed),
+        index=found["profile"] if state.version else None,
+    )
 
 
 async def _adopt(session: MigrationSession, state: SchemaState) -> None:
@@ -299,7 +312,7 @@ async def _apply(session: MigrationSession, migration: Migration, *, online: boo
         online = size > ONLINE_ABOVE
     text = migration.up
     if online := online and bool(migration.stages):
-        await session.prepare(migration)
+        await session.stages(migration.stages, of=f"migration {migration.version}")
         text = migration.online_up or migration.up
     notes = await session.run(text, then=lambda: _record(session, migration))
     return Step(

@@ -79,7 +79,7 @@ def test_status_tells_a_file_that_changed_and_a_newer_release(
         connection.execute(f"INSERT INTO {table} VALUES (99, 'later', '')".encode())
     code, out, _ = run("status")
     assert code == 0
-    assert out.splitlines()[-1].endswith("(by a newer release)")
+    assert out.splitlines()[-2].endswith("(by a newer release)")
     with psycopg.connect(dsn) as connection:
         connection.execute(f"UPDATE {table} SET checksum = '' WHERE version = 2".encode())
     code, out, _ = run("status")
@@ -138,6 +138,27 @@ def test_down_needs_a_version_and_names_the_flag_for_a_loss(
     assert run("version")[1] == "0\n"
 
 
+def test_index_says_what_it_did_and_status_what_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch, schema: str
+) -> None:
+    run("up")
+    assert run("status")[1].splitlines()[-1] == "index over states: full"
+    code, out, err = run("index", "initial")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(
+        rf"schema {schema}: index initial, before full, in \d+ ms\n"
+        r"  note: the table \(0 MiB\) was rewritten\n",
+        out,
+    )
+    assert run("status")[1].splitlines()[-1] == "index over states: initial"
+    assert "index none, before initial" in run("index", "none")[1]
+    monkeypatch.setattr("hephaestus_pg.index_profiles.REWRITE_UP_TO", 1)
+    code, out, err = run("index", "initial")
+    assert (code, out) == (2, "")
+    assert err.endswith("; --rewrite allows it\n")
+    assert run("index", "initial", "--rewrite")[0] == 0
+
+
 def test_version_is_a_number_and_nothing_else(run: Run) -> None:
     assert run("version") == (0, "0\n", "")
     run("up")
@@ -188,6 +209,7 @@ def test_gen_writes_files_and_prints_their_paths(run: Run, tmp_path: Path) -> No
         ("up", "--version", "two"),
         ("sql", "down"),
         ("gen", "--format", "cobol"),
+        ("index", "some"),
         ("sideways",),
         (),
     ),

@@ -59,7 +59,7 @@ from hephaestus_pg import migrations
 
 class Kill(logging.Handler):
     def emit(self, record):
-        if record.args[1:3] == (int(sys.argv[2]), int(sys.argv[3])):
+        if record.args[1:3] == ("migration " + sys.argv[2], int(sys.argv[3])):
             os.kill(os.getpid(), signal.SIGKILL)
 
 logging.getLogger("hephaestus_pg").addHandler(Kill())

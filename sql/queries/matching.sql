@@ -2,32 +2,26 @@
 -- $1 id, $2 statuses in order, $3 workflow, $4 workflow_version, $5 and $6 the bounds of the workflow's
 -- prefix, $7 contained state, $8 to $11 the bounds of inserted_at and updated_at.
 --
--- Every branch is the whole table, named for the index that is to drive it. Within it the planner
+-- Every branch is the whole table with all of its columns (`contained` may need one that is not
+-- always there), named for the index that is to drive it. Within it the planner
 -- knows `driver`, so that `status = … OR driver <> 'status' AND …` is a plain condition on status
 -- there. CASE keeps one branch: even a generic plan, made before the filters are known, reads by
 -- the right index; a custom plan drops the other branches and is free to choose a better one.
 SELECT id, workflow, status, workflow_version, state, revision, inserted_at, updated_at
 FROM (
-    SELECT 'id' AS driver, id, workflow, status, workflow_version, state, revision, inserted_at, updated_at
-    FROM /* schema */workflow_instances
+    SELECT 'id' AS driver, held.* FROM /* schema */workflow_instances AS held
     UNION ALL
-    SELECT 'contains', id, workflow, status, workflow_version, state, revision, inserted_at, updated_at
-    FROM /* schema */workflow_instances
+    SELECT 'contains', held.* FROM /* schema */workflow_instances AS held
     UNION ALL
-    SELECT 'workflow', id, workflow, status, workflow_version, state, revision, inserted_at, updated_at
-    FROM /* schema */workflow_instances
+    SELECT 'workflow', held.* FROM /* schema */workflow_instances AS held
     UNION ALL
-    SELECT 'family', id, workflow, status, workflow_version, state, revision, inserted_at, updated_at
-    FROM /* schema */workflow_instances
+    SELECT 'family', held.* FROM /* schema */workflow_instances AS held
     UNION ALL
-    SELECT 'status', id, workflow, status, workflow_version, state, revision, inserted_at, updated_at
-    FROM /* schema */workflow_instances
+    SELECT 'status', held.* FROM /* schema */workflow_instances AS held
     UNION ALL
-    SELECT 'version', id, workflow, status, workflow_version, state, revision, inserted_at, updated_at
-    FROM /* schema */workflow_instances
+    SELECT 'version', held.* FROM /* schema */workflow_instances AS held
     UNION ALL
-    SELECT 'none', id, workflow, status, workflow_version, state, revision, inserted_at, updated_at
-    FROM /* schema */workflow_instances
+    SELECT 'none', held.* FROM /* schema */workflow_instances AS held
 ) AS driven
 WHERE driver = CASE
         WHEN $1::text IS NOT NULL THEN 'id'
@@ -49,7 +43,7 @@ WHERE driver = CASE
     AND (workflow_version = $4::integer OR driver <> 'version' AND $4::integer IS NULL)
     AND (workflow COLLATE "C" >= $5::text OR driver <> 'family' AND $5::text IS NULL)
     AND (workflow COLLATE "C" < $6::text OR driver <> 'family' AND $6::text IS NULL)
-    AND (state @> $7::text::jsonb OR driver <> 'contains' AND $7::text IS NULL)
+    AND (/* include: contained */ OR driver <> 'contains' AND $7::text IS NULL)
     AND ($8::timestamp IS NULL OR inserted_at < $8::timestamp)
     AND ($9::timestamp IS NULL OR inserted_at > $9::timestamp)
     AND ($10::timestamp IS NULL OR updated_at < $10::timestamp)

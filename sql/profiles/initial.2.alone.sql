@@ -1,0 +1,2 @@
+-- The planner knows nothing of a new column.
+ANALYZE /* schema */workflow_instances (hephaestus_pg_initial)

@@ -1,0 +1,1 @@
+state @> $7::text::jsonb

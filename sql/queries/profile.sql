@@ -1,0 +1,19 @@
+-- Which index over states there is; while one is exchanged for the other, the one that serves more.
+-- The column tells whether the table would have to be rewritten for an index over initial contexts.
+SELECT
+    CASE
+        WHEN 'idx_workflow_instances_state' = ANY (valid) THEN 'full'
+        WHEN 'hephaestus_pg_initial_index' = ANY (valid) THEN 'initial'
+        ELSE 'none'
+    END AS profile,
+    EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = instances AND attname = 'hephaestus_pg_initial' AND NOT attisdropped
+    ) AS has_column
+FROM to_regclass('/* schema */workflow_instances') AS instances
+CROSS JOIN LATERAL (
+    SELECT array_agg(relname::text) AS valid
+    FROM pg_index
+    JOIN pg_class ON pg_class.oid = indexrelid
+    WHERE indrelid = instances AND indisvalid
+) AS indexes
