@@ -4,54 +4,161 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from benchmarks import operations, report
+from benchmarks import growth, history, operations, profiles, report, tenants
 from benchmarks.contenders import CONTENDERS, OPERATIONS
 from benchmarks.server import Server
 from benchmarks.states import SIZES
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
-def _listed(text: str) -> list[str]:
-    return text.split(",")
+SCENARIOS = (*OPERATIONS, "growth", "history", "tenants", "profiles")
+RESULTS = Path(__file__).parent / "results"
+
+_USUAL_CALLERS = 64
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything."""
+
+    callers: tuple[int, ...] = (1, 8, 64, 256)
+    sizes: tuple[str, ...] = tuple(SIZES)
+    rounds: int = 3
+    seconds: float = 0.7
+    rows: tuple[int, ...] = growth.ROWS
+    entries: tuple[int, ...] = history.ENTRIES
+    tenants: tuple[int, ...] = tenants.TENANTS
+    puts: int = 100_000
+
+
+QUICK = Scale(
+    callers=(8,),
+    sizes=("1kb",),
+    rounds=1,
+    seconds=0.1,
+    rows=(1_000, 10_000),
+    entries=(0, 100, 1_000),
+    tenants=(1, 10),
+    puts=2_000,
+)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", type=_listed, default=list(OPERATIONS))
-    parser.add_argument("--callers", type=_listed, default=["1", "8", "64", "256"])
-    parser.add_argument("--sizes", type=_listed, default=list(SIZES))
-    parser.add_argument("--contenders", type=_listed, default=list(CONTENDERS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--set", type=_listed, default=[], help="server settings: name=value,…")
-    parser.add_argument("--output", type=Path)
-    return parser.parse_args()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure hephaestus_pg beside what else one could use, on a server of its own.",
+    )
+    listed, numbers = _Listed(str), _Listed(int)
+    parser.add_argument("--only", type=listed, default=SCENARIOS, help=",".join(SCENARIOS))
+    parser.add_argument("--contenders", type=listed, default=tuple(CONTENDERS), help="by name")
+    parser.add_argument("--callers", type=numbers, help="how many at once: 1,64")
+    parser.add_argument("--sizes", type=listed, help="of states: 1kb,10kb,50kb")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float, help="of load, in each cell and round")
+    parser.add_argument(
+        "--quick", action="store_true", help="does it work? Two minutes at the most"
+    )
+    parser.add_argument("--large", action="store_true", help="ten million rows, a million puts")
+    parser.add_argument("--set", type=listed, default=(), help="server settings: name=value,…")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the folder for the results")
+    options = parser.parse_args()
+    for given, known in (
+        (options.only, SCENARIOS),
+        (options.contenders, CONTENDERS),
+        (options.sizes or (), SIZES),
+    ):
+        for name in given:
+            if name not in known:
+                parser.error(f"{name}: choose from {', '.join(known)}")
+    return options
+
+
+class _Listed:
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    def __call__(self, text: str) -> tuple[Any, ...]:
+        return tuple(map(self._kind, text.split(",")))
+
+
+def _scale(options: argparse.Namespace) -> Scale:
+    scale = QUICK if options.quick else Scale()
+    given = {
+        name: value
+        for name in ("callers", "sizes", "rounds", "seconds")
+        if (value := getattr(options, name)) is not None
+    }
+    if options.large:
+        given |= {"rows": (*scale.rows, growth.LARGE), "puts": 1_000_000}
+    return replace(scale, **given)
+
+
+def _cells(options: argparse.Namespace, scale: Scale) -> list[operations.Cell]:
+    """All callers for the smallest states, and for the others too if callers were asked for."""
+    return [
+        (size, operation, callers)
+        for size in scale.sizes
+        for operation in OPERATIONS
+        if operation in options.only
+        for callers in scale.callers
+        if size == scale.sizes[0] or callers == _USUAL_CALLERS or options.callers
+    ]
+
+
+def _records(
+    server: Server, options: argparse.Namespace, scale: Scale
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    seconds = scale.seconds
+    if cells := _cells(options, scale):
+        for record in operations.operations(
+            server, cells, options.contenders, rounds=scale.rounds, seconds=seconds
+        ):
+            yield "operations", record
+    scenarios: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+        "growth": lambda: growth.growth(server, scale.rows, seconds=seconds),
+        "history": lambda: history.history(server, scale.entries, seconds=seconds),
+        "tenants": lambda: tenants.tenants(server, scale.tenants, seconds=2 * seconds),
+        "profiles": lambda: profiles.profiles(
+            server, rounds=scale.rounds, seconds=5 * seconds, puts=scale.puts
+        ),
+    }
+    for name, scenario in scenarios.items():
+        if name in options.only:
+            for record in scenario():
+                yield name, record
 
 
 def main() -> None:
+    """Run what was asked for, and write the results."""
     options = _arguments()
-    cells = [
-        (size, operation, int(callers))
-        for size in options.sizes
-        for operation in options.only
-        for callers in options.callers
-    ]
-    with Server(dict(each.split("=", 1) for each in options.set)) as server:
-        about = server.about()
-        print(json.dumps(about, indent=1), file=sys.stderr)
-        records = []
-        for record in operations.rounds(
-            server, cells, options.contenders, rounds=options.rounds, seconds=options.seconds
-        ):
-            records.append(record)
-            print(
-                *(record[name] for name in ("round", "size", "operation", "callers", "contender")),
-                f"{record['throughput']:,.0f}/s p99 {record['p99']:.1f} ms",
-                file=sys.stderr,
-            )
-    print(report.operations(records))
+    scale = _scale(options)
+    settings = dict(each.split("=", 1) for each in options.set)
+    records = []
+    with Server(settings) as server:
+        about = {**server.about(), "arguments": shlex.join(sys.argv[1:])}
+        for scenario, record in _records(server, options, scale):
+            records.append({"scenario": scenario, **record})
+            print(scenario, *filter(None, map(_shown, record.items())), flush=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    results = json.dumps({"about": about, "records": records}, indent=1)
+    (options.output / "results.json").write_text(results + "\n", encoding="utf-8")
+    report.write(options.output, about, records)
+    print(f"\nThe tables are in {options.output / 'README.md'}")
 
 
-main()
+def _shown(figure: tuple[str, Any]) -> str:
+    name, value = figure
+    if not isinstance(value, float):
+        return str(value)
+    return f"{name}={value:,.4g}" if name in {"throughput", "p50", "p99"} else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -28,8 +28,8 @@ class Sample:
         ordered = sorted(self.latencies)
         return {
             "throughput": self.instances / self.seconds,
-            "calls": len(ordered),
-            "instances": self.instances,
+            "calls": float(len(ordered)),
+            "instances": float(self.instances),
             **{name: 1000 * percentile(ordered, part) for name, part in PERCENTILES.items()},
             "client_cpu": 1000 * self.cpu / self.instances,
         }

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
     from benchmarks.server import Server
 
+Cell = tuple[str, str, int]
+"""Size of the states, operation, number of callers."""
 
-def rounds(
+
+def operations(
     server: Server,
-    cells: Sequence[tuple[str, str, int]],
+    cells: Sequence[Cell],
     contenders: Sequence[str],
     *,
     rounds: int,

@@ -1,31 +1,61 @@
-"""Tables in Markdown."""
+"""Tables in Markdown: a section for each scenario that was run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import plots, texts
 from benchmarks.contenders import CONTENDERS
 from benchmarks.summary import medians
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    Records = Sequence[dict[str, Any]]
 
 
-def operations(records: Iterable[dict[str, Any]]) -> str:
-    """A table for each operation and size."""
-    parts = []
+def write(folder: Path, about: dict[str, Any], records: Records) -> None:
+    """``README.md`` and its plots, in ``folder``."""
+    parts = ["# Benchmarks", _about(about)]
+    for scenario, section in _SECTIONS.items():
+        chosen = [record for record in records if record["scenario"] == scenario]
+        if chosen:
+            drawn = plots.PLOTS[scenario](folder, chosen) if scenario in plots.PLOTS else []
+            parts += [*(f"![{name}]({name}.svg)" for name in drawn), section(chosen)]
+    (folder / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _about(about: dict[str, Any]) -> str:
+    machine = about["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    settings = ", ".join(f"`{name} = {value}`" for name, value in about["settings"].items())
+    facts = {
+        "Machine": f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, "
+        f"{machine['system']}; clients and server share it",
+        "Versions": versions,
+        "Commit": about["commit"],
+        "Server": settings,
+        "Run": f"`python -m benchmarks {about['arguments']}`",
+    }
+    return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
+
+
+def operations(records: Records) -> str:
+    """A table for each size and operation."""
     lines = medians(records, ("size", "operation", "callers"))
+    parts = [texts.OPERATIONS.strip()]
     for size, operation in dict.fromkeys((line["size"], line["operation"]) for line in lines):
         chosen = [line for line in lines if (line["size"], line["operation"]) == (size, operation)]
         parts.append(f"### {operation}, states of {size}\n\n{_operation(chosen)}")
     return "\n\n".join(parts)
 
 
-def _operation(lines: Sequence[dict[str, Any]]) -> str:
+def _operation(lines: Records) -> str:
     return table(
         (
-            "callers", "", "instances/s", "x asyncpg", "p50 ms", "p99 ms", "x asyncpg", "worst ms",
-            "client CPU s/1000", "server CPU s/1000", "WAL bytes",
+            "callers", "", "instances/s", "x asyncpg", "p50", "p99", "x asyncpg", "worst",
+            "client CPU", "server CPU", "WAL",
         ),
         [
             (
@@ -33,10 +63,9 @@ def _operation(lines: Sequence[dict[str, Any]]) -> str:
                 CONTENDERS[line["contender"]].title,
                 f"{line['throughput']:,.0f}",
                 _ratio(line.get("throughput_ratio")),
-                f"{line['p50']:.2f}",
-                f"{line['p99']:.2f}",
+                *_milliseconds(line, "p50", "p99"),
                 _ratio(line.get("p99_ratio")),
-                f"{line['worst']:.1f}",
+                *_milliseconds(line, "worst"),
                 f"{line['client_cpu']:.3f}",
                 f"{line['server_cpu']:.3f}",
                 f"{line['wal']:,.0f}",
@@ -46,12 +75,157 @@ def _operation(lines: Sequence[dict[str, Any]]) -> str:
     )  # fmt: skip
 
 
+def growth(records: Records) -> str:
+    """p50 and p99 of each call against the size; below, what is a rate."""
+    sizes = list(dict.fromkeys(record["rows"] for record in records))
+    found = {(record["operation"], record["rows"]): record for record in records}
+    names = dict.fromkeys(record["operation"] for record in records)
+    timed = [name for name in names if name not in {"prune", "stream"}]
+    return "\n\n".join(
+        (
+            texts.GROWTH.strip(),
+            table(
+                ("", *(f"{size:,}" for size in sizes)),
+                [
+                    (name, *(" / ".join(_milliseconds(found[name, size], "p50", "p99"))
+                             for size in sizes))
+                    for name in timed
+                ],
+            ),
+            texts.GROWTH_RATES.strip(),
+            table(
+                ("rows", "pruned/s", "streamed/s", "streamed", "MiB", "MiB grown"),
+                [
+                    (
+                        f"{size:,}",
+                        f"{found['prune', size]['throughput']:,.0f}",
+                        f"{found['stream', size]['throughput']:,.0f}",
+                        f"{found['stream', size]['instances']:,}",
+                        f"{found['stream', size]['memory']:.0f}",
+                        f"{found['stream', size]['memory_grown']:.1f}",
+                    )
+                    for size in sizes
+                ],
+            ),
+        )
+    )  # fmt: skip
+
+
+def history(records: Records) -> str:
+    """What a put costs, and why."""
+    puts = [record for record in records if record["way"] == "put"]
+    appends = {record["entries"]: record for record in records if record["way"] == "append"}
+    first, last = puts[0], puts[-1]
+    grown = last["entries"] - first["entries"]
+    entry = (last["state_bytes"] - first["state_bytes"]) / max(1, grown)
+    return "\n\n".join(
+        (
+            texts.HISTORY.strip(),
+            table(
+                (
+                    "entries", "state, bytes", "p50", "p99", "client CPU", "server CPU", "WAL",
+                    "append: p50", "server CPU", "WAL",
+                ),
+                [
+                    (
+                        f"{record['entries']:,}",
+                        f"{record['state_bytes']:,}",
+                        *_milliseconds(record, "p50", "p99"),
+                        f"{record['client_cpu']:.2f}",
+                        f"{record['server_cpu']:.2f}",
+                        f"{record['wal']:,.0f}",
+                        *_milliseconds(append, "p50"),
+                        f"{append['server_cpu']:.2f}",
+                        f"{append['wal']:,.0f}",
+                    )
+                    for record in puts
+                    for append in (appends[record["entries"]],)
+                ],
+            ),
+            texts.HISTORY_ACCOUNT.strip().format(
+                entry=entry,
+                half=entry / 2,
+                thousand=entry / 2,
+                ten_thousand=entry / 20,
+            ),
+        )
+    )  # fmt: skip
+
+
+def tenants(records: Records) -> str:
+    """What a tenant costs."""
+    return "\n\n".join(
+        (
+            texts.TENANTS.strip(),
+            table(
+                (
+                    "tenants", "", "start", "MiB started", "MiB loaded", "instances/s",
+                    "p50", "p99",
+                ),
+                [
+                    (
+                        f"{record['tenants']:,}",
+                        record["operation"],
+                        f"{record['start_ms']:.1f}",
+                        f"{record['memory']:.1f}",
+                        f"{record['memory_after']:.1f}",
+                        f"{record['throughput']:,.0f}",
+                        *_milliseconds(record, "p50", "p99"),
+                    )
+                    for record in records
+                ],
+            ),
+        )
+    )  # fmt: skip
+
+
+def profiles(records: Records) -> str:
+    """What the index of the state costs."""
+    return "\n\n".join(
+        (
+            texts.PROFILES.strip().format(puts=records[0]["puts"]),
+            table(
+                (
+                    "", "puts/s", "p50", "p99", "p99.9", "worst", "WAL bytes a put",
+                    "server CPU s/1000", "HOT", "MiB", "of it indexes",
+                ),
+                [
+                    (
+                        line["contender"],
+                        f"{line['throughput']:,.0f}",
+                        *_milliseconds(line, "p50", "p99", "p99.9", "worst"),
+                        f"{line['wal']:,.0f}",
+                        f"{line['server_cpu']:.3f}",
+                        f"{line['hot']:.0%}",
+                        f"{line['size']:.1f}",
+                        f"{line['indexes']:.1f}",
+                    )
+                    for line in medians(records, (), base="full")
+                ],
+            ),
+        )
+    )  # fmt: skip
+
+
+_SECTIONS: dict[str, Callable[[Records], str]] = {
+    "operations": operations,
+    "growth": growth,
+    "history": history,
+    "tenants": tenants,
+    "profiles": profiles,
+}
+
+
+def _milliseconds(record: dict[str, Any], *names: str) -> list[str]:
+    return [f"{record[name]:.2f}" for name in names]
+
+
 def _ratio(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table of Markdown; all but the texts stand to the right."""
+    """A table of Markdown; columns without a name, which hold texts, stand to the left."""
     body = [[str(cell) for cell in row] for row in rows]
     rule = ["---" if name == "" else "---:" for name in head]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in ([*head], rule, *body))

@@ -53,11 +53,12 @@ def build(
 @cache
 def _lines(size: str) -> int:
     """How many lines bring a state to its size halfway through."""
-    none, some = (len(_text(build(0, 2, lines=lines))) for lines in (0, 100))
+    none, some = (len(text(build(0, 2, lines=lines))) for lines in (0, 100))
     return max(0, round((SIZES[size] - none) * 100 / (some - none)))
 
 
-def _text(instance: Instance) -> bytes:
+def text(instance: Instance) -> bytes:
+    """The state as it is stored."""
     return orjson.dumps(Serializer(Names()).to_db(instance)[4])
 
 

@@ -1,0 +1,98 @@
+"""The benchmarks' arithmetic, and that one runs from end to end; they are judged nowhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# The tests run on the built wheel too, where there are none.
+pytest.importorskip("benchmarks")
+
+from benchmarks.load import Load, Sample, percentile
+from benchmarks.states import SIZES, order, text
+from benchmarks.summary import medians
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed() -> None:
+    hundred = [float(number) for number in range(1, 101)]
+    assert [percentile(hundred, part) for part in (0.5, 0.99, 0.999, 1)] == [50, 99, 100, 100]
+    assert [percentile([7.0], part) for part in (0.5, 1)] == [7, 7]
+    assert percentile([1.0, 2.0, 3.0], 0.5) == 2
+
+
+def test_figures_are_rates_of_instances_and_milliseconds_of_calls() -> None:
+    sample = Sample(instances=400, seconds=2.0, cpu=0.1, latencies=[0.004, 0.001, 0.002, 0.003])
+    figures = sample.figures()
+    assert figures["throughput"] == 200
+    assert (figures["p50"], figures["worst"]) == (2.0, 4.0)
+    assert figures["client_cpu"] == pytest.approx(0.25)
+
+
+def _record(round_number: int, contender: str, throughput: float) -> dict[str, Any]:
+    return {
+        "round": round_number,
+        "operation": "put",
+        "contender": contender,
+        "throughput": throughput,
+        "p99": 1000 / throughput,
+    }
+
+
+def test_ratios_are_taken_within_a_round_before_their_median() -> None:
+    # The machine was ten times slower in the second round, and the third was not: by the medians
+    # of the figures the ratio would be 3,000 to 900.
+    speeds = {"asyncpg": (1000.0, 100.0, 900.0), "ours": (4000.0, 300.0, 3000.0)}
+    records = [
+        _record(number, name, speed)
+        for name, each in speeds.items()
+        for number, speed in enumerate(each)
+    ]
+    base, ours = medians(records, ("operation",))
+    assert base["throughput_ratio"] == 1
+    assert (ours["throughput"], ours["throughput_ratio"]) == (3000, pytest.approx(3000 / 900))
+    assert ours["p99_ratio"] == pytest.approx(900 / 3000)
+    assert "round" not in ours
+
+
+def test_without_the_base_there_are_no_ratios() -> None:
+    [line] = medians([_record(0, "ours", 1.0)], ("operation",))
+    assert "throughput_ratio" not in line
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_state_is_about_as_large_as_its_size_says(size: str) -> None:
+    assert len(text(order(5, 2, size))) == pytest.approx(SIZES[size], rel=0.15)
+
+
+async def test_every_caller_goes_on_with_its_own_turns() -> None:
+    seen: dict[int, list[int]] = {0: [], 1: []}
+
+    async def call(caller: int, turn: int) -> int:
+        seen[caller].append(turn)
+        return 3
+
+    load = Load(call, 2)
+    first, second = await load.run(0), await load.run(0)
+    assert seen == {0: [0, 1], 1: [0, 1]}
+    assert first.instances == second.instances == 6
+
+
+def test_it_runs_and_writes_tables_and_plots(tmp_path: Path) -> None:
+    pytest.importorskip("psutil")
+    pytest.importorskip("matplotlib")
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "put"]
+    command += ["--contenders", "ours,asyncpg,server", "--output", str(tmp_path)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {each["contender"] for each in results["records"]} == {"ours", "asyncpg", "server"}
+    assert all(each["wal"] > 0 and each["throughput"] > 0 for each in results["records"])
+    assert {"machine", "versions", "commit", "settings"} <= results["about"].keys()
+    assert "| 8 | hephaestus_pg |" in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "put.svg").read_text().lstrip().startswith("<?xml")
