@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -54,7 +53,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 
 # Reads, and writes that leave the row as one write would. For the others, the verbs look first.
 _SAFE_TWICE = frozenset(
-    {"count", "get", "get_many", "put", "put_many", "query", "prune"}
+    {"count", "get", "get_many", "put", "put_many", "query", "profile", "prune"}
     | {f"page_by_{order}" for order in ("id", "inserted_at", "updated_at")}
 )
 
@@ -199,7 +198,8 @@ class PoolExecutor:
         async def work(connection: AnyConnection) -> list[Record]:
             return await connection.fetch(text, *arguments)
 
-        return await self._tried(deadline, statement, work, safe_twice=statement in _SAFE_TWICE)
+        name = statement.partition(":")[0]  # a variant is as safe
+        return await self._tried(deadline, statement, work, safe_twice=name in _SAFE_TWICE)
 
     async def _tried(
         self,
@@ -347,7 +347,6 @@ class _Gate:
     def __init__(self, name: str) -> None:
         self.name = name
         self._loop = asyncio.get_running_loop()
-        self._process = os.getpid()
         self._under_way = 0
         self._closed = False
         self._empty = anyio.Event()
@@ -359,9 +358,7 @@ class _Gate:
         except RuntimeError:
             return
         if running is not self._loop:
-            raise WrongEventLoopError(self.name, "another event loop")
-        if os.getpid() != self._process:
-            raise WrongEventLoopError(self.name, "the process that this one was forked from")
+            raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
     def enter(self) -> None:
         """Begin a call; :meth:`leave` ends it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hephaestus_pg import filters as filtering
 from hephaestus_pg import paging
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from hephaestus_pg.executor import Executor
-    from hephaestus_pg.filters import Filters
+    from hephaestus_pg.filters import Filters, Search
     from hephaestus_pg.paging import Order
     from hephaestus_pg.serializer import EncodedInstance, Serializer
 
@@ -113,12 +113,12 @@ class Verbs:
         def outcome(held: Record | None) -> Outcome:
             if held is None:
                 return "again"
-            if self._is(held, new):
+            if self._is(held, new.stored):
                 return "landed"
             return "again" if held["revision"] == first else "unknown"
 
         while True:
-            row = await self._once(
+            _, row = await self._once(
                 deadline,
                 outcome,
                 "insert",
@@ -156,9 +156,10 @@ class Verbs:
         def outcome(held: Record | None) -> Outcome:
             if held is None or held["revision"] > seen + 1:
                 return "unknown"
-            return "landed" if held["revision"] > seen and self._is(held, new) else "again"
+            mine = held["revision"] > seen and self._is(held, new.as_stored(held))
+            return "landed" if mine else "again"
 
-        row = await self._once(
+        _, row = await self._once(
             deadline, outcome, "update", new.id, new.workflow, new.status, seen, new.state
         )
         if row is None:
@@ -187,12 +188,12 @@ class Verbs:
         def outcome(held: Record | None) -> Outcome:
             return "landed" if held is None else "again"
 
-        gone = await self._once(deadline, outcome, "delete", id, revision)
-        if gone is None and revision is not None:
+        gone, _ = await self._once(deadline, outcome, "delete", id, revision)
+        if not gone and revision is not None:
             held = await self._executor.row(deadline, "get", id)
             if held is not None:
                 raise StaleInstanceError(id, expected=revision, found=held["revision"])
-        return gone is not None
+        return gone
 
     async def put_many(
         self, instances: Iterable[Instance], *, timeout: float | None = None
@@ -279,15 +280,15 @@ class Verbs:
             InvalidValueError: There is no such filter or order, or a value is wrong.
             CorruptInstanceError: A row cannot be read.
         """
-        given = self._filters(filters)
+        given, search = self._filters(filters)
         skip = _skips(on_error)
         deadline = self._executor.deadline(timeout)
         if order_by is None and limit is None and after is None:
-            rows = await self._executor.fetch(deadline, "query", *given)
+            rows = await self._matching(deadline, "query", search, *given)
         else:
             order = paging.checked_order("id" if order_by is None else order_by)
             page = paging.parameters(order, after, limit)
-            rows = await self._executor.fetch(deadline, f"page_by_{order}", *given, *page)
+            rows = await self._matching(deadline, f"page_by_{order}", search, *given, *page)
         return list(self._decoded(rows, skip=skip))
 
     @staticmethod
@@ -319,12 +320,12 @@ class Verbs:
             InvalidValueError: There is no such filter, or its value is wrong.
             CorruptInstanceError: A row cannot be read.
         """
-        given = self._filters(filters)
+        given, search = self._filters(filters)
         skip = _skips(on_error)
         last, rows = None, CHUNK_ROWS // 20
         while True:
             deadline = self._executor.deadline(timeout)
-            page = await self._executor.fetch(deadline, "page_by_id", *given, last, rows)
+            page = await self._matching(deadline, "page_by_id", search, *given, last, rows)
             for instance in self._decoded(page, skip=skip):
                 yield instance
             if len(page) < rows:
@@ -339,8 +340,9 @@ class Verbs:
         Raises:
             InvalidValueError: There is no such filter, or its value is wrong.
         """
-        given = self._filters(filters)
-        [row] = await self._executor.fetch(self._executor.deadline(timeout), "count", *given)
+        given, search = self._filters(filters)
+        deadline = self._executor.deadline(timeout)
+        [row] = await self._matching(deadline, "count", search, *given)
         return int(row["count"])
 
     async def prune(
@@ -385,10 +387,11 @@ class Verbs:
         statement: str,
         id: str,
         *arguments: Any,
-    ) -> Record | None:
-        """The row of a write that must not happen twice.
+    ) -> tuple[bool, Record | None]:
+        """Whether a write that must not happen twice happened, and its row.
 
-        When it is unknown whether it did, ``outcome`` of what the table holds now decides.
+        When that is unknown, ``outcome`` of what the table holds now decides. An instance there
+        that equals the one to be written counts as it.
         """
         while True:
             try:
@@ -401,15 +404,14 @@ class Verbs:
                     case "unknown":
                         raise
                     case "landed":
-                        return cast("Record", held)
+                        return True, held
                 logger.warning("%s of %r did not happen and is tried again", statement, id)
             else:
-                return row
+                return row is not None, row
 
-    def _is(self, held: Record, new: EncodedInstance) -> bool:
-        """Whether the row holds what was to be written."""
+    def _is(self, held: Record, written: Instance) -> bool:
         try:
-            return self._serializer.decode(held) == new.as_stored(held)
+            return self._serializer.decode(held) == written
         except CorruptInstanceError:
             return False
 
@@ -422,8 +424,29 @@ class Verbs:
                     raise
                 logger.warning("skipped: %s", error)
 
-    def _filters(self, filters: Any) -> tuple[Any, ...]:
-        return filtering.parameters(filters, self._serializer.references)
+    def _filters(self, filters: Any) -> tuple[tuple[Any, ...], Search | None]:
+        given = filtering.parameters(filters, self._serializer.references)
+        return given, filtering.search(filters)
+
+    async def _matching(
+        self, deadline: float, statement: str, search: Search | None, *arguments: Any
+    ) -> list[Record]:
+        """The rows of a statement that filters, by the index over states that there is by now."""
+        if search is None:
+            return await self._executor.fetch(deadline, statement, *arguments)
+        while True:
+            profile = await self._profile(deadline)
+            variant = search.variant(profile, self.schema)
+            try:
+                return await self._executor.fetch(deadline, statement + variant, *arguments)
+            except RejectedError:
+                # Between the two statements the index may have been exchanged for another.
+                if await self._profile(deadline) == profile:
+                    raise
+
+    async def _profile(self, deadline: float) -> str:
+        [row] = await self._executor.fetch(deadline, "profile")
+        return str(row["profile"])
 
     def _encoded(self, instances: Iterable[Instance]) -> Iterator[dict[str, EncodedInstance]]:
         """The instances by id, encoded, in chunks limited by rows and by bytes."""
