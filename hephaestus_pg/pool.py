@@ -170,7 +170,7 @@ def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
     if of(_CONFLICTS):
         return ConflictError(
             f"another transaction was in the way: {said}; do it again",
-            applied="unknown" if code == "40003" else "no",
+            applied="unknown" if code == "40003" and not connecting else "no",
             retryable=True,
         )
     if of(_DENIED):
