@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +140,7 @@ def main() -> None:
     settings = dict(each.split("=", 1) for each in options.set)
     records = []
     with Server(settings) as server:
-        about = {**server.about(), "arguments": shlex.join(sys.argv[1:])}
+        about = {**server.about(), "scale": asdict(scale)}
         for scenario, record in _records(server, options, scale):
             records.append({"scenario": scenario, **record})
             print(scenario, *filter(None, map(_shown, record.items())), flush=True)

@@ -36,7 +36,7 @@ def _about(about: dict[str, Any]) -> str:
         "Versions": versions,
         "Commit": about["commit"],
         "Server": settings,
-        "Run": f"`python -m benchmarks {about['arguments']}`",
+        "Scale": ", ".join(f"{name} {_joined(value)}" for name, value in about["scale"].items()),
     }
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
 
@@ -214,6 +214,10 @@ _SECTIONS: dict[str, Callable[[Records], str]] = {
     "tenants": tenants,
     "profiles": profiles,
 }
+
+
+def _joined(value: Any) -> str:
+    return "/".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _milliseconds(record: dict[str, Any], *names: str) -> list[str]:

@@ -29,7 +29,7 @@ def build(
     return Instance(
         id=f"order::{number:08x}",
         workflow=f"Shop.Orders.Fulfil{workflow}",
-        status=Status.WAITING if number % 4 == 0 else Status.RUNNING,
+        status=Status.WAITING if number % 16 == 0 else Status.RUNNING,
         current_step=STEPS[stage],
         context=Context(
             initial={

@@ -93,6 +93,6 @@ def test_it_runs_and_writes_tables_and_plots(tmp_path: Path) -> None:
     results = json.loads((tmp_path / "results.json").read_text())
     assert {each["contender"] for each in results["records"]} == {"ours", "asyncpg", "server"}
     assert all(each["wal"] > 0 and each["throughput"] > 0 for each in results["records"])
-    assert {"machine", "versions", "commit", "settings"} <= results["about"].keys()
+    assert {"machine", "versions", "commit", "settings", "scale"} <= results["about"].keys()
     assert "| 8 | hephaestus_pg |" in (tmp_path / "README.md").read_text()
     assert (tmp_path / "put.svg").read_text().lstrip().startswith("<?xml")

@@ -129,7 +129,7 @@ class Contender:
         raise NotImplementedError
 
     async def stream(self) -> int:
-        """The instances that wait, a quarter of all, never all in memory."""
+        """The instances that wait, one in sixteen, never all in memory."""
         raise NotImplementedError
 
     async def put_many(self, values: Sequence[Any]) -> int:
