@@ -1,6 +1,6 @@
 """``python -m hephaestus_pg demo``: see workflows survive the death of their process.
 
-Orders go through a runner in a process of its own (:mod:`hephaestus_pg.demo_runner`), which is
+Orders go through runners, each a process of its own (:mod:`hephaestus_pg.demo_runner`), which are
 killed with SIGKILL at random moments; the next one goes on from the table.
 """
 
@@ -12,7 +12,9 @@ import os
 import random
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
+from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -21,11 +23,9 @@ import asyncpg
 from hephaestus_pg import (
     AsyncStorage,
     HephaestusError,
-    Instance,
     Names,
     Status,
     _cli,
-    business_key,
     migrations,
 )
 from hephaestus_pg.demo_checks import STEPS, Work, checks, lost
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from hephaestus_pg.demo_view import Progress
 
 _TABLES = """
+CREATE TABLE demo_orders (number integer PRIMARY KEY);
 CREATE TABLE demo_ledger (
-    order_id text NOT NULL, step text NOT NULL, runner integer NOT NULL, receipt text NOT NULL
+    order_id text NOT NULL, step text NOT NULL, runner integer NOT NULL, receipt text NOT NULL,
+    revision bigint NOT NULL
 );
 CREATE TABLE demo_events (order_id text PRIMARY KEY);
 """
@@ -54,6 +56,9 @@ def main(argv: Sequence[str], *, prog: str = "python -m hephaestus_pg demo") -> 
         "--instances", type=_cli.at_least(1), default=200, help="default: %(default)s"
     )
     parser.add_argument("--kills", type=_cli.at_least(0), default=3, help="default: %(default)s")
+    parser.add_argument(
+        "--runners", type=_cli.at_least(1), default=1, help="at once; default: %(default)s"
+    )
     parser.add_argument("--seed", type=int, help="to kill at the same moments again")
     arguments = parser.parse_args(argv)
     if arguments.seed is None:
@@ -80,7 +85,7 @@ async def _run(dsn: str, arguments: argparse.Namespace) -> int:
         try:
             demo = _Demo(dsn, pool, storage, random.Random(arguments.seed))  # noqa: S311 - likewise
             await demo.place_orders(arguments.instances)
-            await demo.run(arguments.kills)
+            await demo.run(arguments.runners, arguments.kills)
             return await demo.verdict(arguments)
         finally:
             await pool.execute(f"DROP SCHEMA {schema} CASCADE")
@@ -96,28 +101,29 @@ class _Demo:
         self._pool = pool
         self._storage = storage
         self._chance = chance
+        self._numbers = count(1)
+        self._deaths: deque[float] = deque()
         self._acknowledged: list[Work] = []
         self._lost: list[Work] = []
+        self._refused = 0
         self._steps = 0
         self._kills = 0
         self._seconds = 0.0
 
     async def place_orders(self, instances: int) -> None:
-        """Store what the runners are to take up, and make the tables of the world around them."""
+        """Write down what is ordered, and make the tables of the world around the runners."""
         await self._pool.execute(_TABLES)
-        orders = [
-            Instance.new(
-                "demo.Order", {"number": number}, id=business_key.build_unique("order", str(number))
-            )
-            for number in range(1, instances + 1)
-        ]
-        await asyncio.gather(*map(self._storage.put, orders))
+        await self._pool.execute(
+            "INSERT INTO demo_orders (number) SELECT generate_series(1, $1::integer)", instances
+        )
         self._steps = instances * len(STEPS)
 
-    async def run(self, kills: int) -> None:
-        """Let one runner after another die, and the last one live to the end."""
-        # One in each part of the way, so that none comes when all is done.
-        deaths = [(k + self._chance.random()) / (kills + 1) * self._steps for k in range(kills)]
+    async def run(self, runners: int, kills: int) -> None:
+        """Let so many runners at once work, and die and be replaced, until all is done."""
+        # One death in each part of the way, so that none comes when all is done.
+        self._deaths.extend(
+            (kill + self._chance.random()) / (kills + 1) * self._steps for kill in range(kills)
+        )
         began = time.monotonic()
         with progress(self._steps) as view:
             try:
@@ -126,8 +132,8 @@ class _Demo:
                         world.create_task(self._send_couriers()),
                         world.create_task(self._keep_showing(view)),
                     ]
-                    for runner, death in enumerate([*deaths, None], start=1):
-                        await self._run_runner(runner, death, view)
+                    places = [world.create_task(self._keep_a_runner(view)) for _ in range(runners)]
+                    await asyncio.wait(places)
                     for other in others:
                         other.cancel()
             except ExceptionGroup as group:
@@ -135,48 +141,46 @@ class _Demo:
             await self._show(view)
         self._seconds = time.monotonic() - began
 
-    async def _run_runner(self, runner: int, death: float | None, view: Progress) -> None:
-        """Run a runner to its end, or to its death once so many steps were acknowledged."""
+    async def _keep_a_runner(self, view: Progress) -> None:
+        """Run one runner after another, until one lives to its end."""
+        while await self._dies(runner := next(self._numbers)):
+            self._kills += 1
+            view.say(f"runner {runner} killed after {len(self._acknowledged)} steps")
+            acknowledged = list(self._acknowledged)
+            self._lost += lost(acknowledged, await self._storage.query())
+
+    async def _dies(self, runner: int) -> bool:
+        """Run a runner to its end, or to its death if one is due when it acknowledges a step."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "hephaestus_pg.demo_runner", self._storage.schema, str(runner)),
             env=os.environ | {"HEPHAESTUS_PG_DSN": self._dsn},
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
-        killed = False
+        dying = False
         try:
             # What it said before its death is read to the end: it counts.
             async for line in process.stdout:
-                order_id, step, result = json.loads(line)
-                self._acknowledged.append(Work(order_id, step, **result))
-                if not killed and death is not None and len(self._acknowledged) >= death:
+                self._hear(*json.loads(line))
+                if not dying and self._deaths and len(self._acknowledged) >= self._deaths[0]:
+                    dying = True
+                    self._deaths.popleft()
                     await asyncio.sleep(self._chance.uniform(0, 0.05))
-                    process.kill()
-                    killed = True
+                    _kill(process)
         except BaseException:
-            process.kill()
+            _kill(process)
             raise
         finally:
             code = await process.wait()
-        if killed:
-            self._kills += 1
-            view.say(f"runner {runner} killed after {len(self._acknowledged)} steps")
-            await self._await_its_last_words(runner)
-            self._lost += lost(self._acknowledged, await self._storage.query())
-        elif code != 0:
+        if code != 0 and not dying:
             raise HephaestusError(f"runner {runner} ended with exit code {code}")
+        return dying
 
-    async def _await_its_last_words(self, runner: int) -> None:
-        """Wait until the server is done with what the dead runner sent last.
-
-        Else a last ``put`` could come after the next runner has read the row, and win.
-        """
-        name = f"{self._storage.schema} runner {runner}"
-        query = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1)"
-        still_there = True
-        while still_there:
-            await asyncio.sleep(0.01)
-            still_there = await self._pool.fetchval(query, name)
+    def _hear(self, event: str, *work: Any) -> None:
+        if event == "acknowledged":
+            self._acknowledged.append(Work(*work))
+        else:
+            self._refused += 1
 
     async def _send_couriers(self) -> None:
         """The outside event, at some time or other, for each order that waits for it."""
@@ -195,32 +199,41 @@ class _Demo:
             await asyncio.sleep(0.25)
 
     async def _show(self, view: Progress) -> None:
-        counts = Counter(order.status for order in await self._storage.query())
+        orders = await self._storage.query()
+        counts = Counter(order.status for order in orders)
         text = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-        view.show(len(self._acknowledged), text)
+        view.show(sum(len(order.completed_steps) for order in orders), text)
 
     async def verdict(self, arguments: argparse.Namespace) -> int:
         """Show what came of it; the exit code."""
         orders = await self._storage.query()
-        rows = await self._pool.fetch("SELECT order_id, step, runner, receipt FROM demo_ledger")
+        rows = await self._pool.fetch(
+            "SELECT order_id, step, runner, receipt, revision FROM demo_ledger"
+        )
         ledger = [Work(*row) for row in rows]
         found = checks(orders, ledger, self._acknowledged, self._lost)
         statuses = Counter(order.status for order in orders)
-        puts = sum(order.revision or 0 for order in orders)
+        writes = sum(order.revision or 0 for order in orders)
         repeated = len(ledger) - len({(work.order_id, work.step) for work in ledger})
         show_table(
             f"{arguments.instances} orders (--seed {arguments.seed})",
             [
                 *((status, str(statuses[status])) for status in Status),
                 ("kills", str(self._kills)),
-                ("puts", str(puts)),
-                ("puts per second", f"{puts / self._seconds:.0f}, at the pace of these orders"),
+                ("writes", str(writes)),
+                ("writes per second", f"{writes / self._seconds:.0f}, at the pace of these orders"),
+                ("updates refused, another was first", str(self._refused)),
                 ("steps acknowledged", str(len(self._acknowledged))),
-                ("steps killed before their put, run again", str(repeated)),
+                ("work done again, not recorded before", str(repeated)),
                 *((promise, _answer(against)) for promise, against in found),
             ],
         )
         return 1 if any(against for _, against in found) else 0
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):  # it has ended by itself
+        process.kill()
 
 
 def _answer(against: list[str]) -> str:

@@ -19,6 +19,8 @@ class Work(NamedTuple):
     step: str
     runner: int
     receipt: str
+    revision: int
+    """The order's: in the ledger the one that its runner knew, acknowledged the one it made."""
 
     def __str__(self) -> str:
         return f"{self.step} of {self.order_id} by runner {self.runner}"
@@ -43,6 +45,7 @@ def checks(
     return [
         Check("every instance completed", unfinished),
         Check("no acknowledged step lost", sorted(map(str, gone))),
+        Check("no step acknowledged twice", list(map(str, acknowledged_again(acknowledged)))),
         Check("no acknowledged step run again", list(map(str, run_again(acknowledged, ledger)))),
     ]
 
@@ -61,17 +64,28 @@ def lost(acknowledged: Iterable[Work], orders: Iterable[Instance]) -> list[Work]
     return [work for work in acknowledged if (work.order_id, work.step, work.receipt) not in stored]
 
 
-def run_again(acknowledged: Sequence[Work], ledger: Iterable[Work]) -> list[Work]:
-    """The work in the ledger that was acknowledged before, by this runner or an earlier one.
+def acknowledged_again(acknowledged: Sequence[Work]) -> list[Work]:
+    """What was acknowledged though its step had been."""
+    first = _first(acknowledged)
+    return [work for work in acknowledged if work is not first[work.order_id, work.step]]
 
-    A runner that was killed between the work and its ``put`` acknowledged nothing: that work may
-    be done again, once more by each later runner, until it is.
+
+def run_again(acknowledged: Sequence[Work], ledger: Iterable[Work]) -> list[Work]:
+    """The work in the ledger whose runner knew that its step was done.
+
+    It did if it had acknowledged the step itself, or read the order after that was recorded.
+    Without that knowledge a step may be done again: by a runner after one that was killed before
+    it could record it, and by several at once, of which one records it.
     """
-    earliest = {(work.order_id, work.step): work for work in reversed(acknowledged)}
+    recorded = _first(acknowledged)
     return [
         work
         for work in ledger
-        if (first := earliest.get((work.order_id, work.step)))
+        if (first := recorded.get((work.order_id, work.step)))
         and work.receipt != first.receipt
-        and work.runner >= first.runner
+        and (work.runner == first.runner or work.revision >= first.revision)
     ]
+
+
+def _first(acknowledged: Sequence[Work]) -> dict[tuple[str, str], Work]:
+    return {(work.order_id, work.step): work for work in reversed(acknowledged)}
