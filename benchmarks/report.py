@@ -22,7 +22,8 @@ def write(folder: Path, about: dict[str, Any], records: Records) -> None:
         chosen = [record for record in records if record["scenario"] == scenario]
         if chosen:
             drawn = plots.PLOTS[scenario](folder, chosen) if scenario in plots.PLOTS else []
-            parts += [*(f"![{name}]({name}.svg)" for name in drawn), section(chosen)]
+            heading, _, rest = section(chosen).partition("\n\n")
+            parts += [heading, *(f"![{name}]({name}.svg)" for name in drawn), rest]
     (folder / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -44,11 +45,38 @@ def _about(about: dict[str, Any]) -> str:
 def operations(records: Records) -> str:
     """A table for each size and operation."""
     lines = medians(records, ("size", "operation", "callers"))
-    parts = [texts.OPERATIONS.strip()]
+    parts = [texts.OPERATIONS.strip(), _glance(records)]
     for size, operation in dict.fromkeys((line["size"], line["operation"]) for line in lines):
         chosen = [line for line in lines if (line["size"], line["operation"]) == (size, operation)]
         parts.append(f"### {operation}, states of {size}\n\n{_operation(chosen)}")
     return "\n\n".join(parts)
+
+
+def _glance(records: Records) -> str:
+    """Our own lines for the smallest states, beside asyncpg's and what the server takes."""
+    size = records[0]["size"]
+    by = ("size", "operation", "callers")
+    beside = {
+        (line["operation"], line["callers"]): _ratio(line.get("throughput_ratio"))
+        for line in medians(records, by, base="server")
+        if (line["size"], line["contender"]) == (size, "ours")
+    }
+    return table(
+        ("", "callers", "instances/s", "x asyncpg", "p99 ms", "x asyncpg", "x PostgreSQL alone"),
+        [
+            (
+                line["operation"],
+                line["callers"],
+                f"{line['throughput']:,.0f}",
+                _ratio(line.get("throughput_ratio")),
+                *_milliseconds(line, "p99"),
+                _ratio(line.get("p99_ratio")),
+                beside[line["operation"], line["callers"]],
+            )
+            for line in medians(records, by)
+            if (line["size"], line["contender"]) == (size, "ours")
+        ],
+    )
 
 
 def _operation(lines: Records) -> str:

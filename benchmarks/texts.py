@@ -10,7 +10,7 @@ the steadier part. A call of `query` brings 50 instances as objects; one of `str
 the table, which is 128, 64 and 32 for the three sizes; `put_many` takes 32, or as many as a caller
 has. CPU is seconds for a thousand instances, WAL bytes for one; p50, p99 and worst are milliseconds
 of a call. PostgreSQL alone is pgbench, a client in C: what it does with many rows a statement is
-what is left to reach.
+what is left to reach. First hephaestus_pg itself, with the smallest states:
 """
 
 GROWTH = """
