@@ -1,0 +1,17 @@
+"""A storage under load while everything that it needs breaks, and a check of what its callers saw.
+
+::
+
+    python -m tests.chaos                      # a minute
+    python -m tests.chaos --faults 1000        # the long one, half an hour
+    python -m tests.chaos --seconds 600        # ten minutes, in which memory has to stay flat
+    python -m tests.chaos --long               # an hour of it
+    python -m tests.chaos --seed 7 …           # the same faults in the same order
+
+``load`` calls, from a process of its own, through a ``proxy``, a server of the run's own, to which
+the ``schedule`` does its faults; ``history`` checks each call. The exit code is 1 if anything that
+the storage promises did not hold.
+
+The server writes its log to the system at each commit (``synchronous_commit``), but the system not
+to the disk (``fsync``), since it is processes that are killed here, and not machines.
+"""

@@ -1,0 +1,332 @@
+"""Hundreds of callers in a process of its own, each with its own deadlines, who tell what they saw.
+
+``python -m tests.chaos.load DSN SCHEMA SEED CALLERS BATCHING``. Each call that ended is a line of
+JSON on standard output. ``rest`` on standard input lets the calls end, looks whether anything is
+left of them, and begins again; ``end`` ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from hephaestus_pg import (
+    AsyncStorage,
+    Context,
+    DatabaseError,
+    Instance,
+    InstanceError,
+    Names,
+    Status,
+)
+from tests.chaos.history import TOKENS, Call, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Role = Callable[["Caller"], Awaitable[None]]
+
+POOL = 8
+SHARED = 12
+"""Ids of each kind for which callers compete."""
+
+DEADLINES = (0.5, 1.5, 4.0)
+PAUSE = 0.2
+"""Seconds between two calls of a caller, on average."""
+
+HANGING = 10.0
+"""Seconds after which a call that is under way at rest never ends."""
+
+
+class Load:
+    """What all callers share."""
+
+    def __init__(self, storage: AsyncStorage, callers: int) -> None:
+        self.storage = storage
+        self.going = asyncio.Event()
+        self.going.set()
+        self.ended = False
+        self.under_way: dict[object, tuple[str, str, float]] = {}
+        # How often a call on the id was of unknown outcome: its next generation is another id.
+        self.generations: Counter[str] = Counter()
+        self.callers = callers
+
+    def shared(self, kind: str, number: int) -> str:
+        id = f"{kind}::{number}"
+        return f"{id}::{self.generations[id]}"
+
+    def retire(self, id: str) -> None:
+        stem, _, generation = id.rpartition("::")
+        if self.generations[stem] == int(generation):
+            self.generations[stem] += 1
+
+    async def rest(self) -> dict[str, Any]:
+        """Let all calls end; what is left of them, and how long it took the slots to be free."""
+        self.going.clear()
+        began = monotonic()
+        while self.under_way and monotonic() < began + HANGING:
+            await asyncio.sleep(0.01)
+        hanging = [
+            f"{verb} {id} {began - since:.1f} s" for verb, id, since in self.under_way.values()
+        ]
+        ended = monotonic()
+        pool = self.storage._pool._pool
+        free = 0
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(5):
+                    for _ in range(POOL):
+                        await stack.enter_async_context(pool.acquire())
+                        free += 1
+            except (TimeoutError, OSError):
+                pass
+            found = {
+                "hanging": hanging,
+                "free": free,
+                "seconds": monotonic() - ended,
+                "tasks": len(asyncio.all_tasks()),
+                "files": _files(),
+                "kilobytes": _resident(),
+            }
+        self.going.set()
+        return found
+
+
+def _resident() -> int:
+    """The memory of this process, where the system tells; else 0."""
+    if sys.platform != "linux":
+        return 0
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def _files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+
+
+class Caller:
+    """One of the callers: it calls again and again, and writes down how each call ended."""
+
+    def __init__(self, load: Load, number: int, seed: int) -> None:
+        self.load = load
+        self.storage = load.storage
+        self.number = number
+        self.chance = random.Random(seed * 10_007 + number)
+        self._token = (number + 1) * TOKENS
+
+    async def live(self, role: Role) -> None:
+        while not self.load.ended:
+            await role(self)
+            await asyncio.sleep(self.chance.uniform(0, 2 * PAUSE))
+
+    def instance(self, id: str, status: Status = Status.RUNNING) -> tuple[int, Instance]:
+        """A state that nobody wrote before, and its token."""
+        self._token += 1
+        padding = "x" * self.chance.choice((0, 100, 2000))
+        context = Context({"token": self._token, "padding": padding})
+        return self._token, Instance(id, "Chaos", status=status, context=context)
+
+    async def call(
+        self,
+        verb: str,
+        ids: list[str],
+        work: Callable[[float], Awaitable[Any]],
+        *,
+        wrote: int | None = None,
+        own: int | None = None,
+    ) -> tuple[Outcome, Any]:
+        """What became of ``work``, which takes its timeout, and what it gave.
+
+        ``wrote`` is the token of what it writes, ``own`` that of the row, if it is this caller's
+        alone: then nobody may have been faster.
+        """
+        await self.load.going.wait()
+        timeout = self.chance.choice(DEADLINES)
+        result, error = None, None
+        began = monotonic()
+        self.load.under_way[self] = (verb, ids[0], began)
+        outcome: Outcome = "ok"
+        try:
+            result = await work(timeout)
+        except DatabaseError as failure:
+            outcome, error = failure.applied, type(failure).__name__
+        except InstanceError as failure:
+            outcome, error = "no" if own is None else "fault", type(failure).__name__
+        except Exception as failure:  # noqa: BLE001 - that there is any is what the history tells
+            outcome, error = "fault", repr(failure)
+        ended = monotonic()
+        del self.load.under_way[self]
+        rows = {row.id: row for row in _rows(result)}
+        for id in {*ids, *rows} if outcome == "ok" else ids:
+            row = rows.get(id)
+            token = None if row is None else row.context.initial["token"]
+            _tell(
+                Call(
+                    *(verb, id, began, ended, timeout, outcome, error, wrote),
+                    seen=None if wrote is not None else token if own is None else own,
+                    revision=None if row is None else row.revision,
+                    found=result is True or row is not None,
+                )
+            )
+        return outcome, result
+
+
+def _rows(result: Any) -> list[Instance]:
+    match result:
+        case Instance():
+            return [result]
+        case list():
+            return result
+        case dict():
+            return list(result.values())
+    return []
+
+
+def _tell(call: Call) -> None:
+    print(json.dumps(call))
+
+
+async def put(caller: Caller) -> None:
+    """Puts to an id of its own, and reads it."""
+    id = f"put::{caller.number}"
+    token, new = caller.instance(id)
+    storage = caller.storage
+    await caller.call("put", [id], lambda left: storage.put(new, timeout=left), wrote=token)
+    await caller.call("get", [id], lambda left: storage.get(id, timeout=left))
+
+
+async def pair(caller: Caller) -> None:
+    """Puts to two ids of its own at once, and reads both: they never differ."""
+    ids = [f"pair::{caller.number}::{half}" for half in "ab"]
+    token, new = caller.instance(ids[0])
+    both, storage = [new, replace(new, id=ids[1])], caller.storage
+    await caller.call(
+        "put_many", ids, lambda left: storage.put_many(both, timeout=left), wrote=token
+    )
+    _, found = await caller.call("get_many", ids, lambda left: storage.get_many(ids, timeout=left))
+    if len({row.context.initial["token"] for row in _rows(found)}) > 1:
+        _tell(Call("get_many", ids[0], 0, 0, 0, "fault", "one half of a put_many"))
+
+
+async def chain(caller: Caller) -> None:
+    """Reads a shared id and updates what it read."""
+    id = f"chain::{caller.chance.randrange(SHARED)}"
+    storage = caller.storage
+    _, held = await caller.call("get", [id], lambda left: storage.get(id, timeout=left))
+    token, new = caller.instance(id)
+    if held is None:
+        await caller.call(
+            "insert", [id], lambda left: storage.insert(new, timeout=left), wrote=token
+        )
+        return
+    new = replace(new, revision=held.revision)
+    await caller.call("update", [id], lambda left: storage.update(new, timeout=left), wrote=token)
+
+
+async def slot(caller: Caller) -> None:
+    """Inserts a shared id, holds it for a moment, and deletes it again."""
+    id = caller.load.shared("slot", caller.chance.randrange(SHARED))
+    token, new = caller.instance(id)
+    storage = caller.storage
+    outcome, mine = await caller.call(
+        "insert", [id], lambda left: storage.insert(new, timeout=left), wrote=token
+    )
+    if outcome == "ok":
+        await caller.call("get", [id], lambda left: storage.get(id, timeout=left))
+    while outcome == "ok":
+        ended, _ = await caller.call(
+            "delete",
+            [id],
+            lambda left: storage.delete(id, revision=mine.revision, timeout=left),
+            own=token,
+        )
+        if ended != "no":
+            outcome = ended
+            break
+    if outcome == "unknown":
+        caller.load.retire(id)
+
+
+async def job(caller: Caller) -> None:
+    """Inserts a shared id once the one before has finished, and finishes it."""
+    id = caller.load.shared("job", caller.chance.randrange(SHARED))
+    token, new = caller.instance(id)
+    storage = caller.storage
+    outcome, mine = await caller.call(
+        "insert",
+        [id],
+        lambda left: storage.insert(new, replace_finished=True, timeout=left),
+        wrote=token,
+    )
+    while outcome == "ok":
+        held, (token, done) = token, caller.instance(id, Status.COMPLETED)
+        done = replace(done, revision=mine.revision)
+        ended, _ = await caller.call(
+            "update",
+            [id],
+            lambda left, done=done: storage.update(done, timeout=left),  # type: ignore[misc]
+            wrote=token,
+            own=held,
+        )
+        if ended != "no":
+            outcome = ended
+            break
+    if outcome == "unknown":
+        caller.load.retire(id)
+
+
+async def read(caller: Caller) -> None:
+    """All the other ways to look at what is there."""
+    storage, chance = caller.storage, caller.chance
+    number = chance.randrange(caller.load.callers)
+    match chance.randrange(6):
+        case 0:
+            await caller.call(
+                "query",
+                ["query"],
+                lambda left: storage.query(
+                    workflow_family="Chaos", limit=20, order_by="updated_at", timeout=left
+                ),
+            )
+        case 1:
+            await caller.call("count", ["count"], lambda left: storage.count(timeout=left))
+        case 2:
+            id = f"chain::{number % SHARED}"
+            await caller.call("get", [id], lambda left: storage.get(id, timeout=left))
+        case _:
+            id = f"{chance.choice(('put', 'chain', 'job'))}::{number}"
+            await caller.call("get", [id], lambda left: storage.get(id, timeout=left))
+
+
+ROLES: tuple[Role, ...] = (put, put, put, pair, chain, chain, slot, slot, job, read)
+"""What the first, the second, … of ten callers does."""
+
+
+async def main(dsn: str, schema: str, *, seed: int, callers: int, batching: bool) -> None:
+    async with AsyncStorage.start(
+        dsn, schema=schema, references=Names(), batching=batching, max_size=POOL, timeout=10
+    ) as storage:
+        load = Load(storage, callers)
+        tasks = [
+            asyncio.create_task(Caller(load, number, seed).live(ROLES[number % len(ROLES)]))
+            for number in range(callers)
+        ]
+        while await asyncio.to_thread(sys.stdin.readline) == "rest\n":
+            print(json.dumps(await load.rest()), flush=True)
+        load.ended = True
+        load.going.set()
+        await asyncio.gather(*tasks)
+
+
+if __name__ == "__main__":
+    _, where, which, number, many, together = sys.argv
+    asyncio.run(main(where, which, seed=int(number), callers=int(many), batching=together == "on"))

@@ -1,0 +1,229 @@
+"""One run: a server, the proxy, the callers, the faults, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from statistics import median, quantiles
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from hephaestus_pg import migrations
+from hephaestus_pg.embedded import EmbeddedServer
+from tests.chaos.history import Call, History
+from tests.chaos.load import POOL
+from tests.chaos.proxy import HOST, Proxy
+from tests.chaos.schedule import Arena, schedule
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.chaos.schedule import Fault
+
+SETTINGS = {"fsync": "off", "idle_in_transaction_session_timeout": "5s"}
+SCHEMA = "chaos"
+
+FAULTS_BETWEEN_RESTS = 11
+SLOTS_FREE = 1.0
+"""Seconds after healing, and after the last call has ended, by which all slots are free."""
+
+WAIT = 60.0
+"""Seconds within which the load must answer."""
+
+GROWTH = 1.15
+"""The memory at the end against that of the middle, at the most."""
+
+
+@dataclass
+class Report:
+    """What a run found: ``violations`` is empty if everything that is promised held."""
+
+    seed: int
+    batching: bool
+    history: History = field(default_factory=History)
+    faults: Counter[str] = field(default_factory=Counter)
+    rests: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    backends: int = 0
+    """Sessions that the server still had after the load's end."""
+
+    @property
+    def violations(self) -> list[str]:
+        return [*self.history.violations, *self._left_behind()]
+
+    def _left_behind(self) -> list[str]:
+        found = []
+        for number, rest in enumerate(self.rests, 1):
+            found += [f"rest {number}: {call} under way" for call in rest["hanging"]]
+            if rest["free"] < POOL or rest["seconds"] > SLOTS_FREE:
+                after = f"after {rest['seconds']:.2f} s"
+                found.append(f"rest {number}: {rest['free']} of {POOL} slots free {after}")
+        if len({rest["tasks"] for rest in self.rests}) > 1:
+            found.append(f"tasks: {[rest['tasks'] for rest in self.rests]}")
+        files = [rest["files"] for rest in self.rests]
+        if max(files) > min(files) + 2:
+            found.append(f"files: {files}")
+        resident = [rest["kilobytes"] for rest in self.rests]
+        third = len(resident) // 3
+        if third >= 3 and median(resident[-third:]) > GROWTH * median(resident[third:-third]):
+            found.append(f"kilobytes: {resident}")
+        if self.backends:
+            found.append(f"{self.backends} sessions on the server after the end")
+        return found
+
+    def __str__(self) -> str:
+        history = self.history
+        calls = Counter[str]()
+        for (_, outcome), count in history.outcomes.items():
+            calls[outcome] += count
+        share = quantiles(history.seconds, n=1000)
+        p50, p99, p999 = (1000 * share[at] for at in (499, 989, 998))
+        free = max(rest["seconds"] for rest in self.rests)
+        verbs = sorted({verb for verb, _ in history.outcomes} - {"end"})
+        lines = [
+            f"seed {self.seed}, batching {'on' if self.batching else 'off'}, {self.seconds:.0f} s",
+            f"faults      {sum(self.faults.values())}: {_counted(self.faults)}",
+            f"calls       {len(history.seconds)}: {_counted(calls)}",
+            *(
+                f"  {verb:9} "
+                + _counted({o: n for (v, o), n in history.outcomes.items() if v == verb})
+                for verb in verbs
+            ),
+            f"errors      {_counted(history.errors)}",
+            f"latency     p50 {p50:.0f} ms, p99 {p99:.0f} ms, p99.9 {p999:.0f} ms",
+            f"deadlines   passed by {max(history.overrun, 0) * 1000:.0f} ms at the most",
+            f"silence     {history.silence:.2f} s at the longest without a success",
+            f"landed late {history.late} looks at a write of unknown outcome",
+            f"rests       {len(self.rests)}: slots free after {free:.2f} s at the most",
+            f"memory      {[rest['kilobytes'] // 1024 for rest in self.rests]} MiB",
+            f"files       {[rest['files'] for rest in self.rests]}",
+            f"violations  {len(self.violations)}",
+        ]
+        return "\n".join([*lines, *(f"  {violation}" for violation in self.violations[:20])])
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(
+        f"{name} {counts[name]}" for name in sorted(counts, key=counts.__getitem__)[::-1]
+    )
+
+
+async def run(
+    *,
+    seed: int,
+    faults: int | None = None,
+    seconds: float | None = None,
+    callers: int = 200,
+    batching: bool = True,
+    say: Callable[[str], object] = print,
+) -> Report:
+    """Do that many faults, or as many as there is time for, and check everything."""
+    report = Report(seed, batching)
+    began = monotonic()
+    with EmbeddedServer(settings=SETTINGS) as server:
+        await migrations.up(server.dsn, schema=SCHEMA)
+        async with Proxy(lambda: server.port) as proxy:
+            arena = Arena(server, proxy, seed)
+            dsn = f"postgresql://postgres@{HOST}:{proxy.port}/postgres"
+            async with _load(dsn, report, callers) as load:
+                for number, fault in enumerate(islice(schedule(seed), faults), 1):
+                    if seconds is not None and monotonic() - began > seconds:
+                        break
+                    say(f"{number}. {fault}")
+                    await _one(arena, fault, report)
+                    if number % FAULTS_BETWEEN_RESTS == 0:
+                        report.rests.append(await load.rest())
+                report.rests.append(await load.rest())
+            await _finish(server, report)
+    report.seconds = monotonic() - began
+    return report
+
+
+async def _one(arena: Arena, fault: Fault, report: Report) -> None:
+    await asyncio.sleep(fault.pause)
+    await arena.suffer(fault)
+    report.faults[fault.kind] += 1
+
+
+async def _finish(server: EmbeddedServer, report: Report) -> None:
+    """Compare the table with the history, and see that nobody is left on the server."""
+    connection = await asyncpg.connect(server.dsn)
+    try:
+        rows = await connection.fetch(
+            "SELECT id, (state #>> '{context,initial,token}')::bigint AS token, revision"
+            f" FROM {SCHEMA}.workflow_instances"
+        )
+        report.history.finish(
+            {row["id"]: (row["token"], row["revision"]) for row in rows}, monotonic()
+        )
+        for _ in range(100):
+            report.backends = await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            if not report.backends:
+                break
+            await asyncio.sleep(0.05)
+    finally:
+        await connection.close()
+
+
+class _Load:
+    """The process that calls."""
+
+    def __init__(self, process: asyncio.subprocess.Process, report: Report) -> None:
+        self._process = process
+        self._report = report
+        self._rested: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def rest(self) -> dict[str, Any]:
+        """Have the calls end, and see what is left of them."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"rest\n")
+        async with asyncio.timeout(WAIT):
+            return await self._rested.get()
+
+    async def read(self) -> None:
+        """Check every call as it is told."""
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            told = json.loads(line)
+            if isinstance(told, dict):
+                self._rested.put_nowait(told)
+            else:
+                self._report.history.add(Call(*told))
+
+
+@asynccontextmanager
+async def _load(dsn: str, report: Report, callers: int) -> AsyncIterator[_Load]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.chaos.load", dsn, SCHEMA, str(report.seed), str(callers)),
+        "on" if report.batching else "off",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    load = _Load(process, report)
+    reading = asyncio.create_task(load.read())
+    try:
+        yield load
+        assert process.stdin is not None
+        process.stdin.write(b"end\n")
+        async with asyncio.timeout(WAIT):
+            await reading
+            code = await process.wait()
+        if code:
+            report.history.violations.append(f"the load ended with {code}")
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

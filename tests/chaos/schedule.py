@@ -1,0 +1,164 @@
+"""The seeded schedule of faults, and how each is done to a server and the proxy before it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+
+    from hephaestus_pg.embedded import EmbeddedServer
+    from tests.chaos.proxy import Proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``pause`` seconds after the last one, for ``seconds``, to a ``share`` of what there is."""
+
+    kind: str
+    pause: float
+    seconds: float
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} +{self.pause:.2f} {self.seconds:.2f}s {self.share:.0%}"
+
+
+def schedule(seed: int) -> Iterator[Fault]:
+    """Faults without end; the same ones for the same seed."""
+    chance = random.Random(seed)
+    while True:
+        kinds = list(KINDS)
+        chance.shuffle(kinds)  # each comes once before any comes again
+        for kind in kinds:
+            yield Fault(
+                kind,
+                pause=round(chance.uniform(0.05, 0.6), 2),
+                seconds=round(chance.uniform(0.05, 1.5), 2),
+                share=round(chance.uniform(0.1, 1), 2),
+            )
+
+
+class Arena:
+    """A server, the proxy before it, and what can be done to them."""
+
+    def __init__(self, server: EmbeddedServer, proxy: Proxy, seed: int) -> None:
+        self.server = server
+        self.proxy = proxy
+        self._chance = random.Random(seed)
+
+    async def suffer(self, fault: Fault) -> None:
+        """Do the fault, wait for as long as it lasts, and heal it, whatever happens."""
+        try:
+            await KINDS[fault.kind](self, fault)
+        finally:
+            self.proxy.heal()
+
+    async def _kill(self, fault: Fault) -> None:
+        await asyncio.to_thread(self.server.kill)
+        await self._start(fault)
+
+    async def _restart_fast(self, fault: Fault) -> None:
+        await asyncio.to_thread(self.server.stop, "fast")
+        await self._start(fault)
+
+    async def _restart_immediate(self, fault: Fault) -> None:
+        await asyncio.to_thread(self.server.stop, "immediate")
+        await self._start(fault)
+
+    async def _start(self, fault: Fault) -> None:
+        await asyncio.sleep(fault.seconds / 2)
+        await asyncio.to_thread(self.server.start)
+
+    async def _terminate(self, fault: Fault) -> None:
+        async with self._admin() as admin:
+            for backend in self._some(await self._backends(admin), fault.share):
+                await admin.execute("SELECT pg_terminate_backend($1)", backend)
+
+    async def _freeze(self, fault: Fault) -> None:
+        async with self._frozen():
+            await asyncio.sleep(fault.seconds)
+
+    async def _freeze_and_drop(self, fault: Fault) -> None:
+        """What the frozen one was sent, it does when its client has long gone elsewhere."""
+        async with self._frozen():
+            self.proxy.drop(self.proxy.paths)
+            await asyncio.sleep(fault.seconds)
+
+    async def _drop(self, fault: Fault) -> None:
+        self.proxy.drop(self._some(self.proxy.paths, fault.share))
+
+    async def _half_close(self, fault: Fault) -> None:
+        self.proxy.half_close(self._some(self.proxy.paths, fault.share))
+
+    async def _delay(self, fault: Fault) -> None:
+        self.proxy.latency = fault.share / 5
+        await asyncio.sleep(fault.seconds)
+
+    async def _stall(self, fault: Fault) -> None:
+        self.proxy.stall()
+        await asyncio.sleep(fault.seconds)
+
+    async def _lose(self, fault: Fault) -> None:
+        self.proxy.lose()
+        await asyncio.sleep(fault.seconds)
+
+    @asynccontextmanager
+    async def _frozen(self) -> AsyncIterator[None]:
+        """One backend, at random, that stands still for as long as the block runs."""
+        async with self._admin() as admin:
+            backends = await self._backends(admin)
+            pid = self._chance.choice(backends) if backends else None
+        try:
+            if pid is not None:
+                _signal(pid, signal.SIGSTOP)
+            yield
+        finally:
+            if pid is not None:
+                _signal(pid, signal.SIGCONT)
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        connection = await asyncpg.connect(self.server.dsn, timeout=10)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=10)
+
+    async def _backends(self, admin: asyncpg.Connection[Any]) -> list[int]:
+        rows = await admin.fetch(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid"
+        )
+        return [row["pid"] for row in rows]
+
+    def _some(self, things: Sequence[Any], share: float) -> list[Any]:
+        return self._chance.sample(things, round(len(things) * share))
+
+
+KINDS: dict[str, Callable[[Arena, Fault], Awaitable[None]]] = {
+    "kill": Arena._kill,
+    "restart fast": Arena._restart_fast,
+    "restart immediate": Arena._restart_immediate,
+    "terminate": Arena._terminate,
+    "freeze": Arena._freeze,
+    "freeze and drop": Arena._freeze_and_drop,
+    "drop": Arena._drop,
+    "half-close": Arena._half_close,
+    "delay": Arena._delay,
+    "stall": Arena._stall,
+    "lose": Arena._lose,
+}
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
