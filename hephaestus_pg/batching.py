@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Answer = asyncio.Future[Record | None]
     Run = Callable[..., Awaitable[Sequence[Record]]]
 
-LANES = 3
+LANES = 2
 """Statements under way at once."""
 
 MAX_ROWS = 256

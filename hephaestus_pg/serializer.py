@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -290,9 +291,13 @@ def _timestamp(text: str) -> datetime:
 def _timestamp_text(moment: datetime) -> str:
     if isinstance(moment, _StoredTimestamp) and hasattr(moment, "text"):
         return moment.text
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
-    return f"{moment.isoformat()[:-6]}Z"  # for +00:00
+    return _utc_text(moment)
+
+
+@lru_cache(maxsize=10_000)
+def _utc_text(moment: datetime) -> str:
+    # An instance carries its entries from step to step, each of which writes them all again.
+    return f"{moment.astimezone(UTC).isoformat()[:-6]}Z"  # for +00:00
 
 
 def _unknown(state: Mapping[str, Any], context: Mapping[str, Any]) -> Mapping[str, Any]:
