@@ -56,18 +56,29 @@ async def test_the_examples_run_one_after_the_other(database: str) -> None:
                 await running
 
 
-def test_the_commands_do_what_they_say(database: str, tmp_path: Path) -> None:
-    commands = [
-        shlex.split(line)
-        for block in blocks("sh")
-        for line in block.splitlines()
-        if line.startswith("python -m ")
-    ]
-    assert len(commands) == 6
-    for command in commands:
-        done = run(*command[1:], dsn=database, cwd=tmp_path)
+def commands(module: str) -> list[list[str]]:
+    """The arguments of those commands that run this module of the package."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    found = [shlex.split(line) for line in lines if line.startswith(f"python -m {module} ")]
+    return [command[1:] for command in found]
+
+
+def test_the_migration_commands_do_what_they_say(database: str, tmp_path: Path) -> None:
+    given = commands("hephaestus_pg.migrate")
+    assert len(given) == 6
+    for command in given:
+        done = run(*command, dsn=database, cwd=tmp_path)
         assert done.stderr == ""
         assert done.returncode == (1 if "status" in command else 0)
+
+
+async def test_the_other_commands_do_what_they_say(database: str, tmp_path: Path) -> None:
+    await migrations.up(database)
+    given = commands("hephaestus_pg")
+    assert len(given) == 2
+    for command in given:
+        done = run(*command, dsn=database, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_one_line_commands_make_their_own_environment() -> None:
