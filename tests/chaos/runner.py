@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -127,7 +128,8 @@ async def run(
     """Do that many faults, or as many as there is time for, and check everything."""
     report = Report(seed, batching)
     began = monotonic()
-    with EmbeddedServer(settings=SETTINGS) as server:
+    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
+    with EmbeddedServer(settings=SETTINGS, binaries=binaries) as server:
         await migrations.up(server.dsn, schema=SCHEMA)
         async with Proxy(lambda: server.port) as proxy:
             arena = Arena(server, proxy, seed)
