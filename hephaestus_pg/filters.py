@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -22,9 +23,10 @@ class Filters(TypedDict, total=False):
 
     ``status_in`` that is empty matches nothing. ``workflow_family`` is a literal prefix of the
     stored workflow's name. ``contains`` is a part of ``state`` (``{"context": {"initial":
-    {"order_id": 1}}}``); one without any leaf value cannot use the index and is refused unless
-    ``allow_scan``. The bounds of time are aware datetimes, exclusive, compared with columns that
-    have a precision of one second.
+    {"order_id": 1}}}``); one that no index serves would read every row, and is refused unless
+    ``allow_scan``: one without any value, and one that the schema's index does not hold (see
+    :func:`hephaestus_pg.migrations.index`). The bounds of time are aware datetimes, exclusive,
+    compared with columns that have a precision of one second.
     """
 
     id: str
@@ -39,6 +41,34 @@ class Filters(TypedDict, total=False):
     inserted_after: datetime
     updated_before: datetime
     updated_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a ``contains`` needs of the index over states."""
+
+    pattern: Mapping[str, Any]
+    in_initial: bool
+    """It has a value in the initial context, so that an index over those is enough."""
+    may_scan: bool
+
+    def variant(self, profile: str, schema: str) -> str:
+        """Which variant of a statement uses the index that there is, ``""`` the plain one.
+
+        Raises:
+            InvalidValueError: The index does not serve this, and every row may not be read.
+        """
+        if profile == "initial" and self.in_initial:
+            return ":initial"
+        if profile != "full" and not self.may_scan:
+            raise InvalidValueError(
+                "contains",
+                self.pattern,
+                f"the index over states in schema {schema!r} is {profile!r}, which does not serve "
+                "it, and every row would be read; run: python -m hephaestus_pg.migrate index full "
+                f"--schema {schema}, or allow that with allow_scan=True",
+            )
+        return ""
 
 
 _MOMENTS = ("inserted_before", "inserted_after", "updated_before", "updated_after")
@@ -72,6 +102,20 @@ def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any,
         family_until,
         _contained(filters),
         *(_checked(filters, name, partial(checked_moment, name)) for name in _MOMENTS),
+    )
+
+
+def search(filters: Mapping[str, Any]) -> Search | None:
+    """What the ``contains`` among checked filters needs, if there is one."""
+    if "contains" not in filters:
+        return None
+    _, plain, _ = _json.dumps(filters["contains"])
+    context = plain.get("context")
+    initial = context.get("initial") if isinstance(context, dict) else None
+    return Search(
+        filters["contains"],
+        in_initial=isinstance(initial, dict) and _has_leaf(initial),
+        may_scan=filters.get("allow_scan", False),
     )
 
 

@@ -15,6 +15,7 @@ from hephaestus_pg.errors import (
     InstanceNotFoundError,
     InvalidTypeError,
     InvalidValueError,
+    RejectedError,
     StaleInstanceError,
 )
 from hephaestus_pg.instance import Instance, checked_id, checked_revision
@@ -441,7 +442,7 @@ class Verbs:
                 return await self._executor.fetch(deadline, statement + variant, *arguments)
             except RejectedError:
                 # Between the two statements the index may have been exchanged for another.
-                if await self._profile(deadline) == profile:
+                if not self._executor.retries or await self._profile(deadline) == profile:
                     raise
 
     async def _profile(self, deadline: float) -> str:

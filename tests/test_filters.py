@@ -18,6 +18,7 @@ from hephaestus_pg import (
     SerializationError,
     Status,
     filters,
+    migrations,
 )
 
 if TYPE_CHECKING:
@@ -228,3 +229,82 @@ def test_replacing_a_field_does_not_change_what_was_filtered() -> None:
 
     assert made[1] == ["running"]
     assert replace(instance("a"), status=Status.RUNNING).status in made[1]
+
+
+class TestIndexProfiles:
+    IN_INITIAL: tuple[dict[str, Any], ...] = (
+        {"context": {"initial": {"n": 1}}},
+        {"context": {"initial": {"items": [{"sku": "a"}]}}},
+        {"context": {"initial": {"n": 1}, "steps": {"Charge": {"ok": True}}}},
+        {"context": {"initial": {"n": 1}}, "active_steps": ["Ship"]},
+    )
+    ELSEWHERE: tuple[dict[str, Any], ...] = (
+        {"context": {"steps": {"Charge": {"ok": True}}}},
+        {"active_steps": ["Ship"]},
+        {"context": {"initial": {"items": [{}]}, "steps": {"Charge": {"ok": True}}}},
+    )
+
+    @pytest.fixture
+    async def searched(self, storage: AsyncStorage) -> AsyncStorage:
+        context = Context({"n": 1, "items": [{"sku": "a"}, {"sku": "b"}]}, {"Charge": {"ok": True}})
+        found = instance("found", context=context, active_steps=frozenset({"Ship"}))
+        return await filled(storage, found, instance("other", context=Context({"n": 2})))
+
+    @pytest.mark.parametrize("profile", ("full", "initial", "none"))
+    async def test_a_search_finds_the_same_under_each(
+        self, searched: AsyncStorage, dsn: str, profile: Any
+    ) -> None:
+        await migrations.index(dsn, schema=searched.schema, profile=profile)
+        for pattern in (*self.IN_INITIAL, *self.ELSEWHERE):
+            given = {"contains": pattern, "allow_scan": True}
+            assert await ids(searched, **given) == ["found"]
+            assert await ids(searched, id="found", **given) == ["found"]
+            assert await ids(searched, id="other", **given) == []
+            assert await ids(searched, limit=9, order_by="inserted_at", **given) == ["found"]
+            assert [found.id async for found in searched.stream(**given)] == ["found"]
+            assert await searched.count(**given) == 1
+            async with searched.transaction() as transaction:
+                assert len(await transaction.query(**given)) == 1
+
+    async def test_what_the_index_does_not_hold_is_refused_with_the_command(
+        self, searched: AsyncStorage, dsn: str
+    ) -> None:
+        command = f"python -m hephaestus_pg.migrate index full --schema {searched.schema}"
+        await migrations.index(dsn, schema=searched.schema, profile="initial")
+        for pattern in self.IN_INITIAL:
+            assert await ids(searched, contains=pattern) == ["found"]
+        for pattern in self.ELSEWHERE:
+            with pytest.raises(InvalidValueError, match=command) as caught:
+                await searched.query(contains=pattern)
+            assert caught.value.field == "contains"
+            assert caught.value.value == pattern
+
+        await migrations.index(dsn, schema=searched.schema, profile="none")
+        for pattern in (*self.IN_INITIAL, *self.ELSEWHERE):
+            for call in (searched.query, searched.count):
+                with pytest.raises(InvalidValueError, match=command):
+                    await call(contains=pattern)
+        assert await ids(searched, status="pending") == ["found", "other"]
+
+        await migrations.index(dsn, schema=searched.schema, profile="full")
+        for pattern in (*self.IN_INITIAL, *self.ELSEWHERE):
+            assert await ids(searched, contains=pattern) == ["found"]
+
+    async def test_a_profile_that_changes_between_two_statements_is_noticed(
+        self, searched: AsyncStorage, dsn: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await migrations.index(dsn, schema=searched.schema, profile="initial")
+        read = searched._profile
+        changed = False
+
+        async def read_just_before_a_change(deadline: float) -> str:
+            nonlocal changed
+            profile = await read(deadline)
+            if not changed:
+                changed = True
+                await migrations.index(dsn, schema=searched.schema, profile="full")
+            return profile
+
+        monkeypatch.setattr(searched, "_profile", read_just_before_a_change)
+        assert await ids(searched, contains=self.IN_INITIAL[0]) == ["found"]
+        assert changed

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,6 +14,9 @@ import pytest
 
 import hephaestus_pg
 from hephaestus_pg import (
+    AsyncStorage,
+    Context,
+    Instance,
     InvalidValueError,
     RewriteRefusedError,
     SchemaOutdatedError,
@@ -226,6 +230,52 @@ async def test_an_index_that_a_kill_left_invalid_does_no_harm(database: str, the
 
     await assert_is(link, "public", then)
     await asyncio.gather(link.close(), holder.close())
+
+
+async def test_writers_and_searches_go_on_throughout_and_nothing_is_lost(
+    storage: AsyncStorage, link: asyncpg.Connection[Any], dsn: str
+) -> None:
+    await fill(link, storage.schema, 3000)
+    acknowledged: dict[str, Instance] = {}
+    searches = 0
+    done = asyncio.Event()
+
+    async def write(writer: int) -> None:
+        for number in count():
+            if done.is_set():
+                return
+            n = writer * 100 + number % 100  # new ones in the first round, then the same again
+            context = Context({"writer": n}, {"Charge": {"round": number}})
+            instance = Instance.new("Order", context, id=f"mine::{n}")
+            acknowledged[instance.id] = await storage.put(instance)
+
+    async def search() -> None:
+        nonlocal searches
+        while not done.is_set():
+            for n in (1, 3000):
+                pattern = {"context": {"initial": {"n": n}}}
+                [found] = await storage.query(contains=pattern, allow_scan=True)
+                assert found.id == f"order::{n}"
+                searches += 1
+
+    tasks = [asyncio.create_task(write(writer)) for writer in range(8)]
+    tasks.append(asyncio.create_task(search()))
+    switches: list[Profile] = ["initial", "full", "none", "initial", "none", "full"]
+    for profile in switches:
+        before = searches
+        await migrations.index(dsn, schema=storage.schema, profile=profile)
+        await assert_is(link, storage.schema, profile)
+        while searches == before and not any(task.done() for task in tasks):
+            await asyncio.sleep(0)
+    done.set()
+    await asyncio.gather(*tasks)
+
+    stored = await storage.get_many(acknowledged)
+    assert stored == acknowledged
+    assert {i.id: i.revision for i in stored.values()} == {
+        i.id: i.revision for i in acknowledged.values()
+    }
+    assert await storage.count() == 3000 + len(acknowledged)
 
 
 async def test_heap_only_updates_are_what_initial_and_none_are_for(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROWS = 100_000
 EPOCH = datetime(2026, 1, 1)  # noqa: DTZ001 - as the columns have it
 TABLE = "plans.workflow_instances"
+INITIAL = "plans_initial"
 
 # One row in a thousand waits, one workflow in two hundred is any row's, version 9 is rare.
 FILL = f"""
@@ -173,6 +174,47 @@ def test_a_batch_of_prune_reads_what_it_deletes(filled: psycopg.Connection[Any],
     assert rows_read(executed) < 200
 
 
+@pytest.fixture(scope="module")
+def searched(filled: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    """``filled``, with the same rows in a schema whose index is over initial contexts."""
+    to = filled.info
+    dsn = f"postgresql://{to.user}:{to.password}@{to.host}:{to.port}/{to.dbname}"
+    asyncio.run(migrations.up(dsn, schema=INITIAL))
+    columns = "id, workflow, status, workflow_version, state, inserted_at, updated_at"
+    asyncio.run(migrations.index(dsn, schema=INITIAL, profile="none"))
+    table = f"{INITIAL}.workflow_instances"
+    filled.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {TABLE}")
+    filled.execute(f"VACUUM ANALYZE {table}")
+    asyncio.run(migrations.index(dsn, schema=INITIAL, profile="initial", rewrite=True))
+    return filled
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("verb", ("query", "count"))
+@pytest.mark.parametrize(
+    "given",
+    (
+        {"contains": {"context": {"initial": {"n": 77}}}},
+        {"contains": {"context": {"initial": {"n": 77}}, "current_step": None}},
+        {"contains": {"context": {"initial": {"n": 77}}}, "status": "completed"},
+    ),
+)
+def test_a_search_in_initial_contexts_is_read_by_their_index(
+    searched: psycopg.Connection[Any], verb: str, given: dict[str, Any], plan: str
+) -> None:
+    executed = explained(
+        searched,
+        f"{verb}:initial",
+        FILTER_TYPES,
+        filters.parameters(given, Names()),
+        plan,
+        schema=INITIAL,
+    )
+
+    assert scanned(executed) == {"hephaestus_pg_initial_index"}
+    assert rows_read(executed) == 1
+
+
 @pytest.mark.parametrize("plan", PLANS)
 def test_many_ids_are_read_by_the_key(filled: psycopg.Connection[Any], plan: str) -> None:
     wanted = [f"orderid::{number}" for number in range(1, 51)]
@@ -189,9 +231,11 @@ def explained(
     types: str,
     parameters: tuple[Any, ...],
     plan: str,
+    *,
+    schema: str = "plans",
 ) -> list[dict[str, Any]]:
     """The nodes of the statement's plan that were executed; what it changed is rolled back."""
-    statement = _sql.statement(name, "plans")
+    statement = _sql.statement(name, schema)
     literals = ", ".join(map(literal, parameters))
     mode = "auto" if plan == "chosen" else f"force_{plan}_plan"
     connection.execute(f"PREPARE explained ({types}) AS {statement}")
