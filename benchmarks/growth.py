@@ -105,7 +105,11 @@ async def _calls(dsn: str, rows: int, seconds: float) -> list[dict[str, Any]]:
         ]
         page = partial(storage.query, limit=PAGE)
         by_moment = partial(page, order_by="inserted_at")
-        late = _BEGAN + timedelta(seconds=rows - PAGE)
+
+        def written_within() -> Awaitable[Any]:
+            start = moment()
+            return page(updated_after=start, updated_before=start + timedelta(seconds=PAGE))
+
         operations: dict[str, Callable[[], Awaitable[Any]]] = {
             "get": lambda: storage.get(id()),
             "put": lambda: storage.put(build(number(), chosen.randrange(4), lines=1)),
@@ -120,8 +124,7 @@ async def _calls(dsn: str, rows: int, seconds: float) -> list[dict[str, Any]]:
             ),
             "inserted_after": lambda: by_moment(inserted_after=moment()),
             "inserted_before": lambda: by_moment(inserted_before=moment()),
-            "updated_after": lambda: page(updated_after=late),
-            "updated_before": lambda: page(updated_before=late),
+            "updated_after and updated_before": written_within,
             "page in the middle": lambda: page(after=chosen.choice(places)),
             "page in the middle by inserted_at": lambda: by_moment(after=chosen.choice(moments)),
             "count": storage.count,

@@ -17,8 +17,8 @@ GROWTH = """
 ## Growth
 
 One caller; p50 / p99 in milliseconds against the rows in the table. Filters bring 50 rows, `id` and
-`contains` one. By `updated_at` there is no index, which every write would pay for: these filters
-read all that the other filters let through, and so do counts.
+`contains` one. There is no index by `updated_at`, for which every write would pay: filters by it
+read all that the others let through. So do counts.
 """
 
 GROWTH_RATES = """
