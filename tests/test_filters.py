@@ -256,7 +256,7 @@ class TestIndexProfiles:
     ) -> None:
         await migrations.index(dsn, schema=searched.schema, profile=profile)
         for pattern in (*self.IN_INITIAL, *self.ELSEWHERE):
-            given = {"contains": pattern, "allow_scan": True}
+            given: dict[str, Any] = {"contains": pattern, "allow_scan": True}
             assert await ids(searched, **given) == ["found"]
             assert await ids(searched, id="found", **given) == ["found"]
             assert await ids(searched, id="other", **given) == []
