@@ -115,7 +115,9 @@ def _draw(axis: Axes, lines: Lines, x: str, y: str) -> None:
         axis.plot(*zip(*points, strict=True), style, marker="o", markersize=3, label=name)
     axis.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
     for each in (axis.xaxis, axis.yaxis):
-        each.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        each.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+        )
     axis.grid(visible=True, which="major", alpha=0.3)
 
 
