@@ -41,10 +41,10 @@ in it. An entry takes about {entry:,.0f} bytes here, so a put with n entries cos
 n times that, and a workflow that puts at each of its n entries has sent {half:,.0f} n² bytes in the
 end: {thousand:,.0f} MB for a thousand entries, {ten_thousand:,.1f} GB for ten thousand.
 
-**The best that one table allows** is to leave the client out: the columns *append* are an UPDATE that
-is given one entry and adds it within the server. It spares the client encoding and sending, and the
-server nothing: a jsonb value is immutable, so all of it is read, built, compressed, logged and
-indexed again, and the caller no longer knows what the row holds. It is the same square. Only
+**The best that one table allows** is to leave the client out: the columns *append* are an UPDATE
+that is given one entry and adds it within the server. It spares the client encoding and sending,
+and the server nothing: a jsonb value is immutable, so all of it is read, built, compressed, logged
+and indexed again, and the caller no longer knows what the row holds. It is the same square. Only
 entries in rows of their own would cost the same each, in a table that HephaestusEcto does not know.
 With this one: keep in the history what is needed to go on, put once for several entries, and let a
 workflow without an end go on as a new instance.
