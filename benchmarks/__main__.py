@@ -145,8 +145,10 @@ def main() -> None:
             records.append({"scenario": scenario, **record})
             print(scenario, *filter(None, map(_shown, record.items())), flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
-    results = json.dumps({"about": about, "records": records}, indent=1)
-    (options.output / "results.json").write_text(results + "\n", encoding="utf-8")
+    # A record a line, for whoever compares two runs.
+    lines = ",\n".join(map(json.dumps, records))
+    results = f'{{"about": {json.dumps(about, indent=1)},\n"records": [\n{lines}\n]}}\n'
+    (options.output / "results.json").write_text(results, encoding="utf-8")
     report.write(options.output, about, records)
     print(f"\nThe tables are in {options.output / 'README.md'}")
 
