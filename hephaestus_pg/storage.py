@@ -186,7 +186,6 @@ class _Starting:
 
     def __init__(self, started: Coroutine[Any, Any, AsyncStorage]) -> None:
         self._started = started
-        self._storage: AsyncStorage | None = None
 
     def __await__(self) -> Generator[Any, Any, AsyncStorage]:
         return self._started.__await__()
@@ -196,5 +195,4 @@ class _Starting:
         return self._storage
 
     async def __aexit__(self, *_: object) -> None:
-        if self._storage is not None:
-            await self._storage.close()
+        await self._storage.close()

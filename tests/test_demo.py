@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
@@ -28,6 +29,9 @@ from hephaestus_pg.demo_runner import (
     with_step_completed,
 )
 from hephaestus_pg.demo_view import progress, show_table
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 WORK = [
     Work("order::1", step, runner=1, receipt=f"receipt of {step}", revision=1 + number)
@@ -84,29 +88,46 @@ def test_orders_survive_three_kills(database: str, runners: int) -> None:
     assert table["no acknowledged step run again"] == "yes"
 
 
-async def test_of_two_runners_that_do_a_step_at_once_one_records_it(
-    dsn: str, migrated: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+async def runs(dsn: str, migrated: str) -> AsyncIterator[list[Run]]:
+    """Two runners' runs of one order."""
     async with (
         asyncpg.create_pool(dsn, min_size=1, server_settings={"search_path": migrated}) as pool,
-        AsyncStorage.start(pool=pool, schema=migrated, references=REFERENCES) as storage,
+        AsyncStorage.start(
+            pool=pool, name=migrated, schema=migrated, references=REFERENCES
+        ) as storage,
     ):
         await pool.execute(demo._TABLES)
         order = await storage.insert(Instance.new(Order, {}, id="order::1"))
-        runs = [Run(storage, pool, runner, order) for runner in (1, 2)]
-        await asyncio.gather(*(run._take(Reserve) for run in runs))
-        stored = await storage.get("order::1")
-        worked = await pool.fetchval("SELECT count(*) FROM demo_ledger")
-    assert stored is not None
-    assert (stored.revision, stored.completed_steps) == (2, frozenset({Reserve}))
+        yield [Run(storage, pool, runner, order) for runner in (1, 2)]
+
+
+async def test_of_two_runners_that_do_a_step_at_once_one_records_it(
+    runs: list[Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await asyncio.gather(*(run._take(Reserve) for run in runs))
     [refused, acknowledged] = sorted(
         (json.loads(line) for line in capsys.readouterr().out.splitlines()), key=len
     )
     assert refused == ["refused"]
-    result = stored.context.steps["Reserve"]
+    order = runs[0]._order
+    assert order == runs[1]._order
+    assert (order.revision, order.completed_steps) == (2, frozenset({Reserve}))
+    result = order.context.steps["Reserve"]
     assert acknowledged == ["acknowledged", "order::1", "Reserve", *result.values(), 2]
-    assert worked == 2
-    assert [run._order for run in runs] == [stored, stored]
+    assert await runs[0]._pool.fetchval("SELECT count(*) FROM demo_ledger") == 2
+
+
+async def test_a_step_that_another_runner_did_while_this_one_waited_is_left_alone(
+    runs: list[Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow, fast = runs
+    await fast.update(Collect, lambda order: with_step_completed(order, Collect, {}))
+    await fast._pool.execute("INSERT INTO demo_events VALUES ('order::1')")
+    await slow._take(Collect)
+    assert slow._order.status is Status.RUNNING
+    assert capsys.readouterr().out == '["refused"]\n'
+    assert await slow._pool.fetchval("SELECT count(*) FROM demo_ledger") == 0
 
 
 async def test_a_given_server_is_left_as_it_was(database: str) -> None:

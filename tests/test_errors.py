@@ -39,6 +39,7 @@ EXAMPLES: list[errors.HephaestusError] = [
     errors.MigrationFileError("003 is missing"),
     errors.MigrationChangedError("public", version=3, name="ids"),
     errors.DataLossError("public", "it holds rows", flag="--drop-rows"),
+    errors.RewriteRefusedError("public", size=2**30, flag="--allow-rewrite"),
     errors.MigrationLockError("public", "another migration runs"),
     errors.EmbeddedServerError("PostgreSQL did not start", "FATAL: no"),
     errors.DatabaseError("it failed", applied="unknown", retryable=False),

@@ -4,8 +4,10 @@ import asyncio
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import asyncpg
 import psycopg
@@ -241,6 +243,15 @@ def test_an_interruption_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_durations_are_for_readers(seconds: float, text: str) -> None:
     assert _cli.duration(seconds) == text
+
+
+def test_without_an_installation_there_is_no_release_to_tell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_cli, "version", Mock(side_effect=PackageNotFoundError))
+    with pytest.raises(SystemExit):
+        migrate.main(["-V"])
+    assert capsys.readouterr().out == "hephaestus_pg (not installed)\n"
 
 
 def test_it_runs_as_a_module_without_a_warning() -> None:

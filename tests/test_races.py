@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import AsyncStorage, Instance, Status
 from tests.racers import COUNTERS, race
+
+if TYPE_CHECKING:
+    import pytest
 
 
 async def test_of_a_hundred_inserts_of_one_id_exactly_one_succeeds(
@@ -18,6 +22,22 @@ async def test_of_a_hundred_inserts_of_one_id_exactly_one_succeeds(
     errors: Counter[str] = sum((Counter(result["errors"]) for result in results), Counter())
     assert errors == {"True pending Race": 99 * 30}
     assert await storage.count() == 30
+
+
+async def test_an_insert_whose_obstacle_went_meanwhile_tries_again(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await storage.insert(Instance.new("Race", {}, id="race::1"))
+    row = storage._executor.row
+
+    async def row_after_a_delete(deadline: float, statement: str, id: str, *arguments: Any) -> Any:
+        if statement == "get":
+            await row(deadline, "delete", id, None)
+        return await row(deadline, statement, id, *arguments)
+
+    monkeypatch.setattr(storage._executor, "row", row_after_a_delete)
+    again = await storage.insert(Instance.new("Race", {"again": True}, id="race::1"))
+    assert (again.revision, again.context.initial) == (1, {"again": True})
 
 
 async def test_a_finished_instance_is_replaced_by_exactly_one(
