@@ -15,7 +15,7 @@ from pathlib import Path
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 # HephaestusEcto's rule for a prefix, and PostgreSQL's limit for an identifier.
-_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
 _MAX_IDENTIFIER_BYTES = 63
 
 _INCLUDE = re.compile(r"/\* include: (\w+) \*/")
@@ -23,21 +23,26 @@ _SCHEMA = "/* schema */"
 
 
 def checked_schema(schema: str) -> str:
-    """``schema`` itself, when it is a name that can stand in SQL unquoted and unescaped.
+    """``schema`` itself; see :func:`checked_identifier`."""
+    return checked_identifier("schema", schema)
+
+
+def checked_identifier(field: str, name: str) -> str:
+    """``name`` itself, when it can stand in SQL unquoted and unescaped; ``field`` is whose it is.
 
     Raises:
         InvalidTypeError: It is not a ``str``.
         InvalidValueError: It is not ``[a-z_][a-z0-9_]*``, or longer than 63 bytes.
     """
-    if not isinstance(schema, str):
-        raise InvalidTypeError("schema", schema, "give the schema's name as a str")
-    if not _SCHEMA_NAME.fullmatch(schema) or len(schema) > _MAX_IDENTIFIER_BYTES:
+    if not isinstance(name, str):
+        raise InvalidTypeError(field, name, f"give the {field}'s name as a str")
+    if not _IDENTIFIER.fullmatch(name) or len(name) > _MAX_IDENTIFIER_BYTES:
         raise InvalidValueError(
-            "schema",
-            schema,
+            field,
+            name,
             "use a lower-case letter or _, then letters, digits and _, 63 characters at most",
         )
-    return schema
+    return name
 
 
 @cache

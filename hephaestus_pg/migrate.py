@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from hephaestus_pg import _cli, migrations
-from hephaestus_pg.migration_scripts import LOSSES, alembic_revision, numbered_files
+from hephaestus_pg.migration_scripts import LOSSES, alembic_revision, grants, numbered_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,6 +112,9 @@ def _parser(prog: str) -> _cli.Parser:
     )
     sql.add_argument("direction", nargs="?", choices=["up", "down"], default="up")
     sql.add_argument("--version", type=int, metavar="N", help="as for up and down")
+    sql.add_argument(
+        "--grants", metavar="ROLE", help="instead: what lets ROLE read and write instances"
+    )
     sql.set_defaults(run=_sql)
 
     gen = commands.add_parser(
@@ -223,6 +226,9 @@ def _version(arguments: argparse.Namespace) -> int:
 
 
 def _sql(arguments: argparse.Namespace) -> int:
+    if arguments.grants is not None:
+        print(grants(arguments.grants, schema=arguments.schema), end="")
+        return 0
     text = migrations.sql(
         arguments.direction,
         schema=arguments.schema,

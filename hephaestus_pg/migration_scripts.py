@@ -137,6 +137,21 @@ def _text(*parts: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def grants(role: str, *, schema: str = "public") -> str:
+    """What lets ``role`` read and write the instances of a migrated schema, and nothing else."""
+    to = f'TO "{_sql.checked_identifier("role", role)}";'
+    instances = f"GRANT SELECT, INSERT, UPDATE, DELETE ON /* schema */workflow_instances {to}"
+    versions = (
+        "-- A storage that starts looks whether the schema is new enough.\n"
+        f"GRANT SELECT ON /* schema */hephaestus_pg_migrations {to}"
+    )
+    return _text(
+        f'GRANT USAGE ON SCHEMA "{_sql.checked_schema(schema)}" {to}',
+        _sql.in_schema(instances, schema),
+        _sql.in_schema(versions, schema),
+    )
+
+
 def numbered_files(
     *, schema: str = "public", version: int | None = None, from_version: int | None = None
 ) -> dict[str, str]:
