@@ -80,7 +80,10 @@ class Executor(Protocol):
     async def atomically(
         self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
     ) -> Result:
-        """What ``work`` does in one transaction; it may be done twice."""
+        """What ``work`` does in one transaction; it may be done twice.
+
+        It must have begun by the ``deadline``; each of its statements has one of its own.
+        """
         ...
 
 
@@ -145,7 +148,9 @@ class PoolExecutor:
 
         self._gate.enter()
         try:
-            return await self._tried(deadline, "transaction", in_transaction, safe_twice=True)
+            return await self._tried(
+                deadline, "transaction", in_transaction, safe_twice=True, bounded=False
+            )
         finally:
             self._gate.leave()
 
@@ -208,12 +213,16 @@ class PoolExecutor:
         work: Callable[[AnyConnection], Awaitable[Result]],
         *,
         safe_twice: bool,
+        bounded: bool = True,
     ) -> Result:
-        """What ``work`` gives, done again while that is safe and the deadline lasts."""
+        """What ``work`` gives, done again while that is safe and the deadline lasts.
+
+        ``bounded``: the deadline is that of the work too, not only of its beginning.
+        """
         longest = FIRST_PAUSE
         while True:
             try:
-                return await self._once(deadline, work)
+                return await self._once(deadline, work, bounded=bounded)
             except DatabaseError as error:
                 pause = random.uniform(0, longest)  # noqa: S311 - lest all come back at once
                 if (
@@ -231,12 +240,18 @@ class PoolExecutor:
             longest = min(2 * longest, LONGEST_PAUSE)
 
     async def _once(
-        self, deadline: float, work: Callable[[AnyConnection], Awaitable[Result]]
+        self,
+        deadline: float,
+        work: Callable[[AnyConnection], Awaitable[Result]],
+        *,
+        bounded: bool,
     ) -> Result:
         connection: PoolConnectionProxy[Any] | None = None
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline) as limit:
                 connection = await self._pool.acquire()
+                if not bounded:
+                    limit.reschedule(None)
                 return await work(connection)
         except DRIVER_ERRORS as error:
             if isinstance(error, TimeoutError) and connection is not None:

@@ -53,9 +53,9 @@ class Verbs:
     """The verbs, the same on a storage, in a transaction, and on a caller's own connection.
 
     Each takes a ``timeout`` in seconds, up to and by default the storage's own, which covers
-    waiting for a connection too. Each may raise a :class:`DatabaseError`, of which ``applied`` says
-    whether the call may have taken effect; past the deadline it is an
-    :class:`OperationTimeoutError`.
+    waiting for a connection too; where a verb has several statements, each has it. Each may raise a
+    :class:`DatabaseError`, of which ``applied`` says whether the call may have taken effect; past
+    the deadline it is an :class:`OperationTimeoutError`.
     """
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
@@ -215,15 +215,15 @@ class Verbs:
             stored[instance.id] = instance
         # In one order across the statements too, lest two calls wait for each other's rows.
         ordered = sorted(given, key=lambda instance: instance.id)
-        deadline = self._executor.deadline(timeout)
 
         async def put_all(session: Executor) -> None:
             for chunk in self._encoded(ordered):
                 columns = zip(*[new[:-1] for new in chunk.values()], strict=True)
+                deadline = session.deadline(timeout)
                 for row in await session.fetch(deadline, "put_many", *map(list, columns)):
                     stored[row["id"]] = chunk[row["id"]].as_stored(row)
 
-        await self._executor.atomically(deadline, put_all)
+        await self._executor.atomically(self._executor.deadline(timeout), put_all)
         return list(stored.values())
 
     async def get_many(
@@ -234,9 +234,9 @@ class Verbs:
         Raises:
             CorruptInstanceError: A row cannot be read.
         """
-        deadline = self._executor.deadline(timeout)
         found = {}
         for chunk in _chunks(dict.fromkeys(map(checked_id, ids))):
+            deadline = self._executor.deadline(timeout)
             for row in await self._executor.fetch(deadline, "get_many", chunk):
                 found[row["id"]] = self._serializer.decode(row)
         return found
@@ -244,16 +244,16 @@ class Verbs:
     async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
         """Delete the instances with those ids, all or none; the ids of those that there were."""
         ordered = sorted(set(map(checked_id, ids)))
-        deadline = self._executor.deadline(timeout)
         gone: set[str] = set()
 
         async def delete_all(session: Executor) -> None:
             for chunk in _chunks(ordered):
+                deadline = session.deadline(timeout)
                 revisions = [None] * len(chunk)
                 rows = await session.fetch(deadline, "delete_many", chunk, revisions)
                 gone.update(row["id"] for row in rows)
 
-        await self._executor.atomically(deadline, delete_all)
+        await self._executor.atomically(self._executor.deadline(timeout), delete_all)
         return gone
 
     async def query(

@@ -103,12 +103,12 @@ class Cut:
         self.after = False
         once = executor.PoolExecutor._once
 
-        async def cut(this: Any, deadline: float, work: Any) -> Any:
+        async def cut(this: Any, deadline: float, work: Any, *, bounded: bool) -> Any:
             if not self.left or this is not storage._pool:
-                return await once(this, deadline, work)
+                return await once(this, deadline, work, bounded=bounded)
             self.left -= 1
             if self.after:
-                await once(this, deadline, work)
+                await once(this, deadline, work, bounded=bounded)
             raise ConnectionLostError("cut", applied="unknown", retryable=True)
 
         monkeypatch.setattr(executor.PoolExecutor, "_once", cut)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,6 +31,7 @@ from hephaestus_pg import (
     migrations,
     registry,
 )
+from tests.test_references import Charge
 from tests.test_serializer import CLASSES, COLUMNS, ROWS, Order
 
 if TYPE_CHECKING:
@@ -250,15 +253,41 @@ class TestReferences:
             [found] = await storage.query(workflow=Order)
             assert found == read
 
-    @pytest.mark.parametrize("name", ("os.system", "builtins.eval", "no.such.Module"))
-    async def test_a_row_with_a_name_that_is_no_class_is_corrupt(
-        self, dsn: str, migrated: str, storage: AsyncStorage, name: str
+    @pytest.mark.parametrize(
+        ("name", "found"),
+        (
+            ("os.system", None),
+            ("subprocess.Popen", subprocess.Popen),  # a class, imported: that is all it asks
+            ("builtins.eval", None),
+            ("antigravity.Anything", None),
+            ("hephaestus_pg.storage.logger", None),
+            ("tests.test_serializer.CLASSES", None),
+            ("tests.test_references.Charge.Inner", Charge.Inner),
+            ("no.such.Module", None),
+        ),
+    )
+    async def test_what_a_name_in_a_row_becomes(
+        self, dsn: str, migrated: str, storage: AsyncStorage, name: str, found: type | None
     ) -> None:
-        await storage.put(order(workflow=name))
+        await storage.put(order(workflow=name, current_step=name, active_steps=frozenset({name})))
 
-        async with AsyncStorage.start(dsn, name="classes", schema=migrated) as classes:
+        async with (
+            AsyncStorage.start(dsn, name="loaded", schema=migrated) as loaded,
+            AsyncStorage.start(dsn, name="named", schema=migrated, references=CLASSES) as named,
+        ):
+            if found is None:
+                with pytest.raises(CorruptInstanceError, match="orderid::1"):
+                    await loaded.get("orderid::1")
+            else:
+                read = await loaded.get("orderid::1")
+                assert read is not None
+                assert (read.workflow, read.current_step) == (found, found)
             with pytest.raises(CorruptInstanceError, match="orderid::1"):
-                await classes.get("orderid::1")
+                await named.get("orderid::1")
+        text = await storage.get("orderid::1")
+        assert text is not None
+        assert text.workflow == name
+        assert "antigravity" not in sys.modules
 
     async def test_a_status_or_state_that_others_broke_is_corrupt(
         self, storage: AsyncStorage, pool: Pool

@@ -5,6 +5,7 @@ The caller's pool and connection have a jsonb codec of their own, which must not
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -77,6 +78,9 @@ async def opened(kind: str, dsn: str, schema: str) -> AsyncIterator[Verbs]:
 async def verbs(request: pytest.FixtureRequest, dsn: str, migrated: str) -> AsyncIterator[Verbs]:
     async with opened(request.param, dsn, migrated) as verbs:
         yield verbs
+
+
+SOON = datetime.now(UTC) + timedelta(days=1)
 
 
 def order(id: str = "orderid::1", **fields: Any) -> Instance:
@@ -365,6 +369,44 @@ class TestPrune:
                 await filled.prune(finished_before=now.replace(tzinfo=None), dry_run=dry_run)
         with pytest.raises(InvalidValueError, match="limit"):
             await filled.prune(finished_before=now, batch_size=0)
+
+
+class TestPruneBesideOthers:
+    async def test_interrupted_it_has_done_whole_batches(self, storage: AsyncStorage) -> None:
+        done = [order(f"x::{n:02}", status=Status.COMPLETED) for n in range(30)]
+        await storage.put_many(done)
+
+        def stop(pruned: int) -> None:
+            if pruned == 20:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            await storage.prune(finished_before=SOON, batch_size=10, progress=stop)
+        assert await storage.count() == 10
+        assert await storage.prune(finished_before=SOON) == 10
+
+    async def test_one_that_is_started_again_meanwhile_stays(self, storage: AsyncStorage) -> None:
+        await storage.put_many([order(f"x::{n}", status=Status.FAILED) for n in range(5)])
+
+        async with storage.transaction() as transaction:
+            await transaction.insert(order("x::2"), replace_finished=True)
+            assert await storage.prune(finished_before=SOON) == 4
+        assert [instance.id for instance in await storage.query()] == ["x::2"]
+        assert await storage.prune(finished_before=SOON) == 0
+
+    async def test_racing_restarts_it_deletes_no_active_one(self, storage: AsyncStorage) -> None:
+        ids = [f"x::{n:02}" for n in range(40)]
+        for _ in range(5):
+            await storage.put_many([order(id, status=Status.COMPLETED) for id in ids])
+
+            async def restart(id: str) -> Instance:
+                return await storage.insert(order(id), replace_finished=True)
+
+            restarted, _ = await asyncio.gather(
+                asyncio.gather(*map(restart, ids)),
+                storage.prune(finished_before=SOON, batch_size=3),
+            )
+            assert await storage.get_many(ids) == {instance.id: instance for instance in restarted}
 
 
 async def test_a_corrupt_row_is_named_by_every_verb_that_reads(

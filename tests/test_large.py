@@ -1,0 +1,132 @@
+"""Memory stays flat however many rows there are."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hephaestus_pg import AsyncStorage, Instance, Names
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+MANY = 100_000
+
+
+@pytest.fixture
+async def single(dsn: str, migrated: str) -> AsyncIterator[AsyncStorage]:
+    """A storage that has one connection: one that is not given back is missed at once."""
+    async with AsyncStorage.start(
+        dsn, name="single", schema=migrated, references=Names(), max_size=1
+    ) as storage:
+        yield storage
+
+
+# In a process of its own, whose largest size is that of this call alone.
+PUT_MANY = f"""
+import asyncio, resource, sys
+from hephaestus_pg import AsyncStorage, Instance, Names
+
+def size():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+async def main():
+    async with AsyncStorage.start(sys.argv[1], schema=sys.argv[2], references=Names()) as storage:
+        shared = {{"text": "x" * 500}}
+        given = [Instance.new("W", shared, id=f"x::{{n}}") for n in range({MANY})]
+        before = size()
+        stored = await storage.put_many(given)
+        assert len(stored) == await storage.count() == {MANY}
+        print(size() - before)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_hundred_thousand_instances_go_in_one_call(dsn: str, migrated: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PUT_MANY, dsn, migrated), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+
+    assert process.returncode == 0
+    # What comes back, and a chunk on its way; the states alone are 80 MB of text.
+    assert int(out) < 64 * 2**20
+
+
+async def test_a_stream_holds_a_page_whatever_the_number_of_rows(storage: AsyncStorage) -> None:
+    few, many = 2000, 8000
+    await storage.put_many(
+        Instance.new("Few" if n < few else "Many", {"text": "x" * 2000}, id=f"x::{n}")
+        for n in range(many)
+    )
+
+    async def peak(stream: AsyncIterator[Instance], expected: int) -> int:
+        gc.collect()
+        tracemalloc.start()
+        seen = 0
+        async for _ in stream:
+            seen += 1
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert seen == expected
+        return most
+
+    of_few = await peak(storage.stream(workflow="Few"), few)
+    assert await peak(storage.stream(), many) < 1.5 * of_few
+
+
+async def test_large_rows_make_small_pages(storage: AsyncStorage) -> None:
+    text = "x" * 1_000_000
+    for n in range(30):
+        await storage.put(Instance.new("W", {"text": text}, id=f"x::{n}"))
+    sizes: list[int] = []
+    fetch = storage._pool.fetch
+
+    async def counted(deadline: float, statement: str, *arguments: object) -> object:
+        rows = await fetch(deadline, statement, *arguments)
+        sizes.append(len(rows))
+        return rows
+
+    storage._pool.fetch = counted  # type: ignore[method-assign, assignment]
+    await storage.put_many([Instance.new("W", {"text": text}, id=f"y::{n}") for n in range(60)])
+    assert len([instance async for instance in storage.stream()]) == 90
+    assert max(sizes[1:]) <= 5
+
+
+class TestLeavingAStream:
+    @pytest.fixture
+    async def stream(self, single: AsyncStorage) -> AsyncIterator[AsyncIterator[Instance]]:
+        await single.put_many([Instance("a::1", "W"), Instance("a::2", "W")])
+        stream = single.stream()
+        yield stream
+        async with asyncio.timeout(1):
+            assert await single.count() == 2
+
+    async def test_by_break(self, stream: AsyncIterator[Instance]) -> None:
+        async for _ in stream:
+            break
+
+    async def test_by_an_exception(self, stream: AsyncIterator[Instance]) -> None:
+        with pytest.raises(ZeroDivisionError):
+            async for _ in stream:
+                raise ZeroDivisionError
+
+    async def test_by_cancellation(self, stream: AsyncIterator[Instance]) -> None:
+        reading = asyncio.Event()
+
+        async def read() -> None:
+            async for _ in stream:
+                reading.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(read())
+        await reading.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
