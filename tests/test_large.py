@@ -33,7 +33,8 @@ import asyncio, resource, sys
 from hephaestus_pg import AsyncStorage, Instance, Names
 
 def size():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024
 
 async def main():
     async with AsyncStorage.start(sys.argv[1], schema=sys.argv[2], references=Names()) as storage:
