@@ -29,7 +29,7 @@ class Scale:
     callers: tuple[int, ...] = (1, 8, 64, 256)
     sizes: tuple[str, ...] = tuple(SIZES)
     rounds: int = 3
-    seconds: float = 0.7
+    seconds: float = 0.5
     rows: tuple[int, ...] = growth.ROWS
     entries: tuple[int, ...] = history.ENTRIES
     tenants: tuple[int, ...] = tenants.TENANTS
