@@ -1,0 +1,178 @@
+"""PgBouncer itself, in transaction mode, before a real server: Debian's package ``pgbouncer``.
+
+It has fewer connections than we have callers, so that each statement may come to another session.
+Every verb works there. What needs a session are migrations, which hold a lock: those go to the
+server itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from hephaestus_pg import (
+    AsyncStorage,
+    Context,
+    Instance,
+    InstanceExistsError,
+    Names,
+    StaleInstanceError,
+    Status,
+    migrations,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+pytestmark = pytest.mark.skipif(
+    PROGRAM is None, reason="pgbouncer is not installed: apt-get install pgbouncer"
+)
+
+SESSIONS = 3
+CALLERS = 30
+CONFIGURATION = """
+[databases]
+{name} = host={host} port={port} user={user}{password}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {own}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {sessions}
+max_client_conn = 200
+"""
+
+
+@pytest.fixture
+def bouncer(dsn: str) -> Iterator[str]:
+    """The DSN of the shared database by way of a PgBouncer of this test's own."""
+    assert PROGRAM is not None
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        own = probe.getsockname()[1]
+    parts = urlsplit(dsn)
+    with TemporaryDirectory(prefix="hephaestus_pg-") as folder:
+        file = Path(folder) / "pgbouncer.ini"
+        file.write_text(
+            CONFIGURATION.format(
+                own=own,
+                name=parts.path[1:],
+                sessions=SESSIONS,
+                host=parts.hostname,
+                port=parts.port or 5432,
+                user=parts.username,
+                password=f" password={parts.password}" if parts.password else "",
+            )
+        )
+        account: dict[str, Any] = {}
+        if os.geteuid() == 0:  # as whom it refuses to run
+            nobody = pwd.getpwnam("nobody")
+            account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            for path in (file.parent, file):
+                os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        log = Path(folder) / "log"
+        with log.open("w") as said:
+            process = subprocess.Popen(
+                [PROGRAM, file], cwd=folder, stdout=said, stderr=said, **account
+            )
+        try:
+            _await_listening(process, own, log)
+            yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{own}").geturl()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _await_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"PgBouncer does not listen: {log.read_text()}")
+            time.sleep(0.01)
+        else:
+            return
+
+
+@pytest.fixture(params=[True, False], ids=["batching", "one by one"])
+async def pooled(
+    request: pytest.FixtureRequest, bouncer: str, migrated: str
+) -> AsyncIterator[AsyncStorage]:
+    async with AsyncStorage.start(
+        bouncer,
+        schema=migrated,
+        references=Names(),
+        pgbouncer=True,
+        batching=request.param,
+        max_size=4 * SESSIONS,
+        timeout=20,
+    ) as storage:
+        yield storage
+
+
+async def test_every_verb_works_for_many_callers_on_few_sessions(pooled: AsyncStorage) -> None:
+    async def live(caller: int) -> None:
+        ids = [f"x::{caller}::{half}" for half in "ab"]
+        new = Instance(ids[0], f"W.{caller}", context=Context({"caller": caller}))
+        inserted = await pooled.insert(new)
+        with pytest.raises(InstanceExistsError):
+            await pooled.insert(new)
+        updated = await pooled.update(replace(inserted, status=Status.RUNNING))
+        with pytest.raises(StaleInstanceError):
+            await pooled.update(inserted)
+        assert await pooled.get(ids[0]) == updated
+        put = await pooled.put(replace(updated, current_step="Step"))
+        both = await pooled.put_many([put, replace(put, id=ids[1])])
+        assert await pooled.get_many(ids) == dict(zip(ids, both, strict=True))
+        assert await pooled.query(workflow=f"W.{caller}", order_by="id") == both
+        assert await pooled.query(contains={"context": {"initial": {"caller": caller}}}, limit=1)
+        assert [each async for each in pooled.stream(workflow=f"W.{caller}")] == both
+        assert await pooled.count(workflow_family=f"W.{caller}", status="running") >= 2
+        async with pooled.transaction() as transaction:
+            await transaction.put(replace(put, status=Status.COMPLETED))
+        with pytest.raises(ZeroDivisionError):
+            async with pooled.transaction() as transaction:
+                await transaction.delete_many(ids)
+                1 / 0  # noqa: B018
+        async with pooled.transaction() as transaction:
+            mine = pooled.using(transaction.connection)
+            assert (await mine.get_many(ids)).keys() == set(ids)
+        again = await pooled.insert(new, replace_finished=True)
+        assert await pooled.delete(ids[0], revision=again.revision)
+        assert await pooled.delete_many(ids) == {ids[1]}
+
+    async with asyncio.TaskGroup() as group:
+        for caller in range(CALLERS):
+            group.create_task(live(caller))
+    assert await pooled.count() == 0
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert await pooled.prune(finished_before=later) == 0
+    assert await pooled.migrated_version() == migrations.LATEST
+
+
+async def test_a_caller_who_gives_up_leaves_the_session_to_others(pooled: AsyncStorage) -> None:
+    for number in range(50):
+        calls = [asyncio.create_task(pooled.put(Instance(f"x::{n}", "W"))) for n in range(10)]
+        await asyncio.sleep(0.0005 * (number % 5))
+        for task in calls[::2]:
+            task.cancel()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(each, (Instance, asyncio.CancelledError)) for each in results)
+        assert all(isinstance(each, Instance) for each in results[1::2])
