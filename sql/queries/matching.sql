@@ -1,27 +1,26 @@
 -- The rows that every given filter lets through; a filter that is NULL lets all through.
--- $1 id, $2 statuses in order, $3 workflow, $4 workflow_version, $5 and $6 the bounds of the workflow's
--- prefix, $7 contained state, $8 to $11 the bounds of inserted_at and updated_at.
+-- $1 id, $2 statuses in order, $3 workflow, $4 workflow_version, $5 and $6 the bounds of the
+-- workflow's prefix, $7 contained state, $8 to $11 the bounds of inserted_at and updated_at.
 --
--- Every branch is the whole table with all of its columns (`contained` may need one that is not
--- always there), named for the index that is to drive it. Within it the planner
+-- Every branch is the whole table, named for the index that is to drive it. Within it the planner
 -- knows `driver`, so that `status = … OR driver <> 'status' AND …` is a plain condition on status
 -- there. CASE keeps one branch: even a generic plan, made before the filters are known, reads by
 -- the right index; a custom plan drops the other branches and is free to choose a better one.
 SELECT id, workflow, status, workflow_version, state, revision, inserted_at, updated_at
 FROM (
-    SELECT 'id' AS driver, held.* FROM /* schema */workflow_instances AS held
+    SELECT 'id' AS driver, /* include: columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'contains', held.* FROM /* schema */workflow_instances AS held
+    SELECT 'contains', /* include: columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'workflow', held.* FROM /* schema */workflow_instances AS held
+    SELECT 'workflow', /* include: columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'family', held.* FROM /* schema */workflow_instances AS held
+    SELECT 'family', /* include: columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'status', held.* FROM /* schema */workflow_instances AS held
+    SELECT 'status', /* include: columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'version', held.* FROM /* schema */workflow_instances AS held
+    SELECT 'version', /* include: columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'none', held.* FROM /* schema */workflow_instances AS held
+    SELECT 'none', /* include: columns */ FROM /* schema */workflow_instances
 ) AS driven
 WHERE driver = CASE
         WHEN $1::text IS NOT NULL THEN 'id'
