@@ -33,7 +33,7 @@ def _about(about: dict[str, Any]) -> str:
     settings = ", ".join(f"`{name} = {value}`" for name, value in about["settings"].items())
     facts = {
         "Machine": f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, "
-        f"{machine['system']}; clients and server share it",
+        f"{machine['system']}, load {machine['load']} before; clients and server share it",
         "Versions": versions,
         "Commit": about["commit"],
         "Server": settings,

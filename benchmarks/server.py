@@ -107,6 +107,8 @@ class Server:
                 "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
                 "cpu": _cpu_model(),
                 "system": f"{platform.system()} {platform.release()}",
+                # Of others, before anything is run: figures are worth less where it is not near zero.
+                "load": round(psutil.getloadavg()[0], 1),
             },
             "versions": {
                 "Python": platform.python_version(),
