@@ -23,6 +23,7 @@ import asyncpg
 import psycopg
 import pytest
 import pytest_asyncio
+from hypothesis import settings as hypothesis_settings
 
 from hephaestus_pg import registry
 from hephaestus_pg.embedded import EmbeddedServer
@@ -39,6 +40,9 @@ SETTINGS = {
     "max_connections": "300",
     "synchronous_commit": "off",
 }
+
+# pytest tests/test_exactness.py --hypothesis-profile long --timeout 0
+hypothesis_settings.register_profile("long", max_examples=100_000, deadline=None)
 
 _dsn = pytest.StashKey[str]()
 _header = pytest.StashKey[list[str]]()
