@@ -107,7 +107,7 @@ class Server:
                 "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
                 "cpu": _cpu_model(),
                 "system": f"{platform.system()} {platform.release()}",
-                # Of others, before anything is run: figures are worth less where it is not near zero.
+                # What others did before the run: with much of it, figures are worth little.
                 "load": round(psutil.getloadavg()[0], 1),
             },
             "versions": {
