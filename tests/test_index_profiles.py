@@ -36,7 +36,7 @@ INITIAL = "hephaestus_pg_initial_index"
 
 # The indexes over states of a profile, and the table's and the index's own settings.
 EXPECTED = {
-    "full": ({STATE: ["gin_pending_list_limit=256"]}, None),
+    "full": ({STATE: ["gin_pending_list_limit=1024"]}, None),
     "initial": ({INITIAL: None}, ["fillfactor=70"]),
     "none": ({}, ["fillfactor=70"]),
 }
@@ -63,13 +63,19 @@ async def link(dsn: str) -> AsyncIterator[asyncpg.Connection[Any]]:
     await connection.close()
 
 
-async def fill(link: asyncpg.Connection[Any], schema: str, rows: int) -> None:
+async def fill(
+    link: asyncpg.Connection[Any], schema: str, rows: int, *, initial: int = 10, steps: int = 10
+) -> None:
     await link.execute(
         f"""
         INSERT INTO {schema}.workflow_instances (id, workflow, state, inserted_at, updated_at)
         SELECT 'order::' || n, 'Order', jsonb_build_object('context', jsonb_build_object(
-            'initial', jsonb_build_object('n', n), 'steps', '{{}}'::jsonb)), now(), now()
-        FROM generate_series(1, {rows}) AS n
+            'initial', jsonb_build_object('n', n, 'address', left(repeat(md5(n::text), 250), {initial})),
+            'steps', jsonb_build_object('Read', left(noise, {steps})))), now(), now()
+        FROM generate_series(1, {rows}) AS n, LATERAL (
+            SELECT string_agg(md5((n * 1000 + m)::text), '') AS noise
+            FROM generate_series(1, 250) AS m
+        ) AS noises
         """
     )
 
@@ -278,15 +284,18 @@ async def test_writers_and_searches_go_on_throughout_and_nothing_is_lost(
     assert await storage.count() == 3000 + len(acknowledged)
 
 
+@pytest.mark.parametrize(
+    "sizes", ({}, {"initial": 1000, "steps": 1000}, {"initial": 1000, "steps": 8000})
+)
 async def test_heap_only_updates_are_what_initial_and_none_are_for(
-    link: asyncpg.Connection[Any], dsn: str, migrated: str
+    link: asyncpg.Connection[Any], dsn: str, migrated: str, sizes: dict[str, int]
 ) -> None:
     shares = {}
     for profile in PROFILES:
         table = f"{migrated}.workflow_instances"
         await link.execute(f"TRUNCATE {table}")
+        await fill(link, migrated, 500, **sizes)
         await migrations.index(dsn, schema=migrated, profile=profile)
-        await fill(link, migrated, 500)
         shares[profile] = await heap_only_share(dsn, link, table)
     assert shares["full"] == 0
     assert shares["initial"] > 0.8
