@@ -40,6 +40,9 @@ SHARED = 12
 """Ids of each kind for which callers compete."""
 
 DEADLINES = (0.5, 1.5, 4.0)
+STATEMENTS = 3
+"""Statements of a ``put_many``: BEGIN, the statement, and COMMIT."""
+
 PAUSE = 0.2
 """Seconds between two calls of a caller, on average."""
 
@@ -151,6 +154,8 @@ class Caller:
         """
         await self.load.going.wait()
         timeout = self.chance.choice(DEADLINES)
+        # A bulk verb is a transaction: each of its statements has the time that others have in all.
+        limit = STATEMENTS * timeout if verb == "put_many" else timeout
         result, error = None, None
         began = monotonic()
         self.load.under_way[self] = (verb, ids[0], began)
@@ -171,7 +176,7 @@ class Caller:
             token = None if row is None else row.context.initial["token"]
             _tell(
                 Call(
-                    *(verb, id, began, ended, timeout, outcome, error, wrote),
+                    *(verb, id, began, ended, limit, outcome, error, wrote),
                     seen=None if wrote is not None else token if own is None else own,
                     revision=None if row is None else row.revision,
                     found=result is True or row is not None,

@@ -90,6 +90,7 @@ class Arena:
     async def _freeze_and_drop(self, fault: Fault) -> None:
         """What the frozen one was sent, it does when its client has long gone elsewhere."""
         async with self._frozen():
+            await asyncio.sleep(_SENDING)
             self.proxy.drop(self.proxy.paths)
             await asyncio.sleep(fault.seconds)
 
@@ -157,6 +158,10 @@ KINDS: dict[str, Callable[[Arena, Fault], Awaitable[None]]] = {
     "stall": Arena._stall,
     "lose": Arena._lose,
 }
+
+
+_SENDING = 0.05
+"""Seconds in which a frozen backend is still sent statements."""
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
