@@ -109,10 +109,22 @@ def test_a_seed_gives_the_same_faults_again() -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(("batching", "seconds"), ((True, 30), (False, 12)))
+@pytest.mark.parametrize(("batching", "seconds"), ((True, 25), (False, 12)))
 async def test_no_fault_breaks_a_promise(*, batching: bool, seconds: float) -> None:
     report = await run(seed=20261122, seconds=seconds, callers=200, batching=batching)
     print(report)
     assert report.violations == []
     assert sum(report.faults.values()) > seconds / 4
     assert report.history.outcomes["put", "ok"] > 10 * seconds
+
+
+@pytest.mark.chaos
+async def test_memory_and_open_files_stay_as_they_are() -> None:
+    """``python -m tests.chaos --seconds 600`` is the long one, among faults."""
+    report = await run(seed=20261122, faults=0, seconds=15)
+    print(report)
+    assert report.violations == []
+    assert len(report.rests) >= 9
+    # Where nothing breaks, nothing fails.
+    assert {outcome for _, outcome in report.history.outcomes} <= {"ok", "no"}
+    assert set(report.history.errors) <= {"InstanceExistsError", "StaleInstanceError"}

@@ -146,7 +146,7 @@ async def test_sixty_four_processes_at_once_are_one_migration(
 
 
 @pytest.mark.parametrize("work", ("up", "online", "down"))
-@pytest.mark.parametrize("stride", (7, pytest.param(1, marks=pytest.mark.long)))
+@pytest.mark.parametrize("stride", (11, pytest.param(1, marks=pytest.mark.long)))
 async def test_killed_at_any_statement_it_can_be_started_again(
     database: str, migrators: Migrators, work: str, stride: int
 ) -> None:

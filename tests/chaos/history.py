@@ -130,10 +130,10 @@ class History:
         self.violations.append(what)
 
     def _measure(self, call: Call) -> None:
+        if call.verb in ("look", "end"):
+            return
         seconds = call.ended - call.began
         self.outcomes[call.verb, call.outcome] += 1
-        if call.verb == "end":
-            return
         self.seconds.append(seconds)
         self.overrun = max(self.overrun, seconds - call.timeout)
         if seconds > call.timeout + SLACK:

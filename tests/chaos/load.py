@@ -40,13 +40,14 @@ SHARED = 12
 """Ids of each kind for which callers compete."""
 
 DEADLINES = (0.5, 1.5, 4.0)
-STATEMENTS = 3
-"""Statements of a ``put_many``: BEGIN, the statement, and COMMIT."""
+STORAGE_DEADLINE = 4.0
+STATEMENTS = {"put_many": 3, "transaction": 4, "stream": 8}
+"""What has a deadline for each statement, and how many those are, BEGIN and COMMIT included."""
 
 PAUSE = 0.2
 """Seconds between two calls of a caller, on average."""
 
-HANGING = 10.0
+HANGING = 20.0
 """Seconds after which a call that is under way at rest never ends."""
 
 
@@ -154,8 +155,7 @@ class Caller:
         """
         await self.load.going.wait()
         timeout = self.chance.choice(DEADLINES)
-        # A bulk verb is a transaction: each of its statements has the time that others have in all.
-        limit = STATEMENTS * timeout if verb == "put_many" else timeout
+        limit = STATEMENTS.get(verb, 1) * (STORAGE_DEADLINE if verb == "transaction" else timeout)
         result, error = None, None
         began = monotonic()
         self.load.under_way[self] = (verb, ids[0], began)
@@ -171,12 +171,13 @@ class Caller:
         ended = monotonic()
         del self.load.under_way[self]
         rows = {row.id: row for row in _rows(result)}
-        for id in {*ids, *rows} if outcome == "ok" else ids:
+        # The first tells of the call, the others of what else it wrote or read.
+        for number, id in enumerate(dict.fromkeys([*ids, *rows]) if outcome == "ok" else ids):
             row = rows.get(id)
             token = None if row is None else row.context.initial["token"]
             _tell(
                 Call(
-                    *(verb, id, began, ended, limit, outcome, error, wrote),
+                    *("look" if number else verb, id, began, ended, limit, outcome, error, wrote),
                     seen=None if wrote is not None else token if own is None else own,
                     revision=None if row is None else row.revision,
                     found=result is True or row is not None,
@@ -293,7 +294,7 @@ async def read(caller: Caller) -> None:
     """All the other ways to look at what is there."""
     storage, chance = caller.storage, caller.chance
     number = chance.randrange(caller.load.callers)
-    match chance.randrange(6):
+    match chance.randrange(8):
         case 0:
             await caller.call(
                 "query",
@@ -305,11 +306,29 @@ async def read(caller: Caller) -> None:
         case 1:
             await caller.call("count", ["count"], lambda left: storage.count(timeout=left))
         case 2:
+            await caller.call("stream", ["stream"], lambda left: _streamed(storage, left))
+        case 3:
+            # Its deadlines are the storage's.
+            token, new = caller.instance(f"put::{caller.number}")
+            await caller.call(
+                "transaction", [new.id], lambda _: _in_transaction(storage, new), wrote=token
+            )
+        case 4:
             id = f"chain::{number % SHARED}"
             await caller.call("get", [id], lambda left: storage.get(id, timeout=left))
         case _:
             id = f"{chance.choice(('put', 'chain', 'job'))}::{number}"
             await caller.call("get", [id], lambda left: storage.get(id, timeout=left))
+
+
+async def _streamed(storage: AsyncStorage, timeout: float) -> list[Instance]:
+    return [row async for row in storage.stream(workflow_family="Chaos", timeout=timeout)]
+
+
+async def _in_transaction(storage: AsyncStorage, new: Instance) -> Instance:
+    async with storage.transaction() as transaction:
+        await transaction.get(new.id)
+        return await transaction.put(new)
 
 
 ROLES: tuple[Role, ...] = (put, put, put, pair, chain, chain, slot, slot, job, read)
@@ -318,7 +337,12 @@ ROLES: tuple[Role, ...] = (put, put, put, pair, chain, chain, slot, slot, job, r
 
 async def main(dsn: str, schema: str, *, seed: int, callers: int, batching: bool) -> None:
     async with AsyncStorage.start(
-        dsn, schema=schema, references=Names(), batching=batching, max_size=POOL, timeout=10
+        dsn,
+        schema=schema,
+        references=Names(),
+        batching=batching,
+        max_size=POOL,
+        timeout=STORAGE_DEADLINE,
     ) as storage:
         load = Load(storage, callers)
         tasks = [
