@@ -61,7 +61,7 @@ async def test_a_hundred_thousand_instances_go_in_one_call(dsn: str, migrated: s
 
 
 async def test_a_stream_holds_a_page_whatever_the_number_of_rows(storage: AsyncStorage) -> None:
-    few, many = 2000, 8000
+    few, many = 4000, 12000  # enough of the few for two pages of the full size
     await storage.put_many(
         Instance.new("Few" if n < few else "Many", {"text": "x" * 2000}, id=f"x::{n}")
         for n in range(many)
