@@ -114,9 +114,9 @@ class Arena:
 
     @asynccontextmanager
     async def _frozen(self) -> AsyncIterator[None]:
-        """One backend, at random, that stands still for as long as the block runs."""
+        """One backend, at work if any is, that stands still for as long as the block runs."""
         async with self._admin() as admin:
-            backends = await self._backends(admin)
+            backends = await self._backends(admin, "active") or await self._backends(admin)
             pid = self._chance.choice(backends) if backends else None
         try:
             if pid is not None:
@@ -134,10 +134,11 @@ class Arena:
         finally:
             await connection.close(timeout=10)
 
-    async def _backends(self, admin: asyncpg.Connection[Any]) -> list[int]:
+    async def _backends(self, admin: asyncpg.Connection[Any], state: str = "%") -> list[int]:
         rows = await admin.fetch(
-            "SELECT pid FROM pg_stat_activity"
-            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid"
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            " AND state LIKE $1 AND pid <> pg_backend_pid() ORDER BY pid",
+            state,
         )
         return [row["pid"] for row in rows]
 
