@@ -1,8 +1,7 @@
-"""Running the statements of ``sql/queries``: on any connection of a pool, or on just one.
+"""Running the statements of ``sql/queries`` on any connection of a pool.
 
-On a pool a statement is tried again, within its deadline, when it surely did not happen or may
-safely happen twice. On a connection of the caller's, or in a transaction, nothing is: only who
-began the transaction can begin it again.
+A statement is tried again, within its deadline, when it surely did not happen or may safely happen
+twice.
 """
 
 from __future__ import annotations
@@ -11,32 +10,27 @@ import asyncio
 import logging
 import random
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-import anyio
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hephaestus_pg import _sql
 from hephaestus_pg.batching import Batcher
 from hephaestus_pg.errors import (
     ConnectionLostError,
     DatabaseError,
-    InvalidTypeError,
-    InvalidValueError,
     OperationTimeoutError,
-    StorageClosedError,
-    TransactionEndedError,
     UnavailableError,
-    WrongEventLoopError,
 )
+from hephaestus_pg.gate import Gate
 from hephaestus_pg.pool import DRIVER_ERRORS, translated, translated_errors
+from hephaestus_pg.session import RELEASE_SECONDS, SessionExecutor, checked_timeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from asyncpg import Connection, Pool, Record
+    from asyncpg import Pool, Record
     from asyncpg.pool import PoolConnectionProxy
 
-    AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
+    from hephaestus_pg.session import AnyConnection
 
 logger = logging.getLogger("hephaestus_pg")
 
@@ -44,9 +38,6 @@ Result = TypeVar("Result")
 
 TIMEOUT = 30.0
 """Seconds that an operation may take, waiting for a connection included."""
-
-RELEASE_SECONDS = 5.0
-"""Seconds for a connection to come to rest after a cancelled statement, before it is given up."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds, at the most, before the second try and between later ones; they double in between."""
@@ -56,35 +47,6 @@ _SAFE_TWICE = frozenset(
     {"count", "get", "get_many", "put", "put_many", "query", "profile", "prune"}
     | {f"page_by_{order}" for order in ("id", "inserted_at", "updated_at")}
 )
-
-
-class Executor(Protocol):
-    """Runs statements in one schema. A ``deadline`` is a time of the event loop's clock."""
-
-    schema: str
-    retries: bool
-    """Whether an operation may be done again, as a whole, after a failure."""
-
-    def deadline(self, timeout: float | None) -> float:
-        """When an operation that begins now must end; ``None`` is the storage's own timeout."""
-        ...
-
-    async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
-        """The rows of ``sql/queries/<statement>.sql``."""
-        ...
-
-    async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
-        """The row that a statement on one id gives, if any."""
-        ...
-
-    async def atomically(
-        self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
-    ) -> Result:
-        """What ``work`` does in one transaction; it may be done twice.
-
-        It must have begun by the ``deadline``; each of its statements has one of its own.
-        """
-        ...
 
 
 class PoolExecutor:
@@ -110,7 +72,7 @@ class PoolExecutor:
         self._timeout = timeout
         self._pool = pool
         self._owned = owned
-        self._gate = _Gate(name)
+        self._gate = Gate(name)
         self._loop = asyncio.get_running_loop()
         self._batcher = Batcher(self._run) if batching else None
 
@@ -268,129 +230,3 @@ class PoolExecutor:
         # asyncpg gives up what does not come to rest in time; the statement's own result counts.
         with suppress(*DRIVER_ERRORS):
             await self._pool.release(connection, timeout=RELEASE_SECONDS)
-
-
-class SessionExecutor:
-    """Every statement on one connection, one after another, none of them twice."""
-
-    retries = False
-
-    def __init__(
-        self, connection: AnyConnection, *, name: str, schema: str, timeout: float
-    ) -> None:
-        self.schema = schema
-        self.connection = connection
-        self._name = name
-        self._timeout = timeout
-        self._ended = False
-
-    def deadline(self, timeout: float | None) -> float:
-        """See :meth:`Executor.deadline`."""
-        return asyncio.get_running_loop().time() + checked_timeout(timeout, self._timeout)
-
-    async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
-        """See :meth:`Executor.fetch`.
-
-        Raises:
-            ConcurrentUseError: Another task's statement is under way on the connection.
-            TransactionEndedError: The block of its transaction is left.
-        """
-        if self._ended:
-            raise TransactionEndedError(self._name)
-        remaining = max(deadline - asyncio.get_running_loop().time(), 0.001)
-        with translated_errors():
-            return await self.connection.fetch(
-                _sql.statement(statement, self.schema), *arguments, timeout=remaining
-            )
-
-    async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
-        """See :meth:`Executor.row`."""
-        rows = await self.fetch(deadline, statement, id, *arguments)
-        return rows[0] if rows else None
-
-    async def atomically(
-        self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
-    ) -> Result:
-        """See :meth:`Executor.atomically`; inside another transaction it is a savepoint."""
-        del deadline  # each statement of the work has it
-        async with self.transaction() as session:
-            return await work(session)
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[SessionExecutor]:
-        """A transaction on the connection; inside another one it is a savepoint."""
-        transaction = self.connection.transaction()
-        with translated_errors():
-            await transaction.start()
-        inner = SessionExecutor(
-            self.connection, name=self._name, schema=self.schema, timeout=self._timeout
-        )
-        try:
-            yield inner
-        except BaseException:
-            # The connection may be gone, and the transaction with it: the first error counts.
-            with suppress(*DRIVER_ERRORS), anyio.CancelScope(shield=True):
-                async with asyncio.timeout(RELEASE_SECONDS):
-                    await transaction.rollback()
-            raise
-        else:
-            with translated_errors():
-                await transaction.commit()
-        finally:
-            inner._ended = True
-
-
-def checked_timeout(timeout: Any, longest: float) -> float:
-    """``timeout`` in seconds, or ``longest`` where it is ``None``.
-
-    A call's may be no longer than the storage's: the server has that one, and ends what goes on.
-    """
-    if timeout is None:
-        return longest
-    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
-        raise InvalidTypeError("timeout", timeout, "give a number of seconds")
-    if not 0 < timeout <= longest:
-        raise InvalidValueError(
-            "timeout", timeout, f"give seconds above 0, up to the storage's own {longest:g}"
-        )
-    return timeout
-
-
-class _Gate:
-    """Counts the calls under way, and lets none in from elsewhere or after the end."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._loop = asyncio.get_running_loop()
-        self._under_way = 0
-        self._closed = False
-        self._empty = anyio.Event()
-
-    def require_own_loop(self) -> None:
-        """Refuse a call from another event loop; one from outside any loop changes nothing."""
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        if running is not self._loop:
-            raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
-
-    def enter(self) -> None:
-        """Begin a call; :meth:`leave` ends it."""
-        self.require_own_loop()
-        if self._closed:
-            raise StorageClosedError(self.name)
-        self._under_way += 1
-
-    def leave(self) -> None:
-        """End a call."""
-        self._under_way -= 1
-        if self._closed and not self._under_way:
-            self._empty.set()
-
-    async def close(self) -> None:
-        """Let nobody in any more, and wait until all are out."""
-        self.require_own_loop()
-        self._closed = True
-        if self._under_way:
-            await self._empty.wait()

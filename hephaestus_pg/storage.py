@@ -11,9 +11,10 @@ import anyio
 
 from hephaestus_pg import _sql, migrations, registry
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, SchemaOutdatedError
-from hephaestus_pg.executor import TIMEOUT, PoolExecutor, SessionExecutor, checked_timeout
+from hephaestus_pg.executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.pool import open_pool
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
+from hephaestus_pg.session import SessionExecutor, checked_timeout
 from hephaestus_pg.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
     from asyncpg import Pool
 
-    from hephaestus_pg.executor import AnyConnection
     from hephaestus_pg.references import References
+    from hephaestus_pg.session import AnyConnection
 
 logger = logging.getLogger("hephaestus_pg")
 

@@ -1,0 +1,212 @@
+"""The verbs on one instance: each is one statement, on whatever runs statements."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+from hephaestus_pg.errors import (
+    CorruptInstanceError,
+    DatabaseError,
+    InstanceExistsError,
+    InstanceNotFoundError,
+    InvalidValueError,
+    StaleInstanceError,
+)
+from hephaestus_pg.instance import Instance, Status, checked_id, checked_revision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncpg import Record
+
+    from hephaestus_pg.serializer import Serializer
+    from hephaestus_pg.session import Executor
+
+logger = logging.getLogger("hephaestus_pg")
+
+Outcome = Literal["landed", "again", "unknown"]
+"""What became of a write whose answer was lost."""
+
+
+class InstanceVerbs:
+    """The verbs on one instance.
+
+    Each takes a ``timeout`` in seconds, up to and by default the storage's own, which covers
+    waiting for a connection too; where a verb has several statements, each has it. Each may raise a
+    :class:`DatabaseError`, of which ``applied`` says whether the call may have taken effect; past
+    the deadline it is an :class:`OperationTimeoutError`.
+    """
+
+    def __init__(self, executor: Executor, serializer: Serializer) -> None:
+        self._executor = executor
+        self._serializer = serializer
+
+    @property
+    def schema(self) -> str:
+        """The schema that holds the table."""
+        return self._executor.schema
+
+    async def get(self, id: str, *, timeout: float | None = None) -> Instance | None:
+        """The instance with that id, or ``None``.
+
+        Raises:
+            InvalidValueError: No row can have such an id.
+            CorruptInstanceError: The row cannot be read.
+        """
+        deadline = self._executor.deadline(timeout)
+        row = await self._executor.row(deadline, "get", checked_id(id))
+        return None if row is None else self._serializer.decode(row)
+
+    async def put(self, instance: Instance, *, timeout: float | None = None) -> Instance:
+        """Store the instance, whether its row exists or not; the last writer wins.
+
+        An existing row keeps its ``workflow_version`` and ``inserted_at``; the rest is replaced and
+        ``revision`` grows by one. What comes back is what a :meth:`get` would give now. After a
+        connection that broke it may be written twice.
+
+        Raises:
+            SerializationError: The state cannot be stored exactly; nothing was written.
+        """
+        new = self._serializer.encode(instance)
+        deadline = self._executor.deadline(timeout)
+        row = await self._executor.row(
+            deadline, "put", new.id, new.workflow, new.status, new.workflow_version, new.state
+        )
+        return new.as_stored(row)
+
+    async def insert(
+        self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
+    ) -> Instance:
+        """Store the instance only if no row has its id; of many at once exactly one succeeds.
+
+        With ``replace_finished`` it may also take the place of a completed or failed one. It then
+        becomes the row entirely; only ``revision`` goes on from the old one's.
+
+        Raises:
+            InstanceExistsError: The id is taken; it says by what.
+            SerializationError: The state cannot be stored exactly; nothing was written.
+        """
+        new = self._serializer.encode(instance)
+        deadline = self._executor.deadline(timeout)
+        first = 1 if not replace_finished else None
+
+        def outcome(held: Record | None) -> Outcome:
+            if held is None:
+                return "again"
+            if self._is(held, new.stored):
+                return "landed"
+            return "again" if held["revision"] == first else "unknown"
+
+        while True:
+            _, row = await self._once(
+                deadline,
+                outcome,
+                "insert",
+                new.id,
+                new.workflow,
+                new.status,
+                new.workflow_version,
+                replace_finished,
+                new.state,
+            )
+            if row is not None:
+                return new.as_stored(row)
+            held = await self._executor.row(deadline, "get", new.id)
+            if held is not None and not (replace_finished and held["status"] in Status.FINISHED):
+                raise InstanceExistsError(new.id, status=held["status"], workflow=held["workflow"])
+            # It went, or finished, between the two statements: the id is free now.
+
+    async def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
+        """Store the instance only if its row is still at ``instance.revision`` (compare-and-set).
+
+        Raises:
+            StaleInstanceError: Another writer was first; it says which revision is there.
+            InstanceNotFoundError: The row is gone.
+            InvalidValueError: The instance has no revision: it was not read from the table.
+            SerializationError: The state cannot be stored exactly; nothing was written.
+        """
+        new = self._serializer.encode(instance)
+        seen = instance.revision
+        if seen is None:
+            raise InvalidValueError(
+                "revision", None, "update takes an instance that was read or written; insert it"
+            )
+        deadline = self._executor.deadline(timeout)
+
+        def outcome(held: Record | None) -> Outcome:
+            if held is None or held["revision"] > seen + 1:
+                return "unknown"
+            mine = held["revision"] > seen and self._is(held, new.as_stored(held))
+            return "landed" if mine else "again"
+
+        _, row = await self._once(
+            deadline, outcome, "update", new.id, new.workflow, new.status, seen, new.state
+        )
+        if row is None:
+            held = await self._executor.row(deadline, "get", new.id)
+            if held is None:
+                raise InstanceNotFoundError(new.id)
+            raise StaleInstanceError(new.id, expected=seen, found=held["revision"])
+        return new.as_stored(row)
+
+    async def delete(
+        self, id: str, *, revision: int | None = None, timeout: float | None = None
+    ) -> bool:
+        """Delete the instance with that id. ``True`` if there was one; again, ``False``.
+
+        With a ``revision`` the row goes only if it is still at that one (compare-and-set).
+
+        Raises:
+            InvalidValueError: No row can have such an id or revision.
+            StaleInstanceError: The row is at another revision.
+        """
+        checked_id(id)
+        if revision is not None:
+            checked_revision(revision)
+        deadline = self._executor.deadline(timeout)
+
+        def outcome(held: Record | None) -> Outcome:
+            return "landed" if held is None else "again"
+
+        gone, _ = await self._once(deadline, outcome, "delete", id, revision)
+        if not gone and revision is not None:
+            held = await self._executor.row(deadline, "get", id)
+            if held is not None:
+                raise StaleInstanceError(id, expected=revision, found=held["revision"])
+        return gone
+
+    async def _once(
+        self,
+        deadline: float,
+        outcome: Callable[[Record | None], Outcome],
+        statement: str,
+        id: str,
+        *arguments: Any,
+    ) -> tuple[bool, Record | None]:
+        """Whether a write that must not happen twice happened, and its row.
+
+        When that is unknown, ``outcome`` of what the table holds now decides. An instance there
+        that equals the one to be written counts as it.
+        """
+        while True:
+            try:
+                row: Record | None = await self._executor.row(deadline, statement, id, *arguments)
+            except DatabaseError as error:
+                if error.applied == "no" or not error.retryable or not self._executor.retries:
+                    raise
+                held = await self._executor.row(deadline, "get", id)
+                match outcome(held):
+                    case "unknown":
+                        raise
+                    case "landed":
+                        return True, held
+                logger.warning("%s of %r did not happen and is tried again", statement, id)
+            else:
+                return row is not None, row
+
+    def _is(self, held: Record, written: Instance) -> bool:
+        try:
+            return self._serializer.decode(held) == written
+        except CorruptInstanceError:
+            return False

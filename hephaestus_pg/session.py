@@ -1,0 +1,144 @@
+"""What runs the statements of ``sql/queries``, and running them on one connection.
+
+There nothing is tried twice: only who began the transaction can begin it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import anyio
+
+from hephaestus_pg import _sql
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, TransactionEndedError
+from hephaestus_pg.pool import DRIVER_ERRORS, translated_errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from asyncpg import Connection, Record
+    from asyncpg.pool import PoolConnectionProxy
+
+    AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
+
+Result = TypeVar("Result")
+
+RELEASE_SECONDS = 5.0
+"""Seconds for a connection to come to rest after a cancelled statement, before it is given up."""
+
+
+class Executor(Protocol):
+    """Runs statements in one schema. A ``deadline`` is a time of the event loop's clock."""
+
+    schema: str
+    retries: bool
+    """Whether an operation may be done again, as a whole, after a failure."""
+
+    def deadline(self, timeout: float | None) -> float:
+        """When an operation that begins now must end; ``None`` is the storage's own timeout."""
+        ...
+
+    async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
+        """The rows of ``sql/queries/<statement>.sql``."""
+        ...
+
+    async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
+        """The row that a statement on one id gives, if any."""
+        ...
+
+    async def atomically(
+        self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
+    ) -> Result:
+        """What ``work`` does in one transaction; it may be done twice.
+
+        It must have begun by the ``deadline``; each of its statements has one of its own.
+        """
+        ...
+
+
+class SessionExecutor:
+    """Every statement on one connection, one after another, none of them twice."""
+
+    retries = False
+
+    def __init__(
+        self, connection: AnyConnection, *, name: str, schema: str, timeout: float
+    ) -> None:
+        self.schema = schema
+        self.connection = connection
+        self._name = name
+        self._timeout = timeout
+        self._ended = False
+
+    def deadline(self, timeout: float | None) -> float:
+        """See :meth:`Executor.deadline`."""
+        return asyncio.get_running_loop().time() + checked_timeout(timeout, self._timeout)
+
+    async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
+        """See :meth:`Executor.fetch`.
+
+        Raises:
+            ConcurrentUseError: Another task's statement is under way on the connection.
+            TransactionEndedError: The block of its transaction is left.
+        """
+        if self._ended:
+            raise TransactionEndedError(self._name)
+        remaining = max(deadline - asyncio.get_running_loop().time(), 0.001)
+        with translated_errors():
+            return await self.connection.fetch(
+                _sql.statement(statement, self.schema), *arguments, timeout=remaining
+            )
+
+    async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
+        """See :meth:`Executor.row`."""
+        rows = await self.fetch(deadline, statement, id, *arguments)
+        return rows[0] if rows else None
+
+    async def atomically(
+        self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
+    ) -> Result:
+        """See :meth:`Executor.atomically`; inside another transaction it is a savepoint."""
+        del deadline  # each statement of the work has it
+        async with self.transaction() as session:
+            return await work(session)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[SessionExecutor]:
+        """A transaction on the connection; inside another one it is a savepoint."""
+        transaction = self.connection.transaction()
+        with translated_errors():
+            await transaction.start()
+        inner = SessionExecutor(
+            self.connection, name=self._name, schema=self.schema, timeout=self._timeout
+        )
+        try:
+            yield inner
+        except BaseException:
+            # The connection may be gone, and the transaction with it: the first error counts.
+            with suppress(*DRIVER_ERRORS), anyio.CancelScope(shield=True):
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await transaction.rollback()
+            raise
+        else:
+            with translated_errors():
+                await transaction.commit()
+        finally:
+            inner._ended = True
+
+
+def checked_timeout(timeout: Any, longest: float) -> float:
+    """``timeout`` in seconds, or ``longest`` where it is ``None``.
+
+    A call's may be no longer than the storage's: the server has that one, and ends what goes on.
+    """
+    if timeout is None:
+        return longest
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
+        raise InvalidTypeError("timeout", timeout, "give a number of seconds")
+    if not 0 < timeout <= longest:
+        raise InvalidValueError(
+            "timeout", timeout, f"give seconds above 0, up to the storage's own {longest:g}"
+        )
+    return timeout
