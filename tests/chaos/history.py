@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple
 
 Outcome = Literal["ok", "no", "unknown", "fault"]
 
-SLACK = 0.5
+SLACK = 1.0
 """Seconds after its deadline by which a call must have ended, on a busy machine."""
 
 TOKENS = 10**6

@@ -1,8 +1,8 @@
 """Hundreds of callers in a process of its own, each with its own deadlines, who tell what they saw.
 
 ``python -m tests.chaos.load DSN SCHEMA SEED CALLERS BATCHING``. Each call that ended is a line of
-JSON on standard output. ``rest`` on standard input lets the calls end, looks whether anything is
-left of them, and begins again; ``end`` ends it.
+JSON on standard output, after an empty object when it begins. ``rest`` on standard input lets the
+calls end, looks whether anything is left of them, and begins again; ``end`` ends it.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ SHARED = 12
 
 DEADLINES = (0.5, 1.5, 4.0)
 STORAGE_DEADLINE = 4.0
-STATEMENTS = {"put_many": 3, "transaction": 4, "stream": 8}
-"""What has a deadline for each statement, and how many those are, BEGIN and COMMIT included."""
+STATEMENTS = {"put_many": 4, "transaction": 5, "stream": 8}
+"""What has a deadline for each of its steps, and how many those are: a slot, BEGIN, …, COMMIT."""
 
 PAUSE = 0.2
 """Seconds between two calls of a caller, on average."""
@@ -344,6 +344,7 @@ async def main(dsn: str, schema: str, *, seed: int, callers: int, batching: bool
         max_size=POOL,
         timeout=STORAGE_DEADLINE,
     ) as storage:
+        print("{}", flush=True)
         load = Load(storage, callers)
         tasks = [
             asyncio.create_task(Caller(load, number, seed).live(ROLES[number % len(ROLES)]))

@@ -197,14 +197,21 @@ class _Load:
     def __init__(self, process: asyncio.subprocess.Process, report: Report) -> None:
         self._process = process
         self._report = report
-        self._rested: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
     async def rest(self) -> dict[str, Any]:
         """Have the calls end, and see what is left of them."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"rest\n")
+        return await self.answer()
+
+    async def answer(self) -> dict[str, Any]:
+        """What the load says next of itself."""
         async with asyncio.timeout(WAIT):
-            return await self._rested.get()
+            answer = await self._answers.get()
+        if answer is None:
+            raise RuntimeError("the load has ended; its last words are on standard error")
+        return answer
 
     async def read(self) -> None:
         """Check every call as it is told."""
@@ -212,9 +219,10 @@ class _Load:
         async for line in self._process.stdout:
             told = json.loads(line)
             if isinstance(told, dict):
-                self._rested.put_nowait(told)
+                self._answers.put_nowait(told)
             else:
                 self._report.history.add(Call(*told))
+        self._answers.put_nowait(None)
 
 
 @asynccontextmanager
@@ -229,6 +237,7 @@ async def _load(dsn: str, report: Report, callers: int) -> AsyncIterator[_Load]:
     load = _Load(process, report)
     reading = asyncio.create_task(load.read())
     try:
+        await load.answer()  # that it has begun
         yield load
         assert process.stdin is not None
         process.stdin.write(b"end\n")
