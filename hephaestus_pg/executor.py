@@ -182,10 +182,12 @@ class PoolExecutor:
         ``bounded``: the deadline is that of the work too, not only of its beginning.
         """
         longest = FIRST_PAUSE
+        ambiguous = False
         while True:
             try:
                 return await self._once(deadline, work, bounded=bounded)
             except DatabaseError as error:
+                ambiguous = ambiguous or error.applied == "unknown"
                 pause = random.uniform(0, longest)  # noqa: S311 - lest all come back at once
                 if (
                     not error.retryable
@@ -193,6 +195,8 @@ class PoolExecutor:
                     or (error.applied != "no" and not safe_twice)
                     or self._loop.time() + pause >= deadline
                 ):
+                    if ambiguous:  # of an earlier try, perhaps
+                        error.applied = "unknown"
                     raise
                 logger.warning("%s in schema %s is tried again: %s", name, self.schema, error)
                 if isinstance(error, (ConnectionLostError, UnavailableError)):

@@ -195,7 +195,10 @@ class InstanceVerbs:
             except DatabaseError as error:
                 if error.applied == "no" or not error.retryable or not self._executor.retries:
                     raise
-                held = await self._executor.row(deadline, "get", id)
+                try:
+                    held = await self._executor.row(deadline, "get", id)
+                except DatabaseError:
+                    raise error from error.__cause__  # still the one that says "unknown"
                 match outcome(held):
                     case "unknown":
                         raise

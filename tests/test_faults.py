@@ -195,6 +195,44 @@ class TestAmbiguousFailures:
         assert await small.delete("orderid::1", revision=revision) is True
         assert await small.count() == 0
 
+    async def test_a_failed_look_leaves_it_unknown(
+        self, small: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row = executor.PoolExecutor.row
+
+        async def fail(this: Any, deadline: float, statement: str, *arguments: Any) -> Any:
+            if statement == "get":
+                raise OperationTimeoutError("too late", applied="no", retryable=True)
+            await row(this, deadline, statement, *arguments)
+            raise ConnectionLostError("cut", applied="unknown", retryable=True)
+
+        held = await small.insert(order())
+        monkeypatch.setattr(executor.PoolExecutor, "row", fail)
+        for write in (
+            small.update(replace(held, status=Status.RUNNING)),
+            small.insert(order("x")),
+            small.delete(held.id),
+        ):
+            with pytest.raises(ConnectionLostError) as caught:
+                await write
+            assert caught.value.applied == "unknown"
+
+    async def test_an_earlier_try_that_may_have_landed_is_not_forgotten(
+        self, small: AsyncStorage, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        failures = [
+            ConnectionLostError("cut", applied="unknown", retryable=True),
+            RejectedError("refused", applied="no", retryable=False),
+        ]
+
+        async def fail(*_: Any, **__: Any) -> Any:
+            raise failures.pop(0)
+
+        monkeypatch.setattr(small._pool, "_once", fail)
+        with pytest.raises(RejectedError) as caught:
+            await small.put(order())
+        assert caught.value.applied == "unknown"
+
     async def test_what_is_safe_twice_is_tried_until_the_deadline(
         self, small: AsyncStorage, cut: Cut, caplog: pytest.LogCaptureFixture
     ) -> None:
