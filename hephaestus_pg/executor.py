@@ -103,9 +103,11 @@ class PoolExecutor:
         self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
     ) -> Result:
         """See :meth:`Executor.atomically`."""
+        patience = deadline - self._loop.time()
 
         async def in_transaction(connection: AnyConnection) -> Result:
-            async with self.session(connection).transaction() as session:
+            ours = self._ours(connection, patience=patience)
+            async with ours.transaction() as session:
                 return await work(session)
 
         self._gate.enter()
@@ -119,7 +121,7 @@ class PoolExecutor:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SessionExecutor]:
         """One connection in a transaction, which commits when the block ends without an error."""
-        async with self.connection() as connection, self.session(connection).transaction() as it:
+        async with self.connection() as connection, self._ours(connection).transaction() as it:
             yield it
 
     @asynccontextmanager
@@ -154,9 +156,19 @@ class PoolExecutor:
                 self._pool.terminate()
 
     def session(self, connection: AnyConnection) -> SessionExecutor:
-        """The same statements, on one connection alone."""
+        """The same statements, on one connection of the caller's alone."""
         return SessionExecutor(
             connection, name=self._gate.name, schema=self.schema, timeout=self._timeout
+        )
+
+    def _ours(self, connection: AnyConnection, patience: float | None = None) -> SessionExecutor:
+        return SessionExecutor(
+            connection,
+            name=self._gate.name,
+            schema=self.schema,
+            timeout=self._timeout,
+            patience=patience,
+            expendable=True,
         )
 
     async def _run(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
@@ -222,7 +234,8 @@ class PoolExecutor:
         except DRIVER_ERRORS as error:
             if isinstance(error, TimeoutError) and connection is not None:
                 # Asking the server to cancel may take for ever where the network is gone.
-                connection.terminate()
+                with suppress(*DRIVER_ERRORS):  # it may be gone already
+                    connection.terminate()
             if isinstance(error, DatabaseError):
                 raise
             raise translated(error, connecting=connection is None) from error

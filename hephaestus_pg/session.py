@@ -63,13 +63,26 @@ class SessionExecutor:
 
     retries = False
 
-    def __init__(
-        self, connection: AnyConnection, *, name: str, schema: str, timeout: float
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
+        self,
+        connection: AnyConnection,
+        *,
+        name: str,
+        schema: str,
+        timeout: float,
+        patience: float | None = None,
+        expendable: bool = False,
     ) -> None:
+        """``patience``: seconds that beginning and committing may take, if not ``timeout``.
+
+        ``expendable``: the connection is ours to give up where a deadline passes.
+        """
         self.schema = schema
         self.connection = connection
         self._name = name
         self._timeout = timeout
+        self._patience = timeout if patience is None else patience
+        self._expendable = expendable
         self._ended = False
 
     def deadline(self, timeout: float | None) -> float:
@@ -86,10 +99,8 @@ class SessionExecutor:
         if self._ended:
             raise TransactionEndedError(self._name)
         remaining = max(deadline - asyncio.get_running_loop().time(), 0.001)
-        with translated_errors():
-            return await self.connection.fetch(
-                _sql.statement(statement, self.schema), *arguments, timeout=remaining
-            )
+        text = _sql.statement(statement, self.schema)
+        return await self._within(remaining, lambda: self.connection.fetch(text, *arguments))
 
     async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
         """See :meth:`Executor.row`."""
@@ -108,10 +119,14 @@ class SessionExecutor:
     async def transaction(self) -> AsyncIterator[SessionExecutor]:
         """A transaction on the connection; inside another one it is a savepoint."""
         transaction = self.connection.transaction()
-        with translated_errors():
-            await transaction.start()
+        await self._within(self._patience, transaction.start)
         inner = SessionExecutor(
-            self.connection, name=self._name, schema=self.schema, timeout=self._timeout
+            self.connection,
+            name=self._name,
+            schema=self.schema,
+            timeout=self._timeout,
+            patience=self._patience,
+            expendable=self._expendable,
         )
         try:
             yield inner
@@ -122,10 +137,21 @@ class SessionExecutor:
                     await transaction.rollback()
             raise
         else:
-            with translated_errors():
-                await transaction.commit()
+            await self._within(self._patience, transaction.commit)
         finally:
             inner._ended = True
+
+    async def _within(self, seconds: float, work: Callable[[], Awaitable[Result]]) -> Result:
+        """What ``work`` gives within that time, lest a silent network holds the connection."""
+        with translated_errors():
+            try:
+                async with asyncio.timeout(seconds):
+                    return await work()
+            except TimeoutError:
+                if self._expendable:
+                    with suppress(*DRIVER_ERRORS):  # it may be gone already
+                        self.connection.terminate()
+                raise
 
 
 def checked_timeout(timeout: Any, longest: float) -> float:
