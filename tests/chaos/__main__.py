@@ -6,6 +6,7 @@ import random
 import sys
 
 from tests.chaos.runner import run
+from tests.chaos.schedule import KINDS
 
 
 def main() -> int:
@@ -14,6 +15,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, metavar="S", help="so long; default: 60")
     parser.add_argument("--long", action="store_true", help="an hour")
     parser.add_argument("--seed", type=int, metavar="N", help="default: another each time")
+    parser.add_argument("--only", action="append", choices=KINDS, help="this kind of fault alone")
     parser.add_argument("--callers", type=int, default=200, metavar="N")
     parser.add_argument("--no-batching", dest="batching", action="store_false")
     given = parser.parse_args()
@@ -25,6 +27,7 @@ def main() -> int:
             seed=random.randrange(10**6) if given.seed is None else given.seed,
             faults=given.faults,
             seconds=seconds,
+            only=given.only or (),
             callers=given.callers,
             batching=given.batching,
         )

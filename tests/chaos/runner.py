@@ -25,7 +25,7 @@ from tests.chaos.proxy import HOST, Proxy
 from tests.chaos.schedule import Arena, schedule
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from tests.chaos.schedule import Fault
 
@@ -123,6 +123,7 @@ async def run(
     seed: int,
     faults: int | None = None,
     seconds: float | None = None,
+    only: Sequence[str] = (),
     callers: int = 200,
     batching: bool = True,
     say: Callable[[str], object] = print,
@@ -143,7 +144,7 @@ async def run(
                 until = began + seconds if seconds is not None else inf
                 if faults == 0:
                     await _peace(load, report, until)
-                for number, fault in enumerate(islice(schedule(seed), faults), 1):
+                for number, fault in enumerate(islice(schedule(seed, only), faults), 1):
                     if monotonic() > until:
                         break
                     say(f"{number}. {fault}")

@@ -32,11 +32,11 @@ class Fault:
         return f"{self.kind} +{self.pause:.2f} {self.seconds:.2f}s {self.share:.0%}"
 
 
-def schedule(seed: int) -> Iterator[Fault]:
-    """Faults without end; the same ones for the same seed."""
+def schedule(seed: int, only: Sequence[str] = ()) -> Iterator[Fault]:
+    """Faults without end, of these kinds or of all; the same ones for the same seed."""
     chance = random.Random(seed)
     while True:
-        kinds = list(KINDS)
+        kinds = list(only or KINDS)
         chance.shuffle(kinds)  # each comes once before any comes again
         for kind in kinds:
             yield Fault(
