@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
-    Answer = asyncio.Future[Record | None]
     Run = Callable[..., Awaitable[Sequence[Record]]]
 
 LANES = 2
@@ -43,10 +42,10 @@ MIN_SHARE = 8
 """Calls below which it does not pay to divide them among lanes."""
 
 
-class _Call:
-    """One caller's statement, the first argument of which is the id, and what it waits for."""
+class _Call(asyncio.Future["Record | None"]):
+    """One caller's statement, the first argument of which is the id; its result is the row."""
 
-    __slots__ = ("answer", "arguments", "deadline", "id", "number", "sent", "size", "statement")
+    __slots__ = ("arguments", "deadline", "id", "number", "sent", "size", "statement")
 
     def __init__(
         self,
@@ -54,22 +53,17 @@ class _Call:
         deadline: float,
         statement: str,
         arguments: tuple[Any, ...],
-        answer: Answer,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
+        super().__init__(loop=loop)
         self.number = number
         self.deadline = deadline
         self.sent = False
         self.statement = statement
         self.arguments = arguments
-        self.answer = answer
         self.id: str = arguments[0]
         # The state comes last, and all else is short.
         self.size = len(arguments[-1]) if type(arguments[-1]) is str else 0
-
-    def expire(self) -> None:
-        """Answer the caller, at its deadline, that there is no answer."""
-        if not self.answer.done():
-            self.answer.set_exception(_expired(sent=self.sent))
 
 
 class Batcher:
@@ -81,6 +75,9 @@ class Batcher:
         self._lanes = lanes
         self._max_waiting = max_waiting
         self._inside = 0
+        self._calls: set[_Call] = set()
+        # One timer for all: a timer a call costs as much as a third of the call's way through here.
+        self._alarm: asyncio.TimerHandle | None = None
         # Callers whose calls have no place inside yet, the oldest first.
         self._outside: deque[asyncio.Future[None]] = deque()
         self._called = 0
@@ -108,15 +105,32 @@ class Batcher:
         else:
             self._inside += 1
         self._called += 1
-        answer: Answer = self._loop.create_future()
-        call = _Call(self._called, deadline, statement, arguments, answer)
-        expiry = self._loop.call_at(deadline, call.expire)
+        call = _Call(self._called, deadline, statement, arguments, self._loop)
+        self._calls.add(call)
+        if self._alarm is None or deadline < self._alarm.when():
+            self._set_alarm(deadline)
         try:
             self._gather(call)
-            return await answer
+            return await call
         finally:
-            expiry.cancel()
+            self._calls.discard(call)
             self._leave()
+
+    def _set_alarm(self, deadline: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Answer those whose deadline has come that there is no answer."""
+        now = self._loop.time()
+        self._alarm = None
+        waiting = [call for call in self._calls if not call.done()]
+        for call in waiting:
+            if call.deadline <= now:
+                call.set_exception(_expired(sent=call.sent))
+        if later := [call.deadline for call in waiting if call.deadline > now]:
+            self._set_alarm(min(later))
 
     async def _turn(self, deadline: float) -> None:
         """Wait for a place inside; who came first goes in first."""
@@ -179,7 +193,7 @@ class Batcher:
         later = self._later[id]
         while later:
             call = later.popleft()
-            if not call.answer.done():
+            if not call.done():
                 self._make_ready(call)
                 return
         del self._later[id]
@@ -220,7 +234,7 @@ class Batcher:
             while calls and len(batch) < most and size < MAX_BYTES:
                 call = calls.popleft()
                 self._gathered -= 1
-                if call.answer.done():  # cancelled while it waited
+                if call.done():  # cancelled while it waited
                     self._release(call.id)
                     continue
                 call.sent = True
@@ -255,8 +269,8 @@ class Batcher:
                 raise
         else:
             for call in batch:
-                if not call.answer.done():
-                    call.answer.set_result(answers.get(call.id))
+                if not call.done():
+                    call.set_result(answers.get(call.id))
 
 
 def _expired(*, sent: bool) -> OperationTimeoutError:
@@ -270,11 +284,11 @@ def _expired(*, sent: bool) -> OperationTimeoutError:
 
 def _fail(batch: list[_Call], error: BaseException) -> None:
     for call in batch:
-        if call.answer.done():
+        if call.done():
             continue
         if isinstance(error, Exception):
             own = copy(error)  # each caller's traceback is its own
             own.__cause__ = error.__cause__
-            call.answer.set_exception(own)
+            call.set_exception(own)
         else:
-            call.answer.cancel()
+            call.cancel()

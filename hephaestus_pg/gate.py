@@ -30,7 +30,8 @@ class Gate:
 
     def enter(self) -> None:
         """Begin a call; :meth:`leave` ends it."""
-        self.require_own_loop()
+        if asyncio.get_running_loop() is not self._loop:
+            self.require_own_loop()
         if self._closed:
             raise StorageClosedError(self.name)
         self._under_way += 1
