@@ -65,7 +65,8 @@ def dumps(value: Mapping[str, Any]) -> tuple[bytes, Any, bool]:
     except TypeError:  # big integers, subclasses, sets, cycles, surrogates …
         return _dumps_exactly(value)
     # U+0000 is JSON but not jsonb; the rest of what orjson lets through unequal, it reads unequal.
-    if b"\\u0000" in text or _has_exponent(text):
+    # One character is found many times faster than several.
+    if (b"\\" in text and b"\\u0000" in text) or _has_exponent(text):
         return _dumps_exactly(value)
     stored = orjson.loads(text)
     return (text, stored, True) if stored == value else _dumps_exactly(value)

@@ -177,7 +177,7 @@ class Serializer:
         state: dict[str, Any] = {
             "current_step": None if step is None else name_of(step),
             "context": {"initial": context.initial, "steps": context.steps},
-            "step_configs": self._named(instance.step_configs),
+            "step_configs": self._named(instance.step_configs) if instance.step_configs else {},
             "active_steps": sorted(map(name_of, instance.active_steps)),
             "completed_steps": sorted(map(name_of, instance.completed_steps)),
             "execution_history": list(map(self._entry_state, instance.execution_history)),
