@@ -359,7 +359,12 @@ class UnavailableError(DatabaseError):
 
 
 class ConnectionLostError(DatabaseError):
-    """The connection broke while it was in use."""
+    """The connection broke while it was in use.
+
+    ``backend`` is the id of the server's process behind it, where that is known.
+    """
+
+    backend: int | None = None
 
 
 class OperationTimeoutError(DatabaseError, TimeoutError):

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hephaestus_pg import _sql
 from hephaestus_pg.batching import Batcher
@@ -42,11 +42,15 @@ TIMEOUT = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds, at the most, before the second try and between later ones; they double in between."""
 
-# Reads, and writes that leave the row as one write would. For the others, the verbs look first.
-_SAFE_TWICE = frozenset(
-    {"count", "get", "get_many", "put", "put_many", "query", "profile", "prune"}
-    | {f"page_by_{order}" for order in ("id", "inserted_at", "updated_at")}
-)
+Kind = Literal["read", "overwrite", "change"]
+"""What is done: an overwrite, done twice, leaves what once would leave; a change might not."""
+
+# Every other statement is a change: what became of it, the verbs see by a look at the row.
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("count", "get", "get_many", "query", "profile"), "read"),
+    **dict.fromkeys(("page_by_id", "page_by_inserted_at", "page_by_updated_at"), "read"),
+    **dict.fromkeys(("put", "put_many", "prune"), "overwrite"),
+}
 
 
 class PoolExecutor:
@@ -99,6 +103,14 @@ class PoolExecutor:
         finally:
             self._gate.leave()
 
+    async def read(self, name: str, work: Callable[[AnyConnection], Awaitable[Result]]) -> Result:
+        """What ``work``, which only reads, gives on some connection, and on others if it must."""
+        self._gate.enter()
+        try:
+            return await self._tried(self.deadline(None), name, work, kind="read")
+        finally:
+            self._gate.leave()
+
     async def atomically(
         self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
     ) -> Result:
@@ -113,7 +125,7 @@ class PoolExecutor:
         self._gate.enter()
         try:
             return await self._tried(
-                deadline, "transaction", in_transaction, safe_twice=True, bounded=False
+                deadline, "transaction", in_transaction, kind="overwrite", bounded=False
             )
         finally:
             self._gate.leave()
@@ -177,8 +189,8 @@ class PoolExecutor:
         async def work(connection: AnyConnection) -> list[Record]:
             return await connection.fetch(text, *arguments)
 
-        name = statement.partition(":")[0]  # a variant is as safe
-        return await self._tried(deadline, statement, work, safe_twice=name in _SAFE_TWICE)
+        kind = _KINDS.get(statement.partition(":")[0], "change")  # of a variant too
+        return await self._tried(deadline, statement, work, kind=kind)
 
     async def _tried(
         self,
@@ -186,11 +198,12 @@ class PoolExecutor:
         name: str,
         work: Callable[[AnyConnection], Awaitable[Result]],
         *,
-        safe_twice: bool,
+        kind: Kind,
         bounded: bool = True,
     ) -> Result:
         """What ``work`` gives, done again while that is safe and the deadline lasts.
 
+        A write is not, as long as its earlier try may still be under way on the server.
         ``bounded``: the deadline is that of the work too, not only of its beginning.
         """
         longest = FIRST_PAUSE
@@ -200,20 +213,26 @@ class PoolExecutor:
                 return await self._once(deadline, work, bounded=bounded)
             except DatabaseError as error:
                 ambiguous = ambiguous or error.applied == "unknown"
+                if isinstance(error, (ConnectionLostError, UnavailableError)):
+                    # Where one connection is dead the others mostly are, and each would cost a try.
+                    await self._pool.expire_connections()
+                if (
+                    kind != "read"
+                    and isinstance(error, ConnectionLostError)
+                    and error.applied == "unknown"
+                ):
+                    error.retryable = await self._ended(deadline, error.backend)
                 pause = random.uniform(0, longest)  # noqa: S311 - lest all come back at once
                 if (
                     not error.retryable
                     or isinstance(error, OperationTimeoutError)
-                    or (error.applied != "no" and not safe_twice)
+                    or (error.applied != "no" and kind == "change")
                     or self._loop.time() + pause >= deadline
                 ):
                     if ambiguous:  # of an earlier try, perhaps
                         error.applied = "unknown"
                     raise
                 logger.warning("%s in schema %s is tried again: %s", name, self.schema, error)
-                if isinstance(error, (ConnectionLostError, UnavailableError)):
-                    # Where one connection is dead the others mostly are, and each would cost a try.
-                    await self._pool.expire_connections()
             await asyncio.sleep(pause)
             longest = min(2 * longest, LONGEST_PAUSE)
 
@@ -225,23 +244,57 @@ class PoolExecutor:
         bounded: bool,
     ) -> Result:
         connection: PoolConnectionProxy[Any] | None = None
+        backend: int | None = None
         try:
             async with asyncio.timeout_at(deadline) as limit:
                 connection = await self._pool.acquire()
+                backend = connection.get_server_pid()
                 if not bounded:
                     limit.reschedule(None)
                 return await work(connection)
-        except DRIVER_ERRORS as error:
+        except (*DRIVER_ERRORS, DatabaseError) as error:
             if isinstance(error, TimeoutError) and connection is not None:
                 # Asking the server to cancel may take for ever where the network is gone.
                 with suppress(*DRIVER_ERRORS):  # it may be gone already
                     connection.terminate()
-            if isinstance(error, DatabaseError):
+            ours = (
+                error
+                if isinstance(error, DatabaseError)
+                else translated(error, connecting=connection is None)
+            )
+            if isinstance(ours, ConnectionLostError):
+                ours.backend = backend
+            if ours is error:
                 raise
-            raise translated(error, connecting=connection is None) from error
+            raise ours from error
         finally:
             if connection is not None:
                 await self._release(connection)
+
+    async def _ended(self, deadline: float, backend: int | None) -> bool:
+        """Whether, by the deadline, that backend is known to be gone, ended by us if need be.
+
+        The server may notice late that a connection broke, and its backend may then carry out what
+        it was sent: after a second try, or a look at the row, that would undo what came since.
+        Behind a pooler nobody knows whose process an id is.
+        """
+        if backend is None:
+            return False
+        text = _sql.statement("end_backend", self.schema)
+
+        async def end(connection: AnyConnection) -> bool:
+            while True:
+                row: Any = await connection.fetchrow(text, backend)
+                if row["own_pid"] != connection.get_server_pid():
+                    return False
+                if not row["living"]:
+                    return True
+                await asyncio.sleep(FIRST_PAUSE)
+
+        try:
+            return await self._tried(deadline, "end_backend", end, kind="read")
+        except DatabaseError:
+            return False
 
     async def _release(self, connection: PoolConnectionProxy[Any]) -> None:
         # asyncpg gives up what does not come to rest in time; the statement's own result counts.

@@ -83,6 +83,10 @@ class InstanceVerbs:
         With ``replace_finished`` it may also take the place of a completed or failed one. It then
         becomes the row entirely; only ``revision`` goes on from the old one's.
 
+        After a connection that broke, an equal instance in the row counts as this one. Callers that
+        may insert equal ones at once, of whom only one must go on, leave a mark of their own in it,
+        such as ``runtime_metadata={"runner": name}``.
+
         Raises:
             InstanceExistsError: The id is taken; it says by what.
             SerializationError: The state cannot be stored exactly; nothing was written.
@@ -167,7 +171,10 @@ class InstanceVerbs:
         deadline = self._executor.deadline(timeout)
 
         def outcome(held: Record | None) -> Outcome:
-            return "landed" if held is None else "again"
+            if held is None:
+                return "landed"
+            # With a revision, it may be another row, inserted since.
+            return "again" if revision is None else "unknown"
 
         gone, _ = await self._once(deadline, outcome, "delete", id, revision)
         if not gone and revision is not None:

@@ -154,8 +154,12 @@ class AsyncStorage(Verbs):
 
     async def migrated_version(self) -> int:
         """The version of the schema, 0 where there is none."""
-        async with self._pool.connection() as connection:
-            return await migrations.migrated_version(connection=connection, schema=self.schema)
+        return await self._pool.read(
+            "migrated_version",
+            lambda connection: migrations.migrated_version(
+                connection=connection, schema=self.schema
+            ),
+        )
 
     async def close(self) -> None:
         """Refuse new calls, wait for those under way, free the name, and close an own pool."""

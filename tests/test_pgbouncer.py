@@ -25,6 +25,7 @@ import pytest
 
 from hephaestus_pg import (
     AsyncStorage,
+    ConnectionLostError,
     Context,
     Instance,
     InstanceExistsError,
@@ -36,6 +37,8 @@ from hephaestus_pg import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    import asyncpg
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = pytest.mark.skipif(
@@ -176,3 +179,24 @@ async def test_a_caller_who_gives_up_leaves_the_session_to_others(pooled: AsyncS
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(each, (Instance, asyncio.CancelledError)) for each in results)
         assert all(isinstance(each, Instance) for each in results[1::2])
+
+
+async def test_a_write_that_may_have_landed_is_not_tried_again(
+    pooled: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    """PgBouncer makes up the process id that a client sees, so nobody can end the right one."""
+    async with pool.acquire() as other, other.transaction():
+        await other.execute(f"LOCK {pooled.schema}.workflow_instances")
+        put = asyncio.create_task(pooled.put(Instance("x", "W")))
+        async with asyncio.timeout(10):
+            while not await pool.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted"
+                " AND relation = $1::text::regclass",
+                f"{pooled.schema}.workflow_instances",
+            ):
+                await asyncio.sleep(0.01)
+        with pytest.raises(ConnectionLostError) as caught:
+            await put
+    assert caught.value.applied == "unknown"
+    assert not caught.value.retryable
+    assert await pooled.get("x") is None

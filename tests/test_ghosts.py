@@ -1,0 +1,151 @@
+"""A connection breaks unnoticed by its backend, which wakes up later with a statement in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from hephaestus_pg import (
+    AsyncStorage,
+    ConnectionLostError,
+    Instance,
+    Names,
+    migrations,
+)
+from hephaestus_pg.embedded import EmbeddedServer
+from tests.chaos.proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Iterator
+
+FIRST = Instance("orderid::1", "Order", runtime_metadata={"stage": 1})
+SECOND = replace(FIRST, runtime_metadata={"stage": 2})
+THIRD = replace(FIRST, runtime_metadata={"stage": 3})
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    """A server whose processes are on this machine, so that they can be frozen."""
+    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
+    with EmbeddedServer(settings={"fsync": "off"}, binaries=binaries) as running:
+        yield running
+
+
+class Broken:
+    """A storage by way of a proxy, and its backends, which can be frozen and cut off."""
+
+    def __init__(self, storage: AsyncStorage, proxy: Proxy, direct: Any) -> None:
+        self.storage = storage
+        self._proxy = proxy
+        self._direct = direct
+        self._frozen: list[int] = []
+
+    async def frozen_and_cut(self, write: Awaitable[Any]) -> asyncio.Task[Any]:
+        """The write under way on backends that stand still, its connection gone."""
+        self._frozen = [
+            row["pid"]
+            for row in await self._direct.fetch(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'ghosts'"
+            )
+        ]
+        self._signal(signal.SIGSTOP)
+        task = asyncio.ensure_future(write)
+        await asyncio.sleep(0.2)  # it is on the way
+        self._proxy.drop(self._proxy.paths)
+        return task
+
+    async def thaw(self) -> None:
+        """Let the backends go on, until they are gone."""
+        self._signal(signal.SIGCONT)
+        async with asyncio.timeout(20):
+            while await self._direct.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1::integer[])", self._frozen
+            ):
+                await asyncio.sleep(0.02)
+        self._frozen = []
+
+    def _signal(self, number: int) -> None:
+        for pid in self._frozen:
+            os.kill(pid, number)
+
+    def release(self) -> None:
+        self._signal(signal.SIGCONT)
+
+
+@pytest.fixture(params=(True, False), ids=("batching", "plain"))
+async def broken(request: pytest.FixtureRequest, server: EmbeddedServer) -> AsyncIterator[Broken]:
+    await migrations.up(server.dsn)
+    direct = await asyncpg.connect(server.dsn)
+    await direct.execute("TRUNCATE workflow_instances")
+    async with (
+        Proxy(lambda: server.port) as proxy,
+        AsyncStorage.start(
+            f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres",
+            references=Names(),
+            batching=request.param,
+            timeout=10,
+            max_size=4,
+            server_settings={"application_name": "ghosts"},
+        ) as storage,
+    ):
+        given = Broken(storage, proxy, direct)
+        try:
+            yield given
+        finally:
+            given.release()
+    await direct.close()
+
+
+async def test_a_late_put_does_not_undo_a_newer_one(broken: Broken) -> None:
+    storage = broken.storage
+    await storage.put(FIRST)
+    second = await broken.frozen_and_cut(storage.put(SECOND))
+    done, _ = await asyncio.wait([second], timeout=1)
+    if not done:  # it waits for the backend to be gone
+        await broken.thaw()
+    await second
+
+    third = await storage.put(THIRD)
+
+    if done:
+        await broken.thaw()
+    assert await storage.get(FIRST.id) == third
+
+
+async def test_an_insert_that_lands_late_is_not_refused(broken: Broken) -> None:
+    storage = broken.storage
+    await storage.get(FIRST.id)
+    inserted = await broken.frozen_and_cut(storage.insert(FIRST))
+    await asyncio.wait([inserted], timeout=1)
+    await broken.thaw()
+
+    assert await storage.get(FIRST.id) == await inserted
+
+
+async def test_while_the_backend_cannot_end_the_outcome_is_unknown(broken: Broken) -> None:
+    storage = broken.storage
+    await storage.put(FIRST)
+    second = await broken.frozen_and_cut(storage.put(SECOND, timeout=1))
+
+    with pytest.raises(ConnectionLostError) as caught:
+        await second
+    assert caught.value.applied == "unknown"
+    assert not caught.value.retryable
+    await broken.thaw()
+    found = await storage.get(FIRST.id)
+    assert found is not None
+    assert found.runtime_metadata["stage"] in {1, 2}
+
+
+async def test_a_read_does_not_wait_for_the_backend(broken: Broken) -> None:
+    storage = broken.storage
+    put = await storage.put(FIRST)
+    read = await broken.frozen_and_cut(storage.get(FIRST.id))
+
+    assert await read == put
