@@ -77,8 +77,8 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
         raise InvalidValueError("profile", profile, f"give one of {', '.join(get_args(Profile))}")
     began = time.monotonic()
     async with (
-        connected(dsn, connection) as link,
-        MigrationSession.opened(link, _sql.checked_schema(schema), wait=wait) as session,
+        connected(dsn, connection, schema) as link,
+        MigrationSession.opened(link, schema, wait=wait) as session,
     ):
         version = (await read_state(link, schema)).version
         if version < latest():

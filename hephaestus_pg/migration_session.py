@@ -42,9 +42,15 @@ logger = logging.getLogger("hephaestus_pg")
 
 @asynccontextmanager
 async def connected(
-    dsn: str | None, connection: AnyConnection | None
+    dsn: str | None, connection: AnyConnection | None, schema: str
 ) -> AsyncIterator[AnyConnection]:
-    """The caller's connection, or one of our own that ends with the block."""
+    """The caller's connection, or one of our own that ends with the block.
+
+    Raises:
+        InvalidValueError: No schema can have that name, or the DSN cannot be read; or there is a
+            connection, and a DSN too.
+    """
+    _sql.checked_schema(schema)
     if connection is not None:
         if dsn is not None:
             raise InvalidValueError(

@@ -151,8 +151,8 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
     target = checked_version("version", version, default=LATEST, low=1)
     began = time.monotonic()
     async with (
-        connected(dsn, connection) as link,
-        MigrationSession.opened(link, _sql.checked_schema(schema), wait=wait) as session,
+        connected(dsn, connection, schema) as link,
+        MigrationSession.opened(link, schema, wait=wait) as session,
     ):
         before = await read_state(link, schema, assume_version=assume_version)
         before.check_files()
@@ -202,8 +202,8 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     allow = [name for name, given in allowed.items() if given]
     began = time.monotonic()
     async with (
-        connected(dsn, connection) as link,
-        MigrationSession.opened(link, _sql.checked_schema(schema), wait=wait) as session,
+        connected(dsn, connection, schema) as link,
+        MigrationSession.opened(link, schema, wait=wait) as session,
     ):
         before = await read_state(link, schema, assume_version=assume_version)
         before.check_files()
@@ -237,8 +237,8 @@ async def migrated_version(
         UnrecognizedSchemaError: There is a table whose version cannot be told.
         DatabaseError: The server refused, or could not be reached.
     """
-    async with connected(dsn, connection) as link:
-        return (await read_state(link, _sql.checked_schema(schema))).version
+    async with connected(dsn, connection, schema) as link:
+        return (await read_state(link, schema)).version
 
 
 async def status(
@@ -250,8 +250,8 @@ async def status(
         UnrecognizedSchemaError: There is a table whose version cannot be told.
         DatabaseError: The server refused, or could not be reached.
     """
-    async with connected(dsn, connection) as link:
-        state = await read_state(link, _sql.checked_schema(schema))
+    async with connected(dsn, connection, schema) as link:
+        state = await read_state(link, schema)
         found: Any = await link.fetchrow(_sql.statement("profile", schema))
     known = {migration.version: migration.name for migration in shipped()}
     recorded = state.recorded or {}
