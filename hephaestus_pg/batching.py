@@ -116,9 +116,14 @@ class Batcher:
             self._calls.discard(call)
             self._leave()
 
-    def _set_alarm(self, deadline: float) -> None:
+    def stop_clock(self) -> None:
+        """Look at no deadline any more, until the next call comes."""
         if self._alarm is not None:
             self._alarm.cancel()
+            self._alarm = None
+
+    def _set_alarm(self, deadline: float) -> None:
+        self.stop_clock()
         self._alarm = self._loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:

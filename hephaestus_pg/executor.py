@@ -160,6 +160,8 @@ class PoolExecutor:
         What is under way ends by its deadline; the pool has as long again to say goodbye.
         """
         await self._gate.close()
+        if self._batcher is not None:
+            self._batcher.stop_clock()
         if self._owned:
             try:
                 async with asyncio.timeout(RELEASE_SECONDS):

@@ -16,6 +16,7 @@ from hephaestus_pg import (
     Instance,
     InstanceExistsError,
     Names,
+    OperationTimeoutError,
     RejectedError,
     StaleInstanceError,
     Status,
@@ -303,6 +304,32 @@ class TestBackPressure:
         assert [id for _, ids in server.sent for id in ids] == list("abd")
         assert isinstance(answers[2], asyncio.CancelledError)
         assert (batcher._inside, len(batcher._outside)) == (0, 0)
+
+
+async def test_each_call_has_a_deadline_of_its_own(server: Server) -> None:
+    batcher = Batcher(server.run, lanes=1)
+    now = asyncio.get_running_loop().time()
+    first, sent, *waiting = (
+        asyncio.create_task(batcher.row(now + seconds, "put", id))
+        for id, seconds in (("a", 60), ("b", 60), ("c", 60), ("d", 0.1), ("e", 0.2))
+    )
+    await settle()
+    server.answer()  # the rest go out as one statement
+    await settle()
+
+    with pytest.raises(OperationTimeoutError, match="under way"):
+        await waiting[1]
+    assert not waiting[2].done()
+    with pytest.raises(OperationTimeoutError, match="under way"):
+        await waiting[2]
+    assert not sent.done()
+    late = asyncio.create_task(batcher.row(now + 0.3, "put", "f"))
+    with pytest.raises(OperationTimeoutError, match="before") as caught:
+        await late
+    assert caught.value.applied == "no"
+    await server.answer_all()
+    assert [await first, await sent, await waiting[0]] == [{"id": "a"}, {"id": "b"}, {"id": "c"}]
+    batcher.stop_clock()
 
 
 async def test_a_callers_context_is_not_the_others(server: Server) -> None:

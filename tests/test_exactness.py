@@ -20,7 +20,14 @@ from tests.test_json import same
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REAL = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Hypothesis remembers what it has tried: more examples in one go would fill the memory.
+PART = 10_000
+PARTS = range(max(1, settings().max_examples // PART))
+REAL = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=min(PART, settings().max_examples),
+)
 # Ten states each, on average.
 REAL_BATCHES = settings(REAL, max_examples=max(100, REAL.max_examples // 10))
 
@@ -58,10 +65,11 @@ def real(dsn: str, schema: str) -> Iterator[Runner]:
         yield Runner(runner, storage)
 
 
+@pytest.mark.parametrize("part", PARTS)
 @REAL_BATCHES
 @given(batch=st.lists(maps, min_size=1, max_size=20))
 def test_any_json_comes_back_equal_to_the_last_bit(
-    real: Runner, batch: list[dict[str, Any]]
+    real: Runner, batch: list[dict[str, Any]], part: int
 ) -> None:
     given_instances = [Instance.new("W", value, id=f"x::{n}") for n, value in enumerate(batch)]
 
@@ -70,9 +78,12 @@ def test_any_json_comes_back_equal_to_the_last_bit(
         assert same(got.context.initial, value)
 
 
+@pytest.mark.parametrize("part", PARTS)
 @REAL
 @given(value=nasty_values)
-def test_anything_else_comes_back_as_it_was_put_or_is_refused(real: Runner, value: Any) -> None:
+def test_anything_else_comes_back_as_it_was_put_or_is_refused(
+    real: Runner, value: Any, part: int
+) -> None:
     instance = Instance("refused::1", "W", context=Context({"value": [value]}))
     before = real.count()
     try:
