@@ -28,15 +28,15 @@ from hephaestus_pg import (
     _cli,
     migrations,
 )
+from hephaestus_pg._terminal import progress, show_table
 from hephaestus_pg.demo_checks import STEPS, Work, checks, lost
-from hephaestus_pg.demo_view import progress, show_table
 from hephaestus_pg.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from hephaestus_pg.demo_view import Progress
+    from hephaestus_pg._terminal import Progress
 
 _TABLES = """
 CREATE TABLE demo_orders (number integer PRIMARY KEY);

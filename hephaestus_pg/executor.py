@@ -7,8 +7,6 @@ twice.
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -17,11 +15,11 @@ from hephaestus_pg.batching import Batcher
 from hephaestus_pg.errors import (
     ConnectionLostError,
     DatabaseError,
-    OperationTimeoutError,
     UnavailableError,
 )
 from hephaestus_pg.gate import Gate
 from hephaestus_pg.pool import DRIVER_ERRORS, translated, translated_errors
+from hephaestus_pg.retry import FIRST_PAUSE, retried
 from hephaestus_pg.session import RELEASE_SECONDS, SessionExecutor, checked_timeout
 
 if TYPE_CHECKING:
@@ -32,15 +30,10 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.session import AnyConnection
 
-logger = logging.getLogger("hephaestus_pg")
-
 Result = TypeVar("Result")
 
 TIMEOUT = 30.0
 """Seconds that an operation may take, waiting for a connection included."""
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
-"""Seconds, at the most, before the second try and between later ones; they double in between."""
 
 Kind = Literal["read", "overwrite", "change"]
 """What is done: an overwrite, done twice, leaves what once would leave; a change might not."""
@@ -208,35 +201,24 @@ class PoolExecutor:
         A write is not, as long as its earlier try may still be under way on the server.
         ``bounded``: the deadline is that of the work too, not only of its beginning.
         """
-        longest = FIRST_PAUSE
-        ambiguous = False
-        while True:
+
+        async def attempt() -> Result:
             try:
                 return await self._once(deadline, work, bounded=bounded)
-            except DatabaseError as error:
-                ambiguous = ambiguous or error.applied == "unknown"
-                if isinstance(error, (ConnectionLostError, UnavailableError)):
-                    # Where one connection is dead the others mostly are, and each would cost a try.
-                    await self._pool.expire_connections()
+            except (ConnectionLostError, UnavailableError) as error:
+                # Where one connection is dead the others mostly are, and each would cost a try.
+                await self._pool.expire_connections()
                 if (
                     kind != "read"
-                    and isinstance(error, ConnectionLostError)
                     and error.applied == "unknown"
+                    and isinstance(error, ConnectionLostError)
                 ):
                     error.retryable = await self._ended(deadline, error.backend)
-                pause = random.uniform(0, longest)  # noqa: S311 - lest all come back at once
-                if (
-                    not error.retryable
-                    or isinstance(error, OperationTimeoutError)
-                    or (error.applied != "no" and kind == "change")
-                    or self._loop.time() + pause >= deadline
-                ):
-                    if ambiguous:  # of an earlier try, perhaps
-                        error.applied = "unknown"
-                    raise
-                logger.warning("%s in schema %s is tried again: %s", name, self.schema, error)
-            await asyncio.sleep(pause)
-            longest = min(2 * longest, LONGEST_PAUSE)
+                raise
+
+        return await retried(
+            deadline, f"{name} in schema {self.schema}", attempt, safe_twice=kind != "change"
+        )
 
     async def _once(
         self,
@@ -284,17 +266,16 @@ class PoolExecutor:
             return False
         text = _sql.statement("end_backend", self.schema)
 
-        async def end(connection: AnyConnection) -> bool:
-            while True:
-                row: Any = await connection.fetchrow(text, backend)
-                if row["own_pid"] != connection.get_server_pid():
-                    return False
-                if not row["living"]:
-                    return True
-                await asyncio.sleep(FIRST_PAUSE)
+        async def end(connection: AnyConnection) -> bool | None:
+            row: Any = await connection.fetchrow(text, backend)
+            return not row["living"] if row["own_pid"] == connection.get_server_pid() else None
 
         try:
-            return await self._tried(deadline, "end_backend", end, kind="read")
+            while True:
+                ended = await self._tried(deadline, "end_backend", end, kind="read")
+                if ended is not False:
+                    return ended is True
+                await asyncio.sleep(FIRST_PAUSE)
         except DatabaseError:
             return False
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hephaestus_pg import _cli
-from hephaestus_pg.demo_view import progress
+from hephaestus_pg._terminal import progress
 from hephaestus_pg.references import Names
 from hephaestus_pg.storage import AsyncStorage
 from hephaestus_pg.verbs import CHUNK_ROWS

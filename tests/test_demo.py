@@ -15,6 +15,7 @@ import pytest
 
 from hephaestus_pg import AsyncStorage, Context, Instance, Status, demo
 from hephaestus_pg.__main__ import main
+from hephaestus_pg._terminal import progress, show_table
 from hephaestus_pg.demo_checks import STEPS, Check, Work, checks
 from hephaestus_pg.demo_runner import (
     REFERENCES,
@@ -28,7 +29,6 @@ from hephaestus_pg.demo_runner import (
     ready,
     with_step_completed,
 )
-from hephaestus_pg.demo_view import progress, show_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -260,7 +260,7 @@ def test_the_runner_has_the_steps_that_the_checks_ask_for() -> None:
 def test_a_terminal_gets_a_bar_and_a_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("hephaestus_pg.demo_view._has_rich", lambda: True)
+    monkeypatch.setattr("hephaestus_pg._terminal._has_rich", lambda: True)
     with progress(5) as view:
         view.show(5, "all completed")
         view.say("runner 1 killed")
