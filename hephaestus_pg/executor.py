@@ -238,7 +238,7 @@ class PoolExecutor:
                 return await work(connection)
         except (*DRIVER_ERRORS, DatabaseError) as error:
             if isinstance(error, TimeoutError) and connection is not None:
-                # Asking the server to cancel may take for ever where the network is gone.
+                # Asking to cancel may take for ever on a silent network: MagicStack/asyncpg#1326.
                 with suppress(*DRIVER_ERRORS):  # it may be gone already
                     connection.terminate()
             ours = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,8 @@ def _connecting(dsn: str | None) -> Iterator[None]:
     with translated_errors(connecting=True):
         try:
             yield
+        except ssl.CertificateError:  # a ValueError, but not for what the DSN says
+            raise
         except ValueError as error:
             # What is no error of the driver's own may quote any part of what it could not read.
             known = isinstance(error, asyncpg.ClientConfigurationError)
@@ -100,7 +103,8 @@ def translated(error: Exception, *, connecting: bool = False) -> DatabaseError:
     ``connecting``: nothing has been sent yet, so that nothing can have been applied. No message
     holds a password, nor the server's DETAIL, in which it quotes the row.
     """
-    said = without_password(str(error.args[0]) if error.args else type(error).__name__)
+    shown = str(error) if isinstance(error, OSError) else str(error.args[0]) if error.args else ""
+    said = without_password(shown or type(error).__name__)
     code = getattr(error, "sqlstate", None)
     if code is not None:
         return _of_the_server(code, said, connecting=connecting)
@@ -226,7 +230,7 @@ async def _connect_to_any(dsn: str | None, *_: Any, **options: Any) -> Connectio
     """A connection to the first host of the DSN that will have us.
 
     asyncpg gives all hosts one deadline, so that a silent first one uses it up, and ends at once
-    when the first is shutting down or full (MagicStack/asyncpg#1326 and the like): so each host is
+    when the first is shutting down or full (MagicStack/asyncpg#1155 and the like): so each host is
     tried by itself. A preference among hosts needs them all, and is left to asyncpg.
     """
     hosts = _single_hosts(dsn)
