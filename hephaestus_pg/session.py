@@ -119,7 +119,8 @@ class SessionExecutor:
     async def transaction(self) -> AsyncIterator[SessionExecutor]:
         """A transaction on the connection; inside another one it is a savepoint."""
         transaction = self.connection.transaction()
-        await self._within(self._patience, transaction.start)
+        # As ``async with`` does it, so that the driver expects one that was cancelled as it began.
+        await self._within(self._patience, transaction.__aenter__)
         inner = SessionExecutor(
             self.connection,
             name=self._name,
@@ -130,14 +131,14 @@ class SessionExecutor:
         )
         try:
             yield inner
-        except BaseException:
+        except BaseException as error:
             # The connection may be gone, and the transaction with it: the first error counts.
             with suppress(*DRIVER_ERRORS), anyio.CancelScope(shield=True):
                 async with asyncio.timeout(RELEASE_SECONDS):
-                    await transaction.rollback()
+                    await transaction.__aexit__(type(error), error, error.__traceback__)
             raise
         else:
-            await self._within(self._patience, transaction.commit)
+            await self._within(self._patience, lambda: transaction.__aexit__(None, None, None))
         finally:
             inner._ended = True
 

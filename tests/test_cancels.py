@@ -153,3 +153,21 @@ async def test_cancels_leave_nothing_behind_and_neighbours_alone(
         # What it is asked now is answered as ever.
         new = Instance.new("W", {}, id="after")
         assert await storage.put(new) == await storage.get("after") == new
+
+
+async def test_a_transaction_given_up_as_it_begins_is_no_news(
+    storage: AsyncStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def begin() -> None:
+        async with storage.transaction():
+            await asyncio.Event().wait()
+
+    for steps in range(30):
+        task = asyncio.create_task(begin())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await storage.count() == 0
+    assert caplog.text == ""
