@@ -125,7 +125,8 @@ async def test_an_insert_that_lands_late_is_not_refused(broken: Broken) -> None:
     await asyncio.wait([inserted], timeout=1)
     await broken.thaw()
 
-    assert await storage.get(FIRST.id) == await inserted
+    stored = await inserted
+    assert await storage.get(FIRST.id) == stored
 
 
 async def test_while_the_backend_cannot_end_the_outcome_is_unknown(broken: Broken) -> None:
