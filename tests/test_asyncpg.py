@@ -68,8 +68,11 @@ async def test_a_silent_host_leaves_time_for_the_next(dsn: str, proxy: Proxy) ->
     raises=TimeoutError,
     reason="MagicStack/asyncpg#1326; PoolExecutor terminates a connection at its deadline",
 )
-async def test_asking_to_cancel_on_a_silent_network_ends(dsn: str, proxy: Proxy) -> None:
+async def test_asking_to_cancel_on_a_silent_network_ends(
+    dsn: str, proxy: Proxy, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
     connection = await asyncpg.connect(through(dsn, proxy.port))
+    pid = connection.get_server_pid()
     try:
         proxy.stall()
         with suppress(TimeoutError):
@@ -77,5 +80,6 @@ async def test_asking_to_cancel_on_a_silent_network_ends(dsn: str, proxy: Proxy)
         async with asyncio.timeout(2):
             await connection.close(timeout=0.1)
     finally:
+        await pool.execute("SELECT pg_terminate_backend($1, 5000)", pid)
         connection.terminate()
         proxy.heal()
