@@ -359,12 +359,7 @@ class UnavailableError(DatabaseError):
 
 
 class ConnectionLostError(DatabaseError):
-    """The connection broke while it was in use.
-
-    ``backend`` is the id of the server's process behind it, where that is known.
-    """
-
-    backend: int | None = None
+    """The connection broke while it was in use."""
 
 
 class OperationTimeoutError(DatabaseError, TimeoutError):

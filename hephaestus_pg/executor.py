@@ -203,17 +203,20 @@ class PoolExecutor:
         """
 
         async def attempt() -> Result:
+            backend = 0
+
+            async def known(connection: AnyConnection) -> Result:
+                nonlocal backend
+                backend = connection.get_server_pid()
+                return await work(connection)
+
             try:
-                return await self._once(deadline, work, bounded=bounded)
+                return await self._once(deadline, known, bounded=bounded)
             except (ConnectionLostError, UnavailableError) as error:
                 # Where one connection is dead the others mostly are, and each would cost a try.
                 await self._pool.expire_connections()
-                if (
-                    kind != "read"
-                    and error.applied == "unknown"
-                    and isinstance(error, ConnectionLostError)
-                ):
-                    error.retryable = await self._ended(deadline, error.backend)
+                if kind != "read" and backend and error.applied == "unknown":
+                    error.retryable = await self._ended(deadline, backend)
                 raise
 
         return await retried(
@@ -228,47 +231,36 @@ class PoolExecutor:
         bounded: bool,
     ) -> Result:
         connection: PoolConnectionProxy[Any] | None = None
-        backend: int | None = None
         try:
             async with asyncio.timeout_at(deadline) as limit:
                 connection = await self._pool.acquire()
-                backend = connection.get_server_pid()
                 if not bounded:
                     limit.reschedule(None)
                 return await work(connection)
-        except (*DRIVER_ERRORS, DatabaseError) as error:
+        except DRIVER_ERRORS as error:
             if isinstance(error, TimeoutError) and connection is not None:
                 # Asking to cancel may take for ever on a silent network: MagicStack/asyncpg#1326.
                 with suppress(*DRIVER_ERRORS):  # it may be gone already
                     connection.terminate()
-            ours = (
-                error
-                if isinstance(error, DatabaseError)
-                else translated(error, connecting=connection is None)
-            )
-            if isinstance(ours, ConnectionLostError):
-                ours.backend = backend
-            if ours is error:
+            if isinstance(error, DatabaseError):
                 raise
-            raise ours from error
+            raise translated(error, connecting=connection is None) from error
         finally:
             if connection is not None:
                 await self._release(connection)
 
-    async def _ended(self, deadline: float, backend: int | None) -> bool:
+    async def _ended(self, deadline: float, backend: int) -> bool:
         """Whether, by the deadline, that backend is known to be gone, ended by us if need be.
 
         The server may notice late that a connection broke, and its backend may then carry out what
         it was sent: after a second try, or a look at the row, that would undo what came since.
         Behind a pooler nobody knows whose process an id is.
         """
-        if backend is None:
-            return False
         text = _sql.statement("end_backend", self.schema)
 
         async def end(connection: AnyConnection) -> bool | None:
-            row: Any = await connection.fetchrow(text, backend)
-            return not row["living"] if row["own_pid"] == connection.get_server_pid() else None
+            row: Any = await connection.fetchrow(text, backend, connection.get_server_pid())
+            return not row["living"] if row["direct"] else None
 
         try:
             while True:

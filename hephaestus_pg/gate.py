@@ -30,8 +30,7 @@ class Gate:
 
     def enter(self) -> None:
         """Begin a call; :meth:`leave` ends it."""
-        if asyncio.get_running_loop() is not self._loop:
-            self.require_own_loop()
+        self.require_own_loop()
         if self._closed:
             raise StorageClosedError(self.name)
         self._under_way += 1

@@ -184,7 +184,7 @@ async def test_a_caller_who_gives_up_leaves_the_session_to_others(pooled: AsyncS
 async def test_a_write_that_may_have_landed_is_not_tried_again(
     pooled: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
-    """PgBouncer makes up the process id that a client sees, so nobody can end the right one."""
+    """PgBouncer makes up the process id that a client sees: no process may be ended for it."""
     async with pool.acquire() as other, other.transaction():
         await other.execute(f"LOCK {pooled.schema}.workflow_instances")
         put = asyncio.create_task(pooled.put(Instance("x", "W")))

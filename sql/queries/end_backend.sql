@@ -1,9 +1,11 @@
--- $1 the process id of a backend of ours. Behind a pooler, the id that a client knows is not own_pid.
+-- $1 the process id of a backend of ours, $2 the one that we take for this session's own. Behind a
+-- pooler clients are given ids that are no backend's, or another's: then nobody is ended.
 SELECT
-    pg_backend_pid() AS own_pid,
+    pg_backend_pid() = $2::integer AS direct,
     count(pg_terminate_backend(pid)) AS living
 FROM pg_stat_activity
 WHERE pid = $1::integer
     AND pid <> pg_backend_pid()
+    AND pg_backend_pid() = $2::integer
     AND usename = current_user
     AND datname = current_database()

@@ -92,7 +92,8 @@ class Load:
                         await stack.enter_async_context(pool.acquire())
                         free += 1
             except (TimeoutError, OSError):
-                pass
+                for task in asyncio.all_tasks():
+                    task.print_stack()
             found = {
                 "hanging": hanging,
                 "free": free,
