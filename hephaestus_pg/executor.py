@@ -18,9 +18,9 @@ from hephaestus_pg.errors import (
     UnavailableError,
 )
 from hephaestus_pg.gate import Gate
-from hephaestus_pg.pool import DRIVER_ERRORS, translated, translated_errors
+from hephaestus_pg.pool import DRIVER_ERRORS, RELEASE_SECONDS, translated, translated_errors
 from hephaestus_pg.retry import FIRST_PAUSE, retried
-from hephaestus_pg.session import RELEASE_SECONDS, SessionExecutor, checked_timeout
+from hephaestus_pg.session import SessionExecutor, checked_timeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -213,6 +213,22 @@ async def open_pool(
         return await pool
 
 
+RELEASE_SECONDS = 0.5
+"""Seconds for a connection to come to rest or to say goodbye, before it is given up."""
+
+
+class _Connection(asyncpg.Connection):
+    """One that is closed in bounded time.
+
+    A pool closes its expired connections without a timeout (seen in asyncpg 0.32), and where the
+    network is silent the socket, and the task that closes it, would stay for ever.
+    """
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        with suppress(TimeoutError):  # it is given up then
+            await super().close(timeout=RELEASE_SECONDS if timeout is None else timeout)
+
+
 async def _keep_session(_: Any) -> None:
     """Instead of asyncpg's reset, a round trip at each release: we leave nothing in a session.
 
@@ -221,7 +237,12 @@ async def _keep_session(_: Any) -> None:
 
 
 # asyncpg's default of ten connections at once for each pool is a storm where tenants are many.
-_POOL_DEFAULTS: dict[str, Any] = {"min_size": 1, "max_size": 10, "reset": _keep_session}
+_POOL_DEFAULTS: dict[str, Any] = {
+    "min_size": 1,
+    "max_size": 10,
+    "reset": _keep_session,
+    "connection_class": _Connection,
+}
 
 _SERVER_SHARE = 0.9  # of a deadline: the rest is for the way
 

@@ -13,7 +13,7 @@ import anyio
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, TransactionEndedError
-from hephaestus_pg.pool import DRIVER_ERRORS, translated_errors
+from hephaestus_pg.pool import DRIVER_ERRORS, RELEASE_SECONDS, translated_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
 
 Result = TypeVar("Result")
-
-RELEASE_SECONDS = 5.0
-"""Seconds for a connection to come to rest after a cancelled statement, before it is given up."""
 
 
 class Executor(Protocol):

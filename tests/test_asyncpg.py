@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from hephaestus_pg import AsyncStorage, Names
 from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -83,3 +84,46 @@ async def test_asking_to_cancel_on_a_silent_network_ends(
         await pool.execute("SELECT pg_terminate_backend($1, 5000)", pid)
         connection.terminate()
         proxy.heal()
+
+
+def closing() -> set[asyncio.Task[object]]:
+    """The tasks in which a pool closes connections."""
+    return {task for task in asyncio.all_tasks() if "Connection.close" in repr(task.get_coro())}
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=TimeoutError,
+    reason="seen in asyncpg 0.32; pool._Connection has a timeout where the pool gives none",
+)
+async def test_an_expired_connection_is_closed_on_a_silent_network(dsn: str, proxy: Proxy) -> None:
+    async with asyncpg.create_pool(through(dsn, proxy.port), min_size=1, max_size=1) as pool:
+        proxy.lose()
+        proxy.heal()
+        await pool.expire_connections()
+        await pool.fetchval("SELECT 1", timeout=5)
+        left = closing()
+        assert left
+        try:
+            async with asyncio.timeout(2):
+                await asyncio.wait(left)
+        finally:
+            for task in left:
+                task.cancel()
+
+
+async def test_a_storage_gives_up_what_has_expired(dsn: str, migrated: str, proxy: Proxy) -> None:
+    async with AsyncStorage.start(
+        through(dsn, proxy.port), schema=migrated, references=Names(), min_size=2, max_size=2
+    ) as storage:
+        async with storage._pool.connection():
+            proxy.lose()
+            proxy.heal()
+            await storage._pool._pool.expire_connections()
+        await asyncio.gather(storage.count(), storage.count())
+        left = closing()
+        assert left
+        async with asyncio.timeout(10):
+            await asyncio.wait(left)
+    for task in left:
+        task.result()
