@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from hephaestus_pg import _json
+from hephaestus_pg._timestamps import for_column
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
-from hephaestus_pg.instance import Status, checked_id, checked_status, checked_version
+from hephaestus_pg.instance import (
+    Status,
+    checked_id,
+    checked_moment,
+    checked_status,
+    checked_version,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from hephaestus_pg.references import References
 
@@ -101,7 +108,7 @@ def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any,
         family_from,
         family_until,
         _contained(filters),
-        *(_checked(filters, name, partial(checked_moment, name)) for name in _MOMENTS),
+        *(_checked(filters, name, partial(column_moment, name)) for name in _MOMENTS),
     )
 
 
@@ -183,10 +190,6 @@ def _has_leaf(value: Any) -> bool:
     return True
 
 
-def checked_moment(name: str, value: Any) -> datetime:
-    """The aware ``value`` as the columns hold it: UTC without a zone."""
-    if not isinstance(value, datetime):
-        raise InvalidTypeError(name, value, "give a datetime with a time zone")
-    if value.utcoffset() is None:
-        raise InvalidValueError(name, value, "give a datetime with a time zone, such as UTC")
-    return value.astimezone(UTC).replace(tzinfo=None)
+def column_moment(name: str, value: Any) -> datetime:
+    """The aware ``value`` as the columns hold it."""
+    return for_column(checked_moment(value, name))

@@ -74,7 +74,7 @@ class ExecutionEntry:
 
     def __post_init__(self) -> None:
         _require(self.event, str, "event", "give the event's name")
-        _require_aware(self.timestamp, "timestamp")
+        checked_moment(self.timestamp, "timestamp")
         if self.context_updates is not None:
             _require(self.context_updates, Mapping, "context_updates", "give a mapping or None")
         _require(self.unknown, Mapping, "unknown", "give a mapping")
@@ -144,7 +144,7 @@ class Instance:
             checked_revision(self.revision)
         for name in ("inserted_at", "updated_at"):
             if getattr(self, name) is not None:
-                _require_aware(getattr(self, name), name)
+                checked_moment(getattr(self, name), name)
 
 
 def _restorer(cls: type[Value]) -> Callable[..., Value]:
@@ -213,12 +213,14 @@ def checked_status(status: Any) -> Status:
         raise InvalidValueError("status", status, f"give one of {', '.join(Status)}") from None
 
 
-def _require(value: Any, kind: type, field_name: str, expected: str) -> None:
-    if not isinstance(value, kind):
-        raise InvalidTypeError(field_name, value, expected)
-
-
-def _require_aware(moment: Any, field_name: str) -> None:
+def checked_moment(moment: Any, field_name: str) -> datetime:
+    """``moment``, when it is a datetime that knows its time zone."""
     _require(moment, datetime, field_name, "give a datetime with a time zone")
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise InvalidValueError(field_name, moment, "give a datetime with a time zone, such as UTC")
+    return moment  # type: ignore[no-any-return]
+
+
+def _require(value: Any, kind: type, field_name: str, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise InvalidTypeError(field_name, value, expected)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hephaestus_pg import _json
+from hephaestus_pg._timestamps import for_column
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 from hephaestus_pg.instance import checked_id
 
@@ -69,7 +70,7 @@ def _place(after: Any, order_by: Order) -> tuple[datetime | None, str]:
         order, moment = place["order_by"], place["moment"]
         id = checked_id(place["id"])
         if moment is not None:
-            moment = datetime.fromisoformat(moment).astimezone(UTC).replace(tzinfo=None)
+            moment = for_column(datetime.fromisoformat(moment))
     except (binascii.Error, ValueError, TypeError, KeyError, UnicodeError):
         raise InvalidValueError("after", after, "it is not a cursor of storage.cursor") from None
     if order != order_by or (moment is None) != (order == "id"):

@@ -6,15 +6,12 @@ there comes back equal when it is written here again, keys unknown to this versi
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
-from operator import itemgetter
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg import _json
+from hephaestus_pg._shape import NOTHING, as_list, as_map, as_text, reader
+from hephaestus_pg._timestamps import moment_of, of_column, text_of
 from hephaestus_pg.errors import (
     CorruptInstanceError,
     HephaestusError,
@@ -35,6 +32,8 @@ from hephaestus_pg.instance import (
 from hephaestus_pg.references import LoadedClasses, References
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from asyncpg import Record
 
 MAX_STATE_BYTES = 16 * 2**20
@@ -44,7 +43,6 @@ MAX_JSONB_BYTES = 2**28 - 1
 """Where PostgreSQL's ``jsonb`` itself ends."""
 
 _STATUSES = {str(status): status for status in Status}
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NEVER_STORED = (None, None, None)
 
 
@@ -74,8 +72,8 @@ class EncodedInstance(NamedTuple):
             new.runtime_metadata,
             new.execution_history,
             row["revision"],
-            _utc(row["inserted_at"]),
-            _utc(row["updated_at"]),
+            of_column(row["inserted_at"]),
+            of_column(row["updated_at"]),
             new.unknown_state,
         )
 
@@ -144,7 +142,7 @@ class Serializer:
             CorruptInstanceError: The row cannot be read; it names the id and says why.
         """
         id, workflow, status, version, text, revision, inserted_at, updated_at = row
-        stored = (revision, _utc(inserted_at), _utc(updated_at))
+        stored = (revision, of_column(inserted_at), of_column(updated_at))
         try:
             return self._instance(id, workflow, status, version, _json.loads(text), stored)
         except (HephaestusError, ValueError) as error:
@@ -185,7 +183,7 @@ class Serializer:
         }
         if instance.unknown_state:
             unknown = dict(instance.unknown_state)
-            _add(state["context"], unknown.pop("context", _NOTHING), "context")
+            _add(state["context"], unknown.pop("context", NOTHING), "context")
             _add(state, unknown, "unknown_state")
         return state
 
@@ -199,7 +197,7 @@ class Serializer:
         state = {
             "step_ref": self.references.to_name(entry.step_ref),
             "event": entry.event,
-            "timestamp": _timestamp_text(entry.timestamp),
+            "timestamp": text_of(entry.timestamp),
             "context_updates": entry.context_updates,
         }
         if entry.unknown:
@@ -218,9 +216,9 @@ class Serializer:
         of_name = self.references.to_reference
         known, unknown = _of_state(state)
         step, context, configs, active, completed, history, metadata = known
-        (initial, steps), more = _of_context({} if context is None else context)
-        if more:
-            unknown = {**unknown, "context": more}
+        (initial, steps), beside = _of_context({} if context is None else context)
+        if beside:
+            unknown = {**unknown, "context": beside}
         known_status = _STATUSES.get(status)
         if known_status is None:
             raise InvalidValueError("status", status, f"known are {', '.join(_STATUSES)}")
@@ -229,23 +227,23 @@ class Serializer:
             of_name(workflow),
             checked_version(workflow_version),
             known_status,
-            None if step is None else of_name(_str(step)),
-            restored_context(_map(initial, "initial"), _map(steps, "steps")),
-            {of_name(name): given for name, given in _map(configs, "step_configs").items()},
-            frozenset([of_name(_str(name)) for name in _list(active, "active_steps")]),
-            frozenset([of_name(_str(name)) for name in _list(completed, "completed_steps")]),
-            _map(metadata, "runtime_metadata"),
+            None if step is None else of_name(as_text(step)),
+            restored_context(as_map(initial, "initial"), as_map(steps, "steps")),
+            {of_name(name): given for name, given in as_map(configs, "step_configs").items()},
+            frozenset([of_name(as_text(name)) for name in as_list(active, "active_steps")]),
+            frozenset([of_name(as_text(name)) for name in as_list(completed, "completed_steps")]),
+            as_map(metadata, "runtime_metadata"),
             tuple(
                 [
                     restored_entry(
-                        of_name(_str(step)),
-                        _str(event),
-                        _timestamp(_str(moment)),
-                        None if updates is None else _map(updates, "context_updates"),
+                        of_name(as_text(step)),
+                        as_text(event),
+                        moment_of(as_text(moment)),
+                        None if updates is None else as_map(updates, "context_updates"),
                         more,
                     )
                     for (step, event, moment, updates), more in map(
-                        _of_entry, _list(history, "execution_history")
+                        _of_entry, as_list(history, "execution_history")
                     )
                 ]
             ),
@@ -254,27 +252,7 @@ class Serializer:
         )
 
 
-def _reader(name: str, *known: str) -> Callable[[Any], tuple[Sequence[Any], Mapping[str, Any]]]:
-    """A function of a map: the values of the ``known`` keys, ``None`` for a lack, and the rest."""
-    values_of = itemgetter(*known)
-    number = len(known)
-
-    def read(map: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        if type(map) is not dict and not isinstance(map, Mapping):
-            raise _misshapen(name, map, "map")
-        try:
-            values = values_of(map)
-        except KeyError:
-            values = [map.get(key) for key in known]
-        else:
-            if len(map) == number:
-                return values, _NOTHING
-        return values, {key: map[key] for key in map if key not in known}
-
-    return read
-
-
-_of_state = _reader(
+_of_state = reader(
     "state",
     "current_step",
     "context",
@@ -284,44 +262,8 @@ _of_state = _reader(
     "execution_history",
     "runtime_metadata",
 )
-_of_context = _reader("context", "initial", "steps")
-_of_entry = _reader("execution_history", "step_ref", "event", "timestamp", "context_updates")
-
-# A timestamp's own form, once it is known to be a timestamp; by far the most of them have it.
-_as_written = re.compile(r"....-..-..T..:..:..(?:\.(?!000000)......)?Z").fullmatch
-
-
-class _StoredTimestamp(datetime):
-    """A moment with the text it was read from: ``.500Z`` and ``.500000Z`` are one moment only."""
-
-    text: str
-
-
-def _timestamp(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if _as_written(text):
-        return moment
-    if moment.tzinfo is None:
-        raise ValueError("a timestamp in it has no time zone")
-    stored = _StoredTimestamp.fromisoformat(text)
-    stored.text = text
-    return stored
-
-
-def _utc(moment: datetime) -> datetime:
-    return datetime.combine(moment, moment.time(), UTC)  # replace() takes four times as long
-
-
-def _timestamp_text(moment: datetime) -> str:
-    if isinstance(moment, _StoredTimestamp) and hasattr(moment, "text"):
-        return moment.text
-    return _utc_text(moment)
-
-
-@lru_cache(maxsize=10_000)
-def _utc_text(moment: datetime) -> str:
-    # An instance carries its entries from step to step, each of which writes them all again.
-    return f"{moment.astimezone(UTC).isoformat()[:-6]}Z"  # for +00:00
+_of_context = reader("context", "initial", "steps")
+_of_entry = reader("execution_history", "step_ref", "event", "timestamp", "context_updates")
 
 
 def _add(state: dict[str, Any], unknown: Any, path: str) -> None:
@@ -331,31 +273,3 @@ def _add(state: dict[str, Any], unknown: Any, path: str) -> None:
     if taken := sorted(state.keys() & unknown.keys()):
         raise SerializationError(path, f"{', '.join(taken)} has a field of its own; set that")
     state.update(unknown)
-
-
-def _map(value: Any, key: str) -> Mapping[str, Any]:
-    if type(value) is dict:  # what JSON gives: several times faster than the general question
-        return value
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise _misshapen(key, value, "map")
-    return value
-
-
-def _list(value: Any, key: str) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise _misshapen(key, value, "list")
-    return value
-
-
-def _str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"a {type(value).__name__} stands where a text should")
-    return value
-
-
-def _misshapen(key: str, value: Any, expected: str) -> ValueError:
-    return ValueError(f"{key} is a {type(value).__name__}, not a {expected}")

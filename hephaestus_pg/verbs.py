@@ -220,7 +220,7 @@ class Verbs(InstanceVerbs):
             return await self.count(
                 timeout=timeout, status_in=Status.FINISHED, updated_before=finished_before
             )
-        moment = filtering.checked_moment("finished_before", finished_before)
+        moment = filtering.column_moment("finished_before", finished_before)
         _, size = paging.parameters("id", None, batch_size)
         pruned, last, batch = 0, None, size
         while batch == size:
