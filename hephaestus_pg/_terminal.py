@@ -63,6 +63,7 @@ class _Lines:
         self._total = total
         self._unit = unit
         self._next_line = 0.0
+        self._shown = -1
 
     def __enter__(self) -> Self:
         return self
@@ -71,7 +72,9 @@ class _Lines:
         pass
 
     def show(self, done: int, text: str) -> None:
-        if time.monotonic() >= self._next_line or done == self._total:
+        due = done == self._total or time.monotonic() >= self._next_line
+        if due and done != self._shown:
+            self._shown = done
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
             self.say(f"{done:>6} of {self._total} {self._unit}; {text}")
 

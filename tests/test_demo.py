@@ -257,6 +257,17 @@ def test_the_runner_has_the_steps_that_the_checks_ask_for() -> None:
     assert {REFERENCES.to_name(step) for step in Order.steps} == {f"demo.{step}" for step in STEPS}
 
 
+def test_elsewhere_a_line_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(2) as view:
+        for done in (0, 2, 2):
+            view.show(done, "ok")
+    assert capsys.readouterr().out.split("\n") == [
+        "     0 of 2 steps; ok",
+        "     2 of 2 steps; ok",
+        "",
+    ]
+
+
 def test_a_terminal_gets_a_bar_and_a_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -226,6 +226,17 @@ def test_wide_states_are_not_deep_ones() -> None:
     assert _json.dumps(value)[1] == value
 
 
+@pytest.mark.parametrize("digits", (19, 20, 21))
+@pytest.mark.parametrize("offset", range(8))
+def test_a_long_number_is_found_wherever_it_stands(offset: int, digits: int) -> None:
+    number = 10**digits - 1  # of which orjson makes a float from 20 digits on
+    assert _json.loads(f'["{"x" * offset}", {number}, {{"a": -{number}}}]') == [
+        "x" * offset,
+        number,
+        {"a": -number},
+    ]
+
+
 @pytest.mark.parametrize("digits", (19, 20, 4000, 5000, 131_072))
 def test_integers_of_any_size_are_exact(digits: int) -> None:
     number = 1 - 10**digits

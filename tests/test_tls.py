@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -53,15 +54,16 @@ def server(folder: Path) -> Iterator[EmbeddedServer]:
         os.chown(key, account["user"], account["group"])
     settings = {"ssl": "on", "ssl_cert_file": str(public), "ssl_key_file": str(key)}
     binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
-    running = EmbeddedServer(settings={"fsync": "off", **settings}, binaries=binaries)
-    try:
-        running.start()
-    except EmbeddedServerError as error:
-        if "SSL is not supported by this build" in str(error):
-            pytest.skip("this PostgreSQL has no TLS; name one in HEPHAESTUS_PG_TEST_BINARIES")
-        raise
-    yield running
-    running.close()
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(
+                EmbeddedServer(settings={"fsync": "off", **settings}, binaries=binaries)
+            )
+        except EmbeddedServerError as error:
+            if "SSL is not supported by this build" in str(error):
+                pytest.skip("this PostgreSQL has no TLS; name one in HEPHAESTUS_PG_TEST_BINARIES")
+            raise
+        yield running
 
 
 async def test_a_trusted_server_is_spoken_to_in_private(
