@@ -11,7 +11,7 @@ import ssl
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
@@ -58,8 +58,7 @@ async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:
         DatabaseError: No connection could be had.
     """
     with _connecting(dsn):
-        opened: Connection[Any] = await asyncpg.connect(resolved_dsn(dsn), **options)
-        return opened
+        return await _connect_to_any(resolved_dsn(dsn), **options)
 
 
 @contextmanager
@@ -251,14 +250,20 @@ HOST_SECONDS = 5.0
 
 
 async def _connect_to_any(dsn: str | None, *_: Any, **options: Any) -> Connection[Any]:
-    """A connection to the first host of the DSN that will have us.
+    """A connection to the first host of the DSN that will have us, of several to the primary.
 
     asyncpg gives all hosts one deadline, so that a silent first one uses it up, and ends at once
     when the first is shutting down or full (MagicStack/asyncpg#1155 and the like): so each host is
     tried by itself. A preference among hosts needs them all, and is left to asyncpg.
     """
     hosts = _single_hosts(dsn)
-    if len(hosts) == 1 or "prefer" in str(options.get("target_session_attrs", dsn)):
+    wanted = options.get("target_session_attrs") or _setting(
+        dsn, "target_session_attrs", "PGTARGETSESSIONATTRS"
+    )
+    if not wanted and (len(hosts) > 1 or "," in _setting(dsn, "host", "PGHOST")):
+        # libpq would take any: then reads might go to a standby, which lags behind.
+        options["target_session_attrs"] = "read-write"
+    if len(hosts) == 1 or "prefer" in str(wanted):
         opened: Connection[Any] = await asyncpg.connect(dsn, **options)
         return opened
     *others, last = hosts
@@ -277,3 +282,9 @@ def _single_hosts(dsn: str | None) -> list[str | None]:
     parts = urlsplit(dsn)
     user, at, hosts = parts.netloc.rpartition("@")
     return [parts._replace(netloc=f"{user}{at}{host}").geturl() for host in hosts.split(",")]
+
+
+def _setting(dsn: str | None, name: str, variable: str) -> str:
+    """What the DSN's query says, or else the environment."""
+    given = dict(parse_qsl(urlsplit(dsn or "").query))
+    return given.get(name) or os.environ.get(variable, "")

@@ -175,8 +175,9 @@ async def test_a_standby_is_never_read_by_itself(pair: Pair) -> None:
     await migrations.up(pair.primary.dsn)
     await in_step(pair.primary, "async")
     hosts = f"127.0.0.1:{pair.standby.port},127.0.0.1:{pair.primary.port}"
-    for wanted in ("read-write", "primary"):
-        dsn = f"postgresql://postgres@{hosts}/postgres?target_session_attrs={wanted}"
+    for wanted in ("", "?target_session_attrs=read-write", "?target_session_attrs=primary"):
+        dsn = f"postgresql://postgres@{hosts}/postgres{wanted}"
+        assert await migrations.migrated_version(dsn) == migrations.LATEST
         async with AsyncStorage.start(dsn, references=Names()) as storage:
             assert (await storage.put(Instance.new("W", {}, id=f"x::{wanted}"))).revision == 1
             async with storage.transaction() as transaction:
