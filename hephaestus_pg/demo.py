@@ -79,7 +79,7 @@ async def _run(dsn: str, arguments: argparse.Namespace) -> int:
     await migrations.up(dsn, schema=schema)
     settings = {"search_path": schema}
     async with (
-        asyncpg.create_pool(dsn, min_size=1, max_size=4, server_settings=settings) as pool,
+        asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=settings) as pool,
         AsyncStorage.start(pool=pool, name=schema, schema=schema, references=Names()) as storage,
     ):
         try:

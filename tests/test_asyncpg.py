@@ -86,6 +86,22 @@ async def test_asking_to_cancel_on_a_silent_network_ends(
         proxy.heal()
 
 
+@pytest.mark.xfail(
+    strict=True,
+    raises=TimeoutError,
+    reason="seen in asyncpg 0.32; pool._POOL_DEFAULTS have it keep up no number of connections",
+)
+async def test_a_pool_that_restores_its_floor_leaves_the_slot_free(dsn: str, proxy: Proxy) -> None:
+    async with asyncpg.create_pool(through(dsn, proxy.port), min_size=1, max_size=1) as pool:
+        proxy.lose()
+        async with pool.acquire() as connection:
+            connection.terminate()
+        await asyncio.sleep(0.1)  # for it to connect in vain
+        proxy.heal()
+        async with asyncio.timeout(2):
+            await pool.fetchval("SELECT 1")
+
+
 def closing() -> set[asyncio.Task[object]]:
     """The tasks in which a pool closes connections."""
     return {task for task in asyncio.all_tasks() if "Connection.close" in repr(task.get_coro())}

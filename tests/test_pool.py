@@ -160,6 +160,15 @@ class TestHosts:
             ) as storage:
                 assert await storage.get("x") is None
 
+    async def test_a_silent_host_has_until_the_deadline(self) -> None:
+        async with self.silent() as port:
+            with pytest.raises(OperationTimeoutError) as caught:
+                await AsyncStorage.start(
+                    f"postgresql://u@127.0.0.1:{port}/db", name="silence", timeout=0.3
+                )
+        assert caught.value.applied == "no"
+        assert "silence" not in registry.names()
+
     async def test_no_host_at_all_is_unavailable(self) -> None:
         with pytest.raises(UnavailableError):
             await AsyncStorage.start("postgresql://u@127.0.0.1:1,127.0.0.1:2/db", name="nowhere")
