@@ -93,7 +93,7 @@ class Load:
                         free += 1
             except (TimeoutError, OSError):
                 for task in asyncio.all_tasks():
-                    task.print_stack()
+                    task.print_stack()  # on standard error: what holds them
             found = {
                 "hanging": hanging,
                 "free": free,
