@@ -45,11 +45,6 @@ def _utc_text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).isoformat()[:-6]}Z"  # for +00:00
 
 
-def of_column(moment: datetime) -> datetime:
-    """The aware moment of a column, which holds it in UTC, without a zone."""
-    return datetime.combine(moment, moment.time(), UTC)  # replace() takes four times as long
-
-
 def for_column(moment: datetime) -> datetime:
     """The aware moment as a column holds it."""
     return moment.astimezone(UTC).replace(tzinfo=None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg import _json
 from hephaestus_pg._shape import NOTHING, as_list, as_map, as_text, reader
-from hephaestus_pg._timestamps import moment_of, of_column, text_of
+from hephaestus_pg._timestamps import moment_of, text_of
 from hephaestus_pg.errors import (
     CorruptInstanceError,
     HephaestusError,
@@ -32,7 +32,7 @@ from hephaestus_pg.instance import (
 from hephaestus_pg.references import LoadedClasses, References
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
 
     from asyncpg import Record
 
@@ -72,8 +72,8 @@ class EncodedInstance(NamedTuple):
             new.runtime_metadata,
             new.execution_history,
             row["revision"],
-            of_column(row["inserted_at"]),
-            of_column(row["updated_at"]),
+            row["inserted_at"],
+            row["updated_at"],
             new.unknown_state,
         )
 
@@ -141,8 +141,7 @@ class Serializer:
         Raises:
             CorruptInstanceError: The row cannot be read; it names the id and says why.
         """
-        id, workflow, status, version, text, revision, inserted_at, updated_at = row
-        stored = (revision, of_column(inserted_at), of_column(updated_at))
+        id, workflow, status, version, text, *stored = row
         try:
             return self._instance(id, workflow, status, version, _json.loads(text), stored)
         except (HephaestusError, ValueError) as error:
@@ -211,7 +210,7 @@ class Serializer:
         status: str,
         workflow_version: int,
         state: Any,
-        stored: tuple[int | None, datetime | None, datetime | None],
+        stored: Sequence[Any],
     ) -> Instance:
         of_name = self.references.to_reference
         known, unknown = _of_state(state)
@@ -230,24 +229,23 @@ class Serializer:
             None if step is None else of_name(as_text(step)),
             restored_context(as_map(initial, "initial"), as_map(steps, "steps")),
             {of_name(name): given for name, given in as_map(configs, "step_configs").items()},
-            frozenset([of_name(as_text(name)) for name in as_list(active, "active_steps")]),
-            frozenset([of_name(as_text(name)) for name in as_list(completed, "completed_steps")]),
+            frozenset(map(of_name, map(as_text, as_list(active, "active_steps")))),
+            frozenset(map(of_name, map(as_text, as_list(completed, "completed_steps")))),
             as_map(metadata, "runtime_metadata"),
-            tuple(
-                [
-                    restored_entry(
-                        of_name(as_text(step)),
-                        as_text(event),
-                        moment_of(as_text(moment)),
-                        None if updates is None else as_map(updates, "context_updates"),
-                        more,
-                    )
-                    for (step, event, moment, updates), more in map(
-                        _of_entry, as_list(history, "execution_history")
-                    )
-                ]
-            ),
+            tuple(map(self._entry, as_list(history, "execution_history"))),
             *stored,
+            unknown,
+        )
+
+    def _entry(self, stored: Any) -> ExecutionEntry:
+        (step, event, moment, updates), unknown = _of_entry(stored)
+        if not type(step) is type(event) is type(moment) is str:
+            step, event, moment = map(as_text, (step, event, moment))
+        return restored_entry(
+            self.references.to_reference(step),
+            event,
+            moment_of(moment),
+            None if updates is None else as_map(updates, "context_updates"),
             unknown,
         )
 

@@ -24,4 +24,8 @@ ON CONFLICT (id) DO UPDATE SET
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
 WHERE $5::boolean AND held.status IN ('completed', 'failed')
-RETURNING workflow_version, revision, inserted_at, updated_at
+RETURNING
+    workflow_version,
+    revision,
+    inserted_at AT TIME ZONE 'UTC' AS inserted_at,
+    updated_at AT TIME ZONE 'UTC' AS updated_at

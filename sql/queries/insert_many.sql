@@ -27,4 +27,9 @@ ON CONFLICT (id) DO UPDATE SET
 WHERE
     held.status IN ('completed', 'failed')
     AND ($5::boolean[])[array_position($1::text[], EXCLUDED.id::text)]
-RETURNING id, workflow_version, revision, inserted_at, updated_at
+RETURNING
+    id,
+    workflow_version,
+    revision,
+    inserted_at AT TIME ZONE 'UTC' AS inserted_at,
+    updated_at AT TIME ZONE 'UTC' AS updated_at

@@ -7,11 +7,11 @@ SELECT
     workflow_version,
     state::text AS state,
     revision,
-    inserted_at,
-    updated_at
+    inserted_at AT TIME ZONE 'UTC' AS inserted_at,
+    updated_at AT TIME ZONE 'UTC' AS updated_at
 FROM (
     /* include: matching */
 ) AS matching
 WHERE (inserted_at, id) > (coalesce($12::timestamp, '-infinity'), coalesce($13::text, ''))
-ORDER BY inserted_at, id
+ORDER BY matching.inserted_at, id
 LIMIT $14::bigint

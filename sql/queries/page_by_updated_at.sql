@@ -6,11 +6,11 @@ SELECT
     workflow_version,
     state::text AS state,
     revision,
-    inserted_at,
-    updated_at
+    inserted_at AT TIME ZONE 'UTC' AS inserted_at,
+    updated_at AT TIME ZONE 'UTC' AS updated_at
 FROM (
     /* include: matching */
 ) AS matching
 WHERE $12::timestamp IS NULL OR (updated_at, id) > ($12::timestamp, $13::text)
-ORDER BY updated_at, id
+ORDER BY matching.updated_at, id
 LIMIT $14::bigint

@@ -21,4 +21,8 @@ ON CONFLICT (id) DO UPDATE SET
     state = EXCLUDED.state,
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
-RETURNING workflow_version, revision, inserted_at, updated_at
+RETURNING
+    workflow_version,
+    revision,
+    inserted_at AT TIME ZONE 'UTC' AS inserted_at,
+    updated_at AT TIME ZONE 'UTC' AS updated_at

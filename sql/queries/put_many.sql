@@ -22,4 +22,9 @@ ON CONFLICT (id) DO UPDATE SET
     state = EXCLUDED.state,
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
-RETURNING id, workflow_version, revision, inserted_at, updated_at
+RETURNING
+    id,
+    workflow_version,
+    revision,
+    inserted_at AT TIME ZONE 'UTC' AS inserted_at,
+    updated_at AT TIME ZONE 'UTC' AS updated_at

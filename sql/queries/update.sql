@@ -7,4 +7,8 @@ SET
     updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     revision = revision + 1
 WHERE id = $1::text AND revision = $4::bigint
-RETURNING workflow_version, revision, inserted_at, updated_at
+RETURNING
+    workflow_version,
+    revision,
+    inserted_at AT TIME ZONE 'UTC' AS inserted_at,
+    updated_at AT TIME ZONE 'UTC' AS updated_at

@@ -22,4 +22,9 @@ SET
 FROM locked
 JOIN given ON given.id = locked.id
 WHERE held.id = locked.id AND held.revision = given.revision
-RETURNING held.id, held.workflow_version, held.revision, held.inserted_at, held.updated_at
+RETURNING
+    held.id,
+    held.workflow_version,
+    held.revision,
+    held.inserted_at AT TIME ZONE 'UTC' AS inserted_at,
+    held.updated_at AT TIME ZONE 'UTC' AS updated_at
