@@ -12,9 +12,11 @@ the first is answered. Statements of one kind may overtake each other for differ
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from contextvars import Context
 from copy import copy
+from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import OperationTimeoutError, RejectedError
@@ -37,7 +39,7 @@ MAX_ROWS = 256
 """Calls that one statement holds at the most."""
 
 MAX_BYTES = 4 * 2**20
-"""Bytes of text after which a statement takes no more calls."""
+"""Characters of states after which a statement takes no more calls."""
 
 MAX_WAITING = 10_000
 """Calls that may be gathered or under way; past it, callers wait for their turn to join them."""
@@ -45,104 +47,108 @@ MAX_WAITING = 10_000
 MIN_SHARE = 8
 """Calls below which it does not pay to divide them among lanes."""
 
+MAX_LANES = 8
+"""Lanes at the most, those that wait for somebody else's lock included."""
 
-class _Call(asyncio.Future["Record | None"]):
-    """One caller's statement, the first argument of which is the id; its result is the row."""
+PATIENCE = 0.1
+"""Seconds after which a statement under way keeps no lane from others: it may wait for a lock."""
 
-    __slots__ = ("arguments", "deadline", "id", "number", "sent", "size", "statement")
+ALARM_STEP = 0.01
+"""Seconds between two looks at the deadlines, at the least: a look is at every call."""
+
+
+class _Call:
+    """One caller's statement, the first argument of which is the id; ``answer`` gets its row."""
+
+    __slots__ = ("answer", "arguments", "deadline", "id", "statement")
 
     def __init__(
         self,
-        number: int,
+        answer: asyncio.Future[Record | None],
         deadline: float,
         statement: str,
         arguments: tuple[Any, ...],
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        super().__init__(loop=loop)
-        self.number = number
+        self.answer = answer
         self.deadline = deadline
-        self.sent = False
         self.statement = statement
         self.arguments = arguments
         self.id: str = arguments[0]
-        # The state comes last, and all else is short.
-        self.size = len(arguments[-1]) if type(arguments[-1]) is str else 0
 
 
 class Batcher:
     """Gathers calls and sends them by ``run``: a deadline, a statement, its arguments."""
 
-    def __init__(self, run: Run, *, lanes: int = LANES, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        run: Run,
+        *,
+        lanes: int = LANES,
+        max_waiting: int = MAX_WAITING,
+        patience: float = PATIENCE,
+    ) -> None:
         self._run = run
+        self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._lanes = lanes
         self._max_waiting = max_waiting
+        # Calls that are gathered or under way; one that was given up counts until its turn comes.
         self._inside = 0
-        self._calls: set[_Call] = set()
-        # One timer for all: a timer a call costs as much as a third of the call's way through here.
-        self._alarm: asyncio.TimerHandle | None = None
         # Callers whose calls have no place inside yet, the oldest first.
         self._outside: deque[asyncio.Future[None]] = deque()
-        self._called = 0
-        self._gathered = 0
-        self._sent = 0
-        self._busy = 0
-        # Calls whose turn it is, by statement, the oldest first.
-        self._ready: dict[str, deque[_Call]] = {}
+        # Calls whose turn it is, by statement, the statement that has waited longest first.
+        self._ready: defaultdict[str, deque[_Call]] = defaultdict(deque)
         # For each id that has a call ready or under way, the later calls for it, if any.
         self._later: dict[str, deque[_Call] | None] = {}
+        self._under_way: list[list[_Call]] = []
+        self._busy = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        # One timer for all: a timer a call costs as much as a third of the call's way through here.
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf
 
-    async def row(self, deadline: float, statement: str, *arguments: Any) -> Record | None:
+    def row(self, deadline: float, statement: str, *arguments: Any) -> Awaitable[Record | None]:
         """The statement's row for these arguments, the first of which is the id; ``None`` if none.
 
         At the ``deadline``, a time of the loop's clock, it is an :class:`OperationTimeoutError`.
 
-        Cancelled while it waits, the call is not sent. Once sent it takes effect or fails as if
-        nobody had cancelled, and nobody else notices.
+        Cancelled while it waits, the call is not sent. Sent together with others it takes effect or
+        fails as if nobody had cancelled, and nobody else notices.
         """
-        if not self._later:
-            return await self._alone(deadline, statement, arguments)
-        if self._outside or self._inside == self._max_waiting:
-            await self._turn(deadline)
-        else:
-            self._inside += 1
-        self._called += 1
-        call = _Call(self._called, deadline, statement, arguments, self._loop)
-        self._calls.add(call)
-        if self._alarm is None or deadline < self._alarm.when():
-            self._set_alarm(deadline)
-        try:
-            self._gather(call)
-            return await call
-        finally:
-            self._calls.discard(call)
-            self._leave()
+        if not self._inside:
+            return self._alone(deadline, statement, arguments)
+        if self._inside >= self._max_waiting:
+            return self._in_turn(deadline, statement, arguments)
+        self._inside += 1
+        return self._gathered(deadline, statement, arguments)
 
     def stop_clock(self) -> None:
         """Look at no deadline any more, until the next call comes."""
         if self._alarm is not None:
             self._alarm.cancel()
-            self._alarm = None
+        self._alarm, self._alarm_at = None, inf
 
-    def _set_alarm(self, deadline: float) -> None:
-        self.stop_clock()
-        self._alarm = self._loop.call_at(deadline, self._expire)
+    async def _alone(
+        self, deadline: float, statement: str, arguments: tuple[Any, ...]
+    ) -> Record | None:
+        """An idle storage's call: no task, no future, in the caller's own context."""
+        id = arguments[0]
+        self._inside += 1
+        self._later[id] = None
+        self._busy += 1
+        try:
+            rows = await self._run(deadline, statement, *arguments)
+        finally:
+            self._busy -= 1
+            self._release(id)
+            self._leave()
+            self._open_lane()
+        return rows[0] if rows else None
 
-    def _expire(self) -> None:
-        """Answer those whose deadline has come that there is no answer."""
-        now = self._loop.time()
-        self._alarm = None
-        waiting = [call for call in self._calls if not call.done()]
-        for call in waiting:
-            if call.deadline <= now:
-                call.set_exception(_expired(sent=call.sent))
-        if later := [call.deadline for call in waiting if call.deadline > now]:
-            self._set_alarm(min(later))
-
-    async def _turn(self, deadline: float) -> None:
-        """Wait for a place inside; who came first goes in first."""
+    async def _in_turn(
+        self, deadline: float, statement: str, arguments: tuple[Any, ...]
+    ) -> Record | None:
+        """A call that has to wait for its place inside; who came first goes in first."""
         turn: asyncio.Future[None] = self._loop.create_future()
         self._outside.append(turn)
         try:
@@ -154,62 +160,66 @@ class Batcher:
             if isinstance(error, TimeoutError):
                 raise _expired(sent=False) from None
             raise
-        finally:
-            self._outside.remove(turn)
+        return await self._gathered(deadline, statement, arguments)
 
-    def _leave(self) -> None:
-        """Give the place inside to the next, or back."""
-        for turn in self._outside:
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._inside -= 1
-
-    async def _alone(
+    def _gathered(
         self, deadline: float, statement: str, arguments: tuple[Any, ...]
-    ) -> Record | None:
-        """An idle storage's call: no task, no future, in the caller's own context."""
-        id = arguments[0]
-        self._later[id] = None
-        self._busy += 1
-        self._sent += 1
-        try:
-            rows = await self._run(deadline, statement, *arguments)
-        finally:
-            self._busy -= 1
-            self._sent -= 1
-            self._release(id)
-            self._open_lane()
-        return rows[0] if rows else None
-
-    def _gather(self, call: _Call) -> None:
+    ) -> asyncio.Future[Record | None]:
         """Let the call wait, for a lane or for the call before it on the same id."""
+        call = _Call(self._loop.create_future(), deadline, statement, arguments)
+        if deadline < self._alarm_at:
+            self._set_alarm(deadline)
         if call.id not in self._later:
             self._later[call.id] = None
-            self._make_ready(call)
+            self._ready[statement].append(call)
             self._open_lane()
         elif (later := self._later[call.id]) is None:
             self._later[call.id] = deque([call])
         else:
             later.append(call)
-
-    def _make_ready(self, call: _Call) -> None:
-        self._gathered += 1
-        self._ready.setdefault(call.statement, deque()).append(call)
+        return call.answer
 
     def _release(self, id: str) -> None:
         """The id's call is done with: the next one has its turn."""
-        later = self._later[id]
-        while later:
+        if later := self._later[id]:
             call = later.popleft()
-            if not call.done():
-                self._make_ready(call)
+            self._ready[call.statement].append(call)
+        else:
+            del self._later[id]
+
+    def _leave(self) -> None:
+        """Give the place inside to the next, or back."""
+        while self._outside:
+            turn = self._outside.popleft()
+            if not turn.done():
+                turn.set_result(None)
                 return
-        del self._later[id]
+        self._inside -= 1
+
+    def _set_alarm(self, moment: float) -> None:
+        self.stop_clock()
+        self._alarm, self._alarm_at = self._loop.call_at(moment, self._expire), moment
+
+    def _expire(self) -> None:
+        """Answer those whose deadline has come that there is no answer."""
+        now = self._loop.time()
+        self._alarm, self._alarm_at = None, inf
+        following = inf
+        waiting = chain(self._ready.values(), filter(None, self._later.values()))
+        for sent, calls in ((True, self._under_way), (False, waiting)):
+            for call in chain.from_iterable(calls):
+                if call.answer.done():
+                    continue
+                if call.deadline <= now:
+                    call.answer.set_exception(_expired(sent=sent))
+                else:
+                    following = min(following, call.deadline)
+        if following < inf:
+            self._set_alarm(max(following, now + ALARM_STEP))
 
     def _open_lane(self) -> None:
         """Have a lane, if there is a free one, look at what is gathered."""
-        if self._gathered and self._busy < self._lanes:
+        if self._ready and self._busy < self._lanes and len(self._tasks) < MAX_LANES:
             self._busy += 1
             # A context of its own: what one caller's holds is not the others' business.
             task = self._loop.create_task(self._lane(), context=Context())
@@ -217,52 +227,70 @@ class Batcher:
             task.add_done_callback(self._tasks.discard)
 
     async def _lane(self) -> None:
+        counted = True
+
+        def stop_counting() -> None:
+            nonlocal counted
+            counted = False
+            self._busy -= 1
+            self._open_lane()
+
         try:
-            while batch := self._share():
+            while counted and (batch := self._share()):
                 self._open_lane()  # for what this share leaves
-                self._sent += len(batch)
+                self._under_way.append(batch)
+                overdue = self._loop.call_later(self._patience, stop_counting)
                 try:
                     await self._send(batch)
                 finally:
-                    self._sent -= len(batch)
+                    overdue.cancel()
+                    self._under_way.remove(batch)
                     for call in batch:
-                        self._release(call.id)
+                        self._done(call)
                 # Those who are answered run now, and may call again before the next look.
                 await asyncio.sleep(0)
         finally:
-            self._busy -= 1
+            if counted:
+                self._busy -= 1
+            self._open_lane()
+
+    def _done(self, call: _Call) -> None:
+        self._release(call.id)
+        self._leave()
 
     def _share(self) -> list[_Call]:
         """The oldest calls of the statement that has waited longest, as many as are a share."""
         batch: list[_Call] = []
-        share = -(-(self._gathered + self._sent) // self._lanes)  # rounded up
+        share = -(-self._inside // self._lanes)  # rounded up
         most = min(max(share, MIN_SHARE), MAX_ROWS)
         size = 0
-        while self._gathered and not batch:
-            calls = min(filter(None, self._ready.values()), key=lambda calls: calls[0].number)
+        while self._ready and not batch:
+            statement, calls = next(iter(self._ready.items()))
             while calls and len(batch) < most and size < MAX_BYTES:
                 call = calls.popleft()
-                self._gathered -= 1
-                if call.done():  # cancelled while it waited
-                    self._release(call.id)
+                if call.answer.done():  # given up while it waited
+                    self._done(call)
                     continue
-                call.sent = True
                 batch.append(call)
-                size += call.size
+                last = call.arguments[-1]  # the state comes last, and all else is short
+                size += len(last) if type(last) is str else 0
+            del self._ready[statement]
+            if calls:
+                self._ready[statement] = calls  # behind the others
         return batch
 
     async def _send(self, batch: list[_Call]) -> None:
         """Send the calls as one statement, and answer each with its row."""
         deadline = max([call.deadline for call in batch])
+        statement = batch[0].statement
         try:
             if len(batch) == 1:
                 [call] = batch
-                rows = await self._run(deadline, call.statement, *call.arguments)
+                rows = await self._run(deadline, statement, *call.arguments)
                 answers = {call.id: rows[0]} if rows else {}
             else:
                 columns = zip(*[call.arguments for call in batch], strict=True)
-                statement = f"{batch[0].statement}_many"
-                rows = await self._run(deadline, statement, *map(list, columns))
+                rows = await self._run(deadline, f"{statement}_many", *map(list, columns))
                 answers = {row["id"]: row for row in rows}
         except RejectedError as error:
             if len(batch) == 1:
@@ -278,8 +306,8 @@ class Batcher:
                 raise
         else:
             for call in batch:
-                if not call.done():
-                    call.set_result(answers.get(call.id))
+                if not call.answer.done():
+                    call.answer.set_result(answers.get(call.id))
 
 
 def _expired(*, sent: bool) -> OperationTimeoutError:
@@ -293,11 +321,11 @@ def _expired(*, sent: bool) -> OperationTimeoutError:
 
 def _fail(batch: list[_Call], error: BaseException) -> None:
     for call in batch:
-        if call.done():
+        if call.answer.done():
             continue
         if isinstance(error, Exception):
             own = copy(error)  # each caller's traceback is its own
             own.__cause__ = error.__cause__
-            call.set_exception(own)
+            call.answer.set_exception(own)
         else:
-            call.cancel()
+            call.answer.cancel()

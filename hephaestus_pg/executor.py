@@ -69,9 +69,9 @@ class PoolExecutor:
         self._timeout = timeout
         self._pool = pool
         self._owned = owned
-        self._gate = Gate(name)
+        self.gate = Gate(name)
         self._loop = asyncio.get_running_loop()
-        self._batcher = Batcher(self._run) if batching else None
+        self._batcher = Batcher(self.fetch) if batching else None
 
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""
@@ -79,30 +79,27 @@ class PoolExecutor:
 
     async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
         """See :meth:`Executor.fetch`."""
-        self._gate.enter()
-        try:
-            return await self._run(deadline, statement, *arguments)
-        finally:
-            self._gate.leave()
+        text = _sql.statement(statement, self.schema)
 
-    async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
+        async def work(connection: AnyConnection) -> list[Record]:
+            return await connection.fetch(text, *arguments)
+
+        kind = _KINDS.get(statement.partition(":")[0], "change")  # of a variant too
+        return await self._tried(deadline, statement, work, kind=kind)
+
+    def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Awaitable[Any]:
         """See :meth:`Executor.row`."""
-        self._gate.enter()
-        try:
-            if self._batcher is not None:
-                return await self._batcher.row(deadline, statement, id, *arguments)
-            rows = await self._run(deadline, statement, id, *arguments)
-            return rows[0] if rows else None
-        finally:
-            self._gate.leave()
+        row = self._row if self._batcher is None else self._batcher.row
+        return row(deadline, statement, id, *arguments)
+
+    async def _row(self, deadline: float, statement: str, *arguments: Any) -> Any:
+        rows = await self.fetch(deadline, statement, *arguments)
+        return rows[0] if rows else None
 
     async def read(self, name: str, work: Callable[[AnyConnection], Awaitable[Result]]) -> Result:
         """What ``work``, which only reads, gives on some connection, and on others if it must."""
-        self._gate.enter()
-        try:
+        with self.gate:
             return await self._tried(self.deadline(None), name, work, kind="read")
-        finally:
-            self._gate.leave()
 
     async def atomically(
         self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
@@ -115,13 +112,9 @@ class PoolExecutor:
             async with ours.transaction() as session:
                 return await work(session)
 
-        self._gate.enter()
-        try:
-            return await self._tried(
-                deadline, "transaction", in_transaction, kind="overwrite", bounded=False
-            )
-        finally:
-            self._gate.leave()
+        return await self._tried(
+            deadline, "transaction", in_transaction, kind="overwrite", bounded=False
+        )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SessionExecutor]:
@@ -132,60 +125,49 @@ class PoolExecutor:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
         """A connection of the pool, for as long as the block runs."""
-        self._gate.enter()
-        try:
+        with self.gate:
             with translated_errors(connecting=True):
                 connection = await self._pool.acquire(timeout=self._timeout)
             try:
                 yield connection
             finally:
                 await self._release(connection)
-        finally:
-            self._gate.leave()
-
-    def require_own_loop(self) -> None:
-        """Refuse to be used from another event loop."""
-        self._gate.require_own_loop()
 
     async def close(self) -> None:
         """Refuse new calls, wait for those under way, and close a pool of our own.
 
-        What is under way ends by its deadline; the pool has as long again to say goodbye.
+        Calls end by their deadlines. A transaction that is open for longer, or the end of the
+        caller's patience, ends a pool of our own with whatever still uses it.
         """
-        await self._gate.close()
-        if self._batcher is not None:
-            self._batcher.stop_clock()
-        if self._owned:
-            try:
-                async with asyncio.timeout(RELEASE_SECONDS):
-                    await self._pool.close()
-            except (*DRIVER_ERRORS, asyncio.CancelledError):
-                self._pool.terminate()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout):
+                    await self.gate.close()
+            if self._owned:
+                with suppress(*DRIVER_ERRORS):
+                    async with asyncio.timeout(RELEASE_SECONDS):
+                        await self._pool.close()
+        finally:
+            if self._batcher is not None:
+                self._batcher.stop_clock()
+            if self._owned:
+                self._pool.terminate()  # of what is closed already, nothing
 
     def session(self, connection: AnyConnection) -> SessionExecutor:
         """The same statements, on one connection of the caller's alone."""
         return SessionExecutor(
-            connection, name=self._gate.name, schema=self.schema, timeout=self._timeout
+            connection, name=self.gate.name, schema=self.schema, timeout=self._timeout
         )
 
     def _ours(self, connection: AnyConnection, patience: float | None = None) -> SessionExecutor:
         return SessionExecutor(
             connection,
-            name=self._gate.name,
+            name=self.gate.name,
             schema=self.schema,
             timeout=self._timeout,
             patience=patience,
             expendable=True,
         )
-
-    async def _run(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
-        text = _sql.statement(statement, self.schema)
-
-        async def work(connection: AnyConnection) -> list[Record]:
-            return await connection.fetch(text, *arguments)
-
-        kind = _KINDS.get(statement.partition(":")[0], "change")  # of a variant too
-        return await self._tried(deadline, statement, work, kind=kind)
 
     async def _tried(
         self,

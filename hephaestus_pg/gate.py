@@ -10,7 +10,7 @@ from hephaestus_pg.errors import StorageClosedError, WrongEventLoopError
 
 
 class Gate:
-    """Counts the calls under way, and lets none in from elsewhere or after the end."""
+    """Counts the calls under way, each a ``with`` block, and lets none in after the end."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -28,15 +28,13 @@ class Gate:
         if running is not self._loop:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
-    def enter(self) -> None:
-        """Begin a call; :meth:`leave` ends it."""
+    def __enter__(self) -> None:
         self.require_own_loop()
         if self._closed:
             raise StorageClosedError(self.name)
         self._under_way += 1
 
-    def leave(self) -> None:
-        """End a call."""
+    def __exit__(self, *_: object) -> None:
         self._under_way -= 1
         if self._closed and not self._under_way:
             self._empty.set()

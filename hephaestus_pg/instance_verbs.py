@@ -10,7 +10,9 @@ from hephaestus_pg.errors import (
     DatabaseError,
     InstanceExistsError,
     InstanceNotFoundError,
+    InvalidTypeError,
     InvalidValueError,
+    OperationTimeoutError,
     StaleInstanceError,
 )
 from hephaestus_pg.instance import Instance, Status, checked_id, checked_revision
@@ -54,8 +56,9 @@ class InstanceVerbs:
             InvalidValueError: No row can have such an id.
             CorruptInstanceError: The row cannot be read.
         """
-        deadline = self._executor.deadline(timeout)
-        row = await self._executor.row(deadline, "get", checked_id(id))
+        checked_id(id)
+        with self._executor.gate:
+            row = await self._executor.row(self._executor.deadline(timeout), "get", id)
         return None if row is None else self._serializer.decode(row)
 
     async def put(self, instance: Instance, *, timeout: float | None = None) -> Instance:
@@ -69,10 +72,8 @@ class InstanceVerbs:
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
         new = self._serializer.encode(instance)
-        deadline = self._executor.deadline(timeout)
-        row = await self._executor.row(
-            deadline, "put", new.id, new.workflow, new.status, new.workflow_version, new.state
-        )
+        with self._executor.gate:
+            row = await self._executor.row(self._executor.deadline(timeout), "put", *new[:-1])
         return new.as_stored(row)
 
     async def insert(
@@ -91,8 +92,9 @@ class InstanceVerbs:
             InstanceExistsError: The id is taken; it says by what.
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
+        if not isinstance(replace_finished, bool):
+            raise InvalidTypeError("replace_finished", replace_finished, "give True or False")
         new = self._serializer.encode(instance)
-        deadline = self._executor.deadline(timeout)
         first = 1 if not replace_finished else None
 
         def outcome(held: Record | None) -> Outcome:
@@ -102,27 +104,28 @@ class InstanceVerbs:
                 return "landed"
             return "again" if held["revision"] == first else "unknown"
 
-        while True:
-            _, row = await self._once(
-                deadline,
-                outcome,
-                "insert",
-                new.id,
-                new.workflow,
-                new.status,
-                new.workflow_version,
-                replace_finished,
-                new.state,
-            )
-            if row is not None:
-                return new.as_stored(row)
-            held = await self._executor.row(deadline, "get", new.id)
-            if held is not None and not (replace_finished and held["status"] in Status.FINISHED):
-                raise InstanceExistsError(new.id, status=held["status"], workflow=held["workflow"])
-            # It went, or finished, between the two statements: the id is free now.
+        with self._executor.gate:
+            deadline = self._executor.deadline(timeout)
+            while True:
+                _, row = await self._once(
+                    deadline, outcome, "insert", *new[:4], replace_finished, new.state
+                )
+                if row is not None:
+                    return new.as_stored(row)
+                held = await self._executor.row(deadline, "get", new.id)
+                if held is not None and not (
+                    replace_finished and held["status"] in Status.FINISHED
+                ):
+                    raise InstanceExistsError(
+                        new.id, status=held["status"], workflow=held["workflow"]
+                    )
+                # It went, or finished, between the two statements: the id is free now.
 
     async def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
         """Store the instance only if its row is still at ``instance.revision`` (compare-and-set).
+
+        After a connection that broke, an equal instance in the row counts as this one, as with
+        :meth:`insert`.
 
         Raises:
             StaleInstanceError: Another writer was first; it says which revision is there.
@@ -136,22 +139,23 @@ class InstanceVerbs:
             raise InvalidValueError(
                 "revision", None, "update takes an instance that was read or written; insert it"
             )
-        deadline = self._executor.deadline(timeout)
 
         def outcome(held: Record | None) -> Outcome:
-            if held is None or held["revision"] > seen + 1:
+            if held is None or held["revision"] not in {seen, seen + 1}:
                 return "unknown"
             mine = held["revision"] > seen and self._is(held, new.as_stored(held))
             return "landed" if mine else "again"
 
-        _, row = await self._once(
-            deadline, outcome, "update", new.id, new.workflow, new.status, seen, new.state
-        )
-        if row is None:
-            held = await self._executor.row(deadline, "get", new.id)
-            if held is None:
-                raise InstanceNotFoundError(new.id)
-            raise StaleInstanceError(new.id, expected=seen, found=held["revision"])
+        with self._executor.gate:
+            deadline = self._executor.deadline(timeout)
+            _, row = await self._once(
+                deadline, outcome, "update", new.id, new.workflow, new.status, seen, new.state
+            )
+            if row is None:
+                held = await self._executor.row(deadline, "get", new.id)
+                if held is None:
+                    raise InstanceNotFoundError(new.id)
+                raise StaleInstanceError(new.id, expected=seen, found=held["revision"])
         return new.as_stored(row)
 
     async def delete(
@@ -159,7 +163,8 @@ class InstanceVerbs:
     ) -> bool:
         """Delete the instance with that id. ``True`` if there was one; again, ``False``.
 
-        With a ``revision`` the row goes only if it is still at that one (compare-and-set).
+        With a ``revision`` the row goes only if it is still at that one (compare-and-set). After a
+        connection that broke, ``True`` may also say that another deleted it meanwhile.
 
         Raises:
             InvalidValueError: No row can have such an id or revision.
@@ -168,7 +173,6 @@ class InstanceVerbs:
         checked_id(id)
         if revision is not None:
             checked_revision(revision)
-        deadline = self._executor.deadline(timeout)
 
         def outcome(held: Record | None) -> Outcome:
             if held is None:
@@ -176,11 +180,13 @@ class InstanceVerbs:
             # With a revision, it may be another row, inserted since.
             return "again" if revision is None else "unknown"
 
-        gone, _ = await self._once(deadline, outcome, "delete", id, revision)
-        if not gone and revision is not None:
-            held = await self._executor.row(deadline, "get", id)
-            if held is not None:
-                raise StaleInstanceError(id, expected=revision, found=held["revision"])
+        with self._executor.gate:
+            deadline = self._executor.deadline(timeout)
+            gone, _ = await self._once(deadline, outcome, "delete", id, revision)
+            if not gone and revision is not None:
+                held = await self._executor.row(deadline, "get", id)
+                if held is not None:
+                    raise StaleInstanceError(id, expected=revision, found=held["revision"])
         return gone
 
     async def _once(
@@ -200,7 +206,12 @@ class InstanceVerbs:
             try:
                 row: Record | None = await self._executor.row(deadline, statement, id, *arguments)
             except DatabaseError as error:
-                if error.applied == "no" or not error.retryable or not self._executor.retries:
+                if (
+                    error.applied == "no"
+                    or not error.retryable
+                    or not self._executor.retries
+                    or isinstance(error, OperationTimeoutError)  # no time is left for a look
+                ):
                     raise
                 try:
                     held = await self._executor.row(deadline, "get", id)

@@ -6,7 +6,7 @@ There nothing is tried twice: only who began the transaction can begin it again.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
@@ -33,6 +33,11 @@ class Executor(Protocol):
     retries: bool
     """Whether an operation may be done again, as a whole, after a failure."""
 
+    @property
+    def gate(self) -> AbstractContextManager[None]:
+        """The way in, which a verb holds from its first statement to its last."""
+        ...
+
     def deadline(self, timeout: float | None) -> float:
         """When an operation that begins now must end; ``None`` is the storage's own timeout."""
         ...
@@ -41,7 +46,7 @@ class Executor(Protocol):
         """The rows of ``sql/queries/<statement>.sql``."""
         ...
 
-    async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
+    def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Awaitable[Any]:
         """The row that a statement on one id gives, if any."""
         ...
 
@@ -58,6 +63,7 @@ class Executor(Protocol):
 class SessionExecutor:
     """Every statement on one connection, one after another, none of them twice."""
 
+    gate = nullcontext()  # who opened the connection holds the storage's
     retries = False
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own

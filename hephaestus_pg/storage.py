@@ -131,7 +131,7 @@ class AsyncStorage(Verbs):
             WrongEventLoopError: It belongs to another event loop.
         """
         storage = registry.find(name, AsyncStorage)
-        storage._pool.require_own_loop()  # noqa: SLF001 - its own class
+        storage._pool.gate.require_own_loop()  # noqa: SLF001 - its own class
         return storage
 
     @asynccontextmanager
@@ -162,9 +162,16 @@ class AsyncStorage(Verbs):
         )
 
     async def close(self) -> None:
-        """Refuse new calls, wait for those under way, free the name, and close an own pool."""
-        await self._pool.close()
-        registry.unregister(self.name, self)
+        """Refuse new calls, wait for those under way, free the name, and close an own pool.
+
+        It waits for the storage's ``timeout`` at the most; a transaction that is still open then
+        loses its connection, unless the pool is yours.
+        """
+        self._pool.gate.require_own_loop()
+        try:
+            await self._pool.close()
+        finally:
+            registry.unregister(self.name, self)
 
     async def __aenter__(self) -> Self:
         return self

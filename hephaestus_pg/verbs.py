@@ -74,7 +74,8 @@ class Verbs(InstanceVerbs):
                 for row in await session.fetch(deadline, "put_many", *map(list, columns)):
                     stored[row["id"]] = chunk[row["id"]].as_stored(row)
 
-        await self._executor.atomically(self._executor.deadline(timeout), put_all)
+        with self._executor.gate:
+            await self._executor.atomically(self._executor.deadline(timeout), put_all)
         return list(stored.values())
 
     async def get_many(
@@ -86,10 +87,11 @@ class Verbs(InstanceVerbs):
             CorruptInstanceError: A row cannot be read.
         """
         found = {}
-        for chunk in _chunks(dict.fromkeys(map(checked_id, ids))):
-            deadline = self._executor.deadline(timeout)
-            for row in await self._executor.fetch(deadline, "get_many", chunk):
-                found[row["id"]] = self._serializer.decode(row)
+        with self._executor.gate:
+            for chunk in _chunks(dict.fromkeys(map(checked_id, ids))):
+                deadline = self._executor.deadline(timeout)
+                for row in await self._executor.fetch(deadline, "get_many", chunk):
+                    found[row["id"]] = self._serializer.decode(row)
         return found
 
     async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
@@ -104,7 +106,8 @@ class Verbs(InstanceVerbs):
                 rows = await session.fetch(deadline, "delete_many", chunk, revisions)
                 gone.update(row["id"] for row in rows)
 
-        await self._executor.atomically(self._executor.deadline(timeout), delete_all)
+        with self._executor.gate:
+            await self._executor.atomically(self._executor.deadline(timeout), delete_all)
         return gone
 
     async def query(
@@ -224,8 +227,9 @@ class Verbs(InstanceVerbs):
         _, size = paging.parameters("id", None, batch_size)
         pruned, last, batch = 0, None, size
         while batch == size:
-            deadline = self._executor.deadline(timeout)
-            [row] = await self._executor.fetch(deadline, "prune", last, moment, size)
+            with self._executor.gate:
+                deadline = self._executor.deadline(timeout)
+                [row] = await self._executor.fetch(deadline, "prune", last, moment, size)
             batch, last = row["count"], row["last"]
             pruned += batch
             if progress is not None:
@@ -249,17 +253,18 @@ class Verbs(InstanceVerbs):
         self, deadline: float, statement: str, search: Search | None, *arguments: Any
     ) -> list[Record]:
         """The rows of a statement that filters, by the index over states that there is by now."""
-        if search is None:
-            return await self._executor.fetch(deadline, statement, *arguments)
-        while True:
-            profile = await self._profile(deadline)
-            variant = search.variant(profile, self.schema)
-            try:
-                return await self._executor.fetch(deadline, statement + variant, *arguments)
-            except RejectedError:
-                # Between the two statements the index may have been exchanged for another.
-                if not self._executor.retries or await self._profile(deadline) == profile:
-                    raise
+        with self._executor.gate:
+            if search is None:
+                return await self._executor.fetch(deadline, statement, *arguments)
+            while True:
+                profile = await self._profile(deadline)
+                variant = search.variant(profile, self.schema)
+                try:
+                    return await self._executor.fetch(deadline, statement + variant, *arguments)
+                except RejectedError:
+                    # Between the two statements the index may have been exchanged for another.
+                    if not self._executor.retries or await self._profile(deadline) == profile:
+                        raise
 
     async def _profile(self, deadline: float) -> str:
         [row] = await self._executor.fetch(deadline, "profile")

@@ -81,8 +81,17 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+def call(
+    batcher: Batcher, statement: str, *arguments: Any, deadline: float | None = None
+) -> asyncio.Task[Any]:
+    async def caller() -> Any:
+        return await batcher.row(later() if deadline is None else deadline, statement, *arguments)
+
+    return asyncio.create_task(caller())
+
+
 def called(batcher: Batcher, statement: str, *ids: str) -> list[asyncio.Task[Any]]:
-    return [asyncio.create_task(batcher.row(later(), statement, id)) for id in ids]
+    return [call(batcher, statement, id) for id in ids]
 
 
 @pytest.fixture
@@ -146,10 +155,10 @@ class TestGathering:
         batcher = Batcher(server.run, lanes=1)
         tasks = called(batcher, "get", *(f"{n}" for n in range(25)))
         for n in range(6):
-            tasks.append(asyncio.create_task(batcher.row(later(), "put", f"p{n}", "x" * 40)))
+            tasks.append(call(batcher, "put", f"p{n}", "x" * 40))
         await server.answer_all()
 
-        assert [len(ids) for _, ids in server.sent] == [1, 10, 10, 4, 3, 3]
+        assert [len(ids) for _, ids in server.sent] == [1, 10, 3, 10, 3, 4]
         await asyncio.gather(*tasks)
 
     async def test_nothing_is_left_behind(self, server: Server) -> None:
@@ -160,7 +169,7 @@ class TestGathering:
 
         assert not batcher._later
         assert not batcher._tasks
-        assert (batcher._gathered, batcher._sent, batcher._busy, batcher._inside) == (0, 0, 0, 0)
+        assert (batcher._busy, batcher._inside) == (0, 0)
 
 
 class TestOrder:
@@ -277,7 +286,7 @@ class TestBackPressure:
         tasks = called(batcher, "put", *"abcdefgh")
         await settle()
         assert batcher._inside == 3
-        assert len(batcher._outside) == 4
+        assert len(batcher._outside) == 5
         tasks[5].cancel()
         await server.answer_all()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -294,8 +303,9 @@ class TestBackPressure:
         await settle()
         server.answer()
         await settle()
+        place = batcher._outside[0]
         server.answer()
-        while not batcher._outside[0].done():  # until b is answered, and c is given its place
+        while not place.done():  # until b is answered, and c is given its place
             await asyncio.sleep(0)
         tasks[2].cancel()
         await server.answer_all()
@@ -307,10 +317,10 @@ class TestBackPressure:
 
 
 async def test_each_call_has_a_deadline_of_its_own(server: Server) -> None:
-    batcher = Batcher(server.run, lanes=1)
+    batcher = Batcher(server.run, lanes=1, patience=60)
     now = asyncio.get_running_loop().time()
     first, sent, *waiting = (
-        asyncio.create_task(batcher.row(now + seconds, "put", id))
+        call(batcher, "put", id, deadline=now + seconds)
         for id, seconds in (("a", 60), ("b", 60), ("c", 60), ("d", 0.1), ("e", 0.2))
     )
     await settle()
@@ -323,7 +333,7 @@ async def test_each_call_has_a_deadline_of_its_own(server: Server) -> None:
     with pytest.raises(OperationTimeoutError, match="under way"):
         await waiting[2]
     assert not sent.done()
-    late = asyncio.create_task(batcher.row(now + 0.3, "put", "f"))
+    late = call(batcher, "put", "f", deadline=now + 0.3)
     with pytest.raises(OperationTimeoutError, match="before") as caught:
         await late
     assert caught.value.applied == "no"
@@ -463,5 +473,5 @@ class TestForReal:
         assert answered >= 30 * 50
         batcher = storage._pool._batcher
         assert batcher is not None
-        assert (batcher._inside, batcher._gathered, batcher._sent) == (0, 0, 0)
+        assert batcher._inside == 0
         assert await storage.count() <= 50
