@@ -7,6 +7,10 @@ from typing import Any
 
 import asyncpg
 
+PATIENCE = 60.0
+"""Seconds for what is waited for to come. A test's own limit, which is longer, may strike in a
+callback, and be lost."""
+
 COLUMNS = """
     SELECT attname, format_type(atttypid, atttypmod) AS type, attnotnull, attcollation,
         pg_get_expr(adbin, adrelid) AS default
@@ -104,7 +108,27 @@ async def assert_is_at(dsn: str, schema: str, version: int) -> None:
     ]
 
 
-async def until(link: asyncpg.Connection[Any], query: str, *arguments: object) -> None:
-    """Wait until ``query`` answers with something other than nothing."""
-    while not await link.fetchval(query, *arguments):
-        await asyncio.sleep(0)
+async def until(link: asyncpg.Connection[Any], query: str, *arguments: object) -> Any:
+    """Wait until ``query`` answers with something other than nothing, which it returns."""
+    async with asyncio.timeout(PATIENCE):
+        while not (found := await link.fetchval(query, *arguments)):
+            await asyncio.sleep(0.001)  # what is waited for needs the processor too
+    return found
+
+
+async def until_waiting(link: asyncpg.Connection[Any], statement: str, lock: str) -> int:
+    """The process id of who waits in a statement with these words for a lock of this kind.
+
+    In this database: the server shows all of them, and in others tests run the same statements.
+    """
+    pid: int = await until(
+        link,
+        """
+        SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND strpos(query, $1) > 0
+            AND wait_event_type = 'Lock' AND wait_event = $2
+        """,
+        statement,
+        lock,
+    )
+    return pid

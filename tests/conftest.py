@@ -29,7 +29,7 @@ from hephaestus_pg import registry
 from hephaestus_pg.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Collection, Generator, Iterator
 
     from hephaestus_pg import AsyncStorage
 
@@ -46,6 +46,13 @@ hypothesis_settings.register_profile("long", max_examples=100_000, deadline=None
 
 _dsn = pytest.StashKey[str]()
 _header = pytest.StashKey[list[str]]()
+_failed = pytest.StashKey[bool]()
+
+# A failed test may leave statements under way on the server, and the locks that they hold.
+_END_OTHERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,8 +82,19 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if pytest_asyncio.is_async_test(item):
-            # The first to be set up is the last to look.
+            # The first to be set up is the last to look, and the last the first to act.
             item.fixturenames.insert(0, "nothing_left")
+            item.fixturenames.append("ended_if_failed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
 
 
 @contextmanager
@@ -153,11 +171,13 @@ def database(pytestconfig: pytest.Config) -> Iterator[str]:
 
 
 @pytest.fixture
-def schema(dsn: str) -> Iterator[str]:
+def schema(dsn: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a schema for this test alone, in the shared database; empty."""
     name = f"schema_{uuid4().hex[:12]}"
     _execute(dsn, f"CREATE SCHEMA {name}")
     yield name
+    if _failed in request.node.stash:
+        _execute(dsn, _END_OTHERS)
     _execute(dsn, f"DROP SCHEMA {name} CASCADE")
 
 
@@ -189,8 +209,46 @@ async def storage(dsn: str, migrated: str) -> AsyncIterator[AsyncStorage]:
 
 
 @pytest.fixture
-async def nothing_left() -> AsyncIterator[None]:
-    """Fail a test that leaves a task or a storage behind; every asynchronous test has it."""
+async def nothing_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Fail a test that leaves a task or a storage behind; every asynchronous test has it.
+
+    One that has failed already does not fail twice. Neither leaves anything to the next.
+    """
     yield
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert registry.names() == []
+    left = [*map(repr, asyncio.all_tasks() - {asyncio.current_task()}), *registry.names()]
+    failed = _failed in request.node.stash
+    if left or failed:
+        await _cancel_tasks()
+        _forget_storages_and_connections()
+    assert failed or left == []
+
+
+@pytest.fixture
+async def ended_if_failed(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """End the tasks of a failed test, before what they use ends."""
+    before = asyncio.all_tasks()
+    yield
+    if _failed in request.node.stash:
+        await _cancel_tasks(but=before)
+
+
+async def _cancel_tasks(but: Collection[asyncio.Task[Any] | None] = ()) -> None:
+    tasks = asyncio.all_tasks().difference(but, {asyncio.current_task()})
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        ended, _ = await asyncio.wait(tasks, timeout=10)
+        await asyncio.gather(*ended, return_exceptions=True)
+
+
+def _forget_storages_and_connections() -> None:
+    for name in registry.names():
+        registry.unregister(name, registry.find(name, object))
+    loop = asyncio.get_running_loop()
+    for each in gc.get_objects():
+        if (
+            issubclass(type(each), asyncpg.Connection)
+            and each._loop is loop
+            and not each.is_closed()
+        ):
+            each.terminate()

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from asyncpg.connection import Connection
@@ -94,11 +94,13 @@ class Migrators:
             *("-m", "tests.migrators", dsn),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            process_group=0,
         )
         try:
             yield cls(process)
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # those whom it has forked too
             await process.wait()
 
     async def order(self, *words: object) -> list[int]:

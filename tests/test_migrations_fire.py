@@ -58,15 +58,17 @@ async def written(dsn: str, schema: str, stop: asyncio.Event) -> dict[str, int]:
     link = await asyncpg.connect(dsn)
     acknowledged: dict[str, int] = {}
     keys = [str(uuid4()) for _ in range(5)]
-    for number in count():
-        key = keys[number % len(keys)]
-        await link.execute(UPSERT.format(schema), key, f'{{"n": {number}}}', timeout=DEADLINE)
-        acknowledged[key] = number
-        read = await link.fetchval(SELECT.format(schema), key, timeout=DEADLINE)
-        assert read == str(number)
-        if stop.is_set():
-            break
-    await link.close()
+    try:
+        for number in count():
+            key = keys[number % len(keys)]
+            await link.execute(UPSERT.format(schema), key, f'{{"n": {number}}}', timeout=DEADLINE)
+            acknowledged[key] = number
+            read = await link.fetchval(SELECT.format(schema), key, timeout=DEADLINE)
+            assert read == str(number)
+            if stop.is_set():
+                break
+    finally:
+        await link.close()
     return acknowledged
 
 
@@ -77,18 +79,19 @@ async def test_readers_and_writers_go_on_through_every_version_up_and_down(
     await migrations.up(database, version=1)
     await filled(database, "public", 1500)
     stop = asyncio.Event()
-    writers = [asyncio.create_task(written(database, "public", stop)) for _ in range(6)]
-    for _ in range(2):
-        for version in range(2, migrations.LATEST + 1):
-            await migrations.up(database, version=version, online=online)
-        for version in reversed(range(1, migrations.LATEST)):
-            await migrations.down(database, version=version)
-            if version > 1:
-                await assert_is_at(database, "public", version)
-    await migrations.up(database, online=online)
-    stop.set()
+    async with asyncio.TaskGroup() as group:  # who fails ends the others
+        writers = [group.create_task(written(database, "public", stop)) for _ in range(6)]
+        for _ in range(2):
+            for version in range(2, migrations.LATEST + 1):
+                await migrations.up(database, version=version, online=online)
+            for version in reversed(range(1, migrations.LATEST)):
+                await migrations.down(database, version=version)
+                if version > 1:
+                    await assert_is_at(database, "public", version)
+        await migrations.up(database, online=online)
+        stop.set()
 
-    acknowledged = {k: n for each in await asyncio.gather(*writers) for k, n in each.items()}
+    acknowledged = {k: n for writer in writers for k, n in writer.result().items()}
     await assert_is_at(database, "public", migrations.LATEST)
     link = await asyncpg.connect(database)
     rows = await link.fetch("SELECT id, state->>'n' AS n FROM workflow_instances")
@@ -121,18 +124,19 @@ async def test_a_storage_that_is_older_than_a_migration_goes_on(
     async with AsyncStorage.start(
         database, references=Names(), batching=batching, max_size=4
     ) as storage:
-        users = [asyncio.create_task(use(storage, id)) for id in ids]
-        for version in (3, 2):
-            await migrations.down(database, version=version)
-            await migrations.up(database)
-            begun = len(answers)
-            while len(answers) < begun + 10 * len(ids):
-                await asyncio.sleep(0.01)
-            # At the version that it needs nothing is wrong any more, on connections of before.
-            recent = answers[begun + 2 * len(ids) :]
-            assert [each for each in recent if not isinstance(each, Instance)] == []
-        stop.set()
-        await asyncio.gather(*users)
+        async with asyncio.TaskGroup() as users:
+            for id in ids:
+                users.create_task(use(storage, id))
+            for version in (3, 2):
+                await migrations.down(database, version=version)
+                await migrations.up(database)
+                begun = len(answers)
+                while len(answers) < begun + 10 * len(ids):
+                    await asyncio.sleep(0.01)
+                # At the version that it needs nothing is wrong any more, on connections of before.
+                recent = answers[begun + 2 * len(ids) :]
+                assert [each for each in recent if not isinstance(each, Instance)] == []
+            stop.set()
         assert (await storage.get_many(ids)).keys() == set(ids)
 
 

@@ -17,7 +17,14 @@ import hephaestus_pg
 from hephaestus_pg import migrations
 from hephaestus_pg.errors import ConnectionLostError, RejectedError
 from hephaestus_pg.migration_files import shipped
-from tests.catalog import FAMILY_INDEX, INSERTED_INDEX, assert_is_at, snapshot, until
+from tests.catalog import (
+    FAMILY_INDEX,
+    INSERTED_INDEX,
+    PATIENCE,
+    assert_is_at,
+    snapshot,
+    until_waiting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,16 +94,10 @@ async def ids(link: asyncpg.Connection[Any], schema: str) -> set[str]:
     return {row["id"] for row in rows}
 
 
-async def kill_backend(link: asyncpg.Connection[Any], waiting_for: str) -> None:
-    """End the session that waits in a statement with ``waiting_for`` in it, once it does."""
-    await until(
-        link,
-        """
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE strpos(query, $1) > 0 AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()
-        """,
-        waiting_for,
-    )
+async def kill_backend(link: asyncpg.Connection[Any], statement: str, lock: str) -> None:
+    """End the session that waits in that statement for that kind of lock, once it does."""
+    pid = await until_waiting(link, statement, lock)
+    await link.execute("SELECT pg_terminate_backend($1)", pid)
 
 
 async def test_online_leaves_what_a_plain_alter_does(database: str) -> None:
@@ -137,23 +138,26 @@ async def test_writers_go_on_throughout_and_lose_nothing(
         """Insert new rows and update old ones; remember what was acknowledged."""
         nonlocal written
         writer = await asyncpg.connect(dsn, command_timeout=20)
-        for number in count():
-            key = str(uuid4()) if number % 2 else mine[number % len(mine)]
-            await writer.execute(UPSERT.format(filled), key, f'{{"n": {number}}}')
-            acknowledged[key] = number
-            written += 1
-            if done.is_set():
-                break
-        await writer.close()
+        try:
+            for number in count():
+                key = str(uuid4()) if number % 2 else mine[number % len(mine)]
+                await writer.execute(UPSERT.format(filled), key, f'{{"n": {number}}}')
+                acknowledged[key] = number
+                written += 1
+                if done.is_set():
+                    break
+        finally:
+            await writer.close()
 
-    writers = [asyncio.create_task(write(kept[start::4])) for start in range(4)]
-    while written < 20:
-        await link.execute("SELECT 1")
-    before = written
-    await migrations.up(dsn, schema=filled, online=True)
-    during = written - before
-    done.set()
-    await asyncio.gather(*writers)
+    async with asyncio.TaskGroup() as writers:
+        for start in range(4):
+            writers.create_task(write(kept[start::4]))
+        while written < 20:
+            await link.execute("SELECT 1")
+        before = written
+        await migrations.up(dsn, schema=filled, online=True)
+        during = written - before
+        done.set()
 
     rows = await link.fetch(f"SELECT id, state->>'n' AS n FROM {filled}.workflow_instances")
     found = {row["id"]: row["n"] for row in rows}
@@ -183,6 +187,7 @@ async def test_killed_before_any_stage_it_can_be_started_again(
         [sys.executable, "-c", KILLED, filled, str(version), str(stage)],
         env={**os.environ, "HEPHAESTUS_PG_DSN": dsn, "PYTHONPATH": path},
         check=False,
+        timeout=PATIENCE,
     )
     assert killed.returncode == -signal.SIGKILL
     new = str(uuid4())
@@ -207,7 +212,7 @@ async def test_killed_amid_the_slices_it_goes_on(database: str, *, online: bool)
     before = await ids(link, "public")
     await holder.execute("SELECT pg_advisory_lock(1, 2)")
     task = asyncio.create_task(migrations.up(database, online=True))
-    await kill_backend(link, "FOR NO KEY UPDATE")
+    await kill_backend(link, "FOR NO KEY UPDATE", "advisory")
     with pytest.raises(ConnectionLostError):
         await task
     await holder.execute("SELECT pg_advisory_unlock(1, 2)")
@@ -239,7 +244,7 @@ async def test_an_index_that_a_kill_left_invalid_is_built_anew(
         await link.execute(BRAKE.format("public"))
         await holder.execute("SELECT pg_advisory_lock(1, 2)")
         task = asyncio.create_task(migrations.up(database, online=True))
-        await until(link, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+        await until_waiting(link, "FOR NO KEY UPDATE", "advisory")
     elif index == INSERTED_INDEX:  # The stage before it would be what waits.
         await link.execute(
             f'CREATE INDEX {FAMILY_INDEX} ON workflow_instances (workflow COLLATE "C")'
@@ -252,7 +257,8 @@ async def test_an_index_that_a_kill_left_invalid_is_built_anew(
         await holder.execute("SELECT pg_advisory_unlock(1, 2)")
     else:
         task = asyncio.create_task(migrations.up(database, online=True))
-    await kill_backend(link, f"CONCURRENTLY IF NOT EXISTS {index}")
+    # In its first lock, of the table, there would be no index yet.
+    await kill_backend(link, f"CONCURRENTLY IF NOT EXISTS {index}", "virtualxid")
     with pytest.raises(ConnectionLostError):
         await task
     await held.rollback()
