@@ -136,10 +136,12 @@ class Batcher:
         self._inside += 1
         self._later[id] = None
         self._busy += 1
+        ended = self._watched()
         try:
             rows = await self._run(deadline, statement, *arguments)
         finally:
-            self._busy -= 1
+            if ended():
+                self._busy -= 1
             self._release(id)
             self._leave()
             self._open_lane()
@@ -228,22 +230,15 @@ class Batcher:
 
     async def _lane(self) -> None:
         counted = True
-
-        def stop_counting() -> None:
-            nonlocal counted
-            counted = False
-            self._busy -= 1
-            self._open_lane()
-
         try:
             while counted and (batch := self._share()):
                 self._open_lane()  # for what this share leaves
                 self._under_way.append(batch)
-                overdue = self._loop.call_later(self._patience, stop_counting)
+                ended = self._watched()
                 try:
                     await self._send(batch)
                 finally:
-                    overdue.cancel()
+                    counted = ended()
                     self._under_way.remove(batch)
                     for call in batch:
                         self._done(call)
@@ -253,6 +248,26 @@ class Batcher:
             if counted:
                 self._busy -= 1
             self._open_lane()
+
+    def _watched(self) -> Callable[[], bool]:
+        """Give the lane of a statement that begins to others when it takes too long.
+
+        What comes back, called at the statement's end, says whether the lane is still its own.
+        """
+        own = True
+
+        def give_away() -> None:
+            nonlocal own
+            own = False
+            self._busy -= 1
+            self._open_lane()
+
+        def ended() -> bool:
+            overdue.cancel()
+            return own
+
+        overdue = self._loop.call_later(self._patience, give_away)
+        return ended
 
     def _done(self, call: _Call) -> None:
         self._release(call.id)

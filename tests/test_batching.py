@@ -172,6 +172,41 @@ class TestGathering:
         assert (batcher._busy, batcher._inside) == (0, 0)
 
 
+class TestPatience:
+    async def test_a_statement_that_takes_long_keeps_no_lane(self, server: Server) -> None:
+        batcher = Batcher(server.run, lanes=2, patience=0.01)
+        stuck = called(batcher, "put", "a") + called(batcher, "delete", "b")
+        others = called(batcher, "get", "c")
+        await settle()
+        assert server.sent == [("put", ["a"]), ("delete", ["b"])]
+
+        while len(server.sent) < 3:
+            await asyncio.sleep(0.001)
+        assert server.sent[2:] == [("get", ["c"])]
+        server.waiting.pop().set_result(None)
+        assert await others[0] == {"id": "c"}
+        await server.answer_all()
+        await asyncio.gather(*stuck)
+        assert (batcher._busy, batcher._inside) == (0, 0)
+
+    async def test_lanes_are_limited_all_the_same(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(batching_module, "MAX_LANES", 3)
+        batcher = Batcher(server.run, lanes=1, patience=0)
+        tasks = called(batcher, "get", "a", "a1")
+        for name in ("b", "c", "d", "e"):
+            await settle()
+            tasks += called(batcher, f"get_{name}", name)
+        await asyncio.sleep(0.01)
+        await settle()
+
+        assert [ids for _, ids in server.sent] == [["a"], ["a1"], ["b"], ["c"]]
+        await server.answer_all()
+        assert len(await asyncio.gather(*tasks)) == 6
+        assert (batcher._busy, batcher._inside) == (0, 0)
+
+
 class TestOrder:
     async def test_calls_for_one_id_are_sent_one_after_another(self, server: Server) -> None:
         batcher = Batcher(server.run, lanes=3)
@@ -424,6 +459,21 @@ class TestForReal:
         assert [n for n, got in enumerate(results) if isinstance(got, Exception)] == [30]
         assert isinstance(results[30], RejectedError)
         assert await storage.count() == 49
+
+    async def test_locked_rows_hold_up_no_other_row(self, storage: AsyncStorage) -> None:
+        for id in "abc":
+            await storage.insert(order(id))
+        async with storage.transaction() as transaction:
+            await transaction.put_many([order("a"), order("b")])
+            waiting = [asyncio.create_task(storage.put(order("a")))]
+            await asyncio.sleep(0)
+            waiting.append(asyncio.create_task(storage.put(order("b"))))
+            await asyncio.sleep(0)
+            # Both wait for this very transaction.
+            found = await storage.get("c")
+            assert found is not None
+            assert not any(task.done() for task in waiting)
+        assert [(await task).revision for task in waiting] == [3, 3]
 
     async def test_what_is_stored_is_what_was_passed_at_the_call(
         self, storage: AsyncStorage
