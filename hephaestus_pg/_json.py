@@ -78,8 +78,8 @@ def loads(text: str) -> Any:
         ValueError: It is nested too deeply, or a number in it is beyond a float.
     """
     raw = text.encode()
-    # Few states hold so many maps and lists that their depth matters. Deleting finds them by memchr,
-    # which count does not.
+    # Few states hold so many maps and lists that their depth matters; deleting finds them by
+    # memchr, which count() does not.
     flat = raw.replace(b"{", b"").replace(b"[", b"")
     if len(raw) - len(flat) > MAX_DEPTH and _too_deep(raw):
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
