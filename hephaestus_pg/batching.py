@@ -19,7 +19,14 @@ from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.errors import OperationTimeoutError, RejectedError
+from hephaestus_pg.alarm import Alarm
+from hephaestus_pg.errors import (
+    AccessDeniedError,
+    ConflictError,
+    OperationTimeoutError,
+    RejectedError,
+)
+from hephaestus_pg.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -53,8 +60,9 @@ MAX_LANES = 8
 PATIENCE = 0.1
 """Seconds after which a statement under way keeps no lane from others: it may wait for a lock."""
 
-ALARM_STEP = 0.01
-"""Seconds between two looks at the deadlines, at the least: a look is at every call."""
+
+# One call may be the cause, of which its neighbours in the statement know nothing.
+_OF_ONE = (RejectedError, AccessDeniedError, ConflictError)
 
 
 class _Call:
@@ -91,11 +99,8 @@ class Batcher:
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._lanes = lanes
-        self._max_waiting = max_waiting
-        # Calls that are gathered or under way; one that was given up counts until its turn comes.
-        self._inside = 0
-        # Callers whose calls have no place inside yet, the oldest first.
-        self._outside: deque[asyncio.Future[None]] = deque()
+        # For calls that are gathered or under way; one that is given up keeps it until its turn.
+        self._places = Places(max_waiting)
         # Calls whose turn it is, by statement, the statement that has waited longest first.
         self._ready: defaultdict[str, deque[_Call]] = defaultdict(deque)
         # For each id that has a call ready or under way, the later calls for it, if any.
@@ -103,9 +108,7 @@ class Batcher:
         self._under_way: list[list[_Call]] = []
         self._busy = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        # One timer for all: a timer a call costs as much as a third of the call's way through here.
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = inf
+        self._alarm = Alarm(self._expire)
 
     def row(self, deadline: float, statement: str, *arguments: Any) -> Awaitable[Record | None]:
         """The statement's row for these arguments, the first of which is the id; ``None`` if none.
@@ -115,25 +118,23 @@ class Batcher:
         Cancelled while it waits, the call is not sent. Sent together with others it takes effect or
         fails as if nobody had cancelled, and nobody else notices.
         """
-        if not self._inside:
+        if not self._places.taken:
             return self._alone(deadline, statement, arguments)
-        if self._inside >= self._max_waiting:
+        if self._places.full:
             return self._in_turn(deadline, statement, arguments)
-        self._inside += 1
+        self._places.taken += 1
         return self._gathered(deadline, statement, arguments)
 
     def stop_clock(self) -> None:
         """Look at no deadline any more, until the next call comes."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm, self._alarm_at = None, inf
+        self._alarm.stop()
 
     async def _alone(
         self, deadline: float, statement: str, arguments: tuple[Any, ...]
     ) -> Record | None:
         """An idle storage's call: no task, no future, in the caller's own context."""
         id = arguments[0]
-        self._inside += 1
+        self._places.taken += 1
         self._later[id] = None
         self._busy += 1
         ended = self._watched()
@@ -143,7 +144,7 @@ class Batcher:
             if ended():
                 self._busy -= 1
             self._release(id)
-            self._leave()
+            self._places.leave()
             self._open_lane()
         return rows[0] if rows else None
 
@@ -151,17 +152,10 @@ class Batcher:
         self, deadline: float, statement: str, arguments: tuple[Any, ...]
     ) -> Record | None:
         """A call that has to wait for its place inside; who came first goes in first."""
-        turn: asyncio.Future[None] = self._loop.create_future()
-        self._outside.append(turn)
         try:
-            async with asyncio.timeout_at(deadline):
-                await turn
-        except (TimeoutError, asyncio.CancelledError) as error:
-            if not turn.cancelled():
-                self._leave()  # the place was given already
-            if isinstance(error, TimeoutError):
-                raise _expired(sent=False) from None
-            raise
+            await self._places.wait(deadline)
+        except TimeoutError:
+            raise _expired(sent=False) from None
         return await self._gathered(deadline, statement, arguments)
 
     def _gathered(
@@ -169,8 +163,7 @@ class Batcher:
     ) -> asyncio.Future[Record | None]:
         """Let the call wait, for a lane or for the call before it on the same id."""
         call = _Call(self._loop.create_future(), deadline, statement, arguments)
-        if deadline < self._alarm_at:
-            self._set_alarm(deadline)
+        self._alarm.set(deadline)
         if call.id not in self._later:
             self._later[call.id] = None
             self._ready[statement].append(call)
@@ -189,23 +182,8 @@ class Batcher:
         else:
             del self._later[id]
 
-    def _leave(self) -> None:
-        """Give the place inside to the next, or back."""
-        while self._outside:
-            turn = self._outside.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._inside -= 1
-
-    def _set_alarm(self, moment: float) -> None:
-        self.stop_clock()
-        self._alarm, self._alarm_at = self._loop.call_at(moment, self._expire), moment
-
-    def _expire(self) -> None:
-        """Answer those whose deadline has come that there is no answer."""
-        now = self._loop.time()
-        self._alarm, self._alarm_at = None, inf
+    def _expire(self, now: float) -> float:
+        """Answer those whose deadline has come that there is no answer; the next deadline."""
         following = inf
         waiting = chain(self._ready.values(), filter(None, self._later.values()))
         for sent, calls in ((True, self._under_way), (False, waiting)):
@@ -216,8 +194,7 @@ class Batcher:
                     call.answer.set_exception(_expired(sent=sent))
                 else:
                     following = min(following, call.deadline)
-        if following < inf:
-            self._set_alarm(max(following, now + ALARM_STEP))
+        return following
 
     def _open_lane(self) -> None:
         """Have a lane, if there is a free one, look at what is gathered."""
@@ -237,17 +214,19 @@ class Batcher:
                 ended = self._watched()
                 try:
                     await self._send(batch)
+                except BaseException:  # the loop ends
+                    for call in batch:
+                        call.answer.cancel()
+                    raise
                 finally:
                     counted = ended()
                     self._under_way.remove(batch)
-                    for call in batch:
-                        self._done(call)
                 # Those who are answered run now, and may call again before the next look.
                 await asyncio.sleep(0)
         finally:
             if counted:
                 self._busy -= 1
-            self._open_lane()
+        self._open_lane()
 
     def _watched(self) -> Callable[[], bool]:
         """Give the lane of a statement that begins to others when it takes too long.
@@ -271,12 +250,12 @@ class Batcher:
 
     def _done(self, call: _Call) -> None:
         self._release(call.id)
-        self._leave()
+        self._places.leave()
 
     def _share(self) -> list[_Call]:
         """The oldest calls of the statement that has waited longest, as many as are a share."""
         batch: list[_Call] = []
-        share = -(-self._inside // self._lanes)  # rounded up
+        share = -(-self._places.taken // self._lanes)  # rounded up
         most = min(max(share, MIN_SHARE), MAX_ROWS)
         size = 0
         while self._ready and not batch:
@@ -305,24 +284,31 @@ class Batcher:
                 answers = {call.id: rows[0]} if rows else {}
             else:
                 columns = zip(*[call.arguments for call in batch], strict=True)
-                rows = await self._run(deadline, f"{statement}_many", *map(list, columns))
+                rows = await self._run(deadline, f"{statement}_many:gathered", *map(list, columns))
                 answers = {row["id"]: row for row in rows}
-        except RejectedError as error:
-            if len(batch) == 1:
-                _fail(batch, error)
+        except _OF_ONE as error:
+            if len(batch) > 1 and error.applied == "no":
+                # The halves without the one that is to blame go through, and wait for none.
+                middle = len(batch) // 2
+                await asyncio.gather(self._send(batch[:middle]), self._send(batch[middle:]))
                 return
-            # One of them is to blame: the halves that do not hold it go through.
-            middle = len(batch) // 2
-            await self._send(batch[:middle])
-            await self._send(batch[middle:])
-        except BaseException as error:
-            _fail(batch, error)
-            if not isinstance(error, Exception):
-                raise
+            self._fail(batch, error)
+        except Exception as error:  # noqa: BLE001 - it is the callers'
+            self._fail(batch, error)
         else:
             for call in batch:
                 if not call.answer.done():
                     call.answer.set_result(answers.get(call.id))
+        for call in batch:
+            self._done(call)
+
+    @staticmethod
+    def _fail(batch: list[_Call], error: Exception) -> None:
+        for call in batch:
+            if not call.answer.done():
+                own = copy(error)  # each caller's traceback is its own
+                own.__cause__ = error.__cause__
+                call.answer.set_exception(own)
 
 
 def _expired(*, sent: bool) -> OperationTimeoutError:
@@ -332,15 +318,3 @@ def _expired(*, sent: bool) -> OperationTimeoutError:
         applied="unknown" if sent else "no",
         retryable=True,
     )
-
-
-def _fail(batch: list[_Call], error: BaseException) -> None:
-    for call in batch:
-        if call.answer.done():
-            continue
-        if isinstance(error, Exception):
-            own = copy(error)  # each caller's traceback is its own
-            own.__cause__ = error.__cause__
-            call.answer.set_exception(own)
-        else:
-            call.answer.cancel()

@@ -45,7 +45,7 @@ class Server:
 
     async def run(self, deadline: float, statement: str, *arguments: Any) -> Any:
         del deadline
-        ids = arguments[0] if statement.endswith("_many") else [arguments[0]]
+        ids = arguments[0] if statement.endswith("_many:gathered") else [arguments[0]]
         self.sent.append((statement, ids))
         turn = asyncio.get_running_loop().create_future()
         self.waiting.append(turn)
@@ -118,7 +118,7 @@ class TestGathering:
 
         server.answer()
         await settle()
-        assert server.sent[1:] == [("get_many", ["b", "c", "d", "none"])]
+        assert server.sent[1:] == [("get_many:gathered", ["b", "c", "d", "none"])]
         server.answer()
 
         assert await asyncio.gather(*first, *rest) == [*({"id": id} for id in "abcd"), None]
@@ -133,8 +133,8 @@ class TestGathering:
 
         assert server.sent == [
             ("get", ["a"]),
-            ("put_many", ["b", "c", "f"]),
-            ("get_many", ["d", "e"]),
+            ("put_many:gathered", ["b", "c", "f"]),
+            ("get_many:gathered", ["d", "e"]),
         ]
         await asyncio.gather(*tasks)
 
@@ -169,7 +169,7 @@ class TestGathering:
 
         assert not batcher._later
         assert not batcher._tasks
-        assert (batcher._busy, batcher._inside) == (0, 0)
+        assert (batcher._busy, batcher._places.taken) == (0, 0)
 
 
 class TestPatience:
@@ -187,7 +187,7 @@ class TestPatience:
         assert await others[0] == {"id": "c"}
         await server.answer_all()
         await asyncio.gather(*stuck)
-        assert (batcher._busy, batcher._inside) == (0, 0)
+        assert (batcher._busy, batcher._places.taken) == (0, 0)
 
     async def test_lanes_are_limited_all_the_same(
         self, server: Server, monkeypatch: pytest.MonkeyPatch
@@ -204,7 +204,7 @@ class TestPatience:
         assert [ids for _, ids in server.sent] == [["a"], ["a1"], ["b"], ["c"]]
         await server.answer_all()
         assert len(await asyncio.gather(*tasks)) == 6
-        assert (batcher._busy, batcher._inside) == (0, 0)
+        assert (batcher._busy, batcher._places.taken) == (0, 0)
 
 
 class TestOrder:
@@ -280,7 +280,7 @@ class TestCancellation:
 
         assert [(statement, sorted(ids)) for statement, ids in server.sent] == [
             ("put", ["a"]),
-            ("put_many", ["c", "d"]),
+            ("put_many:gathered", ["c", "d"]),
         ]
         assert [type(answer) for answer in answers].count(asyncio.CancelledError) == 2
         assert not batcher._later
@@ -295,7 +295,7 @@ class TestCancellation:
         await settle()
         later = called(batcher, "get", "c")  # still behind the put that is under way
         await settle()
-        assert server.sent == [("put", ["a"]), ("put_many", ["b", "c", "d"])]
+        assert server.sent == [("put", ["a"]), ("put_many:gathered", ["b", "c", "d"])]
         await server.answer_all()
 
         assert list(await asyncio.gather(tasks[0], tasks[1], tasks[3])) == [
@@ -320,15 +320,15 @@ class TestBackPressure:
         batcher = Batcher(server.run, lanes=1, max_waiting=3)
         tasks = called(batcher, "put", *"abcdefgh")
         await settle()
-        assert batcher._inside == 3
-        assert len(batcher._outside) == 5
+        assert batcher._places.taken == 3
+        assert len(batcher._places._outside) == 5
         tasks[5].cancel()
         await server.answer_all()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
 
         assert [id for _, ids in server.sent for id in ids] == list("abcdegh")
         assert isinstance(answers[5], asyncio.CancelledError)
-        assert (batcher._inside, len(batcher._outside)) == (0, 0)
+        assert (batcher._places.taken, len(batcher._places._outside)) == (0, 0)
 
     async def test_a_place_given_to_a_cancelled_caller_goes_on_to_the_next(
         self, server: Server
@@ -338,7 +338,7 @@ class TestBackPressure:
         await settle()
         server.answer()
         await settle()
-        place = batcher._outside[0]
+        place = batcher._places._outside[0]
         server.answer()
         while not place.done():  # until b is answered, and c is given its place
             await asyncio.sleep(0)
@@ -348,7 +348,7 @@ class TestBackPressure:
 
         assert [id for _, ids in server.sent for id in ids] == list("abd")
         assert isinstance(answers[2], asyncio.CancelledError)
-        assert (batcher._inside, len(batcher._outside)) == (0, 0)
+        assert (batcher._places.taken, len(batcher._places._outside)) == (0, 0)
 
 
 async def test_each_call_has_a_deadline_of_its_own(server: Server) -> None:
@@ -523,5 +523,5 @@ class TestForReal:
         assert answered >= 30 * 50
         batcher = storage._pool._batcher
         assert batcher is not None
-        assert batcher._inside == 0
+        assert batcher._places.taken == 0
         assert await storage.count() <= 50

@@ -134,7 +134,7 @@ async def assert_whole(storage: AsyncStorage, dsn: str) -> None:
     assert open_transactions == 0
     batcher = storage._pool._batcher
     if batcher is not None:
-        assert (batcher._inside, batcher._busy) == (0, 0)
+        assert (batcher._places.taken, batcher._busy) == (0, 0)
         assert not batcher._later
         assert not batcher._tasks
 

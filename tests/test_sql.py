@@ -10,13 +10,24 @@ import pytest
 from hephaestus_pg import InvalidValueError, _sql
 
 # Whole statements, but for those of the migrations, which are their own test's.
-FRAGMENTS = {"columns", "columns_initial", "contained", "contained_initial", "matching"}
+FRAGMENTS = {
+    "columns",
+    "columns_initial",
+    "contained",
+    "contained_initial",
+    "matching",
+    "patience",
+    "patience_gathered",
+}
 QUERIES = sorted(
     name
     for path in (_sql.root() / "queries").glob("*.sql")
     if not (name := path.stem).startswith("migrations_") and name not in FRAGMENTS
 )
-QUERIES += [f"{name}:initial" for name in QUERIES if name in {"count", "query"} or "page" in name]
+QUERIES += [
+    *(f"{name}:initial" for name in QUERIES if name in {"count", "query"} or "page" in name),
+    *(f"{name}:gathered" for name in QUERIES if name.endswith("_many")),
+]
 
 
 def text(name: str) -> str:

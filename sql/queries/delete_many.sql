@@ -2,7 +2,9 @@
 WITH doomed AS (
     SELECT held.id
     FROM /* schema */workflow_instances AS held
-    WHERE held.id = ANY ($1::text[])
+    WHERE
+        held.id = ANY ($1::text[])
+        AND /* include: patience */
     ORDER BY held.id COLLATE "C"
     FOR UPDATE
 )

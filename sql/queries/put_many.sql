@@ -15,6 +15,8 @@ SELECT
 FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[]) AS given (
     id, workflow, status, workflow_version, state
 )
+WHERE
+    /* include: patience */
 ORDER BY given.id COLLATE "C"
 ON CONFLICT (id) DO UPDATE SET
     workflow = EXCLUDED.workflow,

@@ -8,7 +8,9 @@ WITH given AS (
 ), locked AS (
     SELECT held.id
     FROM /* schema */workflow_instances AS held
-    WHERE held.id = ANY ($1::text[])
+    WHERE
+        held.id = ANY ($1::text[])
+        AND /* include: patience */
     ORDER BY held.id COLLATE "C"
     FOR UPDATE
 )

@@ -1,0 +1,45 @@
+"""Back-pressure: so many may be inside, and who comes later waits outside for a place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+
+class Places:
+    """A number of places, given in the order in which they were asked for."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._outside: deque[asyncio.Future[None]] = deque()
+        self.taken = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether all are taken; then one is had by waiting for it, else by counting it."""
+        return self.taken >= self._number
+
+    async def wait(self, deadline: float) -> None:
+        """Wait for a place until the ``deadline``, a time of the loop's clock.
+
+        Raises:
+            TimeoutError: There was none in time.
+        """
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._outside.append(turn)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turn
+        except BaseException:
+            if not turn.cancelled():
+                self.leave()  # the place was given already
+            raise
+
+    def leave(self) -> None:
+        """Give the place to the next who waits, or back."""
+        while self._outside:
+            turn = self._outside.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.taken -= 1
