@@ -13,7 +13,7 @@ SIZES = {"1kb": 1_000, "10kb": 10_000, "50kb": 50_000}
 STEPS = ("Validate", "Reserve", "Charge", "Ship")
 STAGES = len(STEPS)
 
-_BEGAN = datetime(2025, 3, 1, 9, 30, tzinfo=UTC)
+_BEGAN = datetime(2025, 3, 1, 9, 30, 0, 137_000, tzinfo=UTC)
 
 
 def order(number: int, stage: int, size: str, *, workflow: int = 0) -> Instance:
@@ -26,6 +26,7 @@ def build(
 ) -> Instance:
     """An order of so many lines, with so many entries more in its history (one a line)."""
     done = STEPS[:stage]
+    began = _BEGAN + timedelta(minutes=number)  # no two orders have a moment in common
     return Instance(
         id=f"order::{number:08x}",
         workflow=f"Shop.Orders.Fulfil{workflow}",
@@ -44,8 +45,11 @@ def build(
         completed_steps=frozenset(done),
         runtime_metadata={"worker": f"worker-{number % 8}", "attempt": stage + 1},
         execution_history=(
-            *map(_picked, range(lines if entries is None else entries)),
-            *(ExecutionEntry(step, "completed", _at(index)) for index, step in enumerate(done)),
+            *(_picked(each, began) for each in range(lines if entries is None else entries)),
+            *(
+                ExecutionEntry(step, "completed", began + timedelta(seconds=30 + index))
+                for index, step in enumerate(done)
+            ),
         ),
     )
 
@@ -72,13 +76,10 @@ def _line(number: int) -> dict[str, object]:
     }
 
 
-@cache
-def _picked(number: int) -> ExecutionEntry:
+def _picked(number: int, began: datetime) -> ExecutionEntry:
     return ExecutionEntry(
-        "Reserve", "picked", _at(number), {"sku": f"SKU-{number:05d}", "shelf": number % 40}
+        "Reserve",
+        "picked",
+        began + timedelta(milliseconds=number),
+        {"sku": f"SKU-{number:05d}", "shelf": number % 40},
     )
-
-
-@cache
-def _at(second: int) -> datetime:
-    return _BEGAN + timedelta(seconds=second, milliseconds=137)
