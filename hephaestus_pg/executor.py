@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hephaestus_pg import _sql
 from hephaestus_pg.batching import Batcher
+from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated, translated_errors
 from hephaestus_pg.errors import (
     ConnectionLostError,
     DatabaseError,
     UnavailableError,
 )
 from hephaestus_pg.gate import Gate
-from hephaestus_pg.pool import DRIVER_ERRORS, RELEASE_SECONDS, translated, translated_errors
+from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import FIRST_PAUSE, retried
 from hephaestus_pg.session import SessionExecutor, checked_timeout
 

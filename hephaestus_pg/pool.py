@@ -1,13 +1,9 @@
-"""Opening connections and pools, and the driver's errors as ours.
-
-The only place that knows asyncpg's error classes.
-"""
+"""Opening connections and pools."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 import ssl
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -16,34 +12,23 @@ from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
-from hephaestus_pg.errors import (
-    AccessDeniedError,
-    ConcurrentUseError,
-    ConflictError,
-    ConnectionLostError,
-    DatabaseError,
-    InvalidValueError,
-    OperationTimeoutError,
-    RejectedError,
-    UnavailableError,
-)
+from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors, without_password
+from hephaestus_pg.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from asyncpg import Connection, Pool
 
-    from hephaestus_pg.errors import Applied
-
-# user:password@ in a URL, and password=… in a query or a keyword string.
-_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):\S*(?=@)|(password=)[^&\s]+")
-
-
-def without_password(text: str) -> str:
-    """``text`` with the password of every DSN in it replaced by ``***``."""
-    return _PASSWORD.sub(
-        lambda found: f"{found[1]}:***" if found[1] is not None else f"{found[2]}***", text
-    )
+__all__ = [
+    "DRIVER_ERRORS",
+    "RELEASE_SECONDS",
+    "connect",
+    "open_pool",
+    "resolved_dsn",
+    "translated_errors",
+    "without_password",
+]
 
 
 def resolved_dsn(dsn: str | None) -> str | None:
@@ -75,117 +60,6 @@ def _connecting(dsn: str | None) -> Iterator[None]:
             shown = without_password(resolved_dsn(dsn) or "(from the PG* variables)")
             advice = str(error) if known else "give postgresql://user@host:port/database"
             raise InvalidValueError("dsn", shown, advice) from None
-
-
-DRIVER_ERRORS = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,  # TimeoutError too
-)
-"""What asyncpg raises. The second and third are no kind of the first, which usual filters miss."""
-
-
-@contextmanager
-def translated_errors(*, connecting: bool = False) -> Iterator[None]:
-    """Raise the driver's errors from the block as ours, with the driver's as their cause."""
-    try:
-        yield
-    except DRIVER_ERRORS as error:
-        if isinstance(error, DatabaseError):
-            raise
-        raise translated(error, connecting=connecting) from error
-
-
-def translated(error: Exception, *, connecting: bool = False) -> DatabaseError:
-    """One of :data:`DRIVER_ERRORS` as ours.
-
-    ``connecting``: nothing has been sent yet, so that nothing can have been applied. No message
-    holds a password, nor the server's DETAIL, in which it quotes the row.
-    """
-    shown = str(error) if isinstance(error, OSError) else str(error.args[0]) if error.args else ""
-    said = without_password(shown or type(error).__name__)
-    code = getattr(error, "sqlstate", None)
-    if code is not None:
-        return _of_the_server(code, said, connecting=connecting)
-    if isinstance(error, TimeoutError):
-        return OperationTimeoutError(
-            "the deadline passed", applied="no" if connecting else "unknown", retryable=True
-        )
-    if isinstance(error, asyncpg.InterfaceError):
-        if "another operation" in said:
-            return ConcurrentUseError()
-        if not re.search(r"clos(ed|ing)|released", said):
-            return RejectedError(
-                f"the driver refused the call: {said}", applied="no", retryable=False
-            )
-        return _disconnected(said, connecting=connecting, applied="no")
-    if isinstance(error, asyncpg.OutdatedSchemaCacheError):
-        return ConflictError(f"the schema changed: {said}", applied="no", retryable=True)
-    return _disconnected(said, connecting=connecting)
-
-
-def _disconnected(said: str, *, connecting: bool, applied: Applied = "unknown") -> DatabaseError:
-    if connecting:
-        return UnavailableError(
-            f"no connection to PostgreSQL: {said}; check the DSN and that the server runs",
-            applied="no",
-            retryable=True,
-        )
-    effect = (
-        "had no effect" if applied == "no" else "may have had its effect: read before you write"
-    )
-    return ConnectionLostError(
-        f"the connection to PostgreSQL broke: {said}; the statement {effect}",
-        applied=applied,
-        retryable=True,
-    )
-
-
-# By SQLSTATE, or its class: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_BROKEN = {"08", "57P01", "57P02", "57P05"}
-_UNAVAILABLE = {
-    "53300": "it has no connection to spare",
-    "57P03": "it is starting or shutting down",
-    "25006": "it is a standby, or was made one",
-}
-_CONFLICTS = {"40", "55P03"}
-# While an index is built anew concurrently, ON CONFLICT may see two of it or none.
-_PASSING = {"53", "58", "23505", "42P10"}
-_DENIED = {"28", "42501"}
-
-
-def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
-    def of(codes: Collection[str]) -> bool:
-        return code in codes or code[:2] in codes
-
-    if of(_BROKEN):
-        return _disconnected(said, connecting=connecting)
-    if of(_UNAVAILABLE):
-        return UnavailableError(
-            f"PostgreSQL cannot serve this, {_UNAVAILABLE[code]}: {said}",
-            applied="no",
-            retryable=True,
-        )
-    if code == "57014":
-        return OperationTimeoutError(
-            f"PostgreSQL ended the statement: {said}", applied="no", retryable=True
-        )
-    if of(_CONFLICTS):
-        return ConflictError(
-            f"another transaction was in the way: {said}; do it again",
-            applied="unknown" if code == "40003" and not connecting else "no",
-            retryable=True,
-        )
-    if of(_DENIED):
-        return AccessDeniedError(
-            f"PostgreSQL refused access: {said}; check the role and what it is granted",
-            applied="no",
-            retryable=False,
-        )
-    return RejectedError(
-        f"PostgreSQL refused the statement: {said} ({code})", applied="no", retryable=of(_PASSING)
-    )
 
 
 async def open_pool(

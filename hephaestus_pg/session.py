@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import anyio
 
 from hephaestus_pg import _sql
+from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, TransactionEndedError
-from hephaestus_pg.pool import DRIVER_ERRORS, RELEASE_SECONDS, translated_errors
+from hephaestus_pg.pool import RELEASE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import traceback
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -17,11 +20,14 @@ from hephaestus_pg import (
     ConflictError,
     ConnectionLostError,
     DatabaseError,
+    Instance,
     InvalidValueError,
     Names,
     OperationTimeoutError,
     RejectedError,
+    Status,
     UnavailableError,
+    driver_errors,
     pool,
     registry,
 )
@@ -44,7 +50,10 @@ DRIVERS = sorted(
 def test_every_error_of_the_driver_becomes_one_of_ours(cls: type, connecting: bool) -> None:
     error = cls("something happened")
 
-    with pytest.raises(DatabaseError) as caught, pool.translated_errors(connecting=connecting):
+    with (
+        pytest.raises(DatabaseError) as caught,
+        driver_errors.translated_errors(connecting=connecting),
+    ):
         raise error
 
     ours = caught.value
@@ -70,9 +79,11 @@ def test_every_error_of_the_driver_becomes_one_of_ours(cls: type, connecting: bo
         (asyncpg.AdminShutdownError("bye"), ConnectionLostError, "unknown", True),
         (asyncpg.CrashShutdownError("bye"), ConnectionLostError, "unknown", True),
         (asyncpg.InterfaceError("connection is closed"), ConnectionLostError, "no", True),
-        (asyncpg.InterfaceError("pool is closing"), ConnectionLostError, "no", True),
+        (asyncpg.InterfaceError("pool is closing"), UnavailableError, "no", False),
+        (asyncpg.InterfaceError("pool is closed"), UnavailableError, "no", False),
         (asyncpg.InterfaceError("the server expects 2 arguments"), RejectedError, "no", False),
-        (asyncpg.OutdatedSchemaCacheError("x"), ConflictError, "no", True),
+        (asyncpg.OutdatedSchemaCacheError("x"), ConflictError, "unknown", True),
+        (asyncpg.InvalidCachedStatementError("x"), ConflictError, "no", True),
         (asyncpg.CannotConnectNowError("starting up"), UnavailableError, "no", True),
         (asyncpg.TooManyConnectionsError("full"), UnavailableError, "no", True),
         (asyncpg.ReadOnlySQLTransactionError("standby"), UnavailableError, "no", True),
@@ -95,7 +106,7 @@ def test_every_error_of_the_driver_becomes_one_of_ours(cls: type, connecting: bo
 def test_each_kind_says_whether_it_was_applied_and_may_be_retried(
     error: Exception, expected: type, applied: str, retryable: bool
 ) -> None:
-    ours = pool.translated(error)
+    ours = driver_errors.translated(error)
 
     assert type(ours) is expected
     assert (ours.applied, ours.retryable) == (applied, retryable)
@@ -103,7 +114,7 @@ def test_each_kind_says_whether_it_was_applied_and_may_be_retried(
 
 def test_nothing_has_been_applied_by_who_could_not_connect() -> None:
     for error in (ConnectionRefusedError("no"), asyncpg.AdminShutdownError("bye"), TimeoutError()):
-        assert pool.translated(error, connecting=True).applied == "no"
+        assert driver_errors.translated(error, connecting=True).applied == "no"
 
 
 @pytest.mark.parametrize(
@@ -119,22 +130,86 @@ def test_nothing_has_been_applied_by_who_could_not_connect() -> None:
             "connect postgresql://u:secret@a,b:1/db failed",
             "connect postgresql://u:***@a,b:1/db failed",
         ),
+        ("postgresql://user@tenant:secret@h:5432/db", "postgresql://user@tenant:***@h:5432/db"),
+        ("postgresql://us/er:secret@h/db", "postgresql://us/er:***@h/db"),
+        ("postgresql://u:se/cr?et@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://u:a secret@h/db", "postgresql://u:***@h/db"),
+        ("u:secret@h/db", "u:***@h/db"),
+        ("host=h password='a secret' user=u", "host=h password=*** user=u"),
+        (r"password='a\' secret' user=u", "password=*** user=u"),
+        (r"password=a\ secret user=u", "password=*** user=u"),
+        ("password='a secret", "password=***"),
+        ("postgresql://h:5432/db is silent: ask a@b", "postgresql://h:5432/db is silent: ask a@b"),
+        ("postgresql://h:5432 is silent: ask a@b", "postgresql://h:5432 is silent: ask a@b"),
+        ("postgresql://u@h/db", "postgresql://u@h/db"),
+        ("error: ask a@b", "error: ask a@b"),
         ("no password here", "no password here"),
     ),
 )
 def test_a_password_is_never_shown(text: str, shown: str) -> None:
-    assert pool.without_password(text) == shown
+    assert driver_errors.without_password(text) == shown
 
 
-async def test_the_rows_content_is_in_no_message(storage: AsyncStorage, pool: Any) -> None:
-    from hephaestus_pg import Instance
+@pytest.mark.parametrize("batching", (True, False))
+async def test_what_a_state_holds_is_in_no_message_log_or_traceback(
+    dsn: str, migrated: str, pool: Any, batching: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = uuid4().hex[:12]  # the server quotes only the beginning of a state
+    failed = replace(Instance.new("W", {"s": held}, id="x"), status=Status.FAILED)
+    await pool.execute(f"ALTER TABLE {migrated}.workflow_instances ADD CHECK (status <> 'failed')")
+    async with AsyncStorage.start(
+        dsn, name=migrated, schema=migrated, references=Names(), batching=batching
+    ) as storage:
 
-    await pool.execute(
-        f"ALTER TABLE {storage.schema}.workflow_instances ADD CHECK (status <> 'failed')"
-    )
-    with pytest.raises(RejectedError) as caught:
-        await storage.put(Instance("x", "W", status="failed", runtime_metadata={"s": "secret"}))  # type: ignore[arg-type]
-    assert "secret" not in str(caught.value)
+        async def in_transaction() -> None:
+            async with storage.transaction() as transaction:
+                await transaction.put(failed)
+
+        for write in (storage.put(failed), storage.put_many([failed]), in_transaction()):
+            with pytest.raises(RejectedError, match="check constraint") as caught:
+                await write
+            assert held not in "".join(traceback.format_exception(caught.value))
+    assert held not in caplog.text
+
+
+async def test_what_cannot_be_encoded_is_not_shown_either(pool: Any) -> None:
+    held = f"({uuid4().hex} (x"
+    with (
+        pytest.raises(RejectedError, match=r"argument \$1 \('str' object") as caught,
+        driver_errors.translated_errors(),
+    ):
+        await pool.fetchval("SELECT $1::integer", held)
+    assert held[1:9] not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_changed_type_is_no_error_of_put_many(dsn: str, migrated: str, pool: Any) -> None:
+    async with AsyncStorage.start(
+        dsn, name=migrated, schema=migrated, references=Names(), max_size=1
+    ) as storage:
+        await storage.put_many([Instance("x", "W")])
+        await storage.delete_many(["y"])
+        await pool.execute(
+            f"ALTER TABLE {migrated}.workflow_instances ALTER COLUMN workflow_version TYPE bigint,"
+            " ALTER COLUMN id TYPE text"
+        )
+
+        [stored] = await storage.put_many([Instance("x", "W")])
+        assert stored.revision == 2
+        assert await storage.delete_many(["x"]) == {"x"}
+
+
+async def test_a_closed_pool_is_said_at_once(pool: Any, migrated: str) -> None:
+    async with AsyncStorage.start(
+        pool=pool, name=migrated, schema=migrated, references=Names()
+    ) as storage:
+        await pool.close()
+        async with asyncio.timeout(2):
+            with pytest.raises(UnavailableError, match="the pool is closed") as caught:
+                await storage.get("x")
+            with pytest.raises(UnavailableError, match="the pool is closed"):
+                async with storage.transaction():
+                    pass
+        assert not caught.value.retryable
 
 
 class TestHosts:
