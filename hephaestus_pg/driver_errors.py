@@ -106,6 +106,11 @@ def _mapped(error: Exception, *, connecting: bool) -> DatabaseError:
     return _disconnected(said, connecting=connecting)
 
 
+def silent(host: str, port: int) -> DatabaseError:
+    """One of several hosts has not answered in its share of the time."""
+    return _disconnected(f"{host}:{port} does not answer", connecting=True)
+
+
 def _disconnected(said: str, *, connecting: bool, applied: Applied = "unknown") -> DatabaseError:
     if connecting:
         return UnavailableError(

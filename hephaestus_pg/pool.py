@@ -8,12 +8,18 @@ import ssl
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
-from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors, without_password
-from hephaestus_pg.errors import InvalidValueError
+from hephaestus_pg.driver_errors import (
+    DRIVER_ERRORS,
+    silent,
+    translated,
+    translated_errors,
+    without_password,
+)
+from hephaestus_pg.errors import DatabaseError, InvalidValueError
+from hephaestus_pg.hosts import first_of, setting, several_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +50,7 @@ async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:
         DatabaseError: No connection could be had.
     """
     with _connecting(dsn):
-        return await _connect_to_any(resolved_dsn(dsn), **options)
+        return await _Hosts(resolved_dsn(dsn)).connect(**options)
 
 
 @contextmanager
@@ -54,7 +60,7 @@ def _connecting(dsn: str | None) -> Iterator[None]:
             yield
         except ssl.CertificateError:  # a ValueError, but not for what the DSN says
             raise
-        except ValueError as error:
+        except (ValueError, IndexError) as error:
             # What is no error of the driver's own may quote any part of what it could not read.
             known = isinstance(error, asyncpg.ClientConfigurationError)
             shown = without_password(resolved_dsn(dsn) or "(from the PG* variables)")
@@ -76,7 +82,7 @@ async def open_pool(
         DatabaseError: No connection could be had.
     """
     resolved = resolved_dsn(dsn)
-    ours: dict[str, Any] = {**_POOL_DEFAULTS, "connect": partial(_connect_to_any, resolved)}
+    ours: dict[str, Any] = {**_POOL_DEFAULTS, "connect": _Hosts(resolved).connect}
     if pgbouncer:
         ours["statement_cache_size"] = 0
     else:
@@ -131,45 +137,63 @@ _POOL_DEFAULTS: dict[str, Any] = {
 _SERVER_SHARE = 0.9  # of a deadline: the rest is for the way
 
 HOST_SECONDS = 5.0
-"""Seconds that each host of a DSN with several has to answer."""
+"""Seconds that each of several hosts has to answer at the most; of a shorter timeout, its share."""
 
 
-async def _connect_to_any(dsn: str | None, *_: Any, **options: Any) -> Connection[Any]:
-    """A connection to the first host of the DSN that will have us, of several to the primary.
+class _Hosts:
+    """Connects to a host of the DSN that will have us, of several to the primary.
 
     asyncpg gives all hosts one deadline, so that a silent first one uses it up, and ends at once
     when the first is shutting down or full (MagicStack/asyncpg#1155 and the like): so each host is
-    tried by itself. A preference among hosts needs them all, and is left to asyncpg.
+    tried by itself, and the one that answered last first.
     """
-    hosts = _single_hosts(dsn)
-    wanted = options.get("target_session_attrs") or _setting(
-        dsn, "target_session_attrs", "PGTARGETSESSIONATTRS"
-    )
-    if not wanted and (len(hosts) > 1 or "," in _setting(dsn, "host", "PGHOST")):
+
+    def __init__(self, dsn: str | None) -> None:
+        self._dsn = dsn
+        self._last: tuple[str, int] | None = None
+
+    async def connect(self, *_: Any, **options: Any) -> Connection[Any]:
+        hosts = several_hosts(self._dsn, options)
+        if not hosts:
+            opened: Connection[Any] = await asyncpg.connect(self._dsn, **options)
+            return opened
+        timeout = options.get("timeout") or HOST_SECONDS * len(hosts)
+        options["timeout"] = min(HOST_SECONDS, timeout / len(hosts))
         # libpq would take any: then reads might go to a standby, which lags behind.
-        options["target_session_attrs"] = "read-write"
-    if len(hosts) == 1 or "prefer" in str(wanted):
-        opened: Connection[Any] = await asyncpg.connect(dsn, **options)
-        return opened
-    *others, last = hosts
-    for host in others:
+        wanted = (
+            options.get("target_session_attrs")
+            or setting(self._dsn, "target_session_attrs", "PGTARGETSESSIONATTRS")
+            or "read-write"
+        )
+        if wanted != "prefer-standby":
+            return await self._first(hosts, {**options, "target_session_attrs": wanted})
         try:
-            return await _connect_to_any(host, **{**options, "timeout": HOST_SECONDS})
-        except DRIVER_ERRORS:  # the last one's counts
-            continue
-    return await _connect_to_any(last, **{**options, "timeout": HOST_SECONDS})
+            return await self._first(hosts, {**options, "target_session_attrs": "standby"})
+        except DatabaseError:
+            return await self._first(hosts, {**options, "target_session_attrs": "any"})
 
+    async def _first(
+        self, hosts: list[tuple[str, int]], options: dict[str, Any]
+    ) -> Connection[Any]:
+        # The sort is stable: the others keep their order.
+        hosts = sorted(hosts, key=lambda host: host != self._last)
+        index, opened = await first_of(
+            [partial(self._one, host, port, options) for host, port in hosts],
+            unwanted=lambda connection: connection.terminate(),
+        )
+        self._last = hosts[index]
+        return opened
 
-def _single_hosts(dsn: str | None) -> list[str | None]:
-    """The DSN once for each of its hosts."""
-    if dsn is None:
-        return [None]
-    parts = urlsplit(dsn)
-    user, at, hosts = parts.netloc.rpartition("@")
-    return [parts._replace(netloc=f"{user}{at}{host}").geturl() for host in hosts.split(",")]
-
-
-def _setting(dsn: str | None, name: str, variable: str) -> str:
-    """What the DSN's query says, or else the environment."""
-    given = dict(parse_qsl(urlsplit(dsn or "").query))
-    return given.get(name) or os.environ.get(variable, "")
+    async def _one(self, host: str, port: int, options: dict[str, Any]) -> Connection[Any]:
+        try:
+            opened: Connection[Any] = await asyncpg.connect(
+                self._dsn, **{**options, "host": host, "port": port}
+            )
+        except asyncpg.ClientConfigurationError:  # no host can mend it
+            raise
+        except TimeoutError:
+            # Not the caller's deadline: another try may still find a host.
+            raise silent(host, port) from None
+        except DRIVER_ERRORS as error:
+            raise translated(error, connecting=True) from error
+        return opened
