@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
@@ -159,17 +160,21 @@ class SessionExecutor:
                 raise
 
 
+LONGEST_TIMEOUT = 2_000_000.0
+"""Seconds that a timeout may be, 23 days: a server counts milliseconds in 31 bits."""
+
+
 def checked_timeout(timeout: Any, longest: float) -> float:
     """``timeout`` in seconds, or ``longest`` where it is ``None``.
 
     A call's may be no longer than the storage's: the server has that one, and ends what goes on.
+    The storage's own, for which ``longest`` is infinite, may be :data:`LONGEST_TIMEOUT`.
     """
     if timeout is None:
         return longest
     if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
         raise InvalidTypeError("timeout", timeout, "give a number of seconds")
-    if not 0 < timeout <= longest:
-        raise InvalidValueError(
-            "timeout", timeout, f"give seconds above 0, up to the storage's own {longest:g}"
-        )
+    if not 0 < timeout <= min(longest, LONGEST_TIMEOUT):
+        own = f"the storage's own {longest:g}" if longest < inf else f"{LONGEST_TIMEOUT:.0f}"
+        raise InvalidValueError("timeout", timeout, f"give seconds above 0, up to {own}")
     return timeout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -307,6 +308,17 @@ class TestDeadlines:
     ) -> None:
         with pytest.raises(InvalidValueError, match="^timeout is "):
             await storage.get("x", timeout=timeout)
+
+    @pytest.mark.parametrize("timeout", (inf, nan, 3e6, 0))
+    async def test_a_storages_timeout_is_one_that_a_server_can_keep(
+        self, dsn: str, timeout: float
+    ) -> None:
+        with pytest.raises(InvalidValueError, match="^timeout is .* up to 2000000$"):
+            await AsyncStorage.start(dsn, timeout=timeout)
+
+    async def test_a_storages_timeout_may_be_days(self, dsn: str, migrated: str) -> None:
+        async with AsyncStorage.start(dsn, name="patient", schema=migrated, timeout=2e6) as storage:
+            assert await storage.count() == 0
 
     async def test_a_storage_checks_its_own_timeout_too(self, dsn: str) -> None:
         with pytest.raises(InvalidTypeError, match="timeout"):
