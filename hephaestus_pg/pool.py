@@ -105,11 +105,15 @@ RELEASE_SECONDS = 0.5
 
 
 class _Connection(asyncpg.Connection):
-    """One that is closed in bounded time.
+    """One that is closed in bounded time, and knows its age.
 
     A pool closes its expired connections without a timeout (seen in asyncpg 0.32), and where the
     network is silent the socket, and the task that closes it, would stay for ever.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.opened_at = asyncio.get_running_loop().time()
 
     async def close(self, *, timeout: float | None = None) -> None:
         with suppress(TimeoutError):  # it is given up then
