@@ -7,7 +7,7 @@ twice.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hephaestus_pg import _sql
@@ -92,10 +92,16 @@ class PoolExecutor:
         rows = await self.fetch(deadline, statement, *arguments)
         return rows[0] if rows else None
 
-    async def read(self, name: str, work: Callable[[AnyConnection], Awaitable[Result]]) -> Result:
+    async def read(
+        self,
+        name: str,
+        work: Callable[[AnyConnection], Awaitable[Result]],
+        timeout: float | None = None,
+    ) -> Result:
         """What ``work``, which only reads, gives on some connection, and on others if it must."""
+        deadline = self.deadline(timeout)
         with self.gate:
-            return await self._tried(self.deadline(None), name, work, kind="read")
+            return await self._tried(deadline, name, work, kind="read")
 
     async def atomically(
         self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
@@ -105,7 +111,7 @@ class PoolExecutor:
 
         async def in_transaction(connection: AnyConnection) -> Result:
             ours = self._ours(connection, patience=patience)
-            async with ours.transaction() as session:
+            async with ours.transaction(deadline) as session:
                 return await work(session)
 
         return await self._tried(
@@ -113,21 +119,29 @@ class PoolExecutor:
         )
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[SessionExecutor]:
-        """One connection in a transaction, which commits when the block ends without an error."""
-        async with self.connection() as connection, self._ours(connection).transaction() as it:
-            yield it
+    async def transaction(self, timeout: float | None = None) -> AsyncIterator[SessionExecutor]:
+        """One connection in a transaction, which commits when the block ends without an error.
+
+        Beginning it, each statement in it, and committing have ``timeout`` seconds each, by default
+        the storage's. Only beginning is tried again: nothing of the caller's has been sent by then.
+        """
+        seconds = checked_timeout(timeout, self._timeout)
+        with self.gate:
+            begun, session = await self._begun(seconds)
+            try:
+                async with begun:
+                    yield session
+            except Exception as error:
+                if is_lost(error):
+                    await self._pool.expire_connections()
+                raise
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
         """A connection of the pool, for as long as the block runs."""
         with self.gate:
-            with translated_errors(connecting=True):
-                connection = await self._pool.acquire(timeout=self._timeout)
-            try:
+            async with self._acquired(self.deadline(None)) as connection:
                 yield connection
-            finally:
-                await self._release(connection)
 
     async def close(self) -> None:
         """Refuse new calls, wait for those under way, and close a pool of our own.
@@ -155,15 +169,48 @@ class PoolExecutor:
             connection, name=self.gate.name, schema=self.schema, timeout=self._timeout
         )
 
-    def _ours(self, connection: AnyConnection, patience: float | None = None) -> SessionExecutor:
+    def _ours(
+        self, connection: AnyConnection, timeout: float | None = None, patience: float | None = None
+    ) -> SessionExecutor:
         return SessionExecutor(
             connection,
             name=self.gate.name,
             schema=self.schema,
-            timeout=self._timeout,
+            timeout=self._timeout if timeout is None else timeout,
             patience=patience,
             expendable=True,
         )
+
+    @asynccontextmanager
+    async def _acquired(self, deadline: float) -> AsyncIterator[PoolConnectionProxy[Any]]:
+        with translated_errors(connecting=True):
+            async with asyncio.timeout_at(deadline):
+                connection = await self._pool.acquire()
+        try:
+            yield connection
+        finally:
+            await self._release(connection)
+
+    async def _begun(self, seconds: float) -> tuple[AsyncExitStack, SessionExecutor]:
+        """A transaction, and what ends it and gives its connection back."""
+        deadline = self._loop.time() + seconds
+        retries: Retries | None = None
+        while True:
+            try:
+                async with AsyncExitStack() as stack:
+                    connection = await stack.enter_async_context(self._acquired(deadline))
+                    ours = self._ours(connection, seconds)
+                    session = await stack.enter_async_context(ours.transaction(deadline))
+                    return stack.pop_all(), session
+            except DatabaseError as error:
+                error.applied = "no"  # whatever became of a BEGIN
+                if is_lost(error):
+                    await self._pool.expire_connections()
+                if retries is None:
+                    name = f"the beginning of a transaction in schema {self.schema}"
+                    retries = Retries(deadline, name, safe_twice=True)
+                if not await retries.another(error):
+                    raise
 
     async def _tried(
         self,

@@ -103,9 +103,10 @@ class SessionExecutor:
         """
         if self._ended:
             raise TransactionEndedError(self._name)
-        remaining = max(deadline - asyncio.get_running_loop().time(), 0.001)
         text = _sql.statement(statement, self.schema)
-        return await self._within(remaining, lambda: self.connection.fetch(text, *arguments))
+        return await self._within(
+            self._remaining(deadline), lambda: self.connection.fetch(text, *arguments)
+        )
 
     async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
         """See :meth:`Executor.row`."""
@@ -121,11 +122,15 @@ class SessionExecutor:
             return await work(session)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[SessionExecutor]:
-        """A transaction on the connection; inside another one it is a savepoint."""
+    async def transaction(self, deadline: float | None = None) -> AsyncIterator[SessionExecutor]:
+        """A transaction on the connection; inside another one it is a savepoint.
+
+        ``deadline``: when it must have begun, if not as soon as it must have committed.
+        """
         transaction = self.connection.transaction()
+        seconds = self._patience if deadline is None else self._remaining(deadline)
         # As ``async with`` does it, so that the driver expects one that was cancelled as it began.
-        await self._within(self._patience, transaction.__aenter__)
+        await self._within(seconds, transaction.__aenter__)
         inner = SessionExecutor(
             self.connection,
             name=self._name,
@@ -146,6 +151,10 @@ class SessionExecutor:
             await self._within(self._patience, lambda: transaction.__aexit__(None, None, None))
         finally:
             inner._ended = True
+
+    @staticmethod
+    def _remaining(deadline: float) -> float:
+        return max(deadline - asyncio.get_running_loop().time(), 0.001)
 
     async def _within(self, seconds: float, work: Callable[[], Awaitable[Result]]) -> Result:
         """What ``work`` gives within that time, lest a silent network holds the connection."""
