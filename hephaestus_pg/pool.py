@@ -18,7 +18,7 @@ from hephaestus_pg.driver_errors import (
     translated_errors,
     without_password,
 )
-from hephaestus_pg.errors import DatabaseError, InvalidValueError
+from hephaestus_pg.errors import DatabaseError, InvalidValueError, RejectedError
 from hephaestus_pg.hosts import first_of, setting, several_hosts
 
 if TYPE_CHECKING:
@@ -73,27 +73,35 @@ async def open_pool(
 ) -> Pool[Any]:
     """A pool of our own, with asyncpg's ``options`` where ours don't suit.
 
-    The server is told to end a statement a little before ``timeout`` seconds have passed, but for
-    PgBouncer, which refuses what it does not know and shares its sessions: no statement is kept
-    there either.
+    The server is told to end a statement a little before ``timeout`` seconds have passed, and soon
+    after its client has gone; but for PgBouncer, which refuses what it does not know and shares its
+    sessions: no statement is kept there either.
 
     Raises:
         InvalidValueError: The DSN cannot be read.
         DatabaseError: No connection could be had.
     """
-    resolved = resolved_dsn(dsn)
-    ours: dict[str, Any] = {**_POOL_DEFAULTS, "connect": _Hosts(resolved).connect}
+    ours: dict[str, Any] = {**_POOL_DEFAULTS, "timeout": timeout}
     if pgbouncer:
-        ours["statement_cache_size"] = 0
-    else:
-        limit = {"statement_timeout": str(int(timeout * 1000 * _SERVER_SHARE) + 1)}
-        options["server_settings"] = limit | options.get("server_settings", {})
+        return await _opened(dsn, {**ours, "statement_cache_size": 0, **options})
+    theirs = options.pop("server_settings", {})
+    limit = {"statement_timeout": str(int(timeout * 1000 * _SERVER_SHARE) + 1)}
+    looking = {"client_connection_check_interval": _CHECK_INTERVAL}
+    try:
+        return await _opened(dsn, {**ours, **options, "server_settings": limit | looking | theirs})
+    except RejectedError:
+        pass  # a server that cannot look, as on Windows, lets nobody in who asks for it
+    return await _opened(dsn, {**ours, **options, "server_settings": limit | theirs})
+
+
+async def _opened(dsn: str | None, options: dict[str, Any]) -> Pool[Any]:
+    resolved = resolved_dsn(dsn)
     with _connecting(dsn):
         pool: Pool[Any] = await asyncpg.create_pool(
-            resolved, timeout=timeout, **{**ours, **options}
+            resolved, **{"connect": _Hosts(resolved).connect, **options}
         )
         try:  # what is wrong with the DSN shows now
-            async with asyncio.timeout(timeout), pool.acquire():
+            async with asyncio.timeout(options["timeout"]), pool.acquire():
                 return pool
         except BaseException:
             pool.terminate()
@@ -139,6 +147,9 @@ _POOL_DEFAULTS: dict[str, Any] = {
 }
 
 _SERVER_SHARE = 0.9  # of a deadline: the rest is for the way
+
+# What a call gave up would else go on where it waits for a lock, and might be done much later.
+_CHECK_INTERVAL = "1s"
 
 HOST_SECONDS = 5.0
 """Seconds that each of several hosts has to answer at the most; of a shorter timeout, its share."""

@@ -307,6 +307,23 @@ class TestDeadlines:
         assert await small.count() == 0
         assert await backends() == before
 
+    async def test_what_was_given_up_is_not_done_much_later(
+        self, small: AsyncStorage, pool: Pool
+    ) -> None:
+        waiting = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE application_name = $1 AND wait_event_type = 'Lock'
+        """
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(f"LOCK {small.schema}.workflow_instances")
+            with pytest.raises(OperationTimeoutError) as caught:
+                await small.put(order(), timeout=0.3)
+            assert caught.value.applied == "unknown"
+            async with asyncio.timeout(5):
+                while await pool.fetchval(waiting, small.schema):
+                    await asyncio.sleep(0.02)
+        assert await small.count() == 0
+
     async def test_the_server_ends_a_statement_before_the_deadline(
         self, dsn: str, migrated: str, pool: Pool
     ) -> None:

@@ -216,6 +216,19 @@ async def test_a_closed_pool_is_said_at_once(pool: Any, migrated: str) -> None:
         assert not caught.value.retryable
 
 
+async def test_a_server_that_cannot_look_for_its_client_is_not_asked_to(
+    dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_CHECK_INTERVAL", "such as Windows refuses")
+    async with (
+        AsyncStorage.start(dsn, name=migrated, schema=migrated) as storage,
+        storage.transaction() as transaction,
+    ):
+        shown = transaction.connection
+        assert await shown.fetchval("SHOW client_connection_check_interval") == "0"
+        assert await shown.fetchval("SHOW statement_timeout") == "27001ms"
+
+
 PARSED = vars(asyncpg.connect_utils)["_parse_connect_dsn_and_args"]
 
 
