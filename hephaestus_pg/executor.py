@@ -7,19 +7,17 @@ twice.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hephaestus_pg import _sql
+from hephaestus_pg.backend import Backend
 from hephaestus_pg.batching import Batcher
-from hephaestus_pg.errors import (
-    ConnectionLostError,
-    DatabaseError,
-    UnavailableError,
-)
+from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost, translated, translated_errors
+from hephaestus_pg.errors import DatabaseError, OperationTimeoutError
 from hephaestus_pg.gate import Gate
-from hephaestus_pg.pool import DRIVER_ERRORS, RELEASE_SECONDS, translated, translated_errors
-from hephaestus_pg.retry import FIRST_PAUSE, retried
+from hephaestus_pg.pool import RELEASE_SECONDS
+from hephaestus_pg.retry import FIRST_PAUSE, Retries
 from hephaestus_pg.session import SessionExecutor, checked_timeout
 
 if TYPE_CHECKING:
@@ -80,12 +78,10 @@ class PoolExecutor:
     async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
         """See :meth:`Executor.fetch`."""
         text = _sql.statement(statement, self.schema)
-
-        async def work(connection: AnyConnection) -> list[Record]:
-            return await connection.fetch(text, *arguments)
-
         kind = _KINDS.get(statement.partition(":")[0], "change")  # of a variant too
-        return await self._tried(deadline, statement, work, kind=kind)
+        return await self._tried(
+            deadline, statement, lambda connection: connection.fetch(text, *arguments), kind=kind
+        )
 
     def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Awaitable[Any]:
         """See :meth:`Executor.row`."""
@@ -96,10 +92,16 @@ class PoolExecutor:
         rows = await self.fetch(deadline, statement, *arguments)
         return rows[0] if rows else None
 
-    async def read(self, name: str, work: Callable[[AnyConnection], Awaitable[Result]]) -> Result:
+    async def read(
+        self,
+        name: str,
+        work: Callable[[AnyConnection], Awaitable[Result]],
+        timeout: float | None = None,
+    ) -> Result:
         """What ``work``, which only reads, gives on some connection, and on others if it must."""
+        deadline = self.deadline(timeout)
         with self.gate:
-            return await self._tried(self.deadline(None), name, work, kind="read")
+            return await self._tried(deadline, name, work, kind="read")
 
     async def atomically(
         self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
@@ -109,7 +111,7 @@ class PoolExecutor:
 
         async def in_transaction(connection: AnyConnection) -> Result:
             ours = self._ours(connection, patience=patience)
-            async with ours.transaction() as session:
+            async with ours.transaction(deadline) as session:
                 return await work(session)
 
         return await self._tried(
@@ -117,21 +119,29 @@ class PoolExecutor:
         )
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[SessionExecutor]:
-        """One connection in a transaction, which commits when the block ends without an error."""
-        async with self.connection() as connection, self._ours(connection).transaction() as it:
-            yield it
+    async def transaction(self, timeout: float | None = None) -> AsyncIterator[SessionExecutor]:
+        """One connection in a transaction, which commits when the block ends without an error.
+
+        Beginning it, each statement in it, and committing have ``timeout`` seconds each, by default
+        the storage's. Only beginning is tried again: nothing of the caller's has been sent by then.
+        """
+        seconds = checked_timeout(timeout, self._timeout)
+        with self.gate:
+            begun, session = await self._begun(seconds)
+            try:
+                async with begun:
+                    yield session
+            except Exception as error:
+                if is_lost(error):
+                    await self._pool.expire_connections()
+                raise
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
         """A connection of the pool, for as long as the block runs."""
         with self.gate:
-            with translated_errors(connecting=True):
-                connection = await self._pool.acquire(timeout=self._timeout)
-            try:
+            async with self._acquired(self.deadline(None)) as connection:
                 yield connection
-            finally:
-                await self._release(connection)
 
     async def close(self) -> None:
         """Refuse new calls, wait for those under way, and close a pool of our own.
@@ -159,15 +169,48 @@ class PoolExecutor:
             connection, name=self.gate.name, schema=self.schema, timeout=self._timeout
         )
 
-    def _ours(self, connection: AnyConnection, patience: float | None = None) -> SessionExecutor:
+    def _ours(
+        self, connection: AnyConnection, timeout: float | None = None, patience: float | None = None
+    ) -> SessionExecutor:
         return SessionExecutor(
             connection,
             name=self.gate.name,
             schema=self.schema,
-            timeout=self._timeout,
+            timeout=self._timeout if timeout is None else timeout,
             patience=patience,
             expendable=True,
         )
+
+    @asynccontextmanager
+    async def _acquired(self, deadline: float) -> AsyncIterator[PoolConnectionProxy[Any]]:
+        with translated_errors(connecting=True):
+            async with asyncio.timeout_at(deadline):
+                connection = await self._pool.acquire()
+        try:
+            yield connection
+        finally:
+            await self._release(connection)
+
+    async def _begun(self, seconds: float) -> tuple[AsyncExitStack, SessionExecutor]:
+        """A transaction, and what ends it and gives its connection back."""
+        deadline = self._loop.time() + seconds
+        retries: Retries | None = None
+        while True:
+            try:
+                async with AsyncExitStack() as stack:
+                    connection = await stack.enter_async_context(self._acquired(deadline))
+                    ours = self._ours(connection, seconds)
+                    session = await stack.enter_async_context(ours.transaction(deadline))
+                    return stack.pop_all(), session
+            except DatabaseError as error:
+                error.applied = "no"  # whatever became of a BEGIN
+                if is_lost(error):
+                    await self._pool.expire_connections()
+                if retries is None:
+                    name = f"the beginning of a transaction in schema {self.schema}"
+                    retries = Retries(deadline, name, safe_twice=True)
+                if not await retries.another(error):
+                    raise
 
     async def _tried(
         self,
@@ -183,39 +226,43 @@ class PoolExecutor:
         A write is not, as long as its earlier try may still be under way on the server.
         ``bounded``: the deadline is that of the work too, not only of its beginning.
         """
-
-        async def attempt() -> Result:
-            backend = 0
-
-            async def known(connection: AnyConnection) -> Result:
-                nonlocal backend
-                backend = connection.get_server_pid()
-                return await work(connection)
-
+        retries: Retries | None = None
+        while True:
+            sent_to: list[Backend] | None = None if kind == "read" else []
             try:
-                return await self._once(deadline, known, bounded=bounded)
-            except (ConnectionLostError, UnavailableError) as error:
-                # Where one connection is dead the others mostly are, and each would cost a try.
-                await self._pool.expire_connections()
-                if kind != "read" and backend and error.applied == "unknown":
-                    error.retryable = await self._ended(deadline, backend)
-                raise
-
-        return await retried(
-            deadline, f"{name} in schema {self.schema}", attempt, safe_twice=kind != "change"
-        )
+                return await self._once(deadline, work, sent_to, bounded=bounded)
+            except DatabaseError as error:
+                if is_lost(error):
+                    await self._pool.expire_connections()
+                    if sent_to and error.applied == "unknown":
+                        error.retryable = await self._ended(deadline, sent_to[0])
+                if retries is None:
+                    name = f"{name} in schema {self.schema}"
+                    retries = Retries(deadline, name, safe_twice=kind != "change")
+                if not await retries.another(error):
+                    raise
 
     async def _once(
         self,
         deadline: float,
         work: Callable[[AnyConnection], Awaitable[Result]],
+        sent_to: list[Backend] | None,
         *,
         bounded: bool,
     ) -> Result:
+        """What ``work`` gives; ``sent_to`` is told on whose connection it is done."""
+        now = self._loop.time()
+        if now >= deadline:
+            # What is sent too late costs its connection, which is healthy.
+            raise OperationTimeoutError(
+                "the deadline passed before the statement was sent", applied="no", retryable=True
+            )
         connection: PoolConnectionProxy[Any] | None = None
         try:
             async with asyncio.timeout_at(deadline) as limit:
                 connection = await self._pool.acquire()
+                if sent_to is not None:
+                    sent_to.append(Backend.behind(connection, now))
                 if not bounded:
                     limit.reschedule(None)
                 return await work(connection)
@@ -231,18 +278,15 @@ class PoolExecutor:
             if connection is not None:
                 await self._release(connection)
 
-    async def _ended(self, deadline: float, backend: int) -> bool:
+    async def _ended(self, deadline: float, backend: Backend) -> bool:
         """Whether, by the deadline, that backend is known to be gone, ended by us if need be.
 
         The server may notice late that a connection broke, and its backend may then carry out what
         it was sent: after a second try, or a look at the row, that would undo what came since.
-        Behind a pooler nobody knows whose process an id is.
         """
-        text = _sql.statement("end_backend", self.schema)
 
         async def end(connection: AnyConnection) -> bool | None:
-            row: Any = await connection.fetchrow(text, backend, connection.get_server_pid())
-            return not row["living"] if row["direct"] else None
+            return await backend.ended(connection, self.schema, self._loop.time())
 
         try:
             while True:
@@ -255,5 +299,7 @@ class PoolExecutor:
 
     async def _release(self, connection: PoolConnectionProxy[Any]) -> None:
         # asyncpg gives up what does not come to rest in time; the statement's own result counts.
-        with suppress(*DRIVER_ERRORS):
+        try:  # noqa: SIM105 - on the way of every statement
             await self._pool.release(connection, timeout=RELEASE_SECONDS)
+        except DRIVER_ERRORS:
+            pass

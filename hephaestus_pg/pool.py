@@ -1,49 +1,40 @@
-"""Opening connections and pools, and the driver's errors as ours.
-
-The only place that knows asyncpg's error classes.
-"""
+"""Opening connections and pools."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 import ssl
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
-from hephaestus_pg.errors import (
-    AccessDeniedError,
-    ConcurrentUseError,
-    ConflictError,
-    ConnectionLostError,
-    DatabaseError,
-    InvalidValueError,
-    OperationTimeoutError,
-    RejectedError,
-    UnavailableError,
+from hephaestus_pg.driver_errors import (
+    DRIVER_ERRORS,
+    silent,
+    translated,
+    translated_errors,
+    without_password,
 )
+from hephaestus_pg.errors import DatabaseError, InvalidValueError, RejectedError
+from hephaestus_pg.hosts import first_of, setting, several_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from asyncpg import Connection, Pool
 
-    from hephaestus_pg.errors import Applied
-
-# user:password@ in a URL, and password=… in a query or a keyword string.
-_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):\S*(?=@)|(password=)[^&\s]+")
-
-
-def without_password(text: str) -> str:
-    """``text`` with the password of every DSN in it replaced by ``***``."""
-    return _PASSWORD.sub(
-        lambda found: f"{found[1]}:***" if found[1] is not None else f"{found[2]}***", text
-    )
+__all__ = [
+    "DRIVER_ERRORS",
+    "RELEASE_SECONDS",
+    "connect",
+    "open_pool",
+    "resolved_dsn",
+    "translated_errors",
+    "without_password",
+]
 
 
 def resolved_dsn(dsn: str | None) -> str | None:
@@ -59,7 +50,7 @@ async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:
         DatabaseError: No connection could be had.
     """
     with _connecting(dsn):
-        return await _connect_to_any(resolved_dsn(dsn), **options)
+        return await _Hosts(resolved_dsn(dsn)).connect(**options)
 
 
 @contextmanager
@@ -69,7 +60,7 @@ def _connecting(dsn: str | None) -> Iterator[None]:
             yield
         except ssl.CertificateError:  # a ValueError, but not for what the DSN says
             raise
-        except ValueError as error:
+        except (ValueError, IndexError) as error:
             # What is no error of the driver's own may quote any part of what it could not read.
             known = isinstance(error, asyncpg.ClientConfigurationError)
             shown = without_password(resolved_dsn(dsn) or "(from the PG* variables)")
@@ -77,143 +68,40 @@ def _connecting(dsn: str | None) -> Iterator[None]:
             raise InvalidValueError("dsn", shown, advice) from None
 
 
-DRIVER_ERRORS = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,  # TimeoutError too
-)
-"""What asyncpg raises. The second and third are no kind of the first, which usual filters miss."""
-
-
-@contextmanager
-def translated_errors(*, connecting: bool = False) -> Iterator[None]:
-    """Raise the driver's errors from the block as ours, with the driver's as their cause."""
-    try:
-        yield
-    except DRIVER_ERRORS as error:
-        if isinstance(error, DatabaseError):
-            raise
-        raise translated(error, connecting=connecting) from error
-
-
-def translated(error: Exception, *, connecting: bool = False) -> DatabaseError:
-    """One of :data:`DRIVER_ERRORS` as ours.
-
-    ``connecting``: nothing has been sent yet, so that nothing can have been applied. No message
-    holds a password, nor the server's DETAIL, in which it quotes the row.
-    """
-    shown = str(error) if isinstance(error, OSError) else str(error.args[0]) if error.args else ""
-    said = without_password(shown or type(error).__name__)
-    code = getattr(error, "sqlstate", None)
-    if code is not None:
-        return _of_the_server(code, said, connecting=connecting)
-    if isinstance(error, TimeoutError):
-        return OperationTimeoutError(
-            "the deadline passed", applied="no" if connecting else "unknown", retryable=True
-        )
-    if isinstance(error, asyncpg.InterfaceError):
-        if "another operation" in said:
-            return ConcurrentUseError()
-        if not re.search(r"clos(ed|ing)|released", said):
-            return RejectedError(
-                f"the driver refused the call: {said}", applied="no", retryable=False
-            )
-        return _disconnected(said, connecting=connecting, applied="no")
-    if isinstance(error, asyncpg.OutdatedSchemaCacheError):
-        return ConflictError(f"the schema changed: {said}", applied="no", retryable=True)
-    return _disconnected(said, connecting=connecting)
-
-
-def _disconnected(said: str, *, connecting: bool, applied: Applied = "unknown") -> DatabaseError:
-    if connecting:
-        return UnavailableError(
-            f"no connection to PostgreSQL: {said}; check the DSN and that the server runs",
-            applied="no",
-            retryable=True,
-        )
-    effect = (
-        "had no effect" if applied == "no" else "may have had its effect: read before you write"
-    )
-    return ConnectionLostError(
-        f"the connection to PostgreSQL broke: {said}; the statement {effect}",
-        applied=applied,
-        retryable=True,
-    )
-
-
-# By SQLSTATE, or its class: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_BROKEN = {"08", "57P01", "57P02", "57P05"}
-_UNAVAILABLE = {
-    "53300": "it has no connection to spare",
-    "57P03": "it is starting or shutting down",
-    "25006": "it is a standby, or was made one",
-}
-_CONFLICTS = {"40", "55P03"}
-# While an index is built anew concurrently, ON CONFLICT may see two of it or none.
-_PASSING = {"53", "58", "23505", "42P10"}
-_DENIED = {"28", "42501"}
-
-
-def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
-    def of(codes: Collection[str]) -> bool:
-        return code in codes or code[:2] in codes
-
-    if of(_BROKEN):
-        return _disconnected(said, connecting=connecting)
-    if of(_UNAVAILABLE):
-        return UnavailableError(
-            f"PostgreSQL cannot serve this, {_UNAVAILABLE[code]}: {said}",
-            applied="no",
-            retryable=True,
-        )
-    if code == "57014":
-        return OperationTimeoutError(
-            f"PostgreSQL ended the statement: {said}", applied="no", retryable=True
-        )
-    if of(_CONFLICTS):
-        return ConflictError(
-            f"another transaction was in the way: {said}; do it again",
-            applied="unknown" if code == "40003" and not connecting else "no",
-            retryable=True,
-        )
-    if of(_DENIED):
-        return AccessDeniedError(
-            f"PostgreSQL refused access: {said}; check the role and what it is granted",
-            applied="no",
-            retryable=False,
-        )
-    return RejectedError(
-        f"PostgreSQL refused the statement: {said} ({code})", applied="no", retryable=of(_PASSING)
-    )
-
-
 async def open_pool(
     dsn: str | None, *, timeout: float, pgbouncer: bool, **options: Any
 ) -> Pool[Any]:
     """A pool of our own, with asyncpg's ``options`` where ours don't suit.
 
-    The server is told to end a statement a little before ``timeout`` seconds have passed, but for
-    PgBouncer, which refuses what it does not know and shares its sessions: no statement is kept
-    there either.
+    The server is told to end a statement a little before ``timeout`` seconds have passed, and soon
+    after its client has gone; but for PgBouncer, which refuses what it does not know and shares its
+    sessions: no statement is kept there either.
 
     Raises:
         InvalidValueError: The DSN cannot be read.
         DatabaseError: No connection could be had.
     """
-    resolved = resolved_dsn(dsn)
-    ours: dict[str, Any] = {**_POOL_DEFAULTS, "connect": partial(_connect_to_any, resolved)}
+    ours: dict[str, Any] = {**_POOL_DEFAULTS, "timeout": timeout}
     if pgbouncer:
-        ours["statement_cache_size"] = 0
-    else:
-        limit = {"statement_timeout": str(int(timeout * 1000 * _SERVER_SHARE) + 1)}
-        options["server_settings"] = limit | options.get("server_settings", {})
+        return await _opened(dsn, {**ours, "statement_cache_size": 0, **options})
+    theirs = options.pop("server_settings", {})
+    limit = {"statement_timeout": str(int(timeout * 1000 * _SERVER_SHARE) + 1)}
+    looking = {"client_connection_check_interval": _CHECK_INTERVAL}
+    try:
+        return await _opened(dsn, {**ours, **options, "server_settings": limit | looking | theirs})
+    except RejectedError:
+        pass  # a server that cannot look, as on Windows, lets nobody in who asks for it
+    return await _opened(dsn, {**ours, **options, "server_settings": limit | theirs})
+
+
+async def _opened(dsn: str | None, options: dict[str, Any]) -> Pool[Any]:
+    resolved = resolved_dsn(dsn)
     with _connecting(dsn):
         pool: Pool[Any] = await asyncpg.create_pool(
-            resolved, timeout=timeout, **{**ours, **options}
+            resolved, **{"connect": _Hosts(resolved).connect, **options}
         )
         try:  # what is wrong with the DSN shows now
-            async with asyncio.timeout(timeout), pool.acquire():
+            async with asyncio.timeout(options["timeout"]), pool.acquire():
                 return pool
         except BaseException:
             pool.terminate()
@@ -225,11 +113,15 @@ RELEASE_SECONDS = 0.5
 
 
 class _Connection(asyncpg.Connection):
-    """One that is closed in bounded time.
+    """One that is closed in bounded time, and knows its age.
 
     A pool closes its expired connections without a timeout (seen in asyncpg 0.32), and where the
     network is silent the socket, and the task that closes it, would stay for ever.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.opened_at = asyncio.get_running_loop().time()
 
     async def close(self, *, timeout: float | None = None) -> None:
         with suppress(TimeoutError):  # it is given up then
@@ -256,46 +148,67 @@ _POOL_DEFAULTS: dict[str, Any] = {
 
 _SERVER_SHARE = 0.9  # of a deadline: the rest is for the way
 
+# What a call gave up would else go on where it waits for a lock, and might be done much later.
+_CHECK_INTERVAL = "1s"
+
 HOST_SECONDS = 5.0
-"""Seconds that each host of a DSN with several has to answer."""
+"""Seconds that each of several hosts has to answer at the most; of a shorter timeout, its share."""
 
 
-async def _connect_to_any(dsn: str | None, *_: Any, **options: Any) -> Connection[Any]:
-    """A connection to the first host of the DSN that will have us, of several to the primary.
+class _Hosts:
+    """Connects to a host of the DSN that will have us, of several to the primary.
 
     asyncpg gives all hosts one deadline, so that a silent first one uses it up, and ends at once
     when the first is shutting down or full (MagicStack/asyncpg#1155 and the like): so each host is
-    tried by itself. A preference among hosts needs them all, and is left to asyncpg.
+    tried by itself, and the one that answered last first.
     """
-    hosts = _single_hosts(dsn)
-    wanted = options.get("target_session_attrs") or _setting(
-        dsn, "target_session_attrs", "PGTARGETSESSIONATTRS"
-    )
-    if not wanted and (len(hosts) > 1 or "," in _setting(dsn, "host", "PGHOST")):
+
+    def __init__(self, dsn: str | None) -> None:
+        self._dsn = dsn
+        self._last: tuple[str, int] | None = None
+
+    async def connect(self, *_: Any, **options: Any) -> Connection[Any]:
+        hosts = several_hosts(self._dsn, options)
+        if not hosts:
+            opened: Connection[Any] = await asyncpg.connect(self._dsn, **options)
+            return opened
+        timeout = options.get("timeout") or HOST_SECONDS * len(hosts)
+        options["timeout"] = min(HOST_SECONDS, timeout / len(hosts))
         # libpq would take any: then reads might go to a standby, which lags behind.
-        options["target_session_attrs"] = "read-write"
-    if len(hosts) == 1 or "prefer" in str(wanted):
-        opened: Connection[Any] = await asyncpg.connect(dsn, **options)
-        return opened
-    *others, last = hosts
-    for host in others:
+        wanted = (
+            options.get("target_session_attrs")
+            or setting(self._dsn, "target_session_attrs", "PGTARGETSESSIONATTRS")
+            or "read-write"
+        )
+        if wanted != "prefer-standby":
+            return await self._first(hosts, {**options, "target_session_attrs": wanted})
         try:
-            return await _connect_to_any(host, **{**options, "timeout": HOST_SECONDS})
-        except DRIVER_ERRORS:  # the last one's counts
-            continue
-    return await _connect_to_any(last, **{**options, "timeout": HOST_SECONDS})
+            return await self._first(hosts, {**options, "target_session_attrs": "standby"})
+        except DatabaseError:
+            return await self._first(hosts, {**options, "target_session_attrs": "any"})
 
+    async def _first(
+        self, hosts: list[tuple[str, int]], options: dict[str, Any]
+    ) -> Connection[Any]:
+        # The sort is stable: the others keep their order.
+        hosts = sorted(hosts, key=lambda host: host != self._last)
+        index, opened = await first_of(
+            [partial(self._one, host, port, options) for host, port in hosts],
+            unwanted=lambda connection: connection.terminate(),
+        )
+        self._last = hosts[index]
+        return opened
 
-def _single_hosts(dsn: str | None) -> list[str | None]:
-    """The DSN once for each of its hosts."""
-    if dsn is None:
-        return [None]
-    parts = urlsplit(dsn)
-    user, at, hosts = parts.netloc.rpartition("@")
-    return [parts._replace(netloc=f"{user}{at}{host}").geturl() for host in hosts.split(",")]
-
-
-def _setting(dsn: str | None, name: str, variable: str) -> str:
-    """What the DSN's query says, or else the environment."""
-    given = dict(parse_qsl(urlsplit(dsn or "").query))
-    return given.get(name) or os.environ.get(variable, "")
+    async def _one(self, host: str, port: int, options: dict[str, Any]) -> Connection[Any]:
+        try:
+            opened: Connection[Any] = await asyncpg.connect(
+                self._dsn, **{**options, "host": host, "port": port}
+            )
+        except asyncpg.ClientConfigurationError:  # no host can mend it
+            raise
+        except TimeoutError:
+            # Not the caller's deadline: another try may still find a host.
+            raise silent(host, port) from None
+        except DRIVER_ERRORS as error:
+            raise translated(error, connecting=True) from error
+        return opened

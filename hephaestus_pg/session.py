@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
 from hephaestus_pg import _sql
+from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, TransactionEndedError
-from hephaestus_pg.pool import DRIVER_ERRORS, RELEASE_SECONDS, translated_errors
+from hephaestus_pg.pool import RELEASE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -101,9 +103,10 @@ class SessionExecutor:
         """
         if self._ended:
             raise TransactionEndedError(self._name)
-        remaining = max(deadline - asyncio.get_running_loop().time(), 0.001)
         text = _sql.statement(statement, self.schema)
-        return await self._within(remaining, lambda: self.connection.fetch(text, *arguments))
+        return await self._within(
+            self._remaining(deadline), lambda: self.connection.fetch(text, *arguments)
+        )
 
     async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
         """See :meth:`Executor.row`."""
@@ -119,11 +122,15 @@ class SessionExecutor:
             return await work(session)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[SessionExecutor]:
-        """A transaction on the connection; inside another one it is a savepoint."""
+    async def transaction(self, deadline: float | None = None) -> AsyncIterator[SessionExecutor]:
+        """A transaction on the connection; inside another one it is a savepoint.
+
+        ``deadline``: when it must have begun, if not as soon as it must have committed.
+        """
         transaction = self.connection.transaction()
+        seconds = self._patience if deadline is None else self._remaining(deadline)
         # As ``async with`` does it, so that the driver expects one that was cancelled as it began.
-        await self._within(self._patience, transaction.__aenter__)
+        await self._within(seconds, transaction.__aenter__)
         inner = SessionExecutor(
             self.connection,
             name=self._name,
@@ -145,6 +152,10 @@ class SessionExecutor:
         finally:
             inner._ended = True
 
+    @staticmethod
+    def _remaining(deadline: float) -> float:
+        return max(deadline - asyncio.get_running_loop().time(), 0.001)
+
     async def _within(self, seconds: float, work: Callable[[], Awaitable[Result]]) -> Result:
         """What ``work`` gives within that time, lest a silent network holds the connection."""
         with translated_errors():
@@ -158,17 +169,21 @@ class SessionExecutor:
                 raise
 
 
+LONGEST_TIMEOUT = 2_000_000.0
+"""Seconds that a timeout may be, 23 days: a server counts milliseconds in 31 bits."""
+
+
 def checked_timeout(timeout: Any, longest: float) -> float:
     """``timeout`` in seconds, or ``longest`` where it is ``None``.
 
     A call's may be no longer than the storage's: the server has that one, and ends what goes on.
+    The storage's own, for which ``longest`` is infinite, may be :data:`LONGEST_TIMEOUT`.
     """
     if timeout is None:
         return longest
     if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
         raise InvalidTypeError("timeout", timeout, "give a number of seconds")
-    if not 0 < timeout <= longest:
-        raise InvalidValueError(
-            "timeout", timeout, f"give seconds above 0, up to the storage's own {longest:g}"
-        )
+    if not 0 < timeout <= min(longest, LONGEST_TIMEOUT):
+        own = f"the storage's own {longest:g}" if longest < inf else f"{LONGEST_TIMEOUT:.0f}"
+        raise InvalidValueError("timeout", timeout, f"give seconds above 0, up to {own}")
     return timeout

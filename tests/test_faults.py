@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,12 +108,12 @@ class Cut:
         self.after = False
         once = executor.PoolExecutor._once
 
-        async def cut(this: Any, deadline: float, work: Any, *, bounded: bool) -> Any:
+        async def cut(this: Any, *given: Any, **options: Any) -> Any:
             if not self.left or this is not storage._pool:
-                return await once(this, deadline, work, bounded=bounded)
+                return await once(this, *given, **options)
             self.left -= 1
             if self.after:
-                await once(this, deadline, work, bounded=bounded)
+                await once(this, *given, **options)
             raise lost()
 
         monkeypatch.setattr(executor.PoolExecutor, "_once", cut)
@@ -255,11 +256,12 @@ class TestAmbiguousFailures:
         cut.next(after=True, times=3)
         assert (await small.put(order())).revision == 2
         assert caplog.text.count("put in schema") == 1
-        assert caplog.text.count("end_backend in schema") == 2
+        assert caplog.text.count("end_backend in schema") == 1  # of two
 
         cut.next(after=False, times=10_000)
         with pytest.raises(ConnectionLostError):
             await small.get("orderid::1", timeout=0.3)
+        assert caplog.text.count("get in schema") == 1  # of many
         cut.next(after=False, times=0)
 
 
@@ -288,6 +290,40 @@ class TestDeadlines:
                 await small.get("x", timeout=0.2)
             assert caught.value.applied == "no"
 
+    async def test_a_call_past_its_deadline_costs_no_connection(self, small: AsyncStorage) -> None:
+        async def backends() -> set[int]:
+            async with small.transaction() as one, small.transaction() as two:
+                return {one.connection.get_server_pid(), two.connection.get_server_pid()}
+
+        before = await backends()
+        for call in (
+            small.put(order(), timeout=1e-9),
+            small.get("x", timeout=1e-9),
+            small.put_many([order()], timeout=1e-9),
+        ):
+            with pytest.raises(OperationTimeoutError) as caught:
+                await call
+            assert caught.value.applied == "no"
+        assert await small.count() == 0
+        assert await backends() == before
+
+    async def test_what_was_given_up_is_not_done_much_later(
+        self, small: AsyncStorage, pool: Pool
+    ) -> None:
+        waiting = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE application_name = $1 AND wait_event_type = 'Lock'
+        """
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(f"LOCK {small.schema}.workflow_instances")
+            with pytest.raises(OperationTimeoutError) as caught:
+                await small.put(order(), timeout=0.3)
+            assert caught.value.applied == "unknown"
+            async with asyncio.timeout(5):
+                while await pool.fetchval(waiting, small.schema):
+                    await asyncio.sleep(0.02)
+        assert await small.count() == 0
+
     async def test_the_server_ends_a_statement_before_the_deadline(
         self, dsn: str, migrated: str, pool: Pool
     ) -> None:
@@ -307,6 +343,17 @@ class TestDeadlines:
     ) -> None:
         with pytest.raises(InvalidValueError, match="^timeout is "):
             await storage.get("x", timeout=timeout)
+
+    @pytest.mark.parametrize("timeout", (inf, nan, 3e6, 0))
+    async def test_a_storages_timeout_is_one_that_a_server_can_keep(
+        self, dsn: str, timeout: float
+    ) -> None:
+        with pytest.raises(InvalidValueError, match="^timeout is .* up to 2000000$"):
+            await AsyncStorage.start(dsn, timeout=timeout)
+
+    async def test_a_storages_timeout_may_be_days(self, dsn: str, migrated: str) -> None:
+        async with AsyncStorage.start(dsn, name="patient", schema=migrated, timeout=2e6) as storage:
+            assert await storage.count() == 0
 
     async def test_a_storage_checks_its_own_timeout_too(self, dsn: str) -> None:
         with pytest.raises(InvalidTypeError, match="timeout"):

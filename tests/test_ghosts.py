@@ -18,6 +18,8 @@ from hephaestus_pg import (
     Names,
     migrations,
 )
+from hephaestus_pg.backend import Backend
+from hephaestus_pg.driver_errors import DRIVER_ERRORS
 from hephaestus_pg.embedded import EmbeddedServer
 from tests.chaos.proxy import Proxy
 
@@ -150,3 +152,49 @@ async def test_a_read_does_not_wait_for_the_backend(broken: Broken) -> None:
     read = await broken.frozen_and_cut(storage.get(FIRST.id))
 
     assert await read == put
+
+
+async def test_a_session_that_began_later_is_not_taken_for_the_one_that_broke(
+    storage: AsyncStorage, dsn: str
+) -> None:
+    now = asyncio.get_running_loop().time()
+    other = await asyncpg.connect(dsn)
+    async with storage._pool.connection() as connection:
+        # Its id, at a moment at which it did not run: another's, and ours is gone.
+        before = Backend(other.get_server_pid(), now - 60)
+        assert await before.ended(connection, storage.schema, now) is True
+        assert await other.fetchval("SELECT 1") == 1
+
+        same = Backend.behind(other, asyncio.get_running_loop().time())
+        assert await same.ended(connection, storage.schema, same.since) is False
+        with pytest.raises(DRIVER_ERRORS):
+            for _ in range(1000):
+                await other.fetchval("SELECT 1")
+    await other.close()
+
+
+async def test_a_connection_of_our_own_pool_is_known_by_its_age(storage: AsyncStorage) -> None:
+    async with storage._pool.connection() as connection:
+        now = asyncio.get_running_loop().time()
+        assert Backend.behind(connection, now + 100).since <= now
+
+
+async def test_a_server_that_names_no_backend_leaves_the_outcome_unknown(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = asyncpg.Connection.fetch
+    calls = 0
+
+    async def cut(this: Any, text: str, *arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        if "INSERT" not in text:
+            return await real(this, text, *arguments, **options)
+        calls += 1
+        raise ConnectionResetError
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", cut)
+    monkeypatch.setattr(asyncpg.Connection, "get_server_pid", lambda _: 0)
+    with pytest.raises(ConnectionLostError) as caught:
+        await storage.put(FIRST)
+    assert caught.value.applied == "unknown"
+    assert calls == 1

@@ -1,5 +1,7 @@
 -- $1 the process id of a backend of ours, $2 the one that we take for this session's own. Behind a
 -- pooler clients are given ids that are no backend's, or another's: then nobody is ended.
+-- $3 seconds, somewhat fewer than have passed since the backend was seen: one that began later has
+-- been given the id since, as ids start low again where a container does, and is left in peace.
 SELECT
     pg_backend_pid() = $2::integer AS direct,
     count(pg_terminate_backend(pid)) AS living
@@ -9,3 +11,4 @@ WHERE pid = $1::integer
     AND pg_backend_pid() = $2::integer
     AND usename = current_user
     AND datname = current_database()
+    AND backend_start <= clock_timestamp() - make_interval(secs => $3::double precision)
