@@ -7,8 +7,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NoReturn
 
+from hephaestus_pg.driver_errors import without_password
 from hephaestus_pg.errors import HephaestusError
-from hephaestus_pg.pool import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from hephaestus_pg import _sql
 from hephaestus_pg.backend import Backend
 from hephaestus_pg.batching import Batcher
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost, translated, translated_errors
-from hephaestus_pg.errors import DatabaseError, OperationTimeoutError
+from hephaestus_pg.errors import ConflictError, DatabaseError, OperationTimeoutError
 from hephaestus_pg.gate import Gate
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import FIRST_PAUSE, Retries
@@ -232,6 +232,8 @@ class PoolExecutor:
             try:
                 return await self._once(deadline, work, sent_to, bounded=bounded)
             except DatabaseError as error:
+                if name.endswith(":gathered") and isinstance(error, ConflictError):
+                    raise  # the batcher divides it, lest one call holds up the others
                 if is_lost(error):
                     await self._pool.expire_connections()
                     if sent_to and error.applied == "unknown":

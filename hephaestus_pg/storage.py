@@ -135,13 +135,14 @@ class AsyncStorage(Verbs):
         return storage
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[Transaction]:
         """The verbs in one transaction, which commits when the block ends without an error.
 
         ``transaction.connection`` takes the caller's own statements: they and the instances commit
-        or vanish together. Nothing is retried, and one task at a time may use it.
+        or vanish together. Nothing in it is retried, and one task at a time may use it. ``timeout``
+        is for its beginning, for each verb in it, and for its end.
         """
-        async with self._pool.transaction() as session:
+        async with self._pool.transaction(timeout) as session:
             yield Transaction(session, self._serializer)
 
     def using(self, connection: AnyConnection) -> Transaction:
@@ -152,13 +153,14 @@ class AsyncStorage(Verbs):
         """
         return Transaction(self._pool.session(connection), self._serializer)
 
-    async def migrated_version(self) -> int:
+    async def migrated_version(self, *, timeout: float | None = None) -> int:
         """The version of the schema, 0 where there is none."""
         return await self._pool.read(
             "migrated_version",
             lambda connection: migrations.migrated_version(
                 connection=connection, schema=self.schema
             ),
+            timeout,
         )
 
     async def close(self) -> None:

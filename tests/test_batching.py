@@ -27,6 +27,8 @@ from hephaestus_pg import batching as batching_module
 from hephaestus_pg.batching import Batcher
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     import asyncpg
 
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -474,6 +476,30 @@ class TestForReal:
             assert found is not None
             assert not any(task.done() for task in waiting)
         assert [(await task).revision for task in waiting] == [3, 3]
+
+    @pytest.mark.parametrize("verb", ("put", "insert", "update", "delete"))
+    async def test_a_locked_row_holds_up_no_neighbour_in_its_statement(
+        self, storage: AsyncStorage, verb: str
+    ) -> None:
+        held = await asyncio.gather(*(storage.put(order(f"x::{n:02}")) for n in range(30)))
+        calls: dict[str, Callable[[Instance], Awaitable[object]]] = {
+            "put": storage.put,
+            "insert": storage.insert,
+            "update": storage.update,
+            "delete": lambda instance: storage.delete(instance.id),
+        }
+        async with storage.transaction() as transaction:
+            await transaction.connection.execute(
+                f"SELECT FROM {storage.schema}.workflow_instances WHERE id = 'x::17' FOR UPDATE"
+            )
+            first = asyncio.ensure_future(storage.get("x::00"))
+            await asyncio.sleep(0)  # it is under way: the others gather
+            tasks = [asyncio.ensure_future(calls[verb](instance)) for instance in held]
+            await asyncio.wait([*tasks[:17], *tasks[18:]])
+            assert not tasks[17].done()
+        results = await asyncio.gather(first, *tasks, return_exceptions=True)
+        failed = {type(result) for result in results if isinstance(result, Exception)}
+        assert failed == ({InstanceExistsError} if verb == "insert" else set())
 
     async def test_what_is_stored_is_what_was_passed_at_the_call(
         self, storage: AsyncStorage
