@@ -25,7 +25,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.errors import ConnectionLostError
 from hephaestus_pg.migrations import Profile
-from tests.catalog import assert_is_at, snapshot, until
+from tests.catalog import assert_is_at, snapshot, until, until_waiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -219,14 +219,8 @@ async def test_an_index_that_a_kill_left_invalid_does_no_harm(database: str, the
     await held.start()
     await holder.execute("LOCK TABLE workflow_instances IN ROW EXCLUSIVE MODE")
     task = asyncio.create_task(migrations.index(database, profile="full"))
-    await until(
-        link,
-        """
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE query LIKE '%CONCURRENTLY IF NOT EXISTS idx_%' AND wait_event_type = 'Lock'
-            AND pid <> pg_backend_pid()
-        """,
-    )
+    waiting = await until_waiting(link, "CONCURRENTLY IF NOT EXISTS idx_", "virtualxid")
+    await link.execute("SELECT pg_terminate_backend($1)", waiting)
     with pytest.raises(ConnectionLostError):
         await task
     await held.rollback()
