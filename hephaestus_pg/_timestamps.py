@@ -34,15 +34,20 @@ def moment_of(text: str) -> datetime:
 
 def text_of(moment: datetime) -> str:
     """What is stored for an aware moment: in UTC, ending in ``Z``."""
+    if type(moment) is datetime and moment.tzinfo is UTC:
+        return _utc_text(moment)
     if isinstance(moment, _StoredMoment) and hasattr(moment, "text"):
         return moment.text
-    return _utc_text(moment)
+    return _text(moment)
 
 
-@lru_cache(maxsize=10_000)
-def _utc_text(moment: datetime) -> str:
-    # An instance carries its entries from step to step, each of which writes them all again.
+def _text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).isoformat()[:-6]}Z"  # for +00:00
+
+
+# An instance carries its entries from step to step, each of which writes them all again. In another
+# zone than UTC two moments may be equal and yet apart: ``fold`` counts in no comparison.
+_utc_text = lru_cache(maxsize=10_000)(_text)
 
 
 def for_column(moment: datetime) -> datetime:

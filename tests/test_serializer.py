@@ -3,6 +3,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -217,6 +218,20 @@ def test_a_timestamp_is_written_in_utc_with_a_z() -> None:
     state = Serializer(Names()).to_db(Instance("x", "W", execution_history=(entry,)))[-1]
 
     assert state["execution_history"][0]["timestamp"] == "2026-04-06T12:00:00.000005Z"
+
+
+def test_an_hour_that_a_zone_has_twice_is_written_as_the_one_it_is() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    twice = [datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=fold) for fold in (0, 1, 0)]
+    history = tuple(ExecutionEntry("S", "e", moment) for moment in twice)
+
+    state = Serializer(Names()).to_db(Instance("x", "W", execution_history=history))[-1]
+
+    assert [entry["timestamp"] for entry in state["execution_history"]] == [
+        "2026-10-25T00:30:00Z",
+        "2026-10-25T01:30:00Z",
+        "2026-10-25T00:30:00Z",
+    ]
 
 
 @pytest.mark.parametrize(
