@@ -18,6 +18,7 @@ from hephaestus_pg.errors import (
     InvalidTypeError,
     InvalidValueError,
     SerializationError,
+    is_a,
 )
 from hephaestus_pg.instance import (
     ExecutionEntry,
@@ -151,7 +152,7 @@ class Serializer:
         self, instance: Instance
     ) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any], bool]:
         """The columns, the state as text and as plain types, and whether those equal its own."""
-        if not isinstance(instance, Instance):
+        if not is_a(instance, Instance):
             raise InvalidTypeError("instance", instance, "give an Instance")
         text, state, same = _json.dumps(self._state(instance))
         if len(text) > self._max_state_bytes:

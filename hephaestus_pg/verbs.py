@@ -13,6 +13,7 @@ from hephaestus_pg.errors import (
     InvalidTypeError,
     InvalidValueError,
     RejectedError,
+    is_a,
 )
 from hephaestus_pg.instance import Instance, Status, checked_id
 from hephaestus_pg.instance_verbs import InstanceVerbs
@@ -59,7 +60,7 @@ class Verbs(InstanceVerbs):
         given = list(instances)
         stored: dict[str, Instance] = {}
         for instance in given:
-            if not isinstance(instance, Instance):
+            if not is_a(instance, Instance):
                 raise InvalidTypeError("instances", instance, "give Instance values")
             if instance.id in stored:
                 raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
@@ -217,14 +218,14 @@ class Verbs(InstanceVerbs):
         each batch. ``dry_run`` only counts. ``timeout`` is for each batch.
 
         Raises:
-            InvalidValueError: The moment has no time zone, or the size is below 1.
+            InvalidValueError: The moment has no time zone, or the size is out of its range.
         """
         if dry_run:
             return await self.count(
                 timeout=timeout, status_in=Status.FINISHED, updated_before=finished_before
             )
         moment = filtering.column_moment("finished_before", finished_before)
-        _, size = paging.parameters("id", None, batch_size)
+        size = paging.checked_rows(batch_size, "batch_size")
         pruned, last, batch = 0, None, size
         while batch == size:
             with self._executor.gate:
@@ -286,7 +287,7 @@ class Verbs(InstanceVerbs):
 
 
 def _skips(on_error: Any) -> bool:
-    if on_error not in get_args(OnError):
+    if not is_a(on_error, str) or on_error not in get_args(OnError):
         raise InvalidValueError("on_error", on_error, "give 'raise' or 'skip'")
     return bool(on_error == "skip")
 

@@ -367,7 +367,7 @@ class TestPrune:
         for dry_run in (True, False):
             with pytest.raises(InvalidValueError):
                 await filled.prune(finished_before=now.replace(tzinfo=None), dry_run=dry_run)
-        with pytest.raises(InvalidValueError, match="limit"):
+        with pytest.raises(InvalidValueError, match="batch_size"):
             await filled.prune(finished_before=now, batch_size=0)
 
 
