@@ -21,12 +21,19 @@ class _StoredMoment(datetime):
 
 
 def moment_of(text: str) -> datetime:
-    """The aware moment of a stored text; :func:`text_of` gives the same text again."""
-    moment = datetime.fromisoformat(text)
+    """The aware moment of a stored text; :func:`text_of` gives the same text again.
+
+    Raises:
+        ValueError: It is none. The text, which may be anything, is not in the message.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("its timestamp is not one of ISO 8601") from None
     if _as_written(text):
         return moment
     if moment.tzinfo is None:
-        raise ValueError("a timestamp in it has no time zone")
+        raise ValueError("its timestamp has no time zone")
     stored = _StoredMoment.fromisoformat(text)
     stored.text = text
     return stored

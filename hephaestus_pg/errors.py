@@ -37,7 +37,7 @@
         └── RejectedError                    the server refused the statement or its data
 
 Data travels as attributes; the message is built from them and says what to do. No message holds a
-password or the content of a state.
+password or the content of a stored state; one about an argument shows how that begins.
 """
 
 from __future__ import annotations

@@ -233,10 +233,18 @@ class Serializer:
             frozenset(map(of_name, map(as_text, as_list(active, "active_steps")))),
             frozenset(map(of_name, map(as_text, as_list(completed, "completed_steps")))),
             as_map(metadata, "runtime_metadata"),
-            tuple(map(self._entry, as_list(history, "execution_history"))),
+            self._entries(as_list(history, "execution_history")),
             *stored,
             unknown,
         )
+
+    def _entries(self, history: list[Any]) -> tuple[ExecutionEntry, ...]:
+        entries: list[ExecutionEntry] = []
+        try:
+            entries.extend(map(self._entry, history))  # those before one that is wrong stay
+        except ValueError as error:
+            raise ValueError(f"execution_history[{len(entries)}]: {error}") from None
+        return tuple(entries)
 
     def _entry(self, stored: Any) -> ExecutionEntry:
         (step, event, moment, updates), unknown = _of_entry(stored)
@@ -262,7 +270,7 @@ _of_state = reader(
     "runtime_metadata",
 )
 _of_context = reader("context", "initial", "steps")
-_of_entry = reader("execution_history", "step_ref", "event", "timestamp", "context_updates")
+_of_entry = reader("it", "step_ref", "event", "timestamp", "context_updates")
 
 
 def _add(state: dict[str, Any], unknown: Any, path: str) -> None:

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -247,9 +248,13 @@ def test_an_hour_that_a_zone_has_twice_is_written_as_the_one_it_is() -> None:
         ({"current_step": 1}, "a int stands"),
         ({"step_configs": []}, "step_configs is a list"),
         ({"runtime_metadata": "x"}, "runtime_metadata is a str"),
-        ({"execution_history": [1]}, "execution_history is a int"),
+        ({"execution_history": {}}, "execution_history is a dict"),
+        ({"execution_history": [1]}, r"execution_history\[0\]: it is a int"),
         ({"execution_history": [{"event": "e"}]}, "a NoneType stands"),
-        ({"execution_history": [{"step_ref": "S", "event": "e", "timestamp": "now"}]}, "now"),
+        (
+            {"execution_history": [{"step_ref": "S", "event": "e", "timestamp": "now"}]},
+            r"execution_history\[0\]: its timestamp is not one of ISO 8601$",
+        ),
         (
             {
                 "execution_history": [
@@ -276,6 +281,44 @@ def test_an_hour_that_a_zone_has_twice_is_written_as_the_one_it_is() -> None:
 def test_a_broken_state_is_an_error_with_the_id(state: Any, reason: str) -> None:
     with pytest.raises(CorruptInstanceError, match=f"^instance 'x' cannot be read: .*{reason}"):
         from_state(state)
+
+
+def test_a_broken_state_is_named_by_its_place_and_not_by_what_it_holds() -> None:
+    secret = "the patient has it"
+    good = {"step_ref": "S", "event": secret, "timestamp": "2026-04-06T12:00:00Z"}
+    states: list[Any] = [
+        secret,
+        [secret],
+        {"context": secret},
+        {"context": {"initial": secret}},
+        {"context": {"steps": [secret]}},
+        {"runtime_metadata": secret},
+        {"step_configs": [secret]},
+        {"active_steps": {secret: secret}},
+        {"completed_steps": [{secret: secret}]},
+        {"current_step": [secret]},
+        {"execution_history": secret},
+        {"execution_history": {secret: secret}},
+        *(
+            {"execution_history": [good, good, {**good, **broken}]}
+            for broken in (
+                {"timestamp": secret},
+                {"timestamp": f"2026-04-06T12:00:00{secret}"},
+                {"timestamp": [secret]},
+                {"step_ref": [secret]},
+                {"event": {secret: secret}},
+                {"context_updates": secret},
+            )
+        ),
+        {"execution_history": [good, good, secret]},
+    ]
+    for state in states:
+        with pytest.raises(CorruptInstanceError, match="'x'") as caught:
+            from_state(state)
+        printed = "".join(format_exception(caught.value))
+        assert secret not in printed
+        if isinstance(state, dict) and isinstance(state.get("execution_history"), list):
+            assert "execution_history[2]" in str(caught.value)
 
 
 def test_a_broken_column_is_an_error_with_the_id() -> None:
