@@ -167,6 +167,34 @@ restored_entry = _restorer(ExecutionEntry)
 restored_instance = _restorer(Instance)
 
 
+def with_row(  # noqa: PLR0913, PLR0917 - the columns
+    given: Instance,
+    row: Any,
+    context: Context,
+    step_configs: Mapping[Any, Mapping[str, Any]],
+    runtime_metadata: Mapping[str, Any],
+    history: tuple[ExecutionEntry, ...],
+) -> Instance:
+    """The ``given`` instance with those maps, and with what its row says of itself."""
+    return restored_instance(
+        given.id,
+        given.workflow,
+        row["workflow_version"],
+        given.status,
+        given.current_step,
+        context,
+        step_configs,
+        given.active_steps,
+        given.completed_steps,
+        runtime_metadata,
+        history,
+        row["revision"],
+        row["inserted_at"],
+        row["updated_at"],
+        given.unknown_state,
+    )
+
+
 def checked_id(id: Any) -> str:
     """``id``, when it can be stored exactly: 1 to 255 characters, no U+0000, no lone surrogate."""
     if type(id) is not str and not is_a(id, str):

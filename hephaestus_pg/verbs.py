@@ -53,6 +53,9 @@ class Verbs(InstanceVerbs):
     ) -> list[Instance]:
         """Store all of the instances or none, each as :meth:`put` does, in their order.
 
+        For the sake of memory, what comes back shares the maps of what was given, where those are
+        stored as they are: it shows what is stored as long as they are not changed.
+
         Raises:
             InvalidValueError: Two of them have the same id.
             SerializationError: A state cannot be stored exactly; nothing was written.
@@ -73,7 +76,7 @@ class Verbs(InstanceVerbs):
                 columns = zip(*[new[:-1] for new in chunk.values()], strict=True)
                 deadline = session.deadline(timeout)
                 for row in await session.fetch(deadline, "put_many", *map(list, columns)):
-                    stored[row["id"]] = chunk[row["id"]].as_stored(row)
+                    stored[row["id"]] = chunk[row["id"]].as_given(row)
 
         with self._executor.gate:
             await self._executor.atomically(self._executor.deadline(timeout), put_all)

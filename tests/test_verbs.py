@@ -17,6 +17,7 @@ import pytest
 
 from hephaestus_pg import (
     AsyncStorage,
+    ConnectionLostError,
     Context,
     CorruptInstanceError,
     Instance,
@@ -155,6 +156,42 @@ class TestInsert:
         assert new.inserted_at is not None
         assert old.inserted_at is not None
         assert new.inserted_at >= old.inserted_at
+
+    async def test_one_whose_answer_is_lost_is_known_though_its_maps_have_changed(
+        self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = {"order_id": 1}
+        answers: list[Any] = []
+        row = storage._pool.row
+
+        async def lost(deadline: float, statement: str, id: str, *arguments: Any) -> Any:
+            answers.append(await row(deadline, statement, id, *arguments))
+            given["order_id"] = 2
+            if len(answers) == 1:
+                raise ConnectionLostError("broken", applied="unknown", retryable=True)
+            return answers[-1]
+
+        monkeypatch.setattr(storage._pool, "row", lost)
+        stored = await storage.insert(Instance.new("Order", given, id="orderid::1"))
+
+        assert len(answers) == 2
+        assert stored.context.initial == {"order_id": 1}
+        assert stored == await storage.get("orderid::1")
+
+
+async def test_what_a_write_gives_is_what_is_stored_though_the_callers_maps_change(
+    verbs: Verbs,
+) -> None:
+    given: dict[str, Any] = {"order": {"id": 1}}
+    for write, revision in ((verbs.insert, None), (verbs.put, None), (verbs.update, 2)):
+        instance = order(context=Context(given), runtime_metadata=given, revision=revision)
+        task = asyncio.create_task(write(instance))
+        await asyncio.sleep(0)
+        given["order"]["id"] += 1
+        stored = await task
+        given["order"]["id"] += 1
+
+        assert stored == await verbs.get(stored.id)
 
 
 class TestUpdate:
