@@ -44,9 +44,17 @@ CHUNK_BYTES = 8 * 2**20
 PAGE_BYTES = 4 * 2**20
 """Bytes of states that ``stream`` aims to have in memory at once."""
 
+FIRST_ROWS = 4
+"""Rows of a stream's first page, before anything is known of their size; then it doubles."""
+
 
 class Verbs(InstanceVerbs):
-    """The verbs, the same on a storage, in a transaction, and on a caller's own connection."""
+    """The verbs, the same on a storage, in a transaction, and on a caller's own connection.
+
+    ``query`` and ``count`` have one deadline for all that they do. Those that may send any number
+    of statements have the ``timeout`` for each: a chunk of the ``_many``, a page of a ``stream``, a
+    batch of ``prune``.
+    """
 
     async def put_many(
         self, instances: Iterable[Instance], *, timeout: float | None = None
@@ -170,6 +178,9 @@ class Verbs(InstanceVerbs):
     ) -> AsyncIterator[Instance]:
         """The instances that every given filter lets through, by id, a page in memory at a time.
 
+        A page holds a few rows at first, then as many as fit into 4 MiB, going by the size of those
+        before them, up to 1,000.
+
         No connection is held between two pages, so that leaving the loop early costs nothing. A row
         is seen once at the most; one that is inserted behind the current place, or changed so that
         the filters let it through there, is seen too. ``timeout`` is for each page, ``on_error`` as
@@ -181,7 +192,7 @@ class Verbs(InstanceVerbs):
         """
         given, search = self._filters(filters)
         skip = _skips(on_error)
-        last, rows = None, CHUNK_ROWS // 20
+        last, rows = None, FIRST_ROWS
         while True:
             deadline = self._executor.deadline(timeout)
             page = await self._matching(deadline, "page_by_id", search, *given, last, rows)

@@ -348,11 +348,7 @@ class TestPages:
         assert await filled.count(workflow="W1") == 10
         assert await filled.count() == 30
 
-    async def test_a_stream_gives_every_row_once_by_id(
-        self, filled: Verbs, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(verbs_module, "CHUNK_ROWS", 80)  # its first page is a twentieth
-
+    async def test_a_stream_gives_every_row_once_by_id(self, filled: Verbs) -> None:
         streamed = [instance.id async for instance in filled.stream()]
         some = [instance.id async for instance in filled.stream(workflow="W2")]
 
@@ -365,11 +361,7 @@ class TestPages:
             break
         assert await filled.count() == 30
 
-    async def test_deleting_the_rows_of_a_stream_as_they_come_is_fine(
-        self, filled: Verbs, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(verbs_module, "CHUNK_ROWS", 80)
-
+    async def test_deleting_the_rows_of_a_stream_as_they_come_is_fine(self, filled: Verbs) -> None:
         async for instance in filled.stream():
             assert await filled.delete(instance.id)
         assert await filled.count() == 0
