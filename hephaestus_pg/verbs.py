@@ -227,19 +227,23 @@ class Verbs(InstanceVerbs):
         """Delete the completed and failed instances last written before a moment; how many.
 
         It goes once through the table by id, in batches of ``batch_size``, each a transaction of
-        its own: interrupted, it has done whole batches. A row that another transaction holds at
-        that moment is left to the next prune. ``progress`` is called with the number so far after
-        each batch. ``dry_run`` only counts. ``timeout`` is for each batch.
+        its own unless it is in one: interrupted, it has done whole batches. A row that another
+        transaction holds at that moment is left to the next prune. ``progress`` is called with the
+        number so far after each batch. ``dry_run`` only counts.
 
         Raises:
-            InvalidValueError: The moment has no time zone, or the size is out of its range.
+            InvalidValueError: The moment has no time zone, or another argument is wrong.
         """
+        moment = filtering.column_moment("finished_before", finished_before)
+        size = paging.checked_rows(batch_size, "batch_size")
+        if not is_a(dry_run, bool):
+            raise InvalidTypeError("dry_run", dry_run, "give True or False")
+        if not (progress is None or callable(progress)):
+            raise InvalidTypeError("progress", progress, "give a function of a number")
         if dry_run:
             return await self.count(
                 timeout=timeout, status_in=Status.FINISHED, updated_before=finished_before
             )
-        moment = filtering.column_moment("finished_before", finished_before)
-        size = paging.checked_rows(batch_size, "batch_size")
         pruned, last, batch = 0, None, size
         while batch == size:
             with self._executor.gate:

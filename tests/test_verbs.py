@@ -396,8 +396,17 @@ class TestPrune:
         for dry_run in (True, False):
             with pytest.raises(InvalidValueError):
                 await filled.prune(finished_before=now.replace(tzinfo=None), dry_run=dry_run)
-        with pytest.raises(InvalidValueError, match="batch_size"):
-            await filled.prune(finished_before=now, batch_size=0)
+            with pytest.raises(InvalidValueError, match="^finished_before is "):
+                await filled.prune(finished_before="now", dry_run=dry_run)  # type: ignore[arg-type]
+            with pytest.raises(InvalidValueError, match="^batch_size is "):
+                await filled.prune(finished_before=now, batch_size=0, dry_run=dry_run)
+
+    async def test_what_is_no_answer_to_a_dry_run_deletes_nothing(self, filled: Verbs) -> None:
+        wrong: list[dict[str, Any]] = [{"dry_run": 0}, {"dry_run": ""}, {"progress": "print"}]
+        for given in wrong:
+            with pytest.raises(InvalidTypeError, match=f"^{next(iter(given))} is "):
+                await filled.prune(finished_before=SOON, **given)
+        assert await filled.count() == 50
 
 
 class TestPruneBesideOthers:
