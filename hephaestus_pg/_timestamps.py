@@ -10,6 +10,9 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
+REMEMBERED = 10_000
+"""Moments: an instance carries its entries from step to step; each reads and writes them all."""
+
 # A timestamp's own form, once it is known to be a timestamp; by far the most of them have it.
 _as_written = re.compile(r"....-..-..T..:..:..(?:\.(?!000000)......)?Z").fullmatch
 
@@ -20,6 +23,7 @@ class _StoredMoment(datetime):
     text: str
 
 
+@lru_cache(maxsize=REMEMBERED)
 def moment_of(text: str) -> datetime:
     """The aware moment of a stored text; :func:`text_of` gives the same text again.
 
@@ -52,9 +56,8 @@ def _text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).isoformat()[:-6]}Z"  # for +00:00
 
 
-# An instance carries its entries from step to step, each of which writes them all again. In another
-# zone than UTC two moments may be equal and yet apart: ``fold`` counts in no comparison.
-_utc_text = lru_cache(maxsize=10_000)(_text)
+# In another zone than UTC two moments may be equal and yet apart: ``fold`` counts in no comparison.
+_utc_text = lru_cache(maxsize=REMEMBERED)(_text)
 
 
 def for_column(moment: datetime) -> datetime:

