@@ -10,6 +10,8 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
+from hephaestus_pg.errors import SerializationError
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -62,3 +64,26 @@ def as_text(value: Any) -> str:
 
 def _misshapen(key: str, value: Any, expected: str) -> ValueError:
     return ValueError(f"{key} is a {type(value).__name__}, not a {expected}")
+
+
+def add(state: dict[str, Any], unknown: Any, path: str) -> None:
+    """Put keys beside those of ``state``, none of which they may replace."""
+    if not isinstance(unknown, Mapping):
+        raise SerializationError(path, "it is not a mapping")
+    if taken := sorted(state.keys() & unknown.keys()):
+        raise SerializationError(path, f"{', '.join(taken)} has a field of its own; set that")
+    state.update(unknown)
+
+
+of_state = reader(
+    "state",
+    "current_step",
+    "context",
+    "step_configs",
+    "active_steps",
+    "completed_steps",
+    "execution_history",
+    "runtime_metadata",
+)
+of_context = reader("context", "initial", "steps")
+of_entry = reader("it", "step_ref", "event", "timestamp", "context_updates")

@@ -10,6 +10,9 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
+REMEMBERED = 10_000
+"""Moments: an instance carries its entries from step to step; each reads and writes them all."""
+
 # A timestamp's own form, once it is known to be a timestamp; by far the most of them have it.
 _as_written = re.compile(r"....-..-..T..:..:..(?:\.(?!000000)......)?Z").fullmatch
 
@@ -20,13 +23,21 @@ class _StoredMoment(datetime):
     text: str
 
 
+@lru_cache(maxsize=REMEMBERED)
 def moment_of(text: str) -> datetime:
-    """The aware moment of a stored text; :func:`text_of` gives the same text again."""
-    moment = datetime.fromisoformat(text)
+    """The aware moment of a stored text; :func:`text_of` gives the same text again.
+
+    Raises:
+        ValueError: It is none. The text, which may be anything, is not in the message.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("its timestamp is not one of ISO 8601") from None
     if _as_written(text):
         return moment
     if moment.tzinfo is None:
-        raise ValueError("a timestamp in it has no time zone")
+        raise ValueError("its timestamp has no time zone")
     stored = _StoredMoment.fromisoformat(text)
     stored.text = text
     return stored
@@ -34,15 +45,19 @@ def moment_of(text: str) -> datetime:
 
 def text_of(moment: datetime) -> str:
     """What is stored for an aware moment: in UTC, ending in ``Z``."""
+    if type(moment) is datetime and moment.tzinfo is UTC:
+        return _utc_text(moment)
     if isinstance(moment, _StoredMoment) and hasattr(moment, "text"):
         return moment.text
-    return _utc_text(moment)
+    return _text(moment)
 
 
-@lru_cache(maxsize=10_000)
-def _utc_text(moment: datetime) -> str:
-    # An instance carries its entries from step to step, each of which writes them all again.
+def _text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).isoformat()[:-6]}Z"  # for +00:00
+
+
+# In another zone than UTC two moments may be equal and yet apart: ``fold`` counts in no comparison.
+_utc_text = lru_cache(maxsize=REMEMBERED)(_text)
 
 
 def for_column(moment: datetime) -> datetime:

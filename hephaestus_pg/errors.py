@@ -37,7 +37,7 @@
         └── RejectedError                    the server refused the statement or its data
 
 Data travels as attributes; the message is built from them and says what to do. No message holds a
-password or the content of a state.
+password or the content of a stored state; one about an argument shows how that begins.
 """
 
 from __future__ import annotations
@@ -91,6 +91,14 @@ def _shown(value: object, limit: int = 80) -> str:
     except Exception:  # noqa: BLE001 - a value whose repr raises must not hide the error about it
         text = f"<{type(value).__qualname__}>"
     return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def is_a(value: object, kind: type) -> bool:
+    """``isinstance``; ``False`` where the value answers for its class by code that raises."""
+    try:
+        return isinstance(value, kind)
+    except Exception:  # noqa: BLE001 - a proxy of nothing, for one, raises its own
+        return False
 
 
 class HephaestusError(Exception):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from hephaestus_pg import _json
 from hephaestus_pg._timestamps import for_column
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
 from hephaestus_pg.instance import (
     Status,
     checked_id,
@@ -99,6 +99,8 @@ def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any,
             raise InvalidValueError("filter", name, f"the filters are {known}")
         if value is None:
             raise InvalidTypeError(name, value, "leave the filter out to match every row")
+    if not is_a(filters.get("allow_scan", False), bool):
+        raise InvalidTypeError("allow_scan", filters["allow_scan"], "give True or False")
     family_from, family_until = _bounds(filters)
     return (
         _checked(filters, "id", checked_id),
@@ -135,7 +137,7 @@ def _statuses(filters: Mapping[str, Any]) -> list[str] | None:
     wanted: set[Status] | None = None
     if "status_in" in filters:
         given = filters["status_in"]
-        if isinstance(given, str) or not isinstance(given, Collection):
+        if not is_a(given, Collection) or isinstance(given, str):
             raise InvalidTypeError("status_in", given, "give a list of statuses")
         wanted = set(map(checked_status, given))
     if "status" in filters:
@@ -149,7 +151,7 @@ def _bounds(filters: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:
     if "workflow_family" not in filters:
         return None, None
     prefix = filters["workflow_family"]
-    if not isinstance(prefix, str):
+    if not is_a(prefix, str):
         raise InvalidTypeError("workflow_family", prefix, "give the beginning of a name as a str")
     head = prefix.rstrip(_LAST_CHARACTER)
     if not head or "\0" in prefix or _has_surrogate(prefix):
@@ -168,7 +170,7 @@ def _contained(filters: Mapping[str, Any]) -> str | None:
     if "contains" not in filters:
         return None
     pattern = filters["contains"]
-    if not isinstance(pattern, Mapping):
+    if not is_a(pattern, Mapping):
         raise InvalidTypeError("contains", pattern, "give a part of the state as a mapping")
     text, plain, _ = _json.dumps(pattern)
     if not _has_leaf(plain) and not filters.get("allow_scan", False):

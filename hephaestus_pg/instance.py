@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Self, TypeVar
 
 from hephaestus_pg.business_key import MAX_ID_LENGTH
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
 
 Value = TypeVar("Value")
 
@@ -115,9 +115,8 @@ class Instance:
         cls, workflow: Any, context: Context | Mapping[str, Any], *, id: str, version: int = 1
     ) -> Self:
         """A pending instance of ``workflow``; ``context`` may be just what it starts from."""
-        if not isinstance(context, Context):
-            context = Context(context)
-        return cls(id=id, workflow=workflow, workflow_version=version, context=context)
+        whole: Any = context if is_a(context, Context) else Context(context)  # type: ignore[arg-type]
+        return cls(id=id, workflow=workflow, workflow_version=version, context=whole)
 
     def __post_init__(self) -> None:
         checked_id(self.id)
@@ -130,11 +129,11 @@ class Instance:
         _require(self.step_configs, Mapping, "step_configs", "give a mapping of step to mapping")
         for name in ("active_steps", "completed_steps"):
             given = getattr(self, name)
-            if not isinstance(given, frozenset):
+            if not is_a(given, frozenset):
                 _require(given, set, name, "give a frozenset of steps")
                 object.__setattr__(self, name, frozenset(given))
         _require(self.runtime_metadata, Mapping, "runtime_metadata", "give a mapping")
-        if not isinstance(self.execution_history, tuple):
+        if not is_a(self.execution_history, tuple):
             _require(self.execution_history, list, "execution_history", "give a tuple of entries")
             object.__setattr__(self, "execution_history", tuple(self.execution_history))
         for entry in self.execution_history:
@@ -168,9 +167,37 @@ restored_entry = _restorer(ExecutionEntry)
 restored_instance = _restorer(Instance)
 
 
+def with_row(  # noqa: PLR0913, PLR0917 - the columns
+    given: Instance,
+    row: Any,
+    context: Context,
+    step_configs: Mapping[Any, Mapping[str, Any]],
+    runtime_metadata: Mapping[str, Any],
+    history: tuple[ExecutionEntry, ...],
+) -> Instance:
+    """The ``given`` instance with those maps, and with what its row says of itself."""
+    return restored_instance(
+        given.id,
+        given.workflow,
+        row["workflow_version"],
+        given.status,
+        given.current_step,
+        context,
+        step_configs,
+        given.active_steps,
+        given.completed_steps,
+        runtime_metadata,
+        history,
+        row["revision"],
+        row["inserted_at"],
+        row["updated_at"],
+        given.unknown_state,
+    )
+
+
 def checked_id(id: Any) -> str:
     """``id``, when it can be stored exactly: 1 to 255 characters, no U+0000, no lone surrogate."""
-    if not isinstance(id, str):
+    if type(id) is not str and not is_a(id, str):
         raise InvalidTypeError("id", id, f"give a str of 1 to {MAX_ID_LENGTH} characters")
     if not 0 < len(id) <= MAX_ID_LENGTH:
         raise InvalidValueError("id", id, f"give 1 to {MAX_ID_LENGTH} characters, not {len(id)}")
@@ -181,12 +208,12 @@ def checked_id(id: Any) -> str:
             raise InvalidValueError("id", id, "it holds a lone surrogate") from None
     if "\0" in id:
         raise InvalidValueError("id", id, "PostgreSQL cannot store U+0000 in a text")
-    return id
+    return id  # type: ignore[no-any-return]
 
 
 def checked_version(version: Any) -> int:
     """``version``, when it is a whole number from 1 on that the column can hold."""
-    if not isinstance(version, int) or isinstance(version, bool):
+    if type(version) is not int and (not is_a(version, int) or isinstance(version, bool)):
         raise InvalidTypeError("workflow_version", version, "give a whole number from 1 on")
     if not 0 < version <= MAX_VERSION:
         raise InvalidValueError("workflow_version", version, f"give 1 to {MAX_VERSION}")
@@ -195,11 +222,11 @@ def checked_version(version: Any) -> int:
 
 def checked_revision(revision: Any) -> int:
     """``revision``, when it is one that a row may have."""
-    if not isinstance(revision, int) or isinstance(revision, bool):
+    if not is_a(revision, int) or isinstance(revision, bool):
         raise InvalidTypeError("revision", revision, "use the revision of a stored instance")
     if not 0 < revision < 2**63:
         raise InvalidValueError("revision", revision, "use the revision of a stored instance")
-    return revision
+    return revision  # type: ignore[no-any-return]
 
 
 def checked_status(status: Any) -> Status:
@@ -214,11 +241,17 @@ def checked_status(status: Any) -> Status:
 def checked_moment(moment: Any, field_name: str) -> datetime:
     """``moment``, when it is a datetime that knows its time zone."""
     _require(moment, datetime, field_name, "give a datetime with a time zone")
-    if moment.tzinfo is None or moment.utcoffset() is None:
+    try:
+        aware = moment.utcoffset() is not None and moment.astimezone(UTC)
+    except Exception as error:  # its time zone may be the caller's own
+        raise InvalidValueError(
+            field_name, moment, f"it has no place in UTC ({type(error).__name__})"
+        ) from error
+    if not aware:
         raise InvalidValueError(field_name, moment, "give a datetime with a time zone, such as UTC")
     return moment  # type: ignore[no-any-return]
 
 
 def _require(value: Any, kind: type, field_name: str, expected: str) -> None:
-    if not isinstance(value, kind):
+    if not is_a(value, kind):
         raise InvalidTypeError(field_name, value, expected)

@@ -9,18 +9,20 @@ from __future__ import annotations
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from hephaestus_pg import _json
 from hephaestus_pg._timestamps import for_column
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
-from hephaestus_pg.instance import checked_id
-
-if TYPE_CHECKING:
-    from hephaestus_pg.instance import Instance
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
+from hephaestus_pg.instance import Instance, checked_id, checked_moment
 
 Order = Literal["id", "inserted_at", "updated_at"]
 """What a query may be ordered by; the id decides between equal moments."""
+
+MAX_ROWS = 2**63 - 1
+"""Where the limit of a statement, a ``bigint``, ends."""
+
+_MAX_CURSOR_LENGTH = 4096  # several times what one with the longest id has
 
 
 def cursor(instance: Instance, order_by: Order) -> str:
@@ -29,6 +31,8 @@ def cursor(instance: Instance, order_by: Order) -> str:
     Raises:
         InvalidValueError: There is no such order, or the instance was never stored.
     """
+    if not is_a(instance, Instance):
+        raise InvalidTypeError("instance", instance, "give an Instance that a query gave")
     order = checked_order(order_by)
     moment = None
     if order != "id":
@@ -46,31 +50,40 @@ def parameters(order_by: Order, after: str | None, limit: int | None) -> tuple[A
     """What ``page_by_<order>.sql`` takes behind the filters.
 
     Raises:
-        InvalidValueError: The cursor is not one of this order, or the limit is below 1.
+        InvalidValueError: The cursor is not one of this order, or the limit is out of its range.
     """
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-        raise InvalidValueError("limit", limit, "give a whole number from 1 on")
+    if limit is not None:
+        checked_rows(limit, "limit")
     moment, id = (None, None) if after is None else _place(after, order_by)
     return (id, limit) if order_by == "id" else (moment, id, limit)
 
 
+def checked_rows(rows: Any, field: str) -> int:
+    """``rows``, when it is a number of rows that a statement may be limited to."""
+    if not is_a(rows, int) or isinstance(rows, bool):
+        raise InvalidTypeError(field, rows, "give a whole number from 1 on")
+    if not 0 < rows <= MAX_ROWS:
+        raise InvalidValueError(field, rows, f"give a whole number from 1 to {MAX_ROWS}")
+    return rows  # type: ignore[no-any-return]
+
+
 def checked_order(order_by: Any) -> Order:
     """``order_by``, when there is such an order."""
-    if order_by not in get_args(Order):
+    if not is_a(order_by, str) or order_by not in get_args(Order):
         raise InvalidValueError("order_by", order_by, f"give one of {', '.join(get_args(Order))}")
     order: Order = order_by
     return order
 
 
 def _place(after: Any, order_by: Order) -> tuple[datetime | None, str]:
-    if not isinstance(after, str):
+    if not is_a(after, str):
         raise InvalidTypeError("after", after, "give a cursor, the text that storage.cursor made")
     try:
-        place = _json.loads(urlsafe_b64decode(after.encode()).decode())
+        place = _json.loads(urlsafe_b64decode(after[:_MAX_CURSOR_LENGTH].encode()).decode())
         order, moment = place["order_by"], place["moment"]
         id = checked_id(place["id"])
         if moment is not None:
-            moment = for_column(datetime.fromisoformat(moment))
+            moment = for_column(checked_moment(datetime.fromisoformat(moment), "after"))
     except (binascii.Error, ValueError, TypeError, KeyError, UnicodeError):
         raise InvalidValueError("after", after, "it is not a cursor of storage.cursor") from None
     if order != order_by or (moment is None) != (order == "id"):

@@ -11,11 +11,17 @@ will hand out *any* class of a module that happens to be imported, ``subprocess.
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnknownReferenceError
+from hephaestus_pg.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    UnknownReferenceError,
+    is_a,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +64,7 @@ class LoadedClasses:
 
     def to_name(self, reference: Any) -> str:
         """See :meth:`References.to_name`."""
-        cls = _checked_class(reference)
+        cls = reference if type(reference) is type else _checked_class(reference)
         name = self._names.get(cls)
         if name is None:
             name = f"{cls.__module__}.{cls.__qualname__}"
@@ -74,6 +80,14 @@ class LoadedClasses:
 
     def to_reference(self, name: str) -> type:
         """See :meth:`References.to_reference`."""
+        # The usual case of what :meth:`_find` does: a class at the top of a plain module.
+        # Nothing is kept from one look to the next, so that a class made anew is seen at once.
+        before, _, last = name.rpartition(".")
+        module = sys.modules.get(before)
+        if type(module) is ModuleType:
+            held = module.__dict__.get(last)
+            if type(held) is type or issubclass(type(held), type):
+                return held  # type: ignore[return-value]
         found = self._find(name)
         if found is None:
             raise UnknownReferenceError(
@@ -87,13 +101,13 @@ class LoadedClasses:
         parts = name.split(".")
         for split in range(len(parts) - 1, 0, -1):
             module = sys.modules.get(".".join(parts[:split]))
-            if not isinstance(module, ModuleType):
+            if not issubclass(type(module), ModuleType):  # not isinstance, which it can answer
                 continue
             # The plain attribute: a lazily loading module imports itself when asked for its own.
             namespace: Mapping[str, Any] = object.__getattribute__(module, "__dict__")
             for part in parts[split:]:
                 held = namespace.get(part)
-                if not issubclass(type(held), type):  # not isinstance, which an object can answer
+                if not issubclass(type(held), type):
                     return None
                 namespace = type.__getattribute__(held, "__dict__")
             return held
@@ -143,7 +157,7 @@ class Names:
 
     def to_name(self, reference: Any) -> str:
         """See :meth:`References.to_name`."""
-        return _checked_name(reference)
+        return _checked_text(reference) if type(reference) is str else _checked_name(reference)
 
     def to_reference(self, name: str) -> str:
         """See :meth:`References.to_reference`."""
@@ -151,20 +165,28 @@ class Names:
 
 
 def _checked_class(reference: Any) -> type:
-    if not isinstance(reference, type):
+    if not is_a(reference, type):
         raise InvalidTypeError(
             "reference",
             reference,
             "give the class itself, or start the storage with references=Names() to use text",
         )
-    return reference
+    return reference  # type: ignore[no-any-return]
 
 
 def _checked_name(name: Any) -> str:
-    if not isinstance(name, str):
+    if not is_a(name, str):
         raise InvalidTypeError("reference", name, "give its name as a str, or use NamedClasses")
     if not 0 < len(name) <= MAX_NAME_LENGTH or "\0" in name:
         raise InvalidValueError(
             "reference", name, f"a name has 1 to {MAX_NAME_LENGTH} characters and no U+0000"
         )
-    return name
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidValueError("reference", name, "it holds a lone surrogate") from None
+    return name  # type: ignore[no-any-return]
+
+
+# The same few names stand in every instance, several times each.
+_checked_text = lru_cache(maxsize=10_000)(_checked_name)

@@ -13,6 +13,7 @@ from hephaestus_pg.errors import (
     InvalidTypeError,
     InvalidValueError,
     RejectedError,
+    is_a,
 )
 from hephaestus_pg.instance import Instance, Status, checked_id
 from hephaestus_pg.instance_verbs import InstanceVerbs
@@ -43,14 +44,25 @@ CHUNK_BYTES = 8 * 2**20
 PAGE_BYTES = 4 * 2**20
 """Bytes of states that ``stream`` aims to have in memory at once."""
 
+FIRST_ROWS = 4
+"""Rows of a stream's first page, before anything is known of their size; then it doubles."""
+
 
 class Verbs(InstanceVerbs):
-    """The verbs, the same on a storage, in a transaction, and on a caller's own connection."""
+    """The verbs, the same on a storage, in a transaction, and on a caller's own connection.
+
+    ``query`` and ``count`` have one deadline for all that they do. Those that may send any number
+    of statements have the ``timeout`` for each: a chunk of the ``_many``, a page of a ``stream``, a
+    batch of ``prune``.
+    """
 
     async def put_many(
         self, instances: Iterable[Instance], *, timeout: float | None = None
     ) -> list[Instance]:
         """Store all of the instances or none, each as :meth:`put` does, in their order.
+
+        For the sake of memory, what comes back shares the maps of what was given, where those are
+        stored as they are: it shows what is stored as long as they are not changed.
 
         Raises:
             InvalidValueError: Two of them have the same id.
@@ -59,7 +71,7 @@ class Verbs(InstanceVerbs):
         given = list(instances)
         stored: dict[str, Instance] = {}
         for instance in given:
-            if not isinstance(instance, Instance):
+            if not is_a(instance, Instance):
                 raise InvalidTypeError("instances", instance, "give Instance values")
             if instance.id in stored:
                 raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
@@ -72,7 +84,7 @@ class Verbs(InstanceVerbs):
                 columns = zip(*[new[:-1] for new in chunk.values()], strict=True)
                 deadline = session.deadline(timeout)
                 for row in await session.fetch(deadline, "put_many", *map(list, columns)):
-                    stored[row["id"]] = chunk[row["id"]].as_stored(row)
+                    stored[row["id"]] = chunk[row["id"]].as_given(row)
 
         with self._executor.gate:
             await self._executor.atomically(self._executor.deadline(timeout), put_all)
@@ -166,6 +178,9 @@ class Verbs(InstanceVerbs):
     ) -> AsyncIterator[Instance]:
         """The instances that every given filter lets through, by id, a page in memory at a time.
 
+        A page holds a few rows at first, then as many as fit into 4 MiB, going by the size of those
+        before them, up to 1,000.
+
         No connection is held between two pages, so that leaving the loop early costs nothing. A row
         is seen once at the most; one that is inserted behind the current place, or changed so that
         the filters let it through there, is seen too. ``timeout`` is for each page, ``on_error`` as
@@ -177,7 +192,7 @@ class Verbs(InstanceVerbs):
         """
         given, search = self._filters(filters)
         skip = _skips(on_error)
-        last, rows = None, CHUNK_ROWS // 20
+        last, rows = None, FIRST_ROWS
         while True:
             deadline = self._executor.deadline(timeout)
             page = await self._matching(deadline, "page_by_id", search, *given, last, rows)
@@ -212,19 +227,23 @@ class Verbs(InstanceVerbs):
         """Delete the completed and failed instances last written before a moment; how many.
 
         It goes once through the table by id, in batches of ``batch_size``, each a transaction of
-        its own: interrupted, it has done whole batches. A row that another transaction holds at
-        that moment is left to the next prune. ``progress`` is called with the number so far after
-        each batch. ``dry_run`` only counts. ``timeout`` is for each batch.
+        its own unless it is in one: interrupted, it has done whole batches. A row that another
+        transaction holds at that moment is left to the next prune. ``progress`` is called with the
+        number so far after each batch. ``dry_run`` only counts.
 
         Raises:
-            InvalidValueError: The moment has no time zone, or the size is below 1.
+            InvalidValueError: The moment has no time zone, or another argument is wrong.
         """
+        moment = filtering.column_moment("finished_before", finished_before)
+        size = paging.checked_rows(batch_size, "batch_size")
+        if not is_a(dry_run, bool):
+            raise InvalidTypeError("dry_run", dry_run, "give True or False")
+        if not (progress is None or callable(progress)):
+            raise InvalidTypeError("progress", progress, "give a function of a number")
         if dry_run:
             return await self.count(
                 timeout=timeout, status_in=Status.FINISHED, updated_before=finished_before
             )
-        moment = filtering.column_moment("finished_before", finished_before)
-        _, size = paging.parameters("id", None, batch_size)
         pruned, last, batch = 0, None, size
         while batch == size:
             with self._executor.gate:
@@ -286,7 +305,7 @@ class Verbs(InstanceVerbs):
 
 
 def _skips(on_error: Any) -> bool:
-    if on_error not in get_args(OnError):
+    if not is_a(on_error, str) or on_error not in get_args(OnError):
         raise InvalidValueError("on_error", on_error, "give 'raise' or 'skip'")
     return bool(on_error == "skip")
 

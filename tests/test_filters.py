@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -188,12 +188,24 @@ def test_none_is_no_filter(name: str) -> None:
         ("contains", "{}"),
         ("inserted_before", "2026-04-06"),
         ("updated_after", NOW.replace(tzinfo=None)),
+        ("updated_after", datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))),
+        ("inserted_before", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
+        ("allow_scan", "no"),
+        ("allow_scan", 1),
     ),
 )
 def test_a_wrong_value_is_refused(name: str, value: Any) -> None:
     with pytest.raises(InvalidValueError, match=" is ") as caught:
         given_parameters(**{name: value})
     assert caught.value.field in {name, "reference", "status"}
+
+
+@pytest.mark.parametrize("name", filters.Filters.__annotations__)
+def test_a_value_that_answers_for_its_class_by_raising_is_refused(name: str) -> None:
+    unbound = type("Unbound", (), {"__class__": property(lambda _: 1 / 0)})()
+
+    with pytest.raises(InvalidTypeError, match=" is <.*Unbound object at"):
+        given_parameters(**{name: unbound})
 
 
 def test_a_pattern_that_json_cannot_hold_is_refused() -> None:

@@ -7,6 +7,7 @@ from base64 import urlsafe_b64encode
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from inspect import isawaitable, signature
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -31,10 +32,13 @@ from hephaestus_pg import (
     migrate,
     migrations,
 )
+from hephaestus_pg.filters import Filters
+from hephaestus_pg.instance_verbs import InstanceVerbs
 from hephaestus_pg.migration_scripts import grants
+from hephaestus_pg.verbs import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 # Stands in every hostile text, so that any of it is found in a statement.
 MARK = "pwned"
@@ -112,9 +116,9 @@ def cursor(**place: Any) -> str:
     return urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
-def uses(storage: AsyncStorage, text: str) -> list[Callable[[], Awaitable[Any]]]:
-    """Every argument of every verb with ``text`` in its place."""
-    entry = ExecutionEntry(step_ref=text, event=text, timestamp=datetime(2026, 1, 1, tzinfo=UTC))
+def uses(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Every argument of every verb with ``text`` in its place, beside what else the verb needs."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
     hostile = Instance(
         text,
         text,
@@ -124,42 +128,89 @@ def uses(storage: AsyncStorage, text: str) -> list[Callable[[], Awaitable[Any]]]
         active_steps=frozenset({text}),
         completed_steps=frozenset({text}),
         runtime_metadata={text: text},
-        execution_history=(entry,),
+        execution_history=(ExecutionEntry(step_ref=text, event=text, timestamp=now),),
     )
-    bad: Any = text
+    stored = replace(hostile, revision=1)
+    place = {"order_by": "id", "moment": None, "id": "x"}
+    needed: dict[str, dict[str, Any]] = {
+        "put": {"instance": hostile},
+        "get": {"id": text},
+        "update": {"instance": stored},
+        "insert": {"instance": hostile},
+        "put_many": {"instances": [hostile, replace(hostile, id=f"{text}2")]},
+        "get_many": {"ids": [text]},
+        "query": {},
+        "stream": {},
+        "count": {},
+        "cursor": {"instance": hostile},
+        "prune": {"finished_before": now},
+        "delete_many": {"ids": [text, f"{text}2"]},
+        "delete": {"id": text},
+    }
     return [
-        lambda: storage.put(hostile),
-        lambda: storage.get(text),
-        lambda: storage.update(replace(hostile, revision=1)),
-        lambda: storage.update(replace(hostile, revision=bad)),
-        lambda: storage.insert(hostile),
-        lambda: storage.insert(hostile, replace_finished=bad),
-        lambda: storage.put_many([hostile, replace(hostile, id=f"{text}2")]),
-        lambda: storage.get_many([text]),
-        lambda: storage.query(id=text),
-        lambda: storage.query(workflow=text),
-        lambda: storage.query(workflow_family=text),
-        lambda: storage.query(workflow_version=bad),
-        lambda: storage.query(status=text),
-        lambda: storage.query(status_in=[text]),
-        lambda: storage.query(contains={"runtime_metadata": {text: text}}),
-        lambda: storage.query(contains={text: text}),
-        lambda: storage.query(inserted_before=bad),
-        lambda: storage.query(order_by=bad),
-        lambda: storage.query(limit=bad),
-        lambda: storage.query(after=text),
-        lambda: storage.query(after=cursor(order_by="id", moment=None, id=text)),
-        lambda: storage.query(after=cursor(order_by=text, moment=None, id="x")),
-        lambda: storage.query(
-            order_by="updated_at", after=cursor(order_by="updated_at", moment=text, id="x")
+        *needed.items(),
+        *((verb, {**given, name: text}) for verb, given in needed.items() for name in given),
+        *(
+            (verb, {**given, name: text})
+            for verb, given in needed.items()
+            for name in arguments_of(verb) - given.keys()
         ),
-        lambda: storage.query(**{text: text}),  # type: ignore[arg-type]
-        lambda: storage.count(workflow_family=text),
-        lambda: storage.prune(finished_before=bad),
-        lambda: storage.delete(text, revision=bad),
-        lambda: storage.delete(text),
-        lambda: storage.delete_many([text, f"{text}2"]),
+        *(
+            (verb, given)
+            for verb in ("query", "stream", "count")
+            for given in (
+                {"status_in": [text]},
+                {"contains": {"runtime_metadata": {text: text}}},
+                {"contains": {text: text}},
+                {"contains": {text: {}}, "allow_scan": text},
+                {text: text},
+            )
+        ),
+        ("update", {"instance": replace(hostile, revision=2)}),
+        ("insert", {"instance": stored, "replace_finished": True}),
+        ("query", {"after": cursor(**{**place, "id": text})}),
+        ("query", {"after": cursor(**{**place, "order_by": text})}),
+        (
+            "query",
+            {
+                "order_by": "updated_at",
+                "after": cursor(**{**place, "order_by": "updated_at", "moment": text}),
+            },
+        ),
+        *needed.items(),  # so that the last of them deletes what was stored
     ]
+
+
+def arguments_of(verb: str) -> set[str]:
+    """The names of the arguments that a verb takes, each filter for one."""
+    parameters = signature(getattr(AsyncStorage, verb)).parameters
+    names = set(parameters) - {"self", "filters"}
+    return names | set(Filters.__annotations__) if "filters" in parameters else names
+
+
+async def use(storage: AsyncStorage, verb: str, arguments: dict[str, Any]) -> Any:
+    result = getattr(storage, verb)(**arguments)
+    if verb == "stream":
+        return [instance async for instance in result]
+    return await result if isawaitable(result) else result
+
+
+def test_there_is_a_use_of_every_argument_of_every_verb() -> None:
+    verbs = {
+        name
+        for cls in (Verbs, InstanceVerbs)
+        for name, value in vars(cls).items()
+        if not name.startswith("_") and not isinstance(value, property)
+    }
+    wanted = {(verb, name) for verb in verbs for name in arguments_of(verb)}
+
+    assert ("prune", "batch_size") in wanted
+    assert {
+        (verb, name)
+        for verb, arguments in uses(MARK)
+        for name, value in arguments.items()
+        if MARK in repr(value)
+    } >= wanted
 
 
 async def rows(dsn: str, schema: str) -> list[Any]:
@@ -182,9 +233,9 @@ async def test_no_argument_becomes_sql_or_reaches_another_tenant(
 
     for text in texts:
         sent.clear()
-        for use in uses(tenant, text):
+        for verb, arguments in uses(text):
             try:
-                answer = await use()
+                answer = await use(tenant, verb, arguments)
             except HephaestusError:
                 continue
             assert "theirs" not in repr(answer)

@@ -1,5 +1,5 @@
-from dataclasses import FrozenInstanceError, replace
-from datetime import UTC, datetime
+from dataclasses import FrozenInstanceError, fields, replace
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -132,6 +132,52 @@ def test_a_field_out_of_its_range_is_named_with_its_value(field: str, value: Any
     with pytest.raises(InvalidValueError, match=f"^{field} is ") as caught:
         Instance(**{"id": "x", "workflow": "Order", field: value})
     assert (caught.value.field, caught.value.value) == (field, value)
+
+
+class Unbound:
+    """A proxy of nothing, which raises whatever it is asked, its class included."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("field", tuple(each.name for each in fields(Instance)))
+def test_a_field_that_answers_for_its_class_by_raising_is_named(field: str) -> None:
+    if field in {"workflow", "current_step"}:  # which the storage's references check
+        return
+    given: dict[str, Any] = {"id": "x", "workflow": "Order", field: Unbound()}
+    with pytest.raises(InvalidTypeError, match=f"^{field} is "):
+        Instance(**given)
+    with pytest.raises(InvalidTypeError, match=r"^context\.initial is "):
+        Instance.new("Order", Unbound(), id="x")  # type: ignore[arg-type]
+
+
+class Broken(tzinfo):
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        raise RuntimeError("no")
+
+    dst = utcoffset
+
+    def tzname(self, _: datetime | None) -> str:
+        return "broken"
+
+
+@pytest.mark.parametrize(
+    "moment",
+    (
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))),
+        datetime(2026, 1, 1, tzinfo=Broken()),
+    ),
+    ids=lambda moment: moment.isoformat() if moment.year != 2026 else "raises",
+)
+def test_a_moment_that_has_no_place_in_utc_is_refused(moment: datetime) -> None:
+    with pytest.raises(InvalidValueError, match="^timestamp is .*no place in UTC") as caught:
+        ExecutionEntry("Charge", "done", moment)
+    assert caught.value.value is moment
+    with pytest.raises(InvalidValueError, match="^updated_at is "):
+        Instance("x", "Order", updated_at=moment)
 
 
 def test_a_context_and_an_entry_check_themselves_too() -> None:

@@ -1,7 +1,9 @@
 import json
 import math
+import sys
 from collections import OrderedDict, UserDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -111,22 +113,39 @@ def test_values_that_json_does_not_have_are_stored_as_their_text_or_list(
     assert _json.loads(text.decode()) == read
 
 
-class Hostile(dict[str, Any]):
-    def items(self) -> Any:
-        raise RuntimeError("no")
+def refuse(*_: object, **__: object) -> Any:
+    raise RuntimeError("no")
 
 
-class HostileText(str):
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        raise RuntimeError("no")
+def raising(base: type, *names: str) -> Any:
+    """A subclass of ``base`` that raises whenever one of those methods is called."""
+    return type("Raising", (base,), dict.fromkeys(names, refuse))
 
 
-class HostileMoment(datetime):
-    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
-        raise RuntimeError("no")
+class Unbound:
+    """A proxy of nothing, as a web framework's ``request`` is outside of a request."""
 
+    __class__ = property(refuse)
+
+
+class UnequalEnum(Enum):
+    RED = "red"
+
+    __hash__ = Enum.__hash__
+    __eq__ = refuse
+
+
+class Holding(Enum):
+    # Its ``value`` itself must not raise: orjson ends the process then.
+    HOSTILE = raising(Decimal, "__str__")(1)
+
+
+@dataclass
+class Account:
+    balance: int
+
+
+Account.balance = property(refuse)  # type: ignore[assignment]
 
 cyclic: dict[str, Any] = {}
 cyclic["inner"] = [cyclic]
@@ -152,8 +171,6 @@ cyclic["inner"] = [cyclic]
         (1j, "a.b[1]", "a complex cannot be stored"),
         (cyclic, "a.b[1].inner[0]", "contains itself"),
         (10**131_072 + 1, "a.b[1]", "more than 131,072 digits"),
-        (Hostile(a=1), "a.b[1]", "raised RuntimeError"),
-        (HostileMoment(2026, 1, 1), "a.b[1]", "raised RuntimeError"),
     ),
     ids=lambda given: None if isinstance(given, str) else type(given).__name__,
 )
@@ -165,15 +182,85 @@ def test_what_cannot_be_stored_exactly_is_refused_with_its_path(
     assert caught.value.path == path
 
 
-def test_a_dataclass_whose_field_cannot_be_read_is_refused() -> None:
-    @dataclass
-    class Broken:
-        gone: int
+# Made when they are needed: whoever looks at one, as pytest does, has it raise.
+RAISING: dict[str, Callable[[], Any]] = {
+    "class": Unbound,
+    "value of an enum": lambda: Holding.HOSTILE,
+    "datetime": lambda: raising(datetime, "isoformat")(2026, 1, 1),
+    "date": lambda: raising(date, "isoformat")(2026, 1, 1),
+    "time": lambda: raising(time, "isoformat")(12),
+    "decimal": lambda: raising(Decimal, "__str__")(1),
+    "uuid": lambda: raising(UUID, "__str__")(int=1),
+    "items of a dict": lambda: raising(dict, "items")(a=1),
+    "what is no item": type("Misshapen", (dict,), {"items": lambda _: [{}]}),
+    "keys of a mapping": lambda: raising(UserDict, "__iter__")(a=1),
+    "value of a mapping": lambda: raising(UserDict, "__getitem__")(a=1),
+    "class of a key": lambda: {Unbound(): 1},
+    "items of a list": lambda: raising(list, "__iter__")([1]),
+    "length of a list": lambda: raising(list, "__len__")([1]),
+    "items of a tuple": lambda: raising(tuple, "__iter__")([1]),
+    "items of a set": lambda: raising(set, "__iter__")([1]),
+    "order in a set": lambda: {raising(date, "__lt__")(2026, 1, day) for day in (1, 2)},
+    "text in a set": lambda: {"a", raising(Decimal, "__str__")(1)},
+    "field of a dataclass": lambda: Account.__new__(Account),
+}
 
-    broken = Broken(1)
-    del broken.gone
-    with pytest.raises(SerializationError, match="raised AttributeError"):
-        _json.dumps({"a": broken})
+
+@pytest.mark.parametrize("asked", RAISING)
+def test_a_value_that_raises_when_it_is_asked_is_refused_with_its_path(asked: str) -> None:
+    with pytest.raises(SerializationError, match=r"^a\.b\[1\]: reading it raised") as caught:
+        _json.dumps({"a": {"b": ["fine", RAISING[asked]()]}})
+    assert caught.value.path == "a.b[1]"
+    assert isinstance(caught.value.__cause__, (RuntimeError, ValueError))
+
+
+ASKED = (
+    "__str__",
+    "__repr__",
+    "__eq__",
+    "__hash__",
+    "__int__",
+    "__index__",
+    "__float__",
+    "__len__",
+)
+
+
+@pytest.mark.parametrize("given", ("text", 3, 2**70, 1.5, 1e25), ids=str)
+def test_texts_and_numbers_have_no_say_in_what_is_stored_for_them(given: Any) -> None:
+    hostile = raising(type(given), *ASKED)(given)
+
+    text, stored, _ = _json.dumps({"a": hostile})
+
+    assert same(stored, {"a": given})
+    assert same(_json.loads(text.decode()), stored)
+
+
+def test_a_value_that_cannot_be_compared_is_stored() -> None:
+    assert _json.dumps({"a": UnequalEnum.RED})[:2] == (b'{"a":"red"}', {"a": "red"})
+
+
+def test_what_is_too_deep_for_the_stack_that_is_left_is_refused_or_stored() -> None:
+    value: Any = 2**70
+    for _ in range(200):
+        value = (value,)
+    refused = 0
+
+    def at(depth: int) -> None:
+        nonlocal refused
+        if depth:
+            return at(depth - 1)
+        try:
+            text = _json.dumps({"a": value})[0].decode()
+        except SerializationError as error:
+            refused += error.path.startswith("a[0][0]")
+        else:
+            with suppress(ValueError):
+                _json.loads(text)
+
+    for depth in range(0, sys.getrecursionlimit() - 250, 25):
+        at(depth)
+    assert refused
 
 
 def test_two_keys_that_are_the_same_text_are_refused() -> None:
@@ -189,10 +276,6 @@ def test_two_keys_that_are_the_same_text_are_refused() -> None:
     with pytest.raises(SerializationError, match="two keys are the same") as caught:
         _json.dumps({"a": {Key("b"): 1, Key("b"): 2}})
     assert caught.value.path == "a.b"
-
-
-def test_a_texts_own_methods_are_not_asked_for_it() -> None:
-    assert _json.dumps({"a": HostileText("text")})[1] == {"a": "text"}
 
 
 def test_a_value_may_stand_in_several_places() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 import tracemalloc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -82,22 +82,37 @@ async def test_a_stream_holds_a_page_whatever_the_number_of_rows(storage: AsyncS
     assert await peak(storage.stream(), many) < 1.5 * of_few
 
 
-async def test_large_rows_make_small_pages(storage: AsyncStorage) -> None:
-    text = "x" * 1_000_000
-    for n in range(30):
-        await storage.put(Instance.new("W", {"text": text}, id=f"x::{n}"))
+@pytest.fixture
+def pages(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of rows in each answer of the server."""
     sizes: list[int] = []
     fetch = storage._pool.fetch
 
-    async def counted(deadline: float, statement: str, *arguments: object) -> object:
+    async def counted(deadline: float, statement: str, *arguments: object) -> Any:
         rows = await fetch(deadline, statement, *arguments)
         sizes.append(len(rows))
         return rows
 
-    storage._pool.fetch = counted  # type: ignore[method-assign, assignment]
-    await storage.put_many([Instance.new("W", {"text": text}, id=f"y::{n}") for n in range(60)])
+    monkeypatch.setattr(storage._pool, "fetch", counted)
+    return sizes
+
+
+async def test_large_rows_make_small_pages_from_the_first_on(
+    storage: AsyncStorage, pages: list[int]
+) -> None:
+    text = "x" * 1_000_000
+    await storage.put_many([Instance.new("W", {"text": text}, id=f"x::{n}") for n in range(90)])
+
     assert len([instance async for instance in storage.stream()]) == 90
-    assert max(sizes[1:]) <= 5
+    assert max(pages) <= 5
+
+
+async def test_small_rows_soon_make_large_pages(storage: AsyncStorage, pages: list[int]) -> None:
+    await storage.put_many([Instance(f"x::{n}", "W") for n in range(4000)])
+
+    assert len([instance async for instance in storage.stream()]) == 4000
+    assert len(pages) == 11
+    assert max(pages) == 1000
 
 
 class TestLeavingAStream:

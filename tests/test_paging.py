@@ -54,18 +54,24 @@ def test_any_other_text_is_refused(text: str) -> None:
         b'{"order_by":"id","moment":null,"id":3}',
         b'{"order_by":"updated_at","moment":"x","id":"a"}',
         b'{"order_by":"updated_at","moment":7,"id":"a"}',
+        b'{"order_by":"updated_at","moment":"2026-04-06T12:00:00","id":"a"}',
+        b'{"order_by":"updated_at","moment":"9999-12-31T23:59:59-10:00","id":"a"}',
+        b'{"order_by":"updated_at","moment":"0001-01-01T00:00:00+10:00","id":"a"}',
+        b'{"order_by":"id","moment":null,"id":"a","more":' + b"9" * 10**6 + b"}",
     ),
 )
 def test_a_forged_cursor_is_refused(place: bytes) -> None:
     from base64 import urlsafe_b64encode
 
-    with pytest.raises(InvalidValueError):
+    with pytest.raises(InvalidValueError, match="^after is "):
         paging.parameters("updated_at", urlsafe_b64encode(place).decode(), None)
 
 
 def test_a_cursor_must_be_text_and_of_a_stored_instance() -> None:
     with pytest.raises(InvalidTypeError, match="after"):
         paging.parameters("id", STORED, None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidTypeError, match="instance is 'x'"):
+        paging.cursor("x", "id")  # type: ignore[arg-type]
     with pytest.raises(InvalidValueError, match="it has no updated_at"):
         paging.cursor(Instance("x", "W"), "updated_at")
 
@@ -79,7 +85,13 @@ async def test_an_unknown_order_is_refused(storage: AsyncStorage, order_by: Any)
             await storage.query(order_by=order_by)
 
 
-@pytest.mark.parametrize("limit", (0, -1, True, 1.5, "3"))
-async def test_a_limit_is_a_whole_number_from_one(storage: AsyncStorage, limit: Any) -> None:
-    with pytest.raises(InvalidValueError, match="limit"):
-        await storage.query(limit=limit)
+@pytest.mark.parametrize("rows", (0, -1, True, 1.5, "3", 2**63, 2**70))
+async def test_a_number_of_rows_is_a_whole_one_from_one_that_a_bigint_holds(
+    storage: AsyncStorage, rows: Any
+) -> None:
+    with pytest.raises(InvalidValueError, match="^limit is "):
+        await storage.query(limit=rows)
+    with pytest.raises(InvalidValueError, match="^batch_size is "):
+        await storage.prune(finished_before=MOMENT, batch_size=rows)
+    assert await storage.query(limit=2**63 - 1) == []
+    assert await storage.prune(finished_before=MOMENT, batch_size=2**63 - 1) == 0

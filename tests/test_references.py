@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from abc import ABCMeta
 from types import ModuleType
 from typing import Any
 
@@ -110,6 +111,34 @@ def test_nothing_in_a_module_is_run_for_a_name(module: Any) -> None:
             references.to_reference(f"{module.__name__}.{name}")
 
 
+def test_a_class_is_looked_up_anew_each_time(module: Any) -> None:
+    references, name = LoadedClasses(), f"{module.__name__}.Thing"
+    for _ in range(2):
+        module.Thing = type("Thing", (), {"__module__": module.__name__})
+        assert references.to_reference(name) is module.Thing
+
+    reloaded: Any = ModuleType(module.__name__)
+    reloaded.Thing = type("Thing", (), {})
+    sys.modules[module.__name__] = reloaded
+    assert references.to_reference(name) is reloaded.Thing
+
+    reloaded.Thing = "no class"
+    with pytest.raises(UnknownReferenceError):
+        references.to_reference(name)
+    sys.modules[module.__name__] = module
+    assert references.to_reference(name) is module.Thing
+    del module.Thing
+    with pytest.raises(UnknownReferenceError):
+        references.to_reference(name)
+
+
+def test_a_class_of_a_metaclass_and_one_in_a_class_are_found(module: Any) -> None:
+    module.Abstract = ABCMeta("Abstract", (), {"Inner": Charge})
+
+    for name, cls in (("Abstract", module.Abstract), ("Abstract.Inner", Charge)):
+        assert LoadedClasses().to_reference(f"{module.__name__}.{name}") is cls
+
+
 def test_a_module_that_would_load_itself_when_asked_is_not_asked(module: Any) -> None:
     class Lazy(ModuleType):
         def __getattribute__(self, name: str) -> object:
@@ -122,10 +151,16 @@ def test_a_module_that_would_load_itself_when_asked_is_not_asked(module: Any) ->
 
 
 def test_what_stands_for_a_module_without_being_one_is_passed_over(module: Any) -> None:
-    sys.modules[module.__name__] = object()  # type: ignore[assignment]
+    class Pretender:
+        @property  # type: ignore[misc]
+        def __class__(self) -> Any:
+            raise AssertionError("an object was asked for its class")
 
-    with pytest.raises(UnknownReferenceError):
-        LoadedClasses().to_reference(f"{module.__name__}.Thing")
+    for pretender in (object(), Pretender(), None):
+        sys.modules[module.__name__] = pretender  # type: ignore[assignment]
+
+        with pytest.raises(UnknownReferenceError):
+            LoadedClasses().to_reference(f"{module.__name__}.Thing")
 
 
 def test_an_instance_held_under_a_name_is_unknown(module: Any) -> None:
@@ -192,7 +227,19 @@ def test_names_stay_text() -> None:
         references.to_name(Charge)
 
 
-@pytest.mark.parametrize("name", ("", "x" * 256, "a\0b"))
+@pytest.mark.parametrize("name", ("", "x" * 256, "a\0b", "a\ud800"))
 def test_a_name_that_the_column_cannot_hold_is_refused(name: str) -> None:
-    with pytest.raises(InvalidValueError, match="1 to 255 characters"):
-        Names().to_name(name)
+    for _ in range(2):
+        with pytest.raises(InvalidValueError, match="1 to 255 characters|lone surrogate") as caught:
+            Names().to_name(name)
+        assert (caught.value.field, caught.value.value) == ("reference", name)
+    with pytest.raises(InvalidValueError):
+        NamedClasses({name: Charge})
+
+
+def test_what_answers_for_its_class_by_raising_is_no_reference() -> None:
+    unbound = type("Unbound", (), {"__class__": property(lambda _: 1 / 0)})()
+
+    for references in (LoadedClasses(), NamedClasses({"Charge": Charge}), Names()):
+        with pytest.raises(InvalidTypeError, match="reference is"):
+            references.to_name(unbound)

@@ -1,8 +1,11 @@
 import json
+from collections import UserDict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -219,6 +222,20 @@ def test_a_timestamp_is_written_in_utc_with_a_z() -> None:
     assert state["execution_history"][0]["timestamp"] == "2026-04-06T12:00:00.000005Z"
 
 
+def test_an_hour_that_a_zone_has_twice_is_written_as_the_one_it_is() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    twice = [datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=fold) for fold in (0, 1, 0)]
+    history = tuple(ExecutionEntry("S", "e", moment) for moment in twice)
+
+    state = Serializer(Names()).to_db(Instance("x", "W", execution_history=history))[-1]
+
+    assert [entry["timestamp"] for entry in state["execution_history"]] == [
+        "2026-10-25T00:30:00Z",
+        "2026-10-25T01:30:00Z",
+        "2026-10-25T00:30:00Z",
+    ]
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     (
@@ -232,9 +249,13 @@ def test_a_timestamp_is_written_in_utc_with_a_z() -> None:
         ({"current_step": 1}, "a int stands"),
         ({"step_configs": []}, "step_configs is a list"),
         ({"runtime_metadata": "x"}, "runtime_metadata is a str"),
-        ({"execution_history": [1]}, "execution_history is a int"),
+        ({"execution_history": {}}, "execution_history is a dict"),
+        ({"execution_history": [1]}, r"execution_history\[0\]: it is a int"),
         ({"execution_history": [{"event": "e"}]}, "a NoneType stands"),
-        ({"execution_history": [{"step_ref": "S", "event": "e", "timestamp": "now"}]}, "now"),
+        (
+            {"execution_history": [{"step_ref": "S", "event": "e", "timestamp": "now"}]},
+            r"execution_history\[0\]: its timestamp is not one of ISO 8601$",
+        ),
         (
             {
                 "execution_history": [
@@ -263,6 +284,44 @@ def test_a_broken_state_is_an_error_with_the_id(state: Any, reason: str) -> None
         from_state(state)
 
 
+def test_a_broken_state_is_named_by_its_place_and_not_by_what_it_holds() -> None:
+    secret = "the patient has it"
+    good = {"step_ref": "S", "event": secret, "timestamp": "2026-04-06T12:00:00Z"}
+    states: list[Any] = [
+        secret,
+        [secret],
+        {"context": secret},
+        {"context": {"initial": secret}},
+        {"context": {"steps": [secret]}},
+        {"runtime_metadata": secret},
+        {"step_configs": [secret]},
+        {"active_steps": {secret: secret}},
+        {"completed_steps": [{secret: secret}]},
+        {"current_step": [secret]},
+        {"execution_history": secret},
+        {"execution_history": {secret: secret}},
+        *(
+            {"execution_history": [good, good, {**good, **broken}]}
+            for broken in (
+                {"timestamp": secret},
+                {"timestamp": f"2026-04-06T12:00:00{secret}"},
+                {"timestamp": [secret]},
+                {"step_ref": [secret]},
+                {"event": {secret: secret}},
+                {"context_updates": secret},
+            )
+        ),
+        {"execution_history": [good, good, secret]},
+    ]
+    for state in states:
+        with pytest.raises(CorruptInstanceError, match="'x'") as caught:
+            from_state(state)
+        printed = "".join(format_exception(caught.value))
+        assert secret not in printed
+        if isinstance(state, dict) and isinstance(state.get("execution_history"), list):
+            assert "execution_history[2]" in str(caught.value)
+
+
 def test_a_broken_column_is_an_error_with_the_id() -> None:
     for columns in ({"status": "paused"}, {"workflow_version": 0}):
         with pytest.raises(CorruptInstanceError, match="'x'") as caught:
@@ -287,6 +346,22 @@ def test_what_cannot_be_stored_names_its_path_in_the_instance() -> None:
         with pytest.raises(SerializationError) as caught:
             Serializer(Names()).to_db(replace(Instance("x", "W"), **{field: value}))
         assert caught.value.path.startswith(path)
+
+
+class Refusing(UserDict[Any, Any]):
+    def __iter__(self) -> Any:
+        raise RuntimeError("no")
+
+    __len__ = __getitem__ = keys = items = __iter__  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("field", ("step_configs", "unknown_state", "runtime_metadata"))
+def test_a_mapping_that_raises_is_refused(field: str) -> None:
+    fields: dict[str, Any] = {field: Refusing()}
+
+    with pytest.raises(SerializationError, match=rf"^({field}|state): .*RuntimeError") as caught:
+        Serializer(Names()).to_db(Instance("x", "W", **fields))
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_two_steps_of_one_name_are_refused() -> None:
@@ -325,3 +400,39 @@ def test_what_is_stored_is_what_a_read_gives_not_what_was_passed() -> None:
     given["items"] = (3,)
 
     assert encoded.stored.context.initial == {"items": [1, 2], "tags": ["a", "b"]}
+
+
+def test_what_is_stored_does_not_change_with_what_was_passed() -> None:
+    twice = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1)
+    now = datetime(2026, 4, 6, 12, tzinfo=UTC)
+    maps: list[dict[str, Any]] = [{"n": {"m": 1}} for _ in range(6)]
+    initial, result, config, metadata, updates, unknown = maps
+    configs = {Notify: {}, Charge: config}
+    instance = Instance(
+        "x",
+        Order,
+        current_step=Charge,
+        context=Context(initial, {"validate": result}),
+        step_configs=configs,
+        active_steps=frozenset({Charge}),
+        completed_steps=frozenset({Validate}),
+        runtime_metadata=metadata,
+        execution_history=(
+            ExecutionEntry(Validate, "done", now),
+            ExecutionEntry(Charge, "begun", now, updates),
+            ExecutionEntry(Charge, "done", twice),
+        ),
+    )
+    row: Any = {"workflow_version": 3, "revision": 7, "inserted_at": now, "updated_at": now}
+    serializer = Serializer(CLASSES)
+    for given in (instance, replace(instance, unknown_state={"later": unknown})):
+        encoded = serializer.encode(given)
+        read = serializer.from_db(*encoded[:4], json.loads(encoded.state))
+        configs[Validate] = {}
+        for map in maps:
+            map["n"]["m"] = map["more"] = 2
+
+        # Equal to the last zone of a moment, which a comparison may miss.
+        assert repr(encoded.stored) == repr(read)
+        assert encoded.stored.unknown_state == read.unknown_state
+        assert repr(encoded.as_stored(row)) == repr(replace(read, **row))

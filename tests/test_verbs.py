@@ -17,6 +17,7 @@ import pytest
 
 from hephaestus_pg import (
     AsyncStorage,
+    ConnectionLostError,
     Context,
     CorruptInstanceError,
     Instance,
@@ -155,6 +156,42 @@ class TestInsert:
         assert new.inserted_at is not None
         assert old.inserted_at is not None
         assert new.inserted_at >= old.inserted_at
+
+    async def test_one_whose_answer_is_lost_is_known_though_its_maps_have_changed(
+        self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = {"order_id": 1}
+        answers: list[Any] = []
+        row = storage._pool.row
+
+        async def lost(deadline: float, statement: str, id: str, *arguments: Any) -> Any:
+            answers.append(await row(deadline, statement, id, *arguments))
+            given["order_id"] = 2
+            if len(answers) == 1:
+                raise ConnectionLostError("broken", applied="unknown", retryable=True)
+            return answers[-1]
+
+        monkeypatch.setattr(storage._pool, "row", lost)
+        stored = await storage.insert(Instance.new("Order", given, id="orderid::1"))
+
+        assert len(answers) == 2
+        assert stored.context.initial == {"order_id": 1}
+        assert stored == await storage.get("orderid::1")
+
+
+async def test_what_a_write_gives_is_what_is_stored_though_the_callers_maps_change(
+    verbs: Verbs,
+) -> None:
+    given: dict[str, Any] = {"order": {"id": 1}}
+    for write, revision in ((verbs.insert, None), (verbs.put, None), (verbs.update, 2)):
+        instance = order(context=Context(given), runtime_metadata=given, revision=revision)
+        task = asyncio.create_task(write(instance))
+        await asyncio.sleep(0)
+        given["order"]["id"] += 1
+        stored = await task
+        given["order"]["id"] += 1
+
+        assert stored == await verbs.get(stored.id)
 
 
 class TestUpdate:
@@ -311,11 +348,7 @@ class TestPages:
         assert await filled.count(workflow="W1") == 10
         assert await filled.count() == 30
 
-    async def test_a_stream_gives_every_row_once_by_id(
-        self, filled: Verbs, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(verbs_module, "CHUNK_ROWS", 80)  # its first page is a twentieth
-
+    async def test_a_stream_gives_every_row_once_by_id(self, filled: Verbs) -> None:
         streamed = [instance.id async for instance in filled.stream()]
         some = [instance.id async for instance in filled.stream(workflow="W2")]
 
@@ -328,11 +361,7 @@ class TestPages:
             break
         assert await filled.count() == 30
 
-    async def test_deleting_the_rows_of_a_stream_as_they_come_is_fine(
-        self, filled: Verbs, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(verbs_module, "CHUNK_ROWS", 80)
-
+    async def test_deleting_the_rows_of_a_stream_as_they_come_is_fine(self, filled: Verbs) -> None:
         async for instance in filled.stream():
             assert await filled.delete(instance.id)
         assert await filled.count() == 0
@@ -367,8 +396,17 @@ class TestPrune:
         for dry_run in (True, False):
             with pytest.raises(InvalidValueError):
                 await filled.prune(finished_before=now.replace(tzinfo=None), dry_run=dry_run)
-        with pytest.raises(InvalidValueError, match="limit"):
-            await filled.prune(finished_before=now, batch_size=0)
+            with pytest.raises(InvalidValueError, match="^finished_before is "):
+                await filled.prune(finished_before="now", dry_run=dry_run)  # type: ignore[arg-type]
+            with pytest.raises(InvalidValueError, match="^batch_size is "):
+                await filled.prune(finished_before=now, batch_size=0, dry_run=dry_run)
+
+    async def test_what_is_no_answer_to_a_dry_run_deletes_nothing(self, filled: Verbs) -> None:
+        wrong: list[dict[str, Any]] = [{"dry_run": 0}, {"dry_run": ""}, {"progress": "print"}]
+        for given in wrong:
+            with pytest.raises(InvalidTypeError, match=f"^{next(iter(given))} is "):
+                await filled.prune(finished_before=SOON, **given)
+        assert await filled.count() == 50
 
 
 class TestPruneBesideOthers:
