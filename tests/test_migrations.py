@@ -25,7 +25,7 @@ from hephaestus_pg.errors import (
     UnavailableError,
 )
 from hephaestus_pg.migration_files import shipped
-from tests.catalog import assert_is_at, snapshot, until, until_waiting
+from tests.catalog import assert_is_at, snapshot, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -363,7 +363,11 @@ class TestLocks:
         async with other.transaction():
             await other.fetchval("SELECT count(*) FROM workflow_instances")
             task = asyncio.create_task(migrations.up(connection=mine))
-            await until_waiting(other, "ALTER TABLE", "relation")
+            queued = """
+                SELECT count(*) FROM pg_locks
+                WHERE relation = 'workflow_instances'::regclass AND NOT granted
+            """
+            await until(other, queued)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
