@@ -57,7 +57,7 @@ async def advisory_locks(link: asyncpg.Connection[Any]) -> int:
     return count
 
 
-async def test_each_version_up_and_down_leaves_what_the_contract_says(
+async def test_each_version_up_and_down_leaves_what_is_expected_of_it(
     dsn: str, schema: str
 ) -> None:
     for version in VERSIONS:
