@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
+
 from hephaestus_pg import _sql
+from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors
 from hephaestus_pg.errors import (
     ConflictError,
     DataLossError,
     InvalidValueError,
+    MigrationError,
     MigrationLockError,
     RejectedError,
 )
-from hephaestus_pg.pool import connect, translated_errors
+from hephaestus_pg.pool import connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -32,7 +36,12 @@ T = TypeVar("T")
 
 # A statement that waits for a table's lock makes every later reader and writer wait behind it.
 LOCK_TIMEOUT = "500ms"
+GOODBYE_SECONDS = 5.0
+"""Seconds for the lock to be given back, a transaction to be rolled back, a connection to close."""
+
 _PAUSE = 0.1  # seconds between two tries, in which those who had to queue get their turn
+
+_SET = "SELECT set_config($1::text, $2::text, $3::boolean)"
 
 # The guards in the .down files raise this; its hint is the flag that lifts the guard.
 _DATA_LOSS = "YDL01"
@@ -65,11 +74,23 @@ async def connected(
         with translated_errors():
             yield own
     finally:
-        # A kill or a cancel must not wait for a server that no longer answers.
-        try:
-            await own.close(timeout=5)
-        except (TimeoutError, OSError):
-            own.terminate()
+        await _bounded(own, own.close)
+
+
+async def _bounded(connection: AnyConnection, work: Callable[[], Awaitable[object]]) -> None:
+    """Do ``work``, which leaves things in order, but do not wait for a server that is silent.
+
+    Where it fails or the time passes the connection is ended, and what it left behind with it.
+    """
+    try:
+        with anyio.CancelScope(shield=True):  # else anyio would cancel this wait as well
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await work()
+    except BaseException as error:
+        with suppress(*DRIVER_ERRORS):  # it may be gone already
+            connection.terminate()
+        if not isinstance(error, DRIVER_ERRORS):
+            raise
 
 
 class MigrationSession:
@@ -88,11 +109,21 @@ class MigrationSession:
         """Take the schema's lock and make the connection's settings, for as long as the block runs.
 
         Raises:
+            InvalidValueError: The connection is in a transaction.
+            MigrationError: It goes through a pooler.
             MigrationLockError: Another process had the lock for all of ``wait`` seconds.
         """
         if connection.is_in_transaction():
             raise InvalidValueError(
                 "connection", connection, "give one outside a transaction: each version is its own"
+            )
+        # A pooler makes up the process ids that its clients see. What is set or locked through it
+        # lands on whichever session comes, and would stay there for somebody else.
+        if await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid():
+            raise MigrationError(
+                schema,
+                f"schema {schema!r} cannot be changed through a pooler, such as PgBouncer: the "
+                "lock of a migration belongs to one session; connect to the server itself",
             )
         session = cls(connection, schema, wait=wait)
         async with (
@@ -122,8 +153,7 @@ class MigrationSession:
         try:
             yield
         finally:
-            if not self.connection.is_closed():
-                await self.connection.execute(_sql.statement("migrations_unlock", self.schema))
+            await self._leave(_sql.statement("migrations_unlock", self.schema))
 
     @asynccontextmanager
     async def _settings(self, **wanted: str) -> AsyncIterator[None]:
@@ -134,18 +164,20 @@ class MigrationSession:
                 await self._set(name, value)
             yield
         finally:
-            if not self.connection.is_closed():
-                for name, value in before.items():
-                    await self._set(name, value)
+            for name, value in before.items():
+                await self._leave(_SET, name, value, False)  # noqa: FBT003 - the query's parameter
+
+    async def _leave(self, text: str, *arguments: Any) -> None:
+        """Put something back, unless the connection is gone, and it with that."""
+        if not self.connection.is_closed():
+            await _bounded(self.connection, lambda: self.connection.execute(text, *arguments))
 
     async def _setting(self, name: str) -> str:
         value: str = await self.connection.fetchval("SELECT current_setting($1::text)", name)
         return value
 
     async def _set(self, name: str, value: str, *, local: bool = False) -> None:
-        await self.connection.execute(
-            "SELECT set_config($1::text, $2::text, $3::boolean)", name, value, local
-        )
+        await self.connection.execute(_SET, name, value, local)
 
     async def transaction(self, work: Callable[[], Awaitable[T]]) -> T:
         """``work`` in a transaction of its own, again while others hold the locks it needs.
@@ -155,8 +187,16 @@ class MigrationSession:
         """
 
         async def once() -> T:
-            async with self.connection.transaction():
-                return await work()
+            transaction = self.connection.transaction()
+            await transaction.__aenter__()
+            try:
+                result = await work()
+            except BaseException as error:
+                of = type(error), error, error.__traceback__
+                await _bounded(self.connection, lambda: transaction.__aexit__(*of))
+                raise
+            await transaction.__aexit__(None, None, None)
+            return result
 
         return await self._patiently(once)
 

@@ -60,7 +60,7 @@ VERSIONED_INDEXES = BASE_INDEXES | {
 FAMILY_INDEX = "workflow_instances_workflow_family_index"
 INSERTED_INDEX = "workflow_instances_inserted_at_id_index"
 
-# What the contract says each version leaves: columns (type, not null, default), and indexes.
+# What each version leaves: columns (type, not null, default), and indexes.
 EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
     0: ({}, set()),
     1: (BASE, BASE_INDEXES),
@@ -95,7 +95,7 @@ async def snapshot(dsn: str, schema: str) -> dict[str, list[tuple[Any, ...]]]:
 
 
 async def assert_is_at(dsn: str, schema: str, version: int) -> None:
-    """Compare the table with what the contract says of ``version``."""
+    """Compare the table with what ``version`` is expected to leave."""
     found = await snapshot(dsn, schema)
     columns, indexes = EXPECTED[version]
     assert {

@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -90,18 +91,41 @@ async def update(storage: AsyncStorage, tasks: int, rounds: int) -> Any:
 
 
 async def cross(storage: AsyncStorage, tasks: int, rounds: int) -> Any:
-    """Bulk writes of the same rows, in an order that is this process's own."""
-    ids = [f"row::{number}" for number in range(50)]
+    """Single writes of the same rows, gathered in an order that is this process's own.
+
+    Each verb in turn, for as many rounds; how many calls of each were answered.
+    """
+    ids = [f"row::{number:03}" for number in range(tasks)]
     if int(sys.argv[6]) % 2:
         ids.reverse()
+    answered: Counter[str] = Counter()
+    revisions: dict[str, int | None] = {}
 
-    async def one() -> None:
+    def finished(id: str) -> Instance:
+        return Instance(id, "W", status=Status.COMPLETED, revision=revisions.get(id))
+
+    async def put(id: str) -> None:
+        revisions[id] = (await storage.put(finished(id))).revision
+
+    async def insert(id: str) -> None:
+        new = await storage.insert(finished(id), replace_finished=True)
+        revisions[id] = new.revision
+
+    async def update(id: str) -> None:
+        try:
+            revisions[id] = (await storage.update(finished(id))).revision
+        except StaleInstanceError as error:  # it locked the row all the same
+            revisions[id] = error.found
+
+    async def delete(id: str) -> None:
+        with suppress(StaleInstanceError):
+            await storage.delete(id, revision=2**40)
+
+    for verb in (put, insert, update, delete):
         for _ in range(rounds):
-            await storage.put_many([Instance.new("W", {}, id=id) for id in ids])
-            await storage.delete_many(ids[::3])
-
-    await asyncio.gather(*(one() for _ in range(tasks)))
-    return {}
+            await asyncio.gather(*map(verb, ids))
+            answered[verb.__name__] += len(ids)
+    return answered
 
 
 ROLES: dict[str, Callable[[AsyncStorage, int, int], Awaitable[Any]]] = {

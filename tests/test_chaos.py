@@ -5,12 +5,15 @@ The check is checked first, with histories in which a promise is broken.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from hephaestus_pg import AsyncStorage, Names
 from tests.chaos.history import SLACK, Call, History
-from tests.chaos.runner import run
+from tests.chaos.load import POOL, Load
+from tests.chaos.runner import Report, run
 from tests.chaos.schedule import KINDS, schedule
 
 
@@ -35,10 +38,31 @@ HELD = call("insert", "slot::1", 0, 1, wrote=11, revision=1)
 FREED = call("delete", "slot::1", 4, 5, seen=11)
 
 
-def read(token: int | None, revision: int | None, began: float, ended: float) -> Call:
-    return call(
-        "get", "put::1", began, ended, seen=token, revision=revision, found=token is not None
-    )
+AGAIN = call("get", "slot::1", 6, 7, seen=11, revision=1)
+BRIEF = call("put", "brief::1", 0, 1, wrote=11, revision=1)
+REMOVED = call("delete", "brief::1", 2, 3, wrote=12, removed=True)
+MAYBE_REMOVED = REMOVED._replace(outcome="unknown", error="ConnectionLostError", found=False)
+MAYBE_BRIEF = BRIEF._replace(outcome="unknown", error="ConnectionLostError")
+ANEW = call("put", "brief::1", 4, 5, wrote=13, revision=1)
+OLD = call("transaction", "old::1", 0, 1, wrote=11, revision=1)
+
+
+def read(
+    token: int | None, revision: int | None, began: float, ended: float, *, id: str = "put::1"
+) -> Call:
+    return call("get", id, began, ended, seen=token, revision=revision, found=token is not None)
+
+
+def none(began: float, ended: float, id: str = "brief::1") -> Call:
+    return read(None, None, began, ended, id=id)
+
+
+def brief(token: int, began: float, ended: float) -> Call:
+    return read(token, 1, began, ended, id="brief::1")
+
+
+def old(token: int, began: float, ended: float) -> Call:
+    return read(token, 1, began, ended, id="old::1")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +77,22 @@ def read(token: int | None, revision: int | None, began: float, ended: float) ->
         (REFUSED, read(None, None, 2, 3)),
         (HELD, call("insert", "slot::1", 2, 4.5, wrote=2_000_001, revision=1), FREED),
         (HELD, FREED._replace(outcome="no"), FREED),
+        (HELD, FREED, AGAIN._replace(began=4.5)),  # it was read before it was deleted
+        (HELD, FREED._replace(outcome="unknown", error="ConnectionLostError"), AGAIN),
+        (HELD, FREED._replace(outcome="no"), AGAIN),
+        (BRIEF, REMOVED, none(4, 5)),
+        (BRIEF, none(2, 2.5), REMOVED),  # it took effect before it ended
+        (BRIEF, brief(11, 2, 2.5), REMOVED),
+        (BRIEF, REMOVED, none(0, 3.5), brief(11, 2.9, 3.9)),
+        (BRIEF, REMOVED, ANEW, brief(13, 6, 7)),
+        (BRIEF, REMOVED, none(2.9, 6), ANEW),  # neither one was there, for a moment
+        (BRIEF, MAYBE_REMOVED, none(4, 5), brief(11, 6, 7), none(8, 9)),
+        (BRIEF, MAYBE_REMOVED, ANEW, none(6, 7)),  # it may land at any time
+        (MAYBE_BRIEF, REMOVED, brief(11, 4, 5)),  # so may this
+        (MAYBE_BRIEF, REMOVED._replace(found=False), none(4, 5)),
+        (OLD, none(2, 3, "old::1"), none(4, 5, "old::1")),
+        (OLD, none(2, 3, "old::1"), old(11, 2.5, 3.5)),
+        (OLD, none(2, 3, "old::1"), OLD._replace(began=4, ended=5, wrote=12), old(12, 6, 7)),
     ),
 )
 def test_a_history_that_may_be_is_accepted(calls: tuple[Call, ...]) -> None:
@@ -77,6 +117,16 @@ def test_a_history_that_may_be_is_accepted(calls: tuple[Call, ...]) -> None:
         (HELD, call("get", "slot::1", 2, 3, seen=2_000_001, revision=1), FREED),
         (HELD, call("get", "slot::1", 2, 3, found=False), FREED),
         (HELD, FREED._replace(found=False)),
+        (HELD, FREED, AGAIN),  # an acknowledged delete is lost
+        (BRIEF, REMOVED, brief(11, 4, 5)),
+        (BRIEF, REMOVED, ANEW, brief(11, 6, 7)),
+        (BRIEF, none(2, 3), ANEW),
+        (BRIEF, none(1.1, 1.5), REMOVED),
+        (BRIEF, none(2, 2.5), REMOVED._replace(outcome="no")),
+        (BRIEF, REMOVED, ANEW, none(6, 7), ANEW._replace(began=8, ended=9, wrote=14)),
+        (BRIEF, REMOVED._replace(found=False)),
+        (OLD, none(2, 3, "old::1"), old(11, 4, 5)),
+        (OLD, OLD._replace(began=2, ended=3, wrote=12), old(11, 4, 5)),
     ),
 )
 def test_a_broken_promise_is_found(calls: tuple[Call, ...]) -> None:
@@ -91,13 +141,37 @@ def test_a_broken_promise_is_found(calls: tuple[Call, ...]) -> None:
         ((REFUSED,), {"put::1": (11, 1)}),
         ((HELD,), {}),
         ((HELD,), {"slot::1": (2_000_001, 1)}),
+        ((HELD, FREED), {"slot::1": (11, 1)}),
+        ((BRIEF,), {}),
+        ((BRIEF, REMOVED), {"brief::1": (11, 1)}),
+        ((BRIEF, REMOVED, ANEW), {}),
+        ((call("update", "chain::1", 0, 1, wrote=11, revision=2),), {}),
     ),
 )
 def test_what_is_wrong_at_the_end_is_found(
     calls: tuple[Call, ...], rows: dict[str, tuple[int, int]]
 ) -> None:
     assert broken(*calls, rows=rows) == 1
-    assert broken(FIRST, SECOND, rows={"put::1": (12, 2)}) == 0
+
+
+@pytest.mark.parametrize(
+    ("calls", "rows"),
+    (
+        ((FIRST, SECOND), {"put::1": (12, 2)}),
+        ((HELD, FREED), {}),
+        ((HELD, FREED), {"slot::1": (2_000_001, 1)}),  # another's, of unknown outcome
+        ((BRIEF, REMOVED), {}),
+        ((BRIEF, MAYBE_REMOVED), {}),
+        ((BRIEF, MAYBE_REMOVED), {"brief::1": (11, 1)}),
+        ((MAYBE_BRIEF, REMOVED), {"brief::1": (11, 1)}),
+        ((MAYBE_BRIEF,), {}),
+        ((OLD,), {}),
+    ),
+)
+def test_what_may_be_there_at_the_end_is_accepted(
+    calls: tuple[Call, ...], rows: dict[str, tuple[int, int]]
+) -> None:
+    assert broken(*calls, rows=rows) == 0
 
 
 def test_a_seed_gives_the_same_faults_again() -> None:
@@ -108,6 +182,41 @@ def test_a_seed_gives_the_same_faults_again() -> None:
     assert {line.partition(" +")[0] for line in begin(7)} == set(KINDS)
 
 
+REST: dict[str, Any] = {
+    "hanging": [],
+    "free": POOL,
+    "seconds": 0,
+    "freed": 0.5,
+    "left": 3,
+    "silent": False,
+    "tasks": 1,
+    "files": 1,
+    "kilobytes": 1,
+}
+
+
+def test_a_slot_that_is_given_back_late_is_found() -> None:
+    def late(**rest: Any) -> int:
+        return len(Report(1, batching=True, rests=[{**REST, **rest}]).violations)
+
+    assert late() == late(freed=3.9, silent=True) == 0
+    assert late(freed=1.1) == late(freed=4.1, silent=True) == late(free=POOL - 1) == 1
+
+
+async def test_a_rest_notices_who_holds_a_slot(dsn: str, migrated: str) -> None:
+    async with AsyncStorage.start(
+        dsn, schema=migrated, references=Names(), max_size=POOL
+    ) as storage:
+        load = Load(storage, dsn, 1)
+        async with storage.transaction():
+            rest = asyncio.create_task(load.rest())
+            await asyncio.wait([rest], timeout=0.3)
+            assert not rest.done()
+        found = await rest
+        assert found["free"] == POOL
+        assert found["freed"] > 0.2
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize(("batching", "seconds"), ((True, 25), (False, 12)))
 async def test_no_fault_breaks_a_promise(*, batching: bool, seconds: float) -> None:
@@ -116,6 +225,18 @@ async def test_no_fault_breaks_a_promise(*, batching: bool, seconds: float) -> N
     assert report.violations == []
     assert sum(report.faults.values()) > seconds / 4
     assert report.history.outcomes["put", "ok"] > 10 * seconds
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("callers", (1, 64, 1000))
+async def test_nor_does_it_for_one_caller_or_a_thousand(callers: int) -> None:
+    broken_ways = ("drop", "terminate", "half-close")
+    report = await run(seed=20261122, faults=2, only=broken_ways, callers=callers)
+    print(report)
+    assert report.violations == []
+    assert sum(report.faults.values()) == 2
+    verbs = {verb for verb, outcome in report.history.outcomes if outcome == "ok"}
+    assert verbs >= {"put", "insert", "update", "delete", "get", "using", "prune"}
 
 
 @pytest.mark.chaos

@@ -9,6 +9,7 @@ import subprocess
 from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -183,3 +184,29 @@ async def test_a_standby_is_never_read_by_itself(pair: Pair) -> None:
             async with storage.transaction() as transaction:
                 there: Any = await transaction.connection.fetchval("SHOW port")
             assert int(there) == pair.primary.port
+
+
+async def test_a_write_leaves_the_connections_to_a_demoted_primary(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They go on reading: only new ones come to what takes its place."""
+    await migrations.up(database)
+    name = urlsplit(database).path[1:]
+    admin = await asyncpg.connect(
+        database, server_settings={"default_transaction_read_only": "off"}
+    )
+    try:
+        await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        async with AsyncStorage.start(database, references=Names(), max_size=3) as storage:
+            async with storage.transaction(), storage.transaction(), storage.transaction():
+                pass  # now all of them are connected
+            write = asyncio.create_task(storage.put(Instance.new("W", {}, id="x")))
+            async with asyncio.timeout(10):
+                while "it is a standby, or was made one" not in caplog.text:
+                    await asyncio.sleep(0.01)
+            assert await storage.count() == 0
+            await admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            async with asyncio.timeout(10):
+                assert (await write).revision == 1
+    finally:
+        await admin.close()

@@ -7,6 +7,7 @@ from asyncio.subprocess import PIPE
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -26,11 +27,13 @@ from hephaestus_pg.errors import (
 )
 from hephaestus_pg.migration_files import shipped
 from tests.catalog import assert_is_at, snapshot, until
+from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 VERSIONS = range(1, migrations.LATEST + 1)
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation"
 INSERT = """
     INSERT INTO {}.workflow_instances (id, workflow, inserted_at, updated_at)
     VALUES ($1, 'Elixir.Order', now(), now())
@@ -57,7 +60,7 @@ async def advisory_locks(link: asyncpg.Connection[Any]) -> int:
     return count
 
 
-async def test_each_version_up_and_down_leaves_what_the_contract_says(
+async def test_each_version_up_and_down_leaves_what_is_expected_of_it(
     dsn: str, schema: str
 ) -> None:
     for version in VERSIONS:
@@ -406,6 +409,38 @@ class TestArguments:
             with pytest.raises(InvalidValueError, match="outside a transaction"):
                 await migrations.up(connection=link, schema=schema)
             assert await migrations.migrated_version(connection=link, schema=schema) == 0
+
+    @pytest.mark.parametrize("own", (True, False), ids=("a dsn", "a connection"))
+    async def test_a_cancel_ends_soon_though_the_network_is_silent(
+        self,
+        dsn: str,
+        migrated: str,
+        link: asyncpg.Connection[Any],
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        own: bool,
+    ) -> None:
+        monkeypatch.setattr(migration_session, "GOODBYE_SECONDS", 0.2)
+        parts = urlsplit(dsn)
+        if parts.hostname not in ("127.0.0.1", "localhost"):
+            pytest.skip("the proxy is for a server on this machine")
+        async with Proxy(lambda: parts.port or 5432) as proxy, link.transaction():
+            user, at, _ = parts.netloc.rpartition("@")
+            through = parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}").geturl()
+            given: dict[str, Any] = {"dsn": through}
+            if not own:
+                given = {"connection": await asyncpg.connect(through, statement_cache_size=0)}
+            await link.execute(f"LOCK {migrated}.workflow_instances")
+            down = asyncio.create_task(migrations.down(schema=migrated, version=0, **given))
+            async with asyncio.timeout(30):
+                await until(link, f"{WAITING} = '{migrated}.workflow_instances'::regclass")
+                proxy.lose()
+                down.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await down
+        async with asyncio.timeout(30):
+            while await advisory_locks(link):  # the server sees the connection end
+                await asyncio.sleep(0.01)
 
     async def test_a_pools_connection_will_do(
         self, pool: asyncpg.Pool[asyncpg.Record], schema: str

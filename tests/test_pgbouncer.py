@@ -1,8 +1,8 @@
 """PgBouncer itself, in transaction mode, before a real server: Debian's package ``pgbouncer``.
 
 It has fewer connections than we have callers, so that each statement may come to another session.
-Every verb works there. What needs a session are migrations, which hold a lock: those go to the
-server itself.
+Every verb works there. What needs a session are migrations, which hold a lock: those are refused,
+and go to the server itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from hephaestus_pg import (
@@ -29,6 +30,7 @@ from hephaestus_pg import (
     Context,
     Instance,
     InstanceExistsError,
+    MigrationError,
     Names,
     StaleInstanceError,
     Status,
@@ -36,15 +38,17 @@ from hephaestus_pg import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
-    import asyncpg
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="pgbouncer is not installed: apt-get install pgbouncer"
 )
 
+LOCKS = """
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 SESSIONS = 3
 CALLERS = 30
 CONFIGURATION = """
@@ -200,3 +204,25 @@ async def test_a_write_that_may_have_landed_is_not_tried_again(
     assert caught.value.applied == "unknown"
     assert not caught.value.retryable
     assert await pooled.get("x") is None
+
+
+async def test_migrations_are_refused_and_leave_nothing_in_a_shared_session(
+    bouncer: str, schema: str, migrated: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    connection = await asyncpg.connect(bouncer, statement_cache_size=0)
+    try:
+        changes: tuple[Callable[[], Awaitable[object]], ...] = (
+            lambda: migrations.up(bouncer, schema=schema),
+            lambda: migrations.up(connection=connection, schema=schema),
+            lambda: migrations.down(bouncer, schema=schema, version=0),
+            lambda: migrations.index(bouncer, schema=schema, profile="none"),
+        )
+        for change in changes:
+            with pytest.raises(MigrationError, match="connect to the server itself") as caught:
+                await change()
+            assert caught.value.schema == schema
+    finally:
+        await connection.close()
+    # What only reads needs no session of its own.
+    assert await migrations.migrated_version(bouncer, schema=schema) == migrations.LATEST
+    assert await pool.fetchval(LOCKS) == 0

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
 
-from hephaestus_pg import AsyncStorage, Instance, Status
+import asyncpg
+import pytest
+
+from hephaestus_pg import AsyncStorage, Instance, Names, Status, migrations
 from tests.racers import COUNTERS, race
 
-if TYPE_CHECKING:
-    import pytest
+OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend'
+        AND pid <> pg_backend_pid()
+"""
+BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
 async def test_of_a_hundred_inserts_of_one_id_exactly_one_succeeds(
@@ -77,7 +87,66 @@ async def test_each_acknowledged_update_is_in_the_chain_exactly_once(
     assert sum(result["refused"] for result in results) > 0
 
 
-async def test_bulk_writes_in_opposite_orders_do_not_wait_for_each_other(
-    dsn: str, storage: AsyncStorage
+async def test_calls_in_opposite_orders_do_not_wait_for_each_other(database: str) -> None:
+    """A deadlock would be tried again in silence: it is the server that is asked."""
+    await migrations.up(database)
+    connection = await asyncpg.connect(database)
+    try:
+        # Before anybody's lock_timeout, which would hide it.
+        name = urlsplit(database).path[1:]
+        await connection.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '20ms'")
+    except asyncpg.InsufficientPrivilegeError:
+        pytest.skip("only a superuser may set deadlock_timeout")
+    finally:
+        await connection.close()
+
+    results = await race("cross", database, "public", processes=2, tasks=200, rounds=15)
+
+    assert results == [dict.fromkeys(("put", "insert", "update", "delete"), 200 * 15)] * 2
+    connection = await asyncpg.connect(database)
+    try:
+        async with asyncio.timeout(30):
+            while await connection.fetchval(OTHERS):  # each reports what it counted as it ends
+                await asyncio.sleep(0.01)
+        assert await connection.fetchval(DEADLOCKS) == 0
+    finally:
+        await connection.close()
+
+
+IDS = [f"row::{number}" for number in reversed(range(10))]
+COLUMNS: dict[str, list[Any]] = {
+    "put_many": [["W"] * 10, ["running"] * 10, [1] * 10, ["{}"] * 10],
+    "insert_many": [["W"] * 10, ["running"] * 10, [1] * 10, [True] * 10, ["{}"] * 10],
+    "update_many": [["W"] * 10, ["running"] * 10, [1] * 10, ["{}"] * 10],
+    "delete_many": [[1] * 10],
+}
+
+
+@pytest.mark.parametrize("statement", COLUMNS)
+async def test_a_statement_that_waits_for_a_row_has_locked_none_behind_it(
+    dsn: str, migrated: str, pool: asyncpg.Pool[asyncpg.Record], statement: str
 ) -> None:
-    await race("cross", dsn, storage.schema, processes=2, tasks=4, rounds=15)
+    """In what order its ids were given, or lie in the table, does not matter."""
+    table = f"{migrated}.workflow_instances"
+    scan = {"enable_indexscan": "off", "enable_bitmapscan": "off"}  # it meets the last id first
+    async with (
+        AsyncStorage.start(
+            dsn, schema=migrated, references=Names(), server_settings=scan
+        ) as storage,
+        pool.acquire() as holder,
+        pool.acquire() as other,
+    ):
+        for id in IDS:
+            await storage.put(Instance(id, "W", status=Status.COMPLETED))
+        executor = storage._pool
+        async with holder.transaction():
+            await holder.execute(f"SELECT FROM {table} WHERE id = $1 FOR UPDATE", IDS[-1])
+            write = asyncio.create_task(
+                executor.fetch(executor.deadline(None), statement, IDS, *COLUMNS[statement])
+            )
+            async with asyncio.timeout(10):
+                while not await other.fetchval(BLOCKED, holder.get_server_pid()):
+                    await asyncio.sleep(0.01)
+            free = await other.fetch(f"SELECT id FROM {table} FOR UPDATE SKIP LOCKED")
+        assert {row["id"] for row in free} == set(IDS[:-1])
+        assert {row["id"] for row in await write} == set(IDS)

@@ -15,6 +15,12 @@ An id's family says who writes it, and so what may be seen:
 - ``chain`` and ``job``: many writers, each compare-and-set. No revision has two states.
 - ``slot``: who inserts it holds it until it deletes it, and nobody else in between. Its revision
   begins anew, so that a delete of unknown outcome may hit a later row: the id is not used again.
+- ``brief``: one writer, who deletes too. A delete has a token as a write has, and nobody sees an
+  older state after it, but one whose write is unknown. After a delete of unknown outcome there may
+  be no row at any time.
+- ``old``: one writer, and whoever prunes deletes. What was seen to be gone is not seen again.
+
+A state whose delete was acknowledged is never seen again.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, NamedTuple
 
 Outcome = Literal["ok", "no", "unknown", "fault"]
@@ -31,6 +38,9 @@ SLACK = 1.0
 
 TOKENS = 10**6
 """Tokens that one writer has."""
+
+RESTARTING = {"slot", "brief", "old"}
+"""Families whose rows go, so that their revisions begin anew."""
 
 
 class Call(NamedTuple):
@@ -47,6 +57,7 @@ class Call(NamedTuple):
     seen: int | None = None  # the token of what was read
     revision: int | None = None  # of what was written or read
     found: bool = True  # whether there was a row to read or delete
+    removed: bool = False  # what it wrote is that there is no row
 
 
 @dataclass
@@ -102,6 +113,11 @@ class History:
         self._states: dict[str, dict[int, int]] = defaultdict(dict)  # revision to token
         self._holds: dict[str, _Hold] = {}
         self._retired: set[str] = set()  # a delete of unknown outcome may yet take anybody's row
+        self._gone: dict[int, float] = {}  # when the delete of a slot's token had ended
+        self._removals: set[int] = set()  # the acknowledged tokens that stand for no row
+        self._emptied: dict[str, float] = {}  # until when a delete may explain that there is no row
+        self._missed: dict[str, list[Call]] = defaultdict(list)  # those who found none, unexplained
+        self._absent: dict[str, _Rising] = defaultdict(_Rising)  # tokens that were seen to be gone
 
     def add(self, call: Call) -> None:
         """Take a call, and see what it breaks."""
@@ -111,17 +127,18 @@ class History:
         if call.seen is not None:
             self._look(call, call.seen)
         family = call.id.partition("::")[0]
-        if call.outcome == "ok" and call.revision is not None and family != "slot":
+        if call.outcome == "ok" and call.revision is not None and family not in RESTARTING:
             self._rise(call, call.revision)
         getattr(self, f"_{family}", self._other)(call)
 
     def finish(self, rows: dict[str, tuple[int, int]], moment: float) -> None:
         """Check what is in the table at the end: token and revision by id."""
-        put = {id for id, tokens in self._acknowledged.items() if tokens.values}
-        for id in {*put, *self._states} - set(rows):
-            self._broken(f"{id} was written, and is gone")
+        for id in {*self._acknowledged, *self._states} - set(rows):
+            self.add(Call("end", id, moment, moment, 1, "ok", found=False))
         for id, (token, revision) in rows.items():
             self.add(Call("end", id, moment, moment, 1, "ok", seen=token, revision=revision))
+        for call in [call for calls in self._missed.values() for call in calls]:
+            self._broken(f"a row was acknowledged, and there is none: {call}")
         for id, hold in self._holds.items():
             if id not in rows:
                 self._broken(f"{hold.token} holds {id}, and it is gone")
@@ -162,6 +179,8 @@ class History:
     def _look(self, call: Call, token: int) -> None:
         """Nobody may see what was refused."""
         writer = token // TOKENS
+        if call.verb != "delete" and self._gone.get(token, inf) < call.began:
+            self._broken(f"it was deleted, and is seen again: {call}")
         if token > self._ended.get(writer, 0):
             self._early[writer].add(token)
         elif refused := self._refused.pop(token, None):
@@ -182,10 +201,14 @@ class History:
             acknowledged.add(call.ended, call.wrote)
             return
         last = acknowledged.before(call.began)
-        if not call.found:
-            if last:
-                self._broken(f"{last} was acknowledged, and there is no row: {call}")
-        elif call.seen is not None and call.seen < last:
+        if call.found:
+            self._compare(call, last)
+        elif last:
+            self._broken(f"{last} was acknowledged, and there is no row: {call}")
+
+    def _compare(self, call: Call, last: int) -> None:
+        """Nobody sees a state that is older than what was acknowledged before."""
+        if call.seen is not None and call.seen < last:
             if call.seen in self._unknown:
                 self.late += 1
             else:
@@ -193,8 +216,59 @@ class History:
 
     _pair = _put
 
+    def _brief(self, call: Call) -> None:
+        if call.wrote is not None:
+            self._explain(call)
+            if call.outcome == "ok":
+                self._acknowledged[call.id].add(call.ended, call.wrote)
+                if call.removed:
+                    self._removals.add(call.wrote)
+            return
+        if call.outcome != "ok":
+            return
+        last = self._acknowledged[call.id].before(call.began)
+        if call.found:
+            self._compare(call, last)
+        elif self._there(call, last):
+            self._missed[call.id].append(call)
+
+    def _there(self, call: Call, last: int) -> bool:
+        """Whether the row must be there, unless a delete that has not ended explains it."""
+        emptied = self._emptied.get(call.id, -inf)
+        return last > 0 and last not in self._removals and emptied < call.began
+
+    def _explain(self, call: Call) -> None:
+        """What its one writer did next explains that somebody found no row, or nothing does."""
+        deletes = call.removed and call.outcome != "no"
+        for missed in self._missed.pop(call.id, []):
+            if not (deletes and call.began < missed.ended):
+                self._broken(f"a row was acknowledged, and there is none: {missed}")
+        last = self._acknowledged[call.id].before(call.began)
+        if deletes and call.outcome == "ok" and not call.found and self._there(call, last):
+            self._broken(f"{last} was acknowledged, and there is no row to delete: {call}")
+        if deletes:
+            until = call.ended if call.outcome == "ok" else inf
+            self._emptied[call.id] = max(until, self._emptied.get(call.id, -inf))
+
+    def _old(self, call: Call) -> None:
+        acknowledged, absent = self._acknowledged[call.id], self._absent[call.id]
+        if call.outcome != "ok":
+            return
+        if call.wrote is not None:
+            acknowledged.add(call.ended, call.wrote)
+            return
+        last = acknowledged.before(call.began)
+        if not call.found:
+            absent.add(call.ended, last)
+            return
+        self._compare(call, last)
+        if call.seen == absent.before(call.began) == last and call.seen not in self._unknown:
+            self._broken(f"it was gone, and is seen again: {call}")
+
     def _chain(self, call: Call) -> None:
         token = call.wrote if call.wrote is not None else call.seen
+        if call.verb == "end" and not call.found:
+            self._broken(f"it was written, and is gone: {call}")
         if call.outcome != "ok" or token is None or call.revision is None:
             return
         states = self._states[call.id]
@@ -208,6 +282,8 @@ class History:
 
     def _slot(self, call: Call) -> None:
         hold = self._holds.get(call.id)
+        if call.verb == "delete" and call.outcome == "ok" and call.seen is not None:
+            self._gone[call.seen] = call.ended
         if hold is None:
             if call.verb == "insert" and call.outcome == "ok" and call.id not in self._retired:
                 assert call.wrote is not None

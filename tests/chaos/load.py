@@ -15,9 +15,12 @@ import sys
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+import asyncpg
 
 from hephaestus_pg import (
     AsyncStorage,
@@ -28,6 +31,7 @@ from hephaestus_pg import (
     Names,
     Status,
 )
+from hephaestus_pg.driver_errors import translated_errors
 from tests.chaos.history import TOKENS, Call, Outcome
 
 if TYPE_CHECKING:
@@ -41,25 +45,36 @@ SHARED = 12
 
 DEADLINES = (0.5, 1.5, 4.0)
 STORAGE_DEADLINE = 4.0
-STATEMENTS = {"put_many": 4, "transaction": 5, "stream": 8}
+STATEMENTS = {
+    "put_many": 4,
+    "delete_many": 4,
+    "prune": 4,
+    "stream": 8,
+    "using": 2,
+    "transaction": 5,
+    "antedate": 7,
+}
 """What has a deadline for each of its steps, and how many those are: a slot, BEGIN, …, COMMIT."""
 
 PAUSE = 0.2
-"""Seconds between two calls of a caller, on average."""
+"""Seconds between two turns of a caller, on average; fewer than fifty pause for less."""
 
-HANGING = 20.0
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
+
+HANGING = 30.0
 """Seconds after which a call that is under way at rest never ends."""
 
 
 class Load:
     """What all callers share."""
 
-    def __init__(self, storage: AsyncStorage, callers: int) -> None:
+    def __init__(self, storage: AsyncStorage, dsn: str, callers: int) -> None:
         self.storage = storage
+        self.dsn = dsn
         self.going = asyncio.Event()
         self.going.set()
         self.ended = False
-        self.under_way: dict[object, tuple[str, str, float]] = {}
+        self.under_way: dict[object, tuple[str, str, float, float]] = {}
         # How often a call on the id was of unknown outcome: its next generation is another id.
         self.generations: Counter[str] = Counter()
         self.callers = callers
@@ -74,15 +89,21 @@ class Load:
             self.generations[stem] += 1
 
     async def rest(self) -> dict[str, Any]:
-        """Let all calls end; what is left of them, and how long it took the slots to be free."""
+        """Let all calls end; what is left of them, and when each slot was free to be taken.
+
+        It is asked for when everything works again.
+        """
         self.going.clear()
-        began = monotonic()
-        while self.under_way and monotonic() < began + HANGING:
+        healed = monotonic()
+        left = [since + limit - healed for *_, since, limit in self.under_way.values()]
+        freed = asyncio.create_task(self._freed(healed))
+        while self.under_way and monotonic() < healed + HANGING:
             await asyncio.sleep(0.01)
         hanging = [
-            f"{verb} {id} {began - since:.1f} s" for verb, id, since in self.under_way.values()
+            f"{verb} {id} {healed - since:.1f} s" for verb, id, since, _ in self.under_way.values()
         ]
         ended = monotonic()
+        seconds = await freed
         pool = self.storage._pool._pool
         free = 0
         async with AsyncExitStack() as stack:
@@ -98,12 +119,28 @@ class Load:
                 "hanging": hanging,
                 "free": free,
                 "seconds": monotonic() - ended,
+                "freed": seconds,
+                "left": max([0.0, *left]),
                 "tasks": len(asyncio.all_tasks()),
                 "files": _files(),
                 "kilobytes": _resident(),
             }
         self.going.set()
         return found
+
+    async def _freed(self, healed: float) -> float:
+        """Seconds from healing until each slot was given back by who had it then.
+
+        A call that waits for one gets it at once: where many do, no slot is ever seen idle.
+        """
+        pool: Any = self.storage._pool._pool
+        held = {holder: holder._in_use for holder in pool._holders}
+        while held and monotonic() < healed + HANGING:
+            for holder in pool._queue._queue:  # the idle ones
+                held.pop(holder, None)
+            held = {holder: use for holder, use in held.items() if holder._in_use is use}
+            await asyncio.sleep(0.005)
+        return monotonic() - healed
 
 
 def _resident() -> int:
@@ -128,10 +165,11 @@ class Caller:
         self.chance = random.Random(seed * 10_007 + number)
         self._token = (number + 1) * TOKENS
 
-    async def live(self, role: Role) -> None:
+    async def live(self, *roles: Role) -> None:
         while not self.load.ended:
-            await role(self)
-            await asyncio.sleep(self.chance.uniform(0, 2 * PAUSE))
+            await self.chance.choice(roles)(self)
+            pause = PAUSE * min(1, self.load.callers / 50)
+            await asyncio.sleep(self.chance.uniform(0, 2 * pause))
 
     def instance(self, id: str, status: Status = Status.RUNNING) -> tuple[int, Instance]:
         """A state that nobody wrote before, and its token."""
@@ -148,18 +186,20 @@ class Caller:
         *,
         wrote: int | None = None,
         own: int | None = None,
+        removed: bool = False,
     ) -> tuple[Outcome, Any]:
         """What became of ``work``, which takes its timeout, and what it gave.
 
         ``wrote`` is the token of what it writes, ``own`` that of the row, if it is this caller's
-        alone: then nobody may have been faster.
+        alone: then nobody may have been faster. ``removed``: what it writes is that there is none.
         """
         await self.load.going.wait()
         timeout = self.chance.choice(DEADLINES)
-        limit = STATEMENTS.get(verb, 1) * (STORAGE_DEADLINE if verb == "transaction" else timeout)
+        each = STORAGE_DEADLINE if verb in ("transaction", "antedate") else timeout
+        limit = STATEMENTS.get(verb, 1) * each
         result, error = None, None
         began = monotonic()
-        self.load.under_way[self] = (verb, ids[0], began)
+        self.load.under_way[self] = (verb, ids[0], began, limit)
         outcome: Outcome = "ok"
         try:
             result = await work(timeout)
@@ -181,7 +221,10 @@ class Caller:
                     *("look" if number else verb, id, began, ended, limit, outcome, error, wrote),
                     seen=None if wrote is not None else token if own is None else own,
                     revision=None if row is None else row.revision,
-                    found=result is True or row is not None,
+                    found=result is True
+                    or row is not None
+                    or (isinstance(result, set) and id in result),
+                    removed=removed,
                 )
             )
         return outcome, result
@@ -291,10 +334,71 @@ async def job(caller: Caller) -> None:
         caller.load.retire(id)
 
 
+async def brief(caller: Caller) -> None:
+    """Puts to ids of its own, and deletes them, whatever revision they are at."""
+    number, load, storage = caller.number, caller.load, caller.storage
+    ids = [load.shared(f"brief::{number}", half) for half in range(2)]
+    token, new = caller.instance(ids[0])
+    if caller.chance.random() < 0.5:
+        ids = ids[:1]
+        await caller.call("put", ids, lambda left: storage.put(new, timeout=left), wrote=token)
+    else:
+        both = [new, replace(new, id=ids[1])]
+        await caller.call(
+            "put_many", ids, lambda left: storage.put_many(both, timeout=left), wrote=token
+        )
+    await caller.call("get_many", ids, lambda left: storage.get_many(ids, timeout=left))
+    token, _ = caller.instance(ids[0])
+    if len(ids) == 1:
+        outcome, _ = await caller.call(
+            "delete",
+            ids,
+            lambda left: storage.delete(ids[0], timeout=left),
+            wrote=token,
+            removed=True,
+        )
+    else:
+        outcome, _ = await caller.call(
+            "delete_many",
+            ids,
+            lambda left: storage.delete_many(ids, timeout=left),
+            wrote=token,
+            removed=True,
+        )
+    await caller.call("get_many", ids, lambda left: storage.get_many(ids, timeout=left))
+    if outcome == "unknown":
+        for id in ids:
+            load.retire(id)
+
+
+async def old(caller: Caller) -> None:
+    """Puts two that seem old, one finished and one running, and prunes: which takes the first."""
+    storage = caller.storage
+    ids = [f"old::{caller.number}", f"put::old::{caller.number}"]
+    token, new = caller.instance(ids[0], Status.COMPLETED)
+    both = [new, replace(new, id=ids[1], status=Status.RUNNING)]
+    await caller.call("antedate", ids, lambda _: _antedated(storage, both), wrote=token)
+    await caller.call("get_many", ids, lambda left: storage.get_many(ids, timeout=left))
+    await caller.call(
+        "prune", ["prune"], lambda left: storage.prune(finished_before=LONG_AGO, timeout=left)
+    )
+    await caller.call("get_many", ids, lambda left: storage.get_many(ids, timeout=left))
+
+
+async def using(caller: Caller) -> None:
+    """Puts to an id of its own on a connection of its own, and reads it by the storage."""
+    id = f"put::using::{caller.number}"
+    token, new = caller.instance(id)
+    load = caller.load
+    await caller.call("using", [id], lambda left: _on_its_own(load, new, left), wrote=token)
+    await caller.call("get", [id], lambda left: load.storage.get(id, timeout=left))
+
+
 async def read(caller: Caller) -> None:
     """All the other ways to look at what is there."""
     storage, chance = caller.storage, caller.chance
     number = chance.randrange(caller.load.callers)
+    brief = caller.load.shared(f"brief::{number}", 0)
     match chance.randrange(8):
         case 0:
             await caller.call(
@@ -318,7 +422,7 @@ async def read(caller: Caller) -> None:
             id = f"chain::{number % SHARED}"
             await caller.call("get", [id], lambda left: storage.get(id, timeout=left))
         case _:
-            id = f"{chance.choice(('put', 'chain', 'job'))}::{number}"
+            id = chance.choice((f"put::{number}", f"old::{number}", brief))
             await caller.call("get", [id], lambda left: storage.get(id, timeout=left))
 
 
@@ -332,8 +436,33 @@ async def _in_transaction(storage: AsyncStorage, new: Instance) -> Instance:
         return await transaction.put(new)
 
 
-ROLES: tuple[Role, ...] = (put, put, put, pair, chain, chain, slot, slot, job, read)
-"""What the first, the second, … of ten callers does."""
+async def _antedated(storage: AsyncStorage, new: list[Instance]) -> list[Instance]:
+    async with storage.transaction() as transaction:
+        stored = await transaction.put_many(new)
+        with translated_errors(connecting=True):  # it is not committed yet
+            await transaction.connection.execute(
+                f"UPDATE {storage.schema}.workflow_instances SET updated_at = '2000-01-01'"
+                " WHERE id = ANY ($1::text[])",
+                [each.id for each in new],
+                timeout=STORAGE_DEADLINE,
+            )
+    return stored
+
+
+async def _on_its_own(load: Load, new: Instance, timeout: float) -> Instance:
+    with translated_errors(connecting=True):
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(load.dsn, timeout=timeout)
+    try:
+        return await load.storage.using(connection).put(new, timeout=timeout)
+    finally:
+        connection.terminate()
+
+
+ROLES: tuple[Role, ...] = (
+    *(put, put, pair, chain, chain, slot, slot, job, read),
+    *(brief, old, using),
+)
+"""What the first, the second, … of so many callers does; fewer do everything by turns."""
 
 
 async def main(dsn: str, schema: str, *, seed: int, callers: int, batching: bool) -> None:
@@ -346,9 +475,13 @@ async def main(dsn: str, schema: str, *, seed: int, callers: int, batching: bool
         timeout=STORAGE_DEADLINE,
     ) as storage:
         print("{}", flush=True)
-        load = Load(storage, callers)
+        load = Load(storage, dsn, callers)
         tasks = [
-            asyncio.create_task(Caller(load, number, seed).live(ROLES[number % len(ROLES)]))
+            asyncio.create_task(
+                Caller(load, number, seed).live(
+                    *(ROLES if callers < len(ROLES) else ROLES[number % len(ROLES) :][:1])
+                )
+            )
             for number in range(callers)
         ]
         while await asyncio.to_thread(sys.stdin.readline) == "rest\n":

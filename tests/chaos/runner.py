@@ -34,7 +34,13 @@ SCHEMA = "chaos"
 
 FAULTS_BETWEEN_RESTS = 11
 SLOTS_FREE = 1.0
-"""Seconds after healing, and after the last call has ended, by which all slots are free."""
+"""Seconds after healing by which each slot is given back, to be taken by the next call, and after
+the last call's end by which all are free.
+
+A connection that stays silent after healing, as one that the network has lost, is given up at the
+deadline of its call: where there is one, it is seconds after the last deadline of the calls that
+were under way at healing.
+"""
 
 WAIT = 60.0
 """Seconds within which the load must answer."""
@@ -65,8 +71,12 @@ class Report:
         for number, rest in enumerate(self.rests, 1):
             found += [f"rest {number}: {call} under way" for call in rest["hanging"]]
             if rest["free"] < POOL or rest["seconds"] > SLOTS_FREE:
-                after = f"after {rest['seconds']:.2f} s"
+                after = f"{rest['seconds']:.2f} s after the last call"
                 found.append(f"rest {number}: {rest['free']} of {POOL} slots free {after}")
+            patience = SLOTS_FREE + (rest["left"] if rest["silent"] else 0)
+            if rest["freed"] > patience:
+                after = f"{rest['freed']:.2f} s after healing, and not {patience:.2f}"
+                found.append(f"rest {number}: the slots were given back {after}")
         tasks = [rest["tasks"] for rest in self.rests]
         if max(tasks) > min(tasks) + 2:  # the pool's own come and go
             found.append(f"tasks: {tasks}")
@@ -88,7 +98,10 @@ class Report:
             calls[outcome] += count
         share = quantiles(history.seconds, n=1000)
         p50, p99, p999 = (1000 * share[at] for at in (499, 989, 998))
-        free = max(rest["seconds"] for rest in self.rests)
+        freed = [
+            max([rest["freed"] for rest in self.rests if rest["silent"] is silent], default=0)
+            for silent in (False, True)
+        ]
         verbs = sorted({verb for verb, _ in history.outcomes})
         lines = [
             f"seed {self.seed}, batching {'on' if self.batching else 'off'}, {self.seconds:.0f} s",
@@ -104,7 +117,8 @@ class Report:
             f"deadlines   passed by {max(history.overrun, 0) * 1000:.0f} ms at the most",
             f"silence     {history.silence:.2f} s at the longest without a success",
             f"landed late {history.late} looks at a write of unknown outcome",
-            f"rests       {len(self.rests)}: slots free after {free:.2f} s at the most",
+            f"rests       {len(self.rests)}: slots given back by {freed[0]:.2f} s after healing",
+            f"            or by {freed[1]:.2f} s, where connections stayed silent",
             f"memory      {[rest['kilobytes'] // 1024 for rest in self.rests]} MiB",
             f"files       {[rest['files'] for rest in self.rests]}",
             f"violations  {len(self.violations)}",
@@ -140,7 +154,7 @@ async def run(
         async with Proxy(lambda: server.port) as proxy:
             arena = Arena(server, proxy, seed)
             dsn = f"postgresql://postgres@{HOST}:{proxy.port}/postgres"
-            async with _load(dsn, report, callers) as load:
+            async with _load(dsn, proxy, report, callers) as load:
                 until = began + seconds if seconds is not None else inf
                 if faults == 0:
                     await _peace(load, report, until)
@@ -195,16 +209,18 @@ async def _finish(server: EmbeddedServer, report: Report) -> None:
 class _Load:
     """The process that calls."""
 
-    def __init__(self, process: asyncio.subprocess.Process, report: Report) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, proxy: Proxy, report: Report) -> None:
         self._process = process
+        self._proxy = proxy
         self._report = report
         self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
     async def rest(self) -> dict[str, Any]:
         """Have the calls end, and see what is left of them."""
         assert self._process.stdin is not None
+        silent = any(path.lost for path in self._proxy.paths)
         self._process.stdin.write(b"rest\n")
-        return await self.answer()
+        return {**await self.answer(), "silent": silent}
 
     async def answer(self) -> dict[str, Any]:
         """What the load says next of itself."""
@@ -227,7 +243,7 @@ class _Load:
 
 
 @asynccontextmanager
-async def _load(dsn: str, report: Report, callers: int) -> AsyncIterator[_Load]:
+async def _load(dsn: str, proxy: Proxy, report: Report, callers: int) -> AsyncIterator[_Load]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "tests.chaos.load", dsn, SCHEMA, str(report.seed), str(callers)),
@@ -235,7 +251,7 @@ async def _load(dsn: str, report: Report, callers: int) -> AsyncIterator[_Load]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    load = _Load(process, report)
+    load = _Load(process, proxy, report)
     reading = asyncio.create_task(load.read())
     try:
         await load.answer()  # that it has begun
