@@ -14,6 +14,7 @@ from hephaestus_pg.errors import (
     InvalidValueError,
     OperationTimeoutError,
     StaleInstanceError,
+    is_a,
 )
 from hephaestus_pg.instance import Instance, Status, checked_id, checked_revision
 
@@ -35,9 +36,10 @@ class InstanceVerbs:
     """The verbs on one instance.
 
     Each takes a ``timeout`` in seconds, up to and by default the storage's own, which covers
-    waiting for a connection too; where a verb has several statements, each has it. Each may raise a
-    :class:`DatabaseError`, of which ``applied`` says whether the call may have taken effect; past
-    the deadline it is an :class:`OperationTimeoutError`.
+    waiting for a connection and trying again too. Each may raise a :class:`DatabaseError`, of which
+    ``applied`` says whether the call may have taken effect; past the deadline it is an
+    :class:`OperationTimeoutError`. What a write stores is what the instance holds when the call
+    begins to run, whatever its maps become later.
     """
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
@@ -92,7 +94,7 @@ class InstanceVerbs:
             InstanceExistsError: The id is taken; it says by what.
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
-        if not isinstance(replace_finished, bool):
+        if not is_a(replace_finished, bool):
             raise InvalidTypeError("replace_finished", replace_finished, "give True or False")
         new = self._serializer.encode(instance)
         first = 1 if not replace_finished else None

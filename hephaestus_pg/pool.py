@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
     from asyncpg import Connection, Pool
 
-__all__ = [
-    "DRIVER_ERRORS",
-    "RELEASE_SECONDS",
-    "connect",
-    "open_pool",
-    "resolved_dsn",
-    "translated_errors",
-    "without_password",
-]
-
 
 def resolved_dsn(dsn: str | None) -> str | None:
     """The DSN to use: the one given, else ``HEPHAESTUS_PG_DSN``; ``None`` leaves it to ``PG*``."""

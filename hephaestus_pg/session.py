@@ -14,7 +14,7 @@ import anyio
 
 from hephaestus_pg import _sql
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, TransactionEndedError
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, TransactionEndedError, is_a
 from hephaestus_pg.pool import RELEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ def checked_timeout(timeout: Any, longest: float) -> float:
     """
     if timeout is None:
         return longest
-    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
+    if not (is_a(timeout, int) or is_a(timeout, float)) or is_a(timeout, bool):
         raise InvalidTypeError("timeout", timeout, "give a number of seconds")
     if not 0 < timeout <= min(longest, LONGEST_TIMEOUT):
         own = f"the storage's own {longest:g}" if longest < inf else f"{LONGEST_TIMEOUT:.0f}"
         raise InvalidValueError("timeout", timeout, f"give seconds above 0, up to {own}")
-    return timeout
+    return float(timeout)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from hephaestus_pg import _sql, migrations, registry
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, SchemaOutdatedError
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, SchemaOutdatedError, is_a
 from hephaestus_pg.executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.pool import open_pool
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
@@ -87,7 +87,7 @@ class AsyncStorage(Verbs):
 
         After an error nothing is registered and nothing is open.
         """
-        if not isinstance(name, str) or not name:
+        if not is_a(name, str) or not name:
             raise InvalidTypeError("name", name, "give the storage a name")
         _sql.checked_schema(schema)
         serializer = Serializer(references, max_state_bytes=max_state_bytes)

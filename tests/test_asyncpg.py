@@ -40,7 +40,7 @@ async def keep_session(_: object) -> None:
 @pytest.mark.xfail(
     strict=True,
     raises=asyncpg.InternalClientError,
-    reason="MagicStack/asyncpg#1069; pool.translated calls this error a lost connection",
+    reason="MagicStack/asyncpg#1069; driver_errors.translated calls this error a lost connection",
 )
 async def test_a_connection_that_died_idle_is_said_to_be_lost(
     dsn: str, pool: asyncpg.Pool[asyncpg.Record]
@@ -56,7 +56,7 @@ async def test_a_connection_that_died_idle_is_said_to_be_lost(
 @pytest.mark.xfail(
     strict=True,
     raises=TimeoutError,
-    reason="MagicStack/asyncpg#1155; pool._connect_to_any tries each host by itself",
+    reason="MagicStack/asyncpg#1155; hosts.py tries each host by itself",
 )
 async def test_a_silent_host_leaves_time_for_the_next(dsn: str, proxy: Proxy) -> None:
     proxy.stall()

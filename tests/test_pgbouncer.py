@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -65,9 +65,20 @@ max_client_conn = 200
 """
 
 
+class Bouncer(NamedTuple):
+    dsn: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
 @pytest.fixture
-def bouncer(dsn: str) -> Iterator[str]:
+def bouncer(started: Bouncer) -> str:
     """The DSN of the shared database by way of a PgBouncer of this test's own."""
+    return started.dsn
+
+
+@pytest.fixture
+def started(dsn: str) -> Iterator[Bouncer]:
     assert PROGRAM is not None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -99,7 +110,8 @@ def bouncer(dsn: str) -> Iterator[str]:
             )
         try:
             _await_listening(process, own, log)
-            yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{own}").geturl()
+            reached = parts._replace(netloc=f"{parts.username}@127.0.0.1:{own}").geturl()
+            yield Bouncer(reached, process, log)
         finally:
             process.kill()
             process.wait()
@@ -174,13 +186,19 @@ async def test_every_verb_works_for_many_callers_on_few_sessions(pooled: AsyncSt
     assert await pooled.migrated_version() == migrations.LATEST
 
 
-async def test_a_caller_who_gives_up_leaves_the_session_to_others(pooled: AsyncStorage) -> None:
+async def test_a_caller_who_gives_up_leaves_the_session_to_others(
+    pooled: AsyncStorage, started: Bouncer
+) -> None:
     for number in range(50):
         calls = [asyncio.create_task(pooled.put(Instance(f"x::{n}", "W"))) for n in range(10)]
         await asyncio.sleep(0.0005 * (number % 5))
         for task in calls[::2]:
             task.cancel()
         results = await asyncio.gather(*calls, return_exceptions=True)
+        if started.process.poll() is not None:
+            # A cancel request may end PgBouncer 1.18 itself: pgbouncer/pgbouncer#801.
+            assert "bad client state" in started.log.read_text()
+            pytest.skip("this PgBouncer ended itself: pgbouncer/pgbouncer#801")
         assert all(isinstance(each, (Instance, asyncio.CancelledError)) for each in results)
         assert all(isinstance(each, Instance) for each in results[1::2])
 
