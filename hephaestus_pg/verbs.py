@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
+    from hephaestus_pg.encoded import EncodedInstance
     from hephaestus_pg.filters import Filters, Search
     from hephaestus_pg.paging import Order
-    from hephaestus_pg.serializer import EncodedInstance
     from hephaestus_pg.session import Executor
 
 logger = logging.getLogger("hephaestus_pg")
