@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import AsyncStorage, Instance, Names, UnavailableError, migrations
+from hephaestus_pg import (
+    AsyncStorage,
+    DatabaseError,
+    Instance,
+    Names,
+    UnavailableError,
+    migrations,
+)
 from hephaestus_pg.embedded import EmbeddedServer, _unprivileged_account
 from hephaestus_pg.errors import EmbeddedServerError
 
@@ -23,14 +30,14 @@ OPENSSL = shutil.which("openssl")
 pytestmark = pytest.mark.skipif(OPENSSL is None, reason="openssl is not installed")
 
 
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate for ``localhost`` that vouches for itself, and its key."""
+def certificate(folder: Path, name: str, subject: str = "localhost") -> tuple[Path, Path]:
+    """A certificate that vouches for itself, and its key."""
     assert OPENSSL is not None
     paths = folder / f"{name}.crt", folder / f"{name}.key"
     subprocess.run(
         [
             *(OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-subj", f"/CN={subject}", "-addext", f"subjectAltName=DNS:{subject}"),
             *("-out", paths[0], "-keyout", paths[1]),
         ],
         check=True,
@@ -52,7 +59,13 @@ def server(folder: Path) -> Iterator[EmbeddedServer]:
     if os.geteuid() == 0:  # then the server runs as another, who must own its key
         account = _unprivileged_account()
         os.chown(key, account["user"], account["group"])
-    settings = {"ssl": "on", "ssl_cert_file": str(public), "ssl_key_file": str(key)}
+    trusted, _ = certificate(folder, "client", "runner")
+    settings = {
+        "ssl": "on",
+        "ssl_cert_file": str(public),
+        "ssl_key_file": str(key),
+        "ssl_ca_file": str(trusted),
+    }
     binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
     with ExitStack() as stack:
         try:
@@ -81,6 +94,31 @@ async def test_a_trusted_server_is_spoken_to_in_private(
             assert await transaction.connection.fetchval(
                 "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
             )
+
+
+async def test_a_client_shows_its_certificate(server: EmbeddedServer, folder: Path) -> None:
+    def shown(name: str) -> str:
+        return (
+            f"postgresql://postgres@localhost:{server.port}/postgres?sslmode=verify-full"
+            f"&sslrootcert={folder / 'server.crt'}"
+            f"&sslcert={folder / f'{name}.crt'}&sslkey={folder / f'{name}.key'}"
+        )
+
+    await migrations.up(shown("client"))
+    async with (
+        AsyncStorage.start(shown("client"), references=Names()) as storage,
+        storage.transaction() as transaction,
+    ):
+        assert (
+            await transaction.connection.fetchval(
+                "SELECT client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+            )
+            == "/CN=runner"
+        )
+    certificate(folder, "stranger", "stranger")
+    with pytest.raises(DatabaseError) as caught:
+        await AsyncStorage.start(shown("stranger"), timeout=3)
+    assert caught.value.applied == "no"
 
 
 async def test_a_server_of_another_name_or_authority_is_refused(
