@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 REMEMBERED = 10_000
-"""Moments: an instance carries its entries from step to step; each reads and writes them all."""
+"""Moments that are not read anew: each look at an instance reads all of its entries again."""
 
 # A timestamp's own form, once it is known to be a timestamp; by far the most of them have it.
 _as_written = re.compile(r"....-..-..T..:..:..(?:\.(?!000000)......)?Z").fullmatch
@@ -45,19 +45,9 @@ def moment_of(text: str) -> datetime:
 
 def text_of(moment: datetime) -> str:
     """What is stored for an aware moment: in UTC, ending in ``Z``."""
-    if type(moment) is datetime and moment.tzinfo is UTC:
-        return _utc_text(moment)
     if isinstance(moment, _StoredMoment) and hasattr(moment, "text"):
         return moment.text
-    return _text(moment)
-
-
-def _text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).isoformat()[:-6]}Z"  # for +00:00
-
-
-# In another zone than UTC two moments may be equal and yet apart: ``fold`` counts in no comparison.
-_utc_text = lru_cache(maxsize=REMEMBERED)(_text)
 
 
 def for_column(moment: datetime) -> datetime:

@@ -80,5 +80,10 @@ def _entry_as_stored(entry: ExecutionEntry, stored: dict[str, Any]) -> Execution
     if moment.tzinfo is not UTC:
         moment = moment_of(stored["timestamp"])
     return restored_entry(
-        entry.step_ref, entry.event, moment, stored["context_updates"], entry.unknown
+        entry.step_ref,
+        entry.event,
+        moment,
+        stored["context_updates"],
+        entry.unknown,
+        stored["timestamp"],
     )

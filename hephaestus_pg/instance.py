@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Self, TypeVar
 
+from hephaestus_pg._timestamps import text_of
 from hephaestus_pg.business_key import MAX_ID_LENGTH
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
 
@@ -58,8 +59,17 @@ class Context:
         return Context(self.initial, {**self.steps, step: result})
 
 
+class _WithText:
+    """What an entry has beside its fields: its timestamp as stored, once it was read or written.
+
+    An instance carries its entries from step to step, each of which writes all of them again.
+    """
+
+    __slots__ = ("_text",)
+
+
 @dataclass(frozen=True, slots=True)
-class ExecutionEntry:
+class ExecutionEntry(_WithText):
     """One line of an instance's history: ``event`` happened to ``step_ref`` at ``timestamp``.
 
     ``timestamp`` is aware; ``context_updates`` is what the event changed. ``unknown`` holds keys of
@@ -151,20 +161,36 @@ def _restorer(cls: type[Value]) -> Callable[..., Value]:
 
     For values that passed them before they were stored, and that a reader makes by the thousand. A
     frozen class sets each field by a call; its thawed twin, of the same slots, does it eight times
-    as fast and then turns into it.
+    as fast and then turns into it. An entry's takes its timestamp's text behind its fields.
     """
 
     def freeze(self: Any) -> None:
         self.__class__ = cls
 
+    base = cls.__base__
+    assert base is not None
     names = [each.name for each in fields(cls)]  # type: ignore[arg-type]
-    twin = {"__post_init__": freeze}
-    return make_dataclass(f"Thawed{cls.__name__}", names, slots=True, namespace=twin)
+    return make_dataclass(
+        f"Thawed{cls.__name__}",
+        [*names, *getattr(base, "__slots__", ())],
+        bases=(base,),
+        slots=True,
+        namespace={"__post_init__": freeze},
+    )
 
 
 restored_context = _restorer(Context)
 restored_entry = _restorer(ExecutionEntry)
 restored_instance = _restorer(Instance)
+
+
+def timestamp_text(entry: ExecutionEntry) -> str:
+    """The timestamp of the entry as it is stored."""
+    text: str | None = getattr(entry, "_text", None)
+    if text is None:
+        text = text_of(entry.timestamp)
+        object.__setattr__(entry, "_text", text)
+    return text
 
 
 def with_row(  # noqa: PLR0913, PLR0917 - the columns

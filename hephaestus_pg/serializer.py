@@ -19,7 +19,7 @@ from hephaestus_pg._shape import (
     of_entry,
     of_state,
 )
-from hephaestus_pg._timestamps import moment_of, text_of
+from hephaestus_pg._timestamps import moment_of
 from hephaestus_pg.encoded import EncodedInstance
 from hephaestus_pg.errors import (
     CorruptInstanceError,
@@ -38,6 +38,7 @@ from hephaestus_pg.instance import (
     restored_context,
     restored_entry,
     restored_instance,
+    timestamp_text,
 )
 from hephaestus_pg.references import LoadedClasses, References
 
@@ -185,7 +186,7 @@ class Serializer:
         state = {
             "step_ref": self.references.to_name(entry.step_ref),
             "event": entry.event,
-            "timestamp": text_of(entry.timestamp),
+            "timestamp": timestamp_text(entry),
             "context_updates": entry.context_updates,
         }
         if entry.unknown:
@@ -244,4 +245,5 @@ class Serializer:
             moment_of(moment),
             None if updates is None else as_map(updates, "context_updates"),
             unknown,
+            moment,
         )

@@ -45,7 +45,10 @@ PAGE_BYTES = 4 * 2**20
 """Bytes of states that ``stream`` aims to have in memory at once."""
 
 FIRST_ROWS = 4
-"""Rows of a stream's first page, before anything is known of their size; then it doubles."""
+"""Rows of a stream's first page, before anything is known of their size."""
+
+GROWTH = 8
+"""How many times the rows of its page before a page of a stream may hold, if they are small."""
 
 
 class Verbs(InstanceVerbs):
@@ -202,7 +205,7 @@ class Verbs(InstanceVerbs):
                 return
             last = page[-1]["id"]
             size = sum(len(row["state"]) for row in page) // len(page) + 1
-            rows = max(1, min(CHUNK_ROWS, 2 * rows, PAGE_BYTES // size))
+            rows = max(1, min(CHUNK_ROWS, GROWTH * rows, PAGE_BYTES // size))
 
     async def count(self, *, timeout: float | None = None, **filters: Unpack[Filters]) -> int:
         """How many instances every given filter lets through.
