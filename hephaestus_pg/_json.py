@@ -49,7 +49,7 @@ _NATIVE = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _NATIVE |= orjson.OPT_PASSTHROUGH_DATACLASS
 
 _STRING = re.compile(rb'"[^"]*"')
-_INNERMOST = re.compile(rb"\[\]|\{\}")
+_MAPS_AS_LISTS = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 
@@ -112,10 +112,13 @@ def _dumps_exactly(value: Mapping[str, Any]) -> tuple[bytes, Any, bool]:
 
 
 def _too_deep(text: bytes) -> bool:
-    structure = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
-    structure = _STRING.sub(b"", structure)
+    structure = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Most strings hold no brackets. Where one ends as the next begins, they become one.
+    structure = structure.translate(_MAPS_AS_LISTS, _NOT_STRUCTURE).replace(b'""', b"")
+    if b'"' in structure:
+        structure = _STRING.sub(b"", structure)
     for _ in range(MAX_DEPTH):
-        structure = _INNERMOST.sub(b"", structure)
+        structure = structure.replace(b"[]", b"")  # the innermost of each
         if not structure:
             return False
     return True
