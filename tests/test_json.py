@@ -344,3 +344,13 @@ def test_an_iterator_is_refused_rather_than_used_up() -> None:
 
     with pytest.raises(SerializationError, match="generator cannot be stored"):
         _json.dumps({"a": numbers()})
+
+
+@pytest.mark.parametrize("text", ("", "[[", "}]", '"', '"[', "\\", '\\"{', "[]{}"))
+def test_depth_is_that_of_maps_and_lists_whatever_texts_hold(text: str) -> None:
+    value: Any = [text, text, [], {}]
+    for level in range(_json.MAX_DEPTH - 2):
+        value = {text: [], "in": value} if level % 2 else [text, value, {"": text}]
+    assert _json.loads(json.dumps(value)) == value
+    with pytest.raises(ValueError, match="more than 254 levels"):
+        _json.loads(json.dumps([text, value]))
