@@ -185,7 +185,7 @@ def _checked_name(name: Any) -> str:
         name.encode()
     except UnicodeEncodeError:
         raise InvalidValueError("reference", name, "it holds a lone surrogate") from None
-    return name  # type: ignore[no-any-return]
+    return str.__str__(name)  # of an enum, its text alone
 
 
 # The same few names stand in every instance, several times each.

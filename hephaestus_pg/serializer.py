@@ -185,7 +185,7 @@ class Serializer:
     def _entry_state(self, entry: ExecutionEntry) -> dict[str, Any]:
         state = {
             "step_ref": self.references.to_name(entry.step_ref),
-            "event": entry.event,
+            "event": entry.event if type(entry.event) is str else str.__str__(entry.event),
             "timestamp": timestamp_text(entry),
             "context_updates": entry.context_updates,
         }
