@@ -226,14 +226,16 @@ class PoolExecutor:
         A write is not, as long as its earlier try may still be under way on the server.
         ``bounded``: the deadline is that of the work too, not only of its beginning.
         """
+        divisible = name.endswith(":gathered")
         retries: Retries | None = None
         while True:
             sent_to: list[Backend] | None = None if kind == "read" else []
             try:
                 return await self._once(deadline, work, sent_to, bounded=bounded)
             except DatabaseError as error:
-                if name.endswith(":gathered") and isinstance(error, ConflictError):
+                if divisible and isinstance(error, ConflictError) and error.applied == "no":
                     raise  # the batcher divides it, lest one call holds up the others
+                divisible = False  # this try may have been applied, which the next must not hide
                 if is_lost(error):
                     await self._pool.expire_connections()
                     if sent_to and error.applied == "unknown":

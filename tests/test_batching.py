@@ -12,6 +12,7 @@ import pytest
 
 from hephaestus_pg import (
     AsyncStorage,
+    ConflictError,
     Context,
     Instance,
     InstanceExistsError,
@@ -25,6 +26,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg import batching as batching_module
 from hephaestus_pg.batching import Batcher
+from hephaestus_pg.executor import PoolExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -500,6 +502,25 @@ class TestForReal:
         results = await asyncio.gather(first, *tasks, return_exceptions=True)
         failed = {type(result) for result in results if isinstance(result, Exception)}
         assert failed == ({InstanceExistsError} if verb == "insert" else set())
+
+    async def test_what_may_happen_twice_is_tried_again_together_too(
+        self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        once = PoolExecutor._once
+        tries = 0
+
+        async def changed(this: Any, *given: Any, **options: Any) -> Any:
+            nonlocal tries
+            tries += 1
+            if tries == 2:  # the first one goes alone
+                raise ConflictError("the schema changed", applied="unknown", retryable=True)
+            return await once(this, *given, **options)
+
+        monkeypatch.setattr(PoolExecutor, "_once", changed)
+        puts = await asyncio.gather(*(storage.put(order(f"x::{n}")) for n in range(9)))
+
+        assert [put.revision for put in puts] == [1] * 9
+        assert tries == 3
 
     async def test_what_is_stored_is_what_was_passed_at_the_call(
         self, storage: AsyncStorage
