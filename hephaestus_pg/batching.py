@@ -113,7 +113,8 @@ class Batcher:
     def row(self, deadline: float, statement: str, *arguments: Any) -> Awaitable[Record | None]:
         """The statement's row for these arguments, the first of which is the id; ``None`` if none.
 
-        At the ``deadline``, a time of the loop's clock, it is an :class:`OperationTimeoutError`.
+        It is to be awaited at once: only then an idle storage's call begins. At the ``deadline``, a
+        time of the loop's clock, it is an :class:`OperationTimeoutError`.
 
         Cancelled while it waits, the call is not sent. Sent together with others it takes effect or
         fails as if nobody had cancelled, and nobody else notices.
