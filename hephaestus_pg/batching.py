@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from contextlib import nullcontext
 from contextvars import Context
 from copy import copy
 from itertools import chain
@@ -30,10 +31,12 @@ from hephaestus_pg.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from asyncpg import Record
 
     Run = Callable[..., Awaitable[Sequence[Record]]]
+    """Runs a statement: its deadline, its name, its arguments."""
 
 LANES = 2
 """Statements under way at once.
@@ -85,17 +88,19 @@ class _Call:
 
 
 class Batcher:
-    """Gathers calls and sends them by ``run``: a deadline, a statement, its arguments."""
+    """Gathers calls and sends them by ``run``, or by what a ``lane`` has in its place."""
 
     def __init__(
         self,
         run: Run,
+        lane: Callable[[], AbstractAsyncContextManager[Run]] | None = None,
         *,
         lanes: int = LANES,
         max_waiting: int = MAX_WAITING,
         patience: float = PATIENCE,
     ) -> None:
         self._run = run
+        self._running = lane or (lambda: nullcontext(run))
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._lanes = lanes
@@ -207,27 +212,28 @@ class Batcher:
             task.add_done_callback(self._tasks.discard)
 
     async def _lane(self) -> None:
-        counted = True
-        try:
-            while counted and (batch := self._share()):
-                self._open_lane()  # for what this share leaves
-                self._under_way.append(batch)
-                ended = self._watched()
-                try:
-                    await self._send(batch)
-                except BaseException:  # the loop ends
-                    for call in batch:
-                        call.answer.cancel()
-                    raise
-                finally:
-                    counted = ended()
-                    self._under_way.remove(batch)
-                # Those who are answered run now, and may call again before the next look.
-                await asyncio.sleep(0)
-        finally:
-            if counted:
-                self._busy -= 1
-        self._open_lane()
+        async with self._running() as run:
+            counted = True
+            try:
+                while counted and (batch := self._share()):
+                    self._open_lane()  # for what this share leaves
+                    self._under_way.append(batch)
+                    ended = self._watched()
+                    try:
+                        await self._send(run, batch)
+                    except BaseException:  # the loop ends
+                        for call in batch:
+                            call.answer.cancel()
+                        raise
+                    finally:
+                        counted = ended()
+                        self._under_way.remove(batch)
+                    # Those who are answered run now, and may call again before the next look.
+                    await asyncio.sleep(0)
+            finally:
+                if counted:
+                    self._busy -= 1
+            self._open_lane()
 
     def _watched(self) -> Callable[[], bool]:
         """Give the lane of a statement that begins to others when it takes too long.
@@ -249,10 +255,6 @@ class Batcher:
         overdue = self._loop.call_later(self._patience, give_away)
         return ended
 
-    def _done(self, call: _Call) -> None:
-        self._release(call.id)
-        self._places.leave()
-
     def _share(self) -> list[_Call]:
         """The oldest calls of the statement that has waited longest, as many as are a share."""
         batch: list[_Call] = []
@@ -264,7 +266,8 @@ class Batcher:
             while calls and len(batch) < most and size < MAX_BYTES:
                 call = calls.popleft()
                 if call.answer.done():  # given up while it waited
-                    self._done(call)
+                    self._release(call.id)
+                    self._places.leave()
                     continue
                 batch.append(call)
                 last = call.arguments[-1]  # the state comes last, and all else is short
@@ -274,24 +277,26 @@ class Batcher:
                 self._ready[statement] = calls  # behind the others
         return batch
 
-    async def _send(self, batch: list[_Call]) -> None:
+    async def _send(self, run: Run, batch: list[_Call]) -> None:
         """Send the calls as one statement, and answer each with its row."""
         deadline = max([call.deadline for call in batch])
         statement = batch[0].statement
         try:
             if len(batch) == 1:
                 [call] = batch
-                rows = await self._run(deadline, statement, *call.arguments)
+                rows = await run(deadline, statement, *call.arguments)
                 answers = {call.id: rows[0]} if rows else {}
             else:
                 columns = zip(*[call.arguments for call in batch], strict=True)
-                rows = await self._run(deadline, f"{statement}_many:gathered", *map(list, columns))
+                rows = await run(deadline, f"{statement}_many:gathered", *map(list, columns))
                 answers = {row["id"]: row for row in rows}
         except _OF_ONE as error:
             if len(batch) > 1 and error.applied == "no":
                 # The halves without the one that is to blame go through, and wait for none.
                 middle = len(batch) // 2
-                await asyncio.gather(self._send(batch[:middle]), self._send(batch[middle:]))
+                await asyncio.gather(
+                    self._send(run, batch[:middle]), self._send(run, batch[middle:])
+                )
                 return
             self._fail(batch, error)
         except Exception as error:  # noqa: BLE001 - it is the callers'
@@ -301,7 +306,8 @@ class Batcher:
                 if not call.answer.done():
                     call.answer.set_result(answers.get(call.id))
         for call in batch:
-            self._done(call)
+            self._release(call.id)
+        self._places.leave(len(batch))
 
     @staticmethod
     def _fail(batch: list[_Call], error: Exception) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hephaestus_pg import _sql
@@ -16,6 +17,7 @@ from hephaestus_pg.batching import Batcher
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost, translated, translated_errors
 from hephaestus_pg.errors import ConflictError, DatabaseError, OperationTimeoutError
 from hephaestus_pg.gate import Gate
+from hephaestus_pg.lease import Lease
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import FIRST_PAUSE, Retries
 from hephaestus_pg.session import SessionExecutor, checked_timeout
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from asyncpg import Pool, Record
     from asyncpg.pool import PoolConnectionProxy
 
+    from hephaestus_pg.batching import Run
     from hephaestus_pg.session import AnyConnection
+
+    Source = Pool[Any] | Lease
 
 Result = TypeVar("Result")
 
@@ -69,7 +74,11 @@ class PoolExecutor:
         self._owned = owned
         self.gate = Gate(name)
         self._loop = asyncio.get_running_loop()
-        self._batcher = Batcher(self.fetch) if batching else None
+        self._batcher = Batcher(self.fetch, self._lane) if batching else None
+        self.row: Callable[..., Awaitable[Any]] = (
+            self._row if self._batcher is None else self._batcher.row
+        )
+        """See :meth:`Executor.row`."""
 
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""
@@ -77,16 +86,29 @@ class PoolExecutor:
 
     async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
         """See :meth:`Executor.fetch`."""
+        return await self._fetch(self._pool, deadline, statement, *arguments)
+
+    async def _fetch(
+        self, source: Source, deadline: float, statement: str, *arguments: Any
+    ) -> list[Record]:
         text = _sql.statement(statement, self.schema)
         kind = _KINDS.get(statement.partition(":")[0], "change")  # of a variant too
         return await self._tried(
-            deadline, statement, lambda connection: connection.fetch(text, *arguments), kind=kind
+            deadline,
+            statement,
+            lambda connection: connection.fetch(text, *arguments),
+            kind=kind,
+            source=source,
         )
 
-    def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Awaitable[Any]:
-        """See :meth:`Executor.row`."""
-        row = self._row if self._batcher is None else self._batcher.row
-        return row(deadline, statement, id, *arguments)
+    @asynccontextmanager
+    async def _lane(self) -> AsyncIterator[Run]:
+        """:meth:`fetch` for statements one after another, which mostly share a connection."""
+        lease = Lease(self._pool)
+        try:
+            yield partial(self._fetch, lease)
+        finally:
+            await self._released(lease.end(timeout=RELEASE_SECONDS))
 
     async def _row(self, deadline: float, statement: str, *arguments: Any) -> Any:
         rows = await self.fetch(deadline, statement, *arguments)
@@ -189,7 +211,7 @@ class PoolExecutor:
         try:
             yield connection
         finally:
-            await self._release(connection)
+            await self._released(self._pool.release(connection, timeout=RELEASE_SECONDS))
 
     async def _begun(self, seconds: float) -> tuple[AsyncExitStack, SessionExecutor]:
         """A transaction, and what ends it and gives its connection back."""
@@ -212,7 +234,7 @@ class PoolExecutor:
                 if not await retries.another(error):
                     raise
 
-    async def _tried(
+    async def _tried(  # noqa: PLR0913 - each is a setting of its own
         self,
         deadline: float,
         name: str,
@@ -220,6 +242,7 @@ class PoolExecutor:
         *,
         kind: Kind,
         bounded: bool = True,
+        source: Source | None = None,
     ) -> Result:
         """What ``work`` gives, done again while that is safe and the deadline lasts.
 
@@ -231,7 +254,9 @@ class PoolExecutor:
         while True:
             sent_to: list[Backend] | None = None if kind == "read" else []
             try:
-                return await self._once(deadline, work, sent_to, bounded=bounded)
+                return await self._once(
+                    deadline, work, sent_to, bounded=bounded, source=source or self._pool
+                )
             except DatabaseError as error:
                 if divisible and isinstance(error, ConflictError) and error.applied == "no":
                     raise  # the batcher divides it, lest one call holds up the others
@@ -253,6 +278,7 @@ class PoolExecutor:
         sent_to: list[Backend] | None,
         *,
         bounded: bool,
+        source: Source,
     ) -> Result:
         """What ``work`` gives; ``sent_to`` is told on whose connection it is done."""
         now = self._loop.time()
@@ -264,13 +290,14 @@ class PoolExecutor:
         connection: PoolConnectionProxy[Any] | None = None
         try:
             async with asyncio.timeout_at(deadline) as limit:
-                connection = await self._pool.acquire()
+                connection = await source.acquire()
                 if sent_to is not None:
                     sent_to.append(Backend.behind(connection, now))
                 if not bounded:
                     limit.reschedule(None)
                 return await work(connection)
         except DRIVER_ERRORS as error:
+            source = self._pool  # nobody keeps what failed
             if isinstance(error, TimeoutError) and connection is not None:
                 # Asking to cancel may take for ever on a silent network: MagicStack/asyncpg#1326.
                 with suppress(*DRIVER_ERRORS):  # it may be gone already
@@ -280,7 +307,7 @@ class PoolExecutor:
             raise translated(error, connecting=connection is None) from error
         finally:
             if connection is not None:
-                await self._release(connection)
+                await self._released(source.release(connection, timeout=RELEASE_SECONDS))
 
     async def _ended(self, deadline: float, backend: Backend) -> bool:
         """Whether, by the deadline, that backend is known to be gone, ended by us if need be.
@@ -301,9 +328,10 @@ class PoolExecutor:
         except DatabaseError:
             return False
 
-    async def _release(self, connection: PoolConnectionProxy[Any]) -> None:
+    @staticmethod
+    async def _released(release: Awaitable[None]) -> None:
         # asyncpg gives up what does not come to rest in time; the statement's own result counts.
         try:  # noqa: SIM105 - on the way of every statement
-            await self._pool.release(connection, timeout=RELEASE_SECONDS)
+            await release
         except DRIVER_ERRORS:
             pass

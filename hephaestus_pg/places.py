@@ -35,11 +35,11 @@ class Places:
                 self.leave()  # the place was given already
             raise
 
-    def leave(self) -> None:
-        """Give the place to the next who waits, or back."""
-        while self._outside:
+    def leave(self, number: int = 1) -> None:
+        """Give so many places to those who wait the longest, and back what nobody waits for."""
+        while self._outside and number:
             turn = self._outside.popleft()
             if not turn.done():
                 turn.set_result(None)
-                return
-        self.taken -= 1
+                number -= 1
+        self.taken -= number

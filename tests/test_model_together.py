@@ -198,15 +198,13 @@ async def test_what_shares_statements_does_what_a_dictionary_each_would(
     print(f"HEPHAESTUS_PG_TEST_SEED={seed}")
     shared, sent = Shared(), Counter[str]()
     async with AsyncStorage.start(dsn, schema=migrated, references=Names()) as storage:
-        batcher = storage._pool._batcher
-        assert batcher is not None
-        run = batcher._run
+        fetch = storage._pool._fetch
 
-        async def counted(deadline: float, statement: str, *arguments: Any) -> Any:
+        async def counted(source: Any, deadline: float, statement: str, *arguments: Any) -> Any:
             sent[statement.partition(":")[0]] += 1
-            return await run(deadline, statement, *arguments)
+            return await fetch(source, deadline, statement, *arguments)
 
-        monkeypatch.setattr(batcher, "_run", counted)
+        monkeypatch.setattr(storage._pool, "_fetch", counted)
         await storage.put_many(Instance.new("W", {"marks": []}, id=id) for id in SHARED)
         everybody = [Caller(storage, shared, number, seed) for number in range(callers)]
 
