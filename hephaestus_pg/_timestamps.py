@@ -43,6 +43,24 @@ def moment_of(text: str) -> datetime:
     return stored
 
 
+@lru_cache(maxsize=REMEMBERED)
+def moment_at(seconds: float | None) -> datetime | None:
+    """The aware moment of a column, as its seconds since 1970; ``None`` of what is not stored yet.
+
+    Seconds cross the wire, and not a timestamp: where one is infinite, or before or after the years
+    that Python knows, the driver would fail the whole statement. It is also twice as fast.
+
+    Raises:
+        ValueError: It is no moment that Python knows.
+    """
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError):
+        raise ValueError("its inserted_at or updated_at is not in the years 1 to 9999") from None
+
+
 def text_of(moment: datetime) -> str:
     """What is stored for an aware moment: in UTC, ending in ``Z``."""
     if isinstance(moment, _StoredMoment) and hasattr(moment, "text"):

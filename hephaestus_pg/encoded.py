@@ -36,10 +36,9 @@ class EncodedInstance(NamedTuple):
     state: str
     given: tuple[Instance, dict[str, Any]]
 
-    @property
-    def stored(self) -> Instance:
-        """What a read will give back, but for what only the row knows."""
-        return self.as_stored({**_UNKNOWN_YET, "workflow_version": self.workflow_version})
+    def expected(self, workflow_version: int) -> Instance:
+        """What a read of the row would give back, but for what else only the row knows."""
+        return self.as_stored({**_UNKNOWN_YET, "workflow_version": workflow_version})
 
     def as_stored(self, row: Record | Mapping[str, Any]) -> Instance:
         """What a read gives back, by what the row says of itself."""

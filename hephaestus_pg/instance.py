@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Self, TypeVar
 
-from hephaestus_pg._timestamps import text_of
+from hephaestus_pg._timestamps import moment_at, text_of
 from hephaestus_pg.business_key import MAX_ID_LENGTH
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
+from hephaestus_pg.errors import CorruptInstanceError, InvalidTypeError, InvalidValueError, is_a
 
 Value = TypeVar("Value")
 
@@ -201,7 +201,15 @@ def with_row(  # noqa: PLR0913, PLR0917 - the columns
     runtime_metadata: Mapping[str, Any],
     history: tuple[ExecutionEntry, ...],
 ) -> Instance:
-    """The ``given`` instance with those maps, and with what its row says of itself."""
+    """The ``given`` instance with those maps, and with what its row, once written, says of itself.
+
+    Raises:
+        CorruptInstanceError: The row says what no instance can hold.
+    """
+    try:
+        inserted_at, updated_at = moment_at(row["inserted_at"]), moment_at(row["updated_at"])
+    except ValueError as error:
+        raise CorruptInstanceError(given.id, f"{error}; its state has been written") from error
     return restored_instance(
         given.id,
         given.workflow,
@@ -215,8 +223,8 @@ def with_row(  # noqa: PLR0913, PLR0917 - the columns
         runtime_metadata,
         history,
         row["revision"],
-        row["inserted_at"],
-        row["updated_at"],
+        inserted_at,
+        updated_at,
         given.unknown_state,
     )
 

@@ -102,7 +102,7 @@ class InstanceVerbs:
         def outcome(held: Record | None) -> Outcome:
             if held is None:
                 return "again"
-            if self._is(held, new.stored):
+            if self._is(held, new.expected(new.workflow_version)):
                 return "landed"
             return "again" if held["revision"] == first else "unknown"
 
@@ -145,7 +145,9 @@ class InstanceVerbs:
         def outcome(held: Record | None) -> Outcome:
             if held is None or held["revision"] not in {seen, seen + 1}:
                 return "unknown"
-            mine = held["revision"] > seen and self._is(held, new.as_stored(held))
+            mine = held["revision"] > seen and self._is(
+                held, new.expected(held["workflow_version"])
+            )
             return "landed" if mine else "again"
 
         with self._executor.gate:

@@ -19,7 +19,7 @@ from hephaestus_pg._shape import (
     of_entry,
     of_state,
 )
-from hephaestus_pg._timestamps import moment_of
+from hephaestus_pg._timestamps import moment_at, moment_of
 from hephaestus_pg.encoded import EncodedInstance
 from hephaestus_pg.errors import (
     CorruptInstanceError,
@@ -43,7 +43,7 @@ from hephaestus_pg.instance import (
 from hephaestus_pg.references import LoadedClasses, References
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from asyncpg import Record
 
@@ -54,7 +54,7 @@ MAX_JSONB_BYTES = 2**28 - 1
 """Where PostgreSQL's ``jsonb`` itself ends."""
 
 _STATUSES = {str(status): status for status in Status}
-_NEVER_STORED = (None, None, None)
+_NO_STEPS: frozenset[Any] = frozenset()
 
 
 class Serializer:
@@ -99,7 +99,7 @@ class Serializer:
             CorruptInstanceError: The row cannot be read; it names the id and says why.
         """
         try:
-            return self._instance(id, workflow, status, workflow_version, state, _NEVER_STORED)
+            return self._instance(id, workflow, status, workflow_version, state)
         except (HephaestusError, ValueError) as error:
             raise CorruptInstanceError(id, str(error)) from error
 
@@ -111,7 +111,7 @@ class Serializer:
         """
         row, text, state, same = self._row(instance)
         if not same or instance.unknown_state:
-            instance = self._instance(*row, state, _NEVER_STORED)
+            instance = self._instance(*row, state)
         if state["step_configs"]:
             configs = zip(instance.step_configs, state["step_configs"].values(), strict=True)
             state["step_configs"] = dict(configs)
@@ -125,7 +125,7 @@ class Serializer:
         """
         id, workflow, status, version, text, *stored = row
         try:
-            return self._instance(id, workflow, status, version, _json.loads(text), stored)
+            return self._instance(id, workflow, status, version, _json.loads(text), *stored)
         except (HephaestusError, ValueError) as error:
             raise CorruptInstanceError(id, str(error)) from error
 
@@ -200,7 +200,9 @@ class Serializer:
         status: str,
         workflow_version: int,
         state: Any,
-        stored: Sequence[Any],
+        revision: int | None = None,
+        inserted_at: float | None = None,
+        updated_at: float | None = None,
     ) -> Instance:
         of_name = self.references.to_reference
         known, unknown = of_state(state)
@@ -218,32 +220,43 @@ class Serializer:
             known_status,
             None if step is None else of_name(as_text(step)),
             restored_context(as_map(initial, "initial"), as_map(steps, "steps")),
-            {of_name(name): given for name, given in as_map(configs, "step_configs").items()},
-            frozenset(map(of_name, map(as_text, as_list(active, "active_steps")))),
-            frozenset(map(of_name, map(as_text, as_list(completed, "completed_steps")))),
+            self._configs(as_map(configs, "step_configs")),
+            self._steps(as_list(active, "active_steps")),
+            self._steps(as_list(completed, "completed_steps")),
             as_map(metadata, "runtime_metadata"),
             self._entries(as_list(history, "execution_history")),
-            *stored,
+            revision,
+            moment_at(inserted_at),
+            moment_at(updated_at),
             unknown,
         )
 
+    def _configs(self, configs: Mapping[str, Any]) -> Mapping[Any, Mapping[str, Any]]:
+        of_name = self.references.to_reference
+        return {of_name(name): given for name, given in configs.items()} if configs else configs
+
+    def _steps(self, names: list[Any]) -> frozenset[Any]:
+        of_name = self.references.to_reference
+        return frozenset(map(of_name, map(as_text, names))) if names else _NO_STEPS
+
     def _entries(self, history: list[Any]) -> tuple[ExecutionEntry, ...]:
+        of_name = self.references.to_reference
         entries: list[ExecutionEntry] = []
         try:
-            entries.extend(map(self._entry, history))  # those before one that is wrong stay
+            for stored in history:
+                (step, event, moment, updates), unknown = of_entry(stored)
+                if not type(step) is type(event) is type(moment) is str:
+                    step, event, moment = map(as_text, (step, event, moment))
+                entries.append(
+                    restored_entry(
+                        of_name(step),
+                        event,
+                        moment_of(moment),
+                        None if updates is None else as_map(updates, "context_updates"),
+                        unknown,
+                        moment,
+                    )
+                )
         except ValueError as error:
             raise ValueError(f"execution_history[{len(entries)}]: {error}") from None
         return tuple(entries)
-
-    def _entry(self, stored: Any) -> ExecutionEntry:
-        (step, event, moment, updates), unknown = of_entry(stored)
-        if not type(step) is type(event) is type(moment) is str:
-            step, event, moment = map(as_text, (step, event, moment))
-        return restored_entry(
-            self.references.to_reference(step),
-            event,
-            moment_of(moment),
-            None if updates is None else as_map(updates, "context_updates"),
-            unknown,
-            moment,
-        )

@@ -218,16 +218,16 @@ class TestAmbiguousFailures:
     async def test_a_failed_look_leaves_it_unknown(
         self, small: AsyncStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        row = executor.PoolExecutor.row
+        row = small._pool.row
 
-        async def fail(this: Any, deadline: float, statement: str, *arguments: Any) -> Any:
+        async def fail(deadline: float, statement: str, *arguments: Any) -> Any:
             if statement == "get":
                 raise OperationTimeoutError("too late", applied="no", retryable=True)
-            await row(this, deadline, statement, *arguments)
+            await row(deadline, statement, *arguments)
             raise lost()
 
         held = await small.insert(order())
-        monkeypatch.setattr(executor.PoolExecutor, "row", fail)
+        monkeypatch.setattr(small._pool, "row", fail)
         for write in (
             small.update(replace(held, status=Status.RUNNING)),
             small.insert(order("x")),
@@ -399,6 +399,46 @@ class TestCorruptRows:
         assert "x::3" in caplog.text
         with pytest.raises(InvalidValueError, match="on_error"):
             await storage.query(on_error="ignore")  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("moment", ("infinity", "-infinity", "12000-01-01", "0044-03-15 BC"))
+    @pytest.mark.parametrize("column", ("inserted_at", "updated_at"))
+    async def test_a_moment_that_python_does_not_know_is_its_rows_own(
+        self, storage: AsyncStorage, pool: Pool, column: str, moment: str
+    ) -> None:
+        ids = [f"x::{n}" for n in range(5)]
+        await storage.put_many([order(id) for id in ids])
+        await pool.execute(
+            f"UPDATE {storage.schema}.workflow_instances SET {column} = '{moment}'"
+            " WHERE id = 'x::1'"
+        )
+
+        # All but the first are one statement.
+        got = await asyncio.gather(*map(storage.get, ids), return_exceptions=True)
+        with pytest.raises(CorruptInstanceError, match="'x::1' .* years 1 to 9999"):
+            await storage.query()
+        found = await storage.query(on_error="skip", order_by="id")
+        streamed = [instance async for instance in storage.stream(on_error="skip")]
+
+        assert [type(each) for each in got] == [Instance, CorruptInstanceError] + [Instance] * 3
+        assert [instance.id for instance in found] == ["x::0", "x::2", "x::3", "x::4"]
+        assert streamed == found
+
+    async def test_a_put_that_keeps_such_a_moment_says_that_it_was_written(
+        self, storage: AsyncStorage, pool: Pool
+    ) -> None:
+        ids = [f"x::{n}" for n in range(5)]
+        await storage.put_many([order(id) for id in ids])
+        await pool.execute(
+            f"UPDATE {storage.schema}.workflow_instances SET inserted_at = 'infinity'"
+            " WHERE id = 'x::1'"
+        )
+
+        put = await asyncio.gather(*(storage.put(order(id)) for id in ids), return_exceptions=True)
+
+        assert [type(each) for each in put] == [Instance, CorruptInstanceError] + [Instance] * 3
+        assert str(put[1]).endswith("its state has been written")
+        revisions = await pool.fetch(f"SELECT revision FROM {storage.schema}.workflow_instances")
+        assert {row["revision"] for row in revisions} == {2}
 
 
 class TestEnds:

@@ -5,7 +5,7 @@ SELECT
     workflow_version,
     state::text AS state,
     revision,
-    inserted_at AT TIME ZONE 'UTC' AS inserted_at,
-    updated_at AT TIME ZONE 'UTC' AS updated_at
+    date_part('epoch', inserted_at) AS inserted_at,
+    date_part('epoch', updated_at) AS updated_at
 FROM /* schema */workflow_instances
 WHERE id = ANY ($1::text[])

@@ -24,5 +24,5 @@ ON CONFLICT (id) DO UPDATE SET
 RETURNING
     workflow_version,
     revision,
-    inserted_at AT TIME ZONE 'UTC' AS inserted_at,
-    updated_at AT TIME ZONE 'UTC' AS updated_at
+    date_part('epoch', inserted_at) AS inserted_at,
+    date_part('epoch', updated_at) AS updated_at

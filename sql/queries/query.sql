@@ -5,8 +5,8 @@ SELECT
     workflow_version,
     state::text AS state,
     revision,
-    inserted_at AT TIME ZONE 'UTC' AS inserted_at,
-    updated_at AT TIME ZONE 'UTC' AS updated_at
+    date_part('epoch', inserted_at) AS inserted_at,
+    date_part('epoch', updated_at) AS updated_at
 FROM (
     /* include: matching */
 ) AS matching

@@ -28,5 +28,5 @@ RETURNING
     held.id,
     held.workflow_version,
     held.revision,
-    held.inserted_at AT TIME ZONE 'UTC' AS inserted_at,
-    held.updated_at AT TIME ZONE 'UTC' AS updated_at
+    date_part('epoch', held.inserted_at) AS inserted_at,
+    date_part('epoch', held.updated_at) AS updated_at
