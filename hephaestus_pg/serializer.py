@@ -123,9 +123,12 @@ class Serializer:
         Raises:
             CorruptInstanceError: The row cannot be read; it names the id and says why.
         """
-        id, workflow, status, version, text, *stored = row
+        id, workflow, status, version, text, revision, inserted_at, updated_at = row
         try:
-            return self._instance(id, workflow, status, version, _json.loads(text), *stored)
+            state = _json.loads(text)
+            return self._instance(
+                id, workflow, status, version, state, revision, inserted_at, updated_at
+            )
         except (HephaestusError, ValueError) as error:
             raise CorruptInstanceError(id, str(error)) from error
 
