@@ -124,11 +124,12 @@ class Batcher:
         Cancelled while it waits, the call is not sent. Sent together with others it takes effect or
         fails as if nobody had cancelled, and nobody else notices.
         """
-        if not self._places.taken:
+        places = self._places
+        if not places.taken:
             return self._alone(deadline, statement, arguments)
-        if self._places.full:
+        if places.taken >= places.number:
             return self._in_turn(deadline, statement, arguments)
-        self._places.taken += 1
+        places.taken += 1
         return self._gathered(deadline, statement, arguments)
 
     def stop_clock(self) -> None:

@@ -10,14 +10,10 @@ class Places:
     """A number of places, given in the order in which they were asked for."""
 
     def __init__(self, number: int) -> None:
-        self._number = number
-        self._outside: deque[asyncio.Future[None]] = deque()
+        self.number = number
         self.taken = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether all are taken; then one is had by waiting for it, else by counting it."""
-        return self.taken >= self._number
+        """Whoever finds fewer than ``number`` counts itself; the others :meth:`wait`."""
+        self._outside: deque[asyncio.Future[None]] = deque()
 
     async def wait(self, deadline: float) -> None:
         """Wait for a place until the ``deadline``, a time of the loop's clock.
