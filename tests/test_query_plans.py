@@ -225,6 +225,27 @@ def test_many_ids_are_read_by_the_key(filled: psycopg.Connection[Any], plan: str
     assert rows_read(executed) == 50
 
 
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("verb", ("update_many", "delete_many"))
+def test_rows_to_change_are_read_by_the_key_and_compared_with_nothing_but_their_own(
+    filled: psycopg.Connection[Any], verb: str, plan: str
+) -> None:
+    ids, revisions = [f"orderid::{number}" for number in range(1, 51)], f"{{{'1,' * 49}1}}"
+    types, given = {
+        "update_many": (
+            "text[], text[], text[], bigint[], text[]",
+            (ids, ["W"] * 50, ["failed"] * 50, revisions, ["{}"] * 50),
+        ),
+        "delete_many": ("text[], bigint[]", (ids, revisions)),
+    }[verb]
+
+    executed = explained(filled, verb, types, given, plan)
+
+    assert scanned(executed) == {KEY}
+    assert rows_read(executed) == 50 + 50  # to lock them, and to change them
+    assert not [node for node in executed if node.get("Rows Removed by Join Filter")]
+
+
 def explained(
     connection: psycopg.Connection[Any],
     name: str,

@@ -1,15 +1,15 @@
--- As delete.sql, for arrays of one length. Locks in the order in which put_many locks.
+-- As delete.sql, for arrays of one length. Locks in the order in which put_many locks; joined as in
+-- update_many.sql.
 WITH doomed AS (
-    SELECT held.id
-    FROM /* schema */workflow_instances AS held
+    SELECT held.id, given.revision
+    FROM unnest($1::text[], $2::bigint[]) AS given (id, revision)
+    JOIN /* schema */workflow_instances AS held ON held.id = given.id
     WHERE
-        held.id = ANY ($1::text[])
-        AND /* include: patience */
+        /* include: patience */
     ORDER BY held.id COLLATE "C"
-    FOR UPDATE
+    FOR UPDATE OF held
 )
 DELETE FROM /* schema */workflow_instances AS held
 USING doomed
-JOIN unnest($1::text[], $2::bigint[]) AS given (id, revision) ON given.id = doomed.id
-WHERE held.id = doomed.id AND (given.revision IS NULL OR held.revision = given.revision)
+WHERE held.id = doomed.id AND (doomed.revision IS NULL OR held.revision = doomed.revision)
 RETURNING held.id

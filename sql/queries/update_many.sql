@@ -1,29 +1,26 @@
 -- As update.sql, for arrays of one length; an id that is gone or at another revision gives no row.
--- The rows are locked in the order in which put_many locks them.
-WITH given AS (
-    SELECT id, workflow, status, state::jsonb AS state, revision
+-- The rows are locked in the order in which put_many locks them, and by then are joined to what they
+-- become: a join of two lists of unknown length may be a loop in a loop.
+WITH locked AS (
+    SELECT held.id, given.workflow, given.status, given.state::jsonb AS state, given.revision
     FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) AS given (
         id, workflow, status, revision, state
     )
-), locked AS (
-    SELECT held.id
-    FROM /* schema */workflow_instances AS held
+    JOIN /* schema */workflow_instances AS held ON held.id = given.id
     WHERE
-        held.id = ANY ($1::text[])
-        AND /* include: patience */
+        /* include: patience */
     ORDER BY held.id COLLATE "C"
-    FOR UPDATE
+    FOR UPDATE OF held
 )
 UPDATE /* schema */workflow_instances AS held
 SET
-    workflow = given.workflow,
-    status = given.status,
-    state = given.state,
+    workflow = locked.workflow,
+    status = locked.status,
+    state = locked.state,
     updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     revision = held.revision + 1
 FROM locked
-JOIN given ON given.id = locked.id
-WHERE held.id = locked.id AND held.revision = given.revision
+WHERE held.id = locked.id AND held.revision = locked.revision
 RETURNING
     held.id,
     held.workflow_version,
