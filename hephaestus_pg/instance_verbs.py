@@ -39,7 +39,8 @@ class InstanceVerbs:
     waiting for a connection and trying again too. Each may raise a :class:`DatabaseError`, of which
     ``applied`` says whether the call may have taken effect; past the deadline it is an
     :class:`OperationTimeoutError`. What a write stores is what the instance holds when the call
-    begins to run, whatever its maps become later.
+    begins to run, whatever its maps become later. Where the row keeps a moment that is beyond
+    Python's years, a write takes effect, and then raises a :class:`CorruptInstanceError`.
     """
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
