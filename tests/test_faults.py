@@ -374,14 +374,21 @@ class TestManyCallers:
 
 
 class TestCorruptRows:
+    @staticmethod
+    async def _five(storage: AsyncStorage, pool: Pool, change: str) -> list[str]:
+        """The ids of five rows, of which that of ``x::1`` is changed behind our back."""
+        ids = [f"x::{n}" for n in range(5)]
+        await storage.put_many([order(id) for id in ids])
+        await pool.execute(
+            f"UPDATE {storage.schema}.workflow_instances SET {change} WHERE id = 'x::1'"
+        )
+        return ids
+
     async def test_one_may_be_skipped(
         self, storage: AsyncStorage, pool: Pool, caplog: pytest.LogCaptureFixture
     ) -> None:
-        await storage.put_many([order(f"x::{n}") for n in range(5)])
+        await self._five(storage, pool, "status = 'paused'")
         deep = "[" * 5000 + "]" * 5000
-        await pool.execute(
-            f"UPDATE {storage.schema}.workflow_instances SET status = 'paused' WHERE id = 'x::1'"
-        )
         await pool.execute(
             f"UPDATE {storage.schema}.workflow_instances SET state = $1::text::jsonb"
             " WHERE id = 'x::3'",
@@ -405,12 +412,7 @@ class TestCorruptRows:
     async def test_a_moment_that_python_does_not_know_is_its_rows_own(
         self, storage: AsyncStorage, pool: Pool, column: str, moment: str
     ) -> None:
-        ids = [f"x::{n}" for n in range(5)]
-        await storage.put_many([order(id) for id in ids])
-        await pool.execute(
-            f"UPDATE {storage.schema}.workflow_instances SET {column} = '{moment}'"
-            " WHERE id = 'x::1'"
-        )
+        ids = await self._five(storage, pool, f"{column} = '{moment}'")
 
         # All but the first are one statement.
         got = await asyncio.gather(*map(storage.get, ids), return_exceptions=True)
@@ -426,12 +428,7 @@ class TestCorruptRows:
     async def test_a_put_that_keeps_such_a_moment_says_that_it_was_written(
         self, storage: AsyncStorage, pool: Pool
     ) -> None:
-        ids = [f"x::{n}" for n in range(5)]
-        await storage.put_many([order(id) for id in ids])
-        await pool.execute(
-            f"UPDATE {storage.schema}.workflow_instances SET inserted_at = 'infinity'"
-            " WHERE id = 'x::1'"
-        )
+        ids = await self._five(storage, pool, "inserted_at = 'infinity'")
 
         put = await asyncio.gather(*(storage.put(order(id)) for id in ids), return_exceptions=True)
 
