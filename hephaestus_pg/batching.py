@@ -100,7 +100,7 @@ class Batcher:
         patience: float = PATIENCE,
     ) -> None:
         self._run = run
-        self._running = lane or (lambda: nullcontext(run))
+        self._connected = lane or (lambda: nullcontext(run))
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._lanes = lanes
@@ -213,7 +213,7 @@ class Batcher:
             task.add_done_callback(self._tasks.discard)
 
     async def _lane(self) -> None:
-        async with self._running() as run:
+        async with self._connected() as run:
             counted = True
             try:
                 while counted and (batch := self._share()):
