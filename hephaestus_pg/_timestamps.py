@@ -48,7 +48,7 @@ def moment_at(seconds: float | None) -> datetime | None:
     """The aware moment of a column, as its seconds since 1970; ``None`` of what is not stored yet.
 
     Seconds cross the wire, and not a timestamp: where one is infinite, or before or after the years
-    that Python knows, the driver would fail the whole statement. It is also twice as fast.
+    that Python knows, the driver would fail the whole statement. It is faster too.
 
     Raises:
         ValueError: It is no moment that Python knows.
