@@ -25,6 +25,7 @@ from hephaestus_pg import (
     UnavailableError,
 )
 from hephaestus_pg import batching as batching_module
+from hephaestus_pg import calls as calls_module
 from hephaestus_pg.batching import Batcher
 from hephaestus_pg.executor import PoolExecutor
 
@@ -151,11 +152,51 @@ class TestGathering:
         await server.answer_all()
         assert len(await asyncio.gather(*tasks)) == 61
 
+    async def test_of_many_writes_a_share_waits_and_goes_out_before_others_are_answered(
+        self, server: Server
+    ) -> None:
+        answered = 0
+        answered_when_sent: list[int] = []
+
+        async def run(*given: Any) -> Any:
+            answered_when_sent.append(answered)
+            return await server.run(*given)
+
+        batcher = Batcher(run, lanes=1)
+
+        async def put(id: str) -> None:
+            nonlocal answered
+            await batcher.row(later(), "put", id)
+            answered += 1
+
+        tasks = [asyncio.create_task(put(f"{n}")) for n in range(61)]
+        await server.answer_all()
+        await asyncio.gather(*tasks)
+
+        assert [len(ids) for _, ids in server.sent] == [1, 30, 30]
+        assert answered_when_sent == [0, 1, 1]
+
+    async def test_a_few_that_wait_go_with_what_those_who_are_answered_ask_next(
+        self, server: Server
+    ) -> None:
+        batcher = Batcher(server.run, lanes=1)
+
+        async def put_and_get(id: str) -> None:
+            await batcher.row(later(), "put", id)
+            await batcher.row(later(), "get", id)
+
+        tasks = [asyncio.create_task(put_and_get(f"{n}")) for n in range(10)]
+        tasks += called(batcher, "get", *"abcde")
+        await server.answer_all()
+        await asyncio.gather(*tasks)
+
+        assert [len(ids) for _, ids in server.sent] == [1, 9, 15]
+
     async def test_a_statement_is_limited_in_rows_and_bytes(
         self, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(batching_module, "MAX_ROWS", 10)
-        monkeypatch.setattr(batching_module, "MAX_BYTES", 100)
+        monkeypatch.setattr(calls_module, "MAX_ROWS", 10)
+        monkeypatch.setattr(calls_module, "MAX_BYTES", 100)
         batcher = Batcher(server.run, lanes=1)
         tasks = called(batcher, "get", *(f"{n}" for n in range(25)))
         for n in range(6):
@@ -171,7 +212,7 @@ class TestGathering:
         await server.answer_all()
         await asyncio.gather(*tasks)
 
-        assert not batcher._later
+        assert not batcher._calls._later
         assert not batcher._tasks
         assert (batcher._busy, batcher._places.taken) == (0, 0)
 
@@ -269,7 +310,7 @@ class TestFailure:
         assert len({id(error) for error in errors}) == 4
         assert all(isinstance(error, UnavailableError) for error in errors)
         assert {getattr(error, "__cause__", None) for error in errors} == {cause}
-        assert not batcher._later
+        assert not batcher._calls._later
 
 
 class TestCancellation:
@@ -287,7 +328,7 @@ class TestCancellation:
             ("put_many:gathered", ["c", "d"]),
         ]
         assert [type(answer) for answer in answers].count(asyncio.CancelledError) == 2
-        assert not batcher._later
+        assert not batcher._calls._later
 
     async def test_cancelled_on_its_way_nobody_else_notices(self, server: Server) -> None:
         batcher = Batcher(server.run, lanes=1)
@@ -316,7 +357,7 @@ class TestCancellation:
         await server.answer_all()
 
         assert await tasks[1] == {"id": "a"}
-        assert not batcher._later
+        assert not batcher._calls._later
 
 
 class TestBackPressure:

@@ -135,7 +135,7 @@ async def assert_whole(storage: AsyncStorage, dsn: str) -> None:
     batcher = storage._pool._batcher
     if batcher is not None:
         assert (batcher._places.taken, batcher._busy) == (0, 0)
-        assert not batcher._later
+        assert not batcher._calls._later
         assert not batcher._tasks
 
 

@@ -10,7 +10,8 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import AsyncStorage, Context, Instance, Names, OperationTimeoutError
-from hephaestus_pg.batching import MAX_LANES, MAX_ROWS, MAX_WAITING
+from hephaestus_pg.batching import MAX_LANES, MAX_WAITING
+from hephaestus_pg.calls import MAX_ROWS
 
 if TYPE_CHECKING:
     import asyncpg
