@@ -1,25 +1,21 @@
-"""Running the statements of ``sql/queries`` on any connection of a pool.
-
-A statement is tried again, within its deadline, when it surely did not happen or may safely happen
-twice.
-"""
+"""Running the statements of ``sql/queries`` on any connection of a pool."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hephaestus_pg import _sql
-from hephaestus_pg.backend import Backend
+from hephaestus_pg.attempts import Attempts, released
 from hephaestus_pg.batching import Batcher
-from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost, translated, translated_errors
-from hephaestus_pg.errors import ConflictError, DatabaseError, OperationTimeoutError
+from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost, translated_errors
+from hephaestus_pg.errors import DatabaseError
 from hephaestus_pg.gate import Gate
 from hephaestus_pg.lease import Lease
 from hephaestus_pg.pool import RELEASE_SECONDS
-from hephaestus_pg.retry import FIRST_PAUSE, Retries
+from hephaestus_pg.retry import Retries
 from hephaestus_pg.session import SessionExecutor, checked_timeout
 
 if TYPE_CHECKING:
@@ -28,18 +24,14 @@ if TYPE_CHECKING:
     from asyncpg import Pool, Record
     from asyncpg.pool import PoolConnectionProxy
 
+    from hephaestus_pg.attempts import Kind, Source
     from hephaestus_pg.batching import Run
-    from hephaestus_pg.session import AnyConnection
-
-    Source = Pool[Any] | Lease
+    from hephaestus_pg.pool import AnyConnection
 
 Result = TypeVar("Result")
 
 TIMEOUT = 30.0
 """Seconds that an operation may take, waiting for a connection included."""
-
-Kind = Literal["read", "overwrite", "change"]
-"""What is done: an overwrite, done twice, leaves what once would leave; a change might not."""
 
 # Every other statement is a change: what became of it, the verbs see by a look at the row.
 _KINDS: dict[str, Kind] = {
@@ -74,6 +66,7 @@ class PoolExecutor:
         self._owned = owned
         self.gate = Gate(name)
         self._loop = asyncio.get_running_loop()
+        self._attempts = Attempts(pool, schema)
         self._batcher = Batcher(self.fetch, self._lane) if batching else None
         self.row: Callable[..., Awaitable[Any]] = (
             self._row if self._batcher is None else self._batcher.row
@@ -93,7 +86,7 @@ class PoolExecutor:
     ) -> list[Record]:
         text = _sql.statement(statement, self.schema)
         kind = _KINDS.get(statement.partition(":")[0], "change")  # of a variant too
-        return await self._tried(
+        return await self._attempts.result_of(
             deadline,
             statement,
             lambda connection: connection.fetch(text, *arguments),
@@ -108,7 +101,7 @@ class PoolExecutor:
         try:
             yield partial(self._fetch, lease)
         finally:
-            await self._released(lease.end(timeout=RELEASE_SECONDS))
+            await released(lease.end(timeout=RELEASE_SECONDS))
 
     async def _row(self, deadline: float, statement: str, *arguments: Any) -> Any:
         rows = await self.fetch(deadline, statement, *arguments)
@@ -123,7 +116,7 @@ class PoolExecutor:
         """What ``work``, which only reads, gives on some connection, and on others if it must."""
         deadline = self.deadline(timeout)
         with self.gate:
-            return await self._tried(deadline, name, work, kind="read")
+            return await self._attempts.result_of(deadline, name, work, kind="read")
 
     async def atomically(
         self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
@@ -136,7 +129,7 @@ class PoolExecutor:
             async with ours.transaction(deadline) as session:
                 return await work(session)
 
-        return await self._tried(
+        return await self._attempts.result_of(
             deadline, "transaction", in_transaction, kind="overwrite", bounded=False
         )
 
@@ -211,7 +204,7 @@ class PoolExecutor:
         try:
             yield connection
         finally:
-            await self._released(self._pool.release(connection, timeout=RELEASE_SECONDS))
+            await released(self._pool.release(connection, timeout=RELEASE_SECONDS))
 
     async def _begun(self, seconds: float) -> tuple[AsyncExitStack, SessionExecutor]:
         """A transaction, and what ends it and gives its connection back."""
@@ -233,105 +226,3 @@ class PoolExecutor:
                     retries = Retries(deadline, name, safe_twice=True)
                 if not await retries.another(error):
                     raise
-
-    async def _tried(  # noqa: PLR0913 - each is a setting of its own
-        self,
-        deadline: float,
-        name: str,
-        work: Callable[[AnyConnection], Awaitable[Result]],
-        *,
-        kind: Kind,
-        bounded: bool = True,
-        source: Source | None = None,
-    ) -> Result:
-        """What ``work`` gives, done again while that is safe and the deadline lasts.
-
-        A write is not, as long as its earlier try may still be under way on the server.
-        ``bounded``: the deadline is that of the work too, not only of its beginning.
-        """
-        divisible = name.endswith(":gathered")
-        retries: Retries | None = None
-        while True:
-            sent_to: list[Backend] | None = None if kind == "read" else []
-            try:
-                return await self._once(
-                    deadline, work, sent_to, bounded=bounded, source=source or self._pool
-                )
-            except DatabaseError as error:
-                if divisible and isinstance(error, ConflictError) and error.applied == "no":
-                    raise  # the batcher divides it, lest one call holds up the others
-                divisible = False  # this try may have been applied, which the next must not hide
-                if is_lost(error):
-                    await self._pool.expire_connections()
-                    if sent_to and error.applied == "unknown":
-                        error.retryable = await self._ended(deadline, sent_to[0])
-                if retries is None:
-                    name = f"{name} in schema {self.schema}"
-                    retries = Retries(deadline, name, safe_twice=kind != "change")
-                if not await retries.another(error):
-                    raise
-
-    async def _once(
-        self,
-        deadline: float,
-        work: Callable[[AnyConnection], Awaitable[Result]],
-        sent_to: list[Backend] | None,
-        *,
-        bounded: bool,
-        source: Source,
-    ) -> Result:
-        """What ``work`` gives; ``sent_to`` is told on whose connection it is done."""
-        now = self._loop.time()
-        if now >= deadline:
-            # What is sent too late costs its connection, which is healthy.
-            raise OperationTimeoutError(
-                "the deadline passed before the statement was sent", applied="no", retryable=True
-            )
-        connection: PoolConnectionProxy[Any] | None = None
-        try:
-            async with asyncio.timeout_at(deadline) as limit:
-                connection = await source.acquire()
-                if sent_to is not None:
-                    sent_to.append(Backend.behind(connection, now))
-                if not bounded:
-                    limit.reschedule(None)
-                return await work(connection)
-        except DRIVER_ERRORS as error:
-            source = self._pool  # nobody keeps what failed
-            if isinstance(error, TimeoutError) and connection is not None:
-                # Asking to cancel may take for ever on a silent network: MagicStack/asyncpg#1326.
-                with suppress(*DRIVER_ERRORS):  # it may be gone already
-                    connection.terminate()
-            if isinstance(error, DatabaseError):
-                raise
-            raise translated(error, connecting=connection is None) from error
-        finally:
-            if connection is not None:
-                await self._released(source.release(connection, timeout=RELEASE_SECONDS))
-
-    async def _ended(self, deadline: float, backend: Backend) -> bool:
-        """Whether, by the deadline, that backend is known to be gone, ended by us if need be.
-
-        The server may notice late that a connection broke, and its backend may then carry out what
-        it was sent: after a second try, or a look at the row, that would undo what came since.
-        """
-
-        async def end(connection: AnyConnection) -> bool | None:
-            return await backend.ended(connection, self.schema, self._loop.time())
-
-        try:
-            while True:
-                ended = await self._tried(deadline, "end_backend", end, kind="read")
-                if ended is not False:
-                    return ended is True
-                await asyncio.sleep(FIRST_PAUSE)
-        except DatabaseError:
-            return False
-
-    @staticmethod
-    async def _released(release: Awaitable[None]) -> None:
-        # asyncpg gives up what does not come to rest in time; the statement's own result counts.
-        try:  # noqa: SIM105 - on the way of every statement
-            await release
-        except DRIVER_ERRORS:
-            pass

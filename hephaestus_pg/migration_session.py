@@ -25,12 +25,8 @@ from hephaestus_pg.pool import connect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
-    from asyncpg import Connection
-    from asyncpg.pool import PoolConnectionProxy
-
     from hephaestus_pg.migration_files import Stage
-
-    AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
+    from hephaestus_pg.pool import AnyConnection
 
 T = TypeVar("T")
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hephaestus_pg.migration_files import Migration
-    from hephaestus_pg.migration_session import AnyConnection
+    from hephaestus_pg.pool import AnyConnection
 
 __all__ = [
     "LATEST",

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asyncpg import Connection, Pool
+    from asyncpg.pool import PoolConnectionProxy
+
+    AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
 
 
 def resolved_dsn(dsn: str | None) -> str | None:

@@ -20,10 +20,9 @@ from hephaestus_pg.pool import RELEASE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from asyncpg import Connection, Record
-    from asyncpg.pool import PoolConnectionProxy
+    from asyncpg import Record
 
-    AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
+    from hephaestus_pg.pool import AnyConnection
 
 Result = TypeVar("Result")
 

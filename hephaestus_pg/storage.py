@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from asyncpg import Pool
 
+    from hephaestus_pg.pool import AnyConnection
     from hephaestus_pg.references import References
-    from hephaestus_pg.session import AnyConnection
 
 logger = logging.getLogger("hephaestus_pg")
 

@@ -26,8 +26,8 @@ from hephaestus_pg import (
 )
 from hephaestus_pg import batching as batching_module
 from hephaestus_pg import calls as calls_module
+from hephaestus_pg.attempts import Attempts
 from hephaestus_pg.batching import Batcher
-from hephaestus_pg.executor import PoolExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -547,7 +547,7 @@ class TestForReal:
     async def test_what_may_happen_twice_is_tried_again_together_too(
         self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        once = PoolExecutor._once
+        once = Attempts._once
         tries = 0
 
         async def changed(this: Any, *given: Any, **options: Any) -> Any:
@@ -557,7 +557,7 @@ class TestForReal:
                 raise ConflictError("the schema changed", applied="unknown", retryable=True)
             return await once(this, *given, **options)
 
-        monkeypatch.setattr(PoolExecutor, "_once", changed)
+        monkeypatch.setattr(Attempts, "_once", changed)
         puts = await asyncio.gather(*(storage.put(order(f"x::{n}")) for n in range(9)))
 
         assert [put.revision for put in puts] == [1] * 9

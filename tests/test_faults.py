@@ -27,6 +27,7 @@ from hephaestus_pg import (
     WrongEventLoopError,
     executor,
 )
+from hephaestus_pg.attempts import Attempts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -106,17 +107,17 @@ class Cut:
     def __init__(self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left = 0
         self.after = False
-        once = executor.PoolExecutor._once
+        once = Attempts._once
 
         async def cut(this: Any, *given: Any, **options: Any) -> Any:
-            if not self.left or this is not storage._pool:
+            if not self.left or this is not storage._pool._attempts:
                 return await once(this, *given, **options)
             self.left -= 1
             if self.after:
                 await once(this, *given, **options)
             raise lost()
 
-        monkeypatch.setattr(executor.PoolExecutor, "_once", cut)
+        monkeypatch.setattr(Attempts, "_once", cut)
 
     def next(self, *, after: bool, times: int = 1) -> None:
         self.left, self.after = times, after
@@ -245,7 +246,7 @@ class TestAmbiguousFailures:
         async def fail(*_: Any, **__: Any) -> Any:
             raise failures.pop(0)
 
-        monkeypatch.setattr(small._pool, "_once", fail)
+        monkeypatch.setattr(small._pool._attempts, "_once", fail)
         with pytest.raises(RejectedError) as caught:
             await small.put(order())
         assert caught.value.applied == "unknown"
