@@ -28,7 +28,7 @@ class Scale:
 
     callers: tuple[int, ...] = (1, 8, 64, 256)
     sizes: tuple[str, ...] = tuple(SIZES)
-    rounds: int = 3
+    rounds: int = 5
     seconds: float = 0.5
     rows: tuple[int, ...] = growth.ROWS
     entries: tuple[int, ...] = history.ENTRIES
