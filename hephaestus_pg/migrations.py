@@ -17,20 +17,18 @@ transaction mode does not have.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.index_profiles import REWRITE_UP_TO, IndexResult, Profile, index
 from hephaestus_pg.migration_files import checked_version, latest, shipped
+from hephaestus_pg.migration_results import MigrationResult, MigrationStatus, SchemaStatus, Step
 from hephaestus_pg.migration_scripts import script as sql
 from hephaestus_pg.migration_session import MigrationSession, connected
 from hephaestus_pg.migration_state import SchemaState, claimed_version, read_state
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from hephaestus_pg.migration_files import Migration
     from hephaestus_pg.pool import AnyConnection
 
@@ -57,62 +55,6 @@ LATEST: Final = latest()
 
 ONLINE_ABOVE: Final = 64 * 2**20
 """The size of the table, in bytes, above which steps that have an online way take it unasked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One migration that was applied, or taken back."""
-
-    version: int
-    name: str
-    seconds: float
-    online: bool = False
-    notes: tuple[str, ...] = ()
-    """What the step has to say, such as that ids stayed text."""
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationResult:
-    """What a run did."""
-
-    schema: str
-    from_version: int
-    to_version: int
-    steps: tuple[Step, ...]
-    seconds: float
-    adopted: int | None = None
-    """The version at which a database without a version table was taken over."""
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationStatus:
-    """One migration, and how it stands with a schema.
-
-    ``changed``: its file is not the one that was applied. ``unknown``: a newer release applied it.
-    """
-
-    version: int
-    name: str
-    state: Literal["applied", "pending", "changed", "unknown"]
-    applied_at: datetime | None
-    """When it was recorded; ``None`` if it is pending, or HephaestusEcto's and not recorded yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaStatus:
-    """How a schema stands."""
-
-    schema: str
-    version: int
-    migrations: tuple[MigrationStatus, ...]
-    index: Profile | None = None
-    """The index over states, see :func:`index`; ``None`` without a table."""
-
-    @property
-    def pending(self) -> tuple[MigrationStatus, ...]:
-        """What ``up`` would apply."""
-        return tuple(each for each in self.migrations if each.state == "pending")
 
 
 async def up(  # noqa: PLR0913 - each is a decision of its own, given by name

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from hephaestus_pg import _cli
 from hephaestus_pg._terminal import progress
+from hephaestus_pg.bulk_verbs import CHUNK_ROWS
 from hephaestus_pg.references import Names
 from hephaestus_pg.storage import AsyncStorage
-from hephaestus_pg.verbs import CHUNK_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,13 +1,13 @@
-"""All that can be done with instances: to those on one, it adds the verbs on many."""
+"""All that can be done with instances: to the verbs on ids, it adds those that search."""
 
 from __future__ import annotations
 
 import logging
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hephaestus_pg import filters as filtering
 from hephaestus_pg import paging
+from hephaestus_pg.bulk_verbs import CHUNK_ROWS, BulkVerbs
 from hephaestus_pg.errors import (
     CorruptInstanceError,
     InvalidTypeError,
@@ -15,8 +15,7 @@ from hephaestus_pg.errors import (
     RejectedError,
     is_a,
 )
-from hephaestus_pg.instance import Instance, Status, checked_id
-from hephaestus_pg.instance_verbs import InstanceVerbs
+from hephaestus_pg.instance import Instance, Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -25,21 +24,13 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
-    from hephaestus_pg.encoded import EncodedInstance
     from hephaestus_pg.filters import Filters, Search
     from hephaestus_pg.paging import Order
-    from hephaestus_pg.session import Executor
 
 logger = logging.getLogger("hephaestus_pg")
 
 OnError = Literal["raise", "skip"]
 """What to do about a row that cannot be read."""
-
-CHUNK_ROWS = 1000
-"""Rows that one statement of a bulk verb holds at the most."""
-
-CHUNK_BYTES = 8 * 2**20
-"""Bytes of states after which a statement of ``put_many`` takes no more rows."""
 
 PAGE_BYTES = 4 * 2**20
 """Bytes of states that ``stream`` aims to have in memory at once."""
@@ -51,79 +42,13 @@ GROWTH = 8
 """How many times the rows of its page before a page of a stream may hold, if they are small."""
 
 
-class Verbs(InstanceVerbs):
+class Verbs(BulkVerbs):
     """The verbs, the same on a storage, in a transaction, and on a caller's own connection.
 
     ``query`` and ``count`` have one deadline for all that they do. Those that may send any number
     of statements have the ``timeout`` for each: a chunk of the ``_many``, a page of a ``stream``, a
     batch of ``prune``.
     """
-
-    async def put_many(
-        self, instances: Iterable[Instance], *, timeout: float | None = None
-    ) -> list[Instance]:
-        """Store all of the instances or none, each as :meth:`put` does, in their order.
-
-        For the sake of memory, what comes back shares the maps of what was given, where those are
-        stored as they are: it shows what is stored as long as they are not changed.
-
-        Raises:
-            InvalidValueError: Two of them have the same id.
-            SerializationError: A state cannot be stored exactly; nothing was written.
-        """
-        given = list(instances)
-        stored: dict[str, Instance] = {}
-        for instance in given:
-            if not is_a(instance, Instance):
-                raise InvalidTypeError("instances", instance, "give Instance values")
-            if instance.id in stored:
-                raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
-            stored[instance.id] = instance
-        # In one order across the statements too, lest two calls wait for each other's rows.
-        ordered = sorted(given, key=lambda instance: instance.id)
-
-        async def put_all(session: Executor) -> None:
-            for chunk in self._encoded(ordered):
-                columns = zip(*[new[:-1] for new in chunk.values()], strict=True)
-                deadline = session.deadline(timeout)
-                for row in await session.fetch(deadline, "put_many", *map(list, columns)):
-                    stored[row["id"]] = chunk[row["id"]].as_given(row)
-
-        with self._executor.gate:
-            await self._executor.atomically(self._executor.deadline(timeout), put_all)
-        return list(stored.values())
-
-    async def get_many(
-        self, ids: Iterable[str], *, timeout: float | None = None
-    ) -> dict[str, Instance]:
-        """The instances with those ids, by id; an id without a row is absent.
-
-        Raises:
-            CorruptInstanceError: A row cannot be read.
-        """
-        found = {}
-        with self._executor.gate:
-            for chunk in _chunks(dict.fromkeys(map(checked_id, ids))):
-                deadline = self._executor.deadline(timeout)
-                for row in await self._executor.fetch(deadline, "get_many", chunk):
-                    found[row["id"]] = self._serializer.decode(row)
-        return found
-
-    async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
-        """Delete the instances with those ids, all or none; the ids of those that there were."""
-        ordered = sorted(set(map(checked_id, ids)))
-        gone: set[str] = set()
-
-        async def delete_all(session: Executor) -> None:
-            for chunk in _chunks(ordered):
-                deadline = session.deadline(timeout)
-                revisions = [None] * len(chunk)
-                rows = await session.fetch(deadline, "delete_many", chunk, revisions)
-                gone.update(row["id"] for row in rows)
-
-        with self._executor.gate:
-            await self._executor.atomically(self._executor.deadline(timeout), delete_all)
-        return gone
 
     async def query(
         self,
@@ -292,28 +217,8 @@ class Verbs(InstanceVerbs):
         [row] = await self._executor.fetch(deadline, "profile")
         return str(row["profile"])
 
-    def _encoded(self, instances: Iterable[Instance]) -> Iterator[dict[str, EncodedInstance]]:
-        """The instances by id, encoded, in chunks limited by rows and by bytes."""
-        chunk: dict[str, EncodedInstance] = {}
-        size = 0
-        for instance in instances:
-            new = self._serializer.encode(instance)
-            if chunk and (len(chunk) == CHUNK_ROWS or size + len(new.state) > CHUNK_BYTES):
-                yield chunk
-                chunk, size = {}, 0
-            chunk[new.id] = new
-            size += len(new.state)
-        if chunk:
-            yield chunk
-
 
 def _skips(on_error: Any) -> bool:
     if not is_a(on_error, str) or on_error not in get_args(OnError):
         raise InvalidValueError("on_error", on_error, "give 'raise' or 'skip'")
     return bool(on_error == "skip")
-
-
-def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(ids)
-    while chunk := list(islice(rest, CHUNK_ROWS)):
-        yield chunk

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,8 +30,9 @@ from hephaestus_pg import (
     SerializationError,
     StaleInstanceError,
     Status,
+    _sql,
+    bulk_verbs,
 )
-from hephaestus_pg import verbs as verbs_module
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -293,7 +295,7 @@ class TestMany:
     async def test_all_are_stored_or_none(
         self, verbs: Verbs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(verbs_module, "CHUNK_ROWS", 2)
+        monkeypatch.setattr(bulk_verbs, "CHUNK_ROWS", 2)
         good = [order(f"x::{n}") for n in range(9)]
 
         with pytest.raises(SerializationError):
@@ -306,17 +308,27 @@ class TestMany:
     async def test_more_than_a_statement_holds_go_in_several(
         self, verbs: Verbs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(verbs_module, "CHUNK_ROWS", 10)
-        monkeypatch.setattr(verbs_module, "CHUNK_BYTES", 5000)
+        monkeypatch.setattr(bulk_verbs, "CHUNK_ROWS", 10)
+        monkeypatch.setattr(bulk_verbs, "CHUNK_BYTES", 5000)
         given = [
             order(f"x::{n}", context=Context({"text": "x" * (9000 if n % 7 == 0 else 300)}))
             for n in range(45)
         ]
 
+        sent: Counter[str] = Counter()
+        text_of = _sql.statement
+
+        def counted(name: str, schema: str) -> str:
+            sent[name] += 1
+            return text_of(name, schema)
+
+        monkeypatch.setattr(_sql, "statement", counted)
+
         assert await verbs.put_many(given) == given
         ids = [instance.id for instance in given]
         assert await verbs.get_many(ids) == {instance.id: instance for instance in given}
         assert await verbs.delete_many(ids) == set(ids)
+        assert sent == {"put_many": 14, "get_many": 5, "delete_many": 5}
 
 
 class TestPages:

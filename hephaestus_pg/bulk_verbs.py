@@ -1,0 +1,115 @@
+"""The verbs on instances by their ids, any number at once."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
+from hephaestus_pg.instance import Instance, checked_id
+from hephaestus_pg.instance_verbs import InstanceVerbs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hephaestus_pg.encoded import EncodedInstance
+    from hephaestus_pg.session import Executor
+
+CHUNK_ROWS = 1000
+"""Rows that one statement of a bulk verb holds at the most."""
+
+CHUNK_BYTES = 8 * 2**20
+"""Bytes of states after which a statement of ``put_many`` takes no more rows."""
+
+
+class BulkVerbs(InstanceVerbs):
+    """Beside the verbs on one instance those on many, a write all or none.
+
+    They have the ``timeout`` for each statement, which holds a chunk of what is given.
+    """
+
+    async def put_many(
+        self, instances: Iterable[Instance], *, timeout: float | None = None
+    ) -> list[Instance]:
+        """Store all of the instances or none, each as :meth:`put` does, in their order.
+
+        For the sake of memory, what comes back shares the maps of what was given, where those are
+        stored as they are: it shows what is stored as long as they are not changed.
+
+        Raises:
+            InvalidValueError: Two of them have the same id.
+            SerializationError: A state cannot be stored exactly; nothing was written.
+        """
+        given = list(instances)
+        stored: dict[str, Instance] = {}
+        for instance in given:
+            if not is_a(instance, Instance):
+                raise InvalidTypeError("instances", instance, "give Instance values")
+            if instance.id in stored:
+                raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
+            stored[instance.id] = instance
+        # In one order across the statements too, lest two calls wait for each other's rows.
+        ordered = sorted(given, key=lambda instance: instance.id)
+
+        async def put_all(session: Executor) -> None:
+            for chunk in self._encoded(ordered):
+                columns = zip(*[new[:-1] for new in chunk.values()], strict=True)
+                deadline = session.deadline(timeout)
+                for row in await session.fetch(deadline, "put_many", *map(list, columns)):
+                    stored[row["id"]] = chunk[row["id"]].as_given(row)
+
+        with self._executor.gate:
+            await self._executor.atomically(self._executor.deadline(timeout), put_all)
+        return list(stored.values())
+
+    async def get_many(
+        self, ids: Iterable[str], *, timeout: float | None = None
+    ) -> dict[str, Instance]:
+        """The instances with those ids, by id; an id without a row is absent.
+
+        Raises:
+            CorruptInstanceError: A row cannot be read.
+        """
+        found = {}
+        with self._executor.gate:
+            for chunk in _chunks(dict.fromkeys(map(checked_id, ids))):
+                deadline = self._executor.deadline(timeout)
+                for row in await self._executor.fetch(deadline, "get_many", chunk):
+                    found[row["id"]] = self._serializer.decode(row)
+        return found
+
+    async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
+        """Delete the instances with those ids, all or none; the ids of those that there were."""
+        ordered = sorted(set(map(checked_id, ids)))
+        gone: set[str] = set()
+
+        async def delete_all(session: Executor) -> None:
+            for chunk in _chunks(ordered):
+                deadline = session.deadline(timeout)
+                revisions = [None] * len(chunk)
+                rows = await session.fetch(deadline, "delete_many", chunk, revisions)
+                gone.update(row["id"] for row in rows)
+
+        with self._executor.gate:
+            await self._executor.atomically(self._executor.deadline(timeout), delete_all)
+        return gone
+
+    def _encoded(self, instances: Iterable[Instance]) -> Iterator[dict[str, EncodedInstance]]:
+        """The instances by id, encoded, in chunks limited by rows and by bytes."""
+        chunk: dict[str, EncodedInstance] = {}
+        size = 0
+        for instance in instances:
+            new = self._serializer.encode(instance)
+            if chunk and (len(chunk) == CHUNK_ROWS or size + len(new.state) > CHUNK_BYTES):
+                yield chunk
+                chunk, size = {}, 0
+            chunk[new.id] = new
+            size += len(new.state)
+        if chunk:
+            yield chunk
+
+
+def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(ids)
+    while chunk := list(islice(rest, CHUNK_ROWS)):
+        yield chunk
