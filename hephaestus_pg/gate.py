@@ -14,7 +14,7 @@ class Gate:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._under_way = 0
         self._closed = False
         self._empty = anyio.Event()
@@ -25,7 +25,7 @@ class Gate:
             running = asyncio.get_running_loop()
         except RuntimeError:
             return
-        if running is not self._loop:
+        if running is not self.loop:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
     def __enter__(self) -> None:
