@@ -60,8 +60,9 @@ PATIENCE = 0.1
 """Seconds after which a statement under way keeps no lane from others: it may wait for a lock."""
 
 
-# One call may be the cause, of which its neighbours in the statement know nothing.
-_OF_ONE = (RejectedError, AccessDeniedError, ConflictError)
+# One call may be the cause, of which its neighbours in the statement know nothing. A server may end
+# a statement long before its deadline, where a role or an operator wants it.
+_OF_ONE = (RejectedError, AccessDeniedError, ConflictError, OperationTimeoutError)
 
 
 class _Slot:
@@ -258,7 +259,7 @@ class Batcher:
                 rows = await run(deadline, f"{statement}_many:gathered", *map(list, columns))
                 answers = {row["id"]: row for row in rows}
         except _OF_ONE as error:
-            if len(batch) > 1 and error.applied == "no":
+            if len(batch) > 1 and error.applied == "no" and self._loop.time() < deadline:
                 # The halves without the one that is to blame go through, and wait for none.
                 middle = len(batch) // 2
                 await asyncio.gather(

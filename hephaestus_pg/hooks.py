@@ -44,7 +44,7 @@ def hooks_of(pool: Pool[Any]) -> list[str]:
     if getattr(pool, "_connection_class", None) is not asyncpg.Connection:
         found.append("connection_class")
     if type(pool) is not asyncpg.Pool:
-        found.append(type(pool).__qualname__)
+        found.append(type(pool).__name__)
     return found
 
 

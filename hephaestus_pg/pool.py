@@ -134,6 +134,8 @@ class _Connection(asyncpg.Connection):
         if self._lent:
             self._lent = False
             await self.reset()
+            # RESET ALL leaves these. Only pools without hooks come here: an init may set a role.
+            await self.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
 
     async def close(self, *, timeout: float | None = None) -> None:
         with suppress(TimeoutError):  # it is given up then
