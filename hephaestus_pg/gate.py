@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from weakref import WeakSet
 
 import anyio
 
@@ -14,18 +16,22 @@ class Gate:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        _gates.add(self)
         self._under_way = 0
         self._closed = False
         self._empty = anyio.Event()
 
     def require_own_loop(self) -> None:
         """Refuse a call from another event loop; one from outside any loop changes nothing."""
+        running: asyncio.AbstractEventLoop | None
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
-            return
-        if running is not self._loop:
+            running = None
+            if self._loop is not None:
+                return
+        if running is not self._loop or running is None:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
     def __enter__(self) -> None:
@@ -45,3 +51,19 @@ class Gate:
         self._closed = True
         if self._under_way:
             await self._empty.wait()
+
+    def disown(self) -> None:
+        """Refuse every call from now on: this is a forked process, the connections its parent's."""
+        self._loop = None
+
+
+_gates: WeakSet[Gate] = WeakSet()
+
+
+def _forked() -> None:
+    # A child may go on with the very loop of its parent, as workers do that a module's code started.
+    for gate in _gates:
+        gate.disown()
+
+
+os.register_at_fork(after_in_child=_forked)
