@@ -16,7 +16,8 @@ class Gate:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
+        self._inherited = False
         _gates.add(self)
         self._under_way = 0
         self._closed = False
@@ -24,14 +25,12 @@ class Gate:
 
     def require_own_loop(self) -> None:
         """Refuse a call from another event loop; one from outside any loop changes nothing."""
-        running: asyncio.AbstractEventLoop | None
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
-            running = None
-            if self._loop is not None:
+            if not self._inherited:
                 return
-        if running is not self._loop or running is None:
+        if self._inherited or running is not self.loop:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
     def __enter__(self) -> None:
@@ -52,18 +51,18 @@ class Gate:
         if self._under_way:
             await self._empty.wait()
 
-    def disown(self) -> None:
-        """Refuse every call from now on: this is a forked process, the connections its parent's."""
-        self._loop = None
+    def inherit(self) -> None:
+        """Let nobody in: this is a forked process, and the connections are its parent's."""
+        self._inherited = True
 
 
 _gates: WeakSet[Gate] = WeakSet()
 
 
 def _forked() -> None:
-    # A child may go on with the very loop of its parent, as workers do that a module's code started.
+    # A worker may go on with the very loop with which its parent started a storage.
     for gate in _gates:
-        gate.disown()
+        gate.inherit()
 
 
 os.register_at_fork(after_in_child=_forked)
