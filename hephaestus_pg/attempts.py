@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hephaestus_pg.backend import Backend
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost
-from hephaestus_pg.errors import ConflictError, DatabaseError, OperationTimeoutError
+from hephaestus_pg.errors import (
+    ConflictError,
+    DatabaseError,
+    OperationTimeoutError,
+    RejectedError,
+)
 from hephaestus_pg.hooks import as_ours, cancelled
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import FIRST_PAUSE, Retries
@@ -31,6 +36,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 logger = logging.getLogger("hephaestus_pg")
+
+# One row may be the cause: a trigger or an index of the user's may refuse it with any code.
+_OF_ONE = (ConflictError, RejectedError)
 
 Kind = Literal["read", "overwrite", "change"]
 """What is done: an overwrite, done twice, leaves what once would leave; a change might not."""
@@ -68,7 +76,7 @@ class Attempts:
                     deadline, work, sent_to, bounded=bounded, source=source or self._pool
                 )
             except DatabaseError as error:
-                if divisible and isinstance(error, ConflictError) and error.applied == "no":
+                if divisible and isinstance(error, _OF_ONE) and error.applied == "no":
                     raise  # the batcher divides it, lest one call holds up the others
                 divisible = False  # this try may have been applied, which the next must not hide
                 if is_lost(error):
