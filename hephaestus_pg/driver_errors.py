@@ -65,8 +65,11 @@ _QUOTED = re.compile(r"(invalid input for query argument [^:]*): .* \(", re.DOTA
 def is_lost(error: Exception) -> bool:
     """Whether ``error``, the driver's or ours, says that its pool had better connect anew.
 
-    Where one connection is dead, or leads to a standby, the others mostly are and do.
+    Where one connection is dead, or leads to a standby, the others mostly are and do. But where
+    there is none to spare, those that there are are all that there will be.
     """
+    if isinstance(error.__cause__ or error, asyncpg.TooManyConnectionsError):
+        return False
     if isinstance(error, DRIVER_ERRORS) and not isinstance(error, (OSError, DatabaseError)):
         error = _mapped(error, connecting=False)
     return isinstance(error, (ConnectionLostError, UnavailableError))
@@ -140,6 +143,8 @@ _UNAVAILABLE = {
     "25006": "it is a standby, or was made one",
 }
 _CONFLICTS = {"40", "55P03"}
+# The session is not the one in which the driver prepared its statements, or has forgotten them.
+_UNPREPARED = {"26000", "42P05"}
 # While the index over ids is built anew concurrently, ON CONFLICT may see two of it or none.
 _PASSING = {"53", "58", "23505", "42P10"}
 _DENIED = {"28", "42501"}
@@ -167,6 +172,14 @@ def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
         return ConflictError(
             f"another transaction was in the way: {said}; do it again",
             applied="unknown" if code == "40003" and not connecting else "no",
+            retryable=True,
+        )
+    if of(_UNPREPARED):
+        return ConnectionLostError(
+            f"the statements that were prepared on the connection are not there: {said}; behind a "
+            "pooler such as PgBouncer start with pgbouncer=True, else look for DISCARD ALL or "
+            "DEALLOCATE ALL; the statement had no effect",
+            applied="no",
             retryable=True,
         )
     if code == "25P02":
