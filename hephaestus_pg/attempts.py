@@ -41,6 +41,7 @@ Kind = Literal["read", "overwrite", "change"]
 """What is done: an overwrite, done twice, leaves what once would leave; a change might not."""
 
 
+# One row may be the cause: a trigger or an index of the user's may refuse it with any code.
 _REFUSALS = (ConflictError, RejectedError)
 
 

@@ -60,8 +60,8 @@ PATIENCE = 0.1
 """Seconds after which a statement under way keeps no lane from others: it may wait for a lock."""
 
 
-# One call may be the cause, of which its neighbours in the statement know nothing. A server may end
-# a statement long before its deadline, where a role or an operator wants it.
+# One call may be the cause, of which its neighbours in the statement know nothing; or that they are
+# so many, where a role has a statement_timeout that each of them would keep.
 _OF_ONE = (RejectedError, AccessDeniedError, ConflictError, OperationTimeoutError)
 
 
@@ -249,6 +249,7 @@ class Batcher:
         """Send the calls as one statement, and answer each with its row."""
         deadline = max([call.deadline for call in batch])
         statement = batch[0].statement
+        began = self._loop.time()
         try:
             if len(batch) == 1:
                 [call] = batch
@@ -259,7 +260,9 @@ class Batcher:
                 rows = await run(deadline, f"{statement}_many:gathered", *map(list, columns))
                 answers = {row["id"]: row for row in rows}
         except _OF_ONE as error:
-            if len(batch) > 1 and error.applied == "no" and self._loop.time() < deadline:
+            now = self._loop.time()
+            late = isinstance(error, OperationTimeoutError) and deadline - now < now - began
+            if len(batch) > 1 and error.applied == "no" and not late:
                 # The halves without the one that is to blame go through, and wait for none.
                 middle = len(batch) // 2
                 await asyncio.gather(

@@ -160,6 +160,7 @@ class PoolExecutor:
             try:
                 async with begun:
                     yield session
+                    await session.require_intact()
             except Exception as error:
                 if is_lost(error):
                     await self._pool.expire_connections()

@@ -178,6 +178,9 @@ class AsyncStorage(Verbs):
         ``transaction.connection`` takes the caller's own statements: they and the instances commit
         or vanish together. Nothing in it is retried, and one task at a time may use it. ``timeout``
         is for its beginning, for each verb in it, and for its end.
+
+        Raises:
+            RejectedError: A statement in it failed, and the block caught that: nothing is kept.
         """
         async with self._pool.transaction(timeout) as session:
             yield Transaction(session, self._serializer)
