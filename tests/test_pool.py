@@ -104,7 +104,7 @@ def violation(key: str) -> asyncpg.UniqueViolationError:
         (asyncpg.LockNotAvailableError("lock"), ConflictError, "no", True),
         (violation("(id)=(a)"), RejectedError, "no", True),
         (violation("(number)=(1)"), RejectedError, "no", False),
-        (asyncpg.InvalidSQLStatementNameError("forgotten"), ConnectionLostError, "no", True),
+        (asyncpg.InvalidSQLStatementNameError("forgotten"), RejectedError, "no", False),
         (asyncpg.InFailedSQLTransactionError("aborted"), RejectedError, "no", False),
         (asyncpg.InvalidColumnReferenceError("index"), RejectedError, "no", True),
         (asyncpg.DiskFullError("disk"), RejectedError, "no", True),
