@@ -110,7 +110,7 @@ class Attempts:
                     connection.terminate()
             if isinstance(error, DatabaseError):
                 raise
-            raise translated(error, connecting=connection is None) from error
+            raise translated(error, connecting=connection is None, connection=connection) from error
         finally:
             if connection is not None:
                 await released(source.release(connection, timeout=RELEASE_SECONDS))
