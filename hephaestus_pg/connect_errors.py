@@ -47,7 +47,7 @@ def connecting_failed(error: Exception, place: str, *, named_database: bool) -> 
     ``named_database``: a database was named, else it is the one of the user's name.
     """
     ours = translated(error, connecting=True)
-    said, code = said_by(error), getattr(error, "sqlstate", None)
+    said, code = _plain(said_by(error)), getattr(error, "sqlstate", None)
     kind, retryable, advice = type(ours), ours.retryable, _advice(error, said, code)
     for pattern, final, what in _POOLER if code == "08P01" else ():
         if re.search(pattern, said):
@@ -60,6 +60,15 @@ def connecting_failed(error: Exception, place: str, *, named_database: bool) -> 
         applied="no",
         retryable=retryable,
     )
+
+
+def _plain(said: str) -> str:
+    """What the driver says of a server of another sort, in words that ``target_session_attrs`` has.
+
+    Else what it says, as it is.
+    """
+    found = re.search(r"None of the hosts match.*'([\w-]+)'", said)
+    return f"it is not {found[1]}, which target_session_attrs asks for" if found else said
 
 
 # What PgBouncer says, all under one code.
@@ -112,7 +121,7 @@ _BY_TEXT: tuple[tuple[str, str], ...] = (
         ),
     ),
     (
-        r"error response during SSL exchange|connection_lost\(\)|closed in the middle",
+        r"error response during SSL exchange|connection_lost\(\)|closed in the middle|reset by",
         (
             "it hung up: check that the DSN's host and port are those of a PostgreSQL, and what "
             "its log says"
@@ -124,12 +133,10 @@ _BY_TEXT: tuple[tuple[str, str], ...] = (
     ),
     (r"not currently accepting connections", "ALTER DATABASE … ALLOW_CONNECTIONS true"),
     (
-        r"None of the hosts match",
-        (
-            "it is a server of another kind than target_session_attrs asks for: a standby, or a "
-            "primary with default_transaction_read_only=on"
-        ),
+        r"it is not (read-write|primary)",
+        "it is a standby, or a primary with default_transaction_read_only=on",
     ),
+    (r"it is not (standby|read-only)", "it is a primary"),
 )
 _BY_CODE = {
     "28P01": f"check the user and the password; {_ENCODED}",
@@ -157,7 +164,7 @@ def _advice(error: Exception, said: str, code: str | None) -> str:
     if isinstance(error, ssl.SSLError):
         return "TLS could not be agreed on: check sslmode, sslcert and the TLS versions"
     if isinstance(error, socket.gaierror):
-        return "there is no host of that name: check the DSN's host"
+        return "no host of that name is known: check the DSN's host, and that names are served"
     if isinstance(error, FileNotFoundError):
         return "there is no socket: check the folder in the DSN's host, and that the server runs"
     if isinstance(error, asyncpg.InterfaceError):
