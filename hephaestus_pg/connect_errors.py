@@ -79,7 +79,7 @@ _POOLER: tuple[tuple[str, type[DatabaseError], str], ...] = (
         "this is a pooler, such as PgBouncer: start with pgbouncer=True",
     ),
     (
-        "no such database|is disabled",
+        "no such database|is disabled|config error",
         RejectedError,
         "name one that its configuration has under [databases]",
     ),

@@ -187,7 +187,7 @@ def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
     def of(codes: Collection[str]) -> bool:
         return code in codes or code[:2] in codes
 
-    if code in _POOLED:
+    if code in _POOLED or (code == "08P01" and "prepared statement" in said):
         return RejectedError(
             f"PostgreSQL refused the statement: {said} ({code}); a pooler, such as PgBouncer, gave "
             "the session to somebody else: start with pgbouncer=True, or make your own pool with "

@@ -114,15 +114,15 @@ def _squeezed(name: str) -> str:
 
 def refused_setting(name: str, parameter: Parameter, said: str) -> InvalidValueError:
     """The server refused that setting, by what it ``said``."""
+    close = get_close_matches(name, libpq.PARAMETERS, n=1, cutoff=0.75)
+    meant = f"; did you mean {close[0]}?" if close else ""
     advice = f"the server does not take it as a setting ({said})"
     if "unrecognized" in said:
-        close = get_close_matches(name, libpq.PARAMETERS, n=1, cutoff=0.75)
-        meant = f"; did you mean {close[0]}?" if close else ""
         advice = f"neither libpq nor the server knows it: take it out of the DSN{meant} ({said})"
     elif "unsupported startup parameter" in said:
         advice = (
             "PgBouncer does not take it: take it out of the DSN, set it for the role or the "
-            "database on the server (ALTER ROLE … SET …), and start with pgbouncer=True"
+            f"database on the server (ALTER ROLE … SET …), and start with pgbouncer=True{meant}"
         )
     return InvalidValueError(name, parameter.value, advice)
 
