@@ -163,4 +163,5 @@ def _check_ssl(value: Any) -> None:
 
 
 def _without_secret(name: str, value: Any) -> Any:
-    return f"<{type(value).__name__}>" if "passw" in name.lower() else value
+    secret = any(part in name.lower() for part in ("pas", "pwd", "secret", "token"))
+    return f"<{type(value).__name__}>" if secret else value
