@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import traceback
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -20,14 +21,17 @@ from hephaestus_pg import (
     AccessDeniedError,
     AsyncStorage,
     DatabaseError,
+    HephaestusError,
     Instance,
     InvalidValueError,
     Names,
     OperationTimeoutError,
     RejectedError,
     UnavailableError,
+    migrate,
     migrations,
     pool,
+    prune,
     registry,
 )
 from hephaestus_pg.embedded import EmbeddedServer
@@ -325,3 +329,98 @@ class TestReadOnly:
             await pool.connect(f"{database}?{query}")
         with pytest.raises(UnavailableError, match="is not standby.*it is a primary"):
             await pool.connect(f"{database}?target_session_attrs=standby")
+
+
+class TestPasswords:
+    SECRET = "s3cr%t p@ss/wörd"
+
+    @pytest.fixture(params=("url", "query", "service", "variable", "option", "passfile", "hook"))
+    def given(
+        self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> tuple[str, dict[str, Any]]:
+        """A DSN without its host, and options, with the password in one of its places."""
+        encoded = quote(self.SECRET, safe="")
+        match request.param:
+            case "url":
+                return f"postgresql://scram:{encoded}@{{}}/postgres?{{}}", {}
+            case "query":
+                return f"postgresql://scram@{{}}/postgres?password={encoded}&{{}}", {}
+            case "service":
+                file = tmp_path / "services"
+                file.write_text(f"[x]\nuser=scram\npassword={self.SECRET}\n")
+                monkeypatch.setenv("PGSERVICEFILE", str(file))
+                return "postgresql://{}/postgres?service=x&{}", {}
+            case "variable":
+                monkeypatch.setenv("PGPASSWORD", self.SECRET)
+                return "postgresql://scram@{}/postgres?{}", {}
+            case "passfile":
+                file = tmp_path / "passwords"
+                file.write_text(f"*:*:*:scram:{self.SECRET}\n")
+                file.chmod(0o600)
+                return f"postgresql://scram@{{}}/postgres?passfile={file}&{{}}", {}
+            case "hook":
+                return "postgresql://scram@{}/postgres?{}", {"password": lambda: self.SECRET}
+            case _:
+                return "postgresql://scram@{}/postgres?{}", {"password": self.SECRET}
+
+    @pytest.mark.parametrize(
+        ("place", "query"),
+        (
+            ("{own}", ""),
+            ("{own},{own}", ""),
+            ("127.0.0.1:1", ""),
+            ("127.0.0.1:1,127.0.0.1:2", ""),
+            ("127.0.0.1:99999", ""),
+            ("127.0.0.1:port", ""),
+            ("{own}", "connection_limit=5"),
+            ("{own}", "channel_binding=require"),
+            ("{own}", "sslmode=require&sslcompression=0"),
+            ("{own}", "sslnegotiation=direct"),
+        ),
+    )
+    async def test_none_is_shown_whatever_fails(
+        self,
+        guarded: EmbeddedServer,
+        given: tuple[str, dict[str, Any]],
+        place: str,
+        query: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        pattern, options = given
+        dsn = pattern.format(place.format(own=f"127.0.0.1:{guarded.port}"), query).rstrip("?&")
+        with pytest.raises(HephaestusError) as caught:
+            await AsyncStorage.start(dsn, timeout=5, **options)
+        seen = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + caplog.text
+        shown: BaseException | None = caught.value
+        while shown is not None:
+            seen += f"{shown!r} {vars(shown)}"
+            shown = shown.__cause__ or shown.__context__
+        for part in ("s3cr", "p@ss", "p%40ss", "wörd"):
+            assert part not in seen
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    (
+        ("postgresql+asyncpg://u:secret@h/db", "take +asyncpg away"),
+        ("", "it is empty"),
+        ("postgresql://u:secret@h/db?connection_limit=5", "start(max_size=5)"),
+        ("postgresql://u:secret@127.0.0.1:1/db", "nobody listens there"),
+        ("postgresql://u:secret@127.0.0.1:1,127.0.0.1:2/db", "nobody listens there"),
+        ("host=h password=secret", "postgresql://user:***@h/"),
+        ("postgresql://u:secret/db", "its port is no number"),
+    ),
+)
+@pytest.mark.parametrize("command", (("migrate", "status"), ("prune", "--finished-before", "30d")))
+def test_the_commands_say_the_same_in_one_line(
+    given: str, said: str, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = {"migrate": migrate.main, "prune": prune.main}[command[0]]
+    options = ["--dry-run"] if command[0] == "prune" else []
+    assert main([*command[1:], "--dsn", given, *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert "secret" not in error
