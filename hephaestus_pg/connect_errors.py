@@ -26,18 +26,16 @@ def silent(place: str, *, final: bool) -> DatabaseError:
 
     ``final``: that was all of the caller's, so that no other try may find it.
     """
-    said = f"{place} does not answer"
-    if final:
-        return OperationTimeoutError(
-            f"the deadline passed: {said}; check the DSN's host and port, the firewall between, "
-            "and that it is a PostgreSQL",
-            applied="no",
-            retryable=True,
-        )
-    return UnavailableError(
-        f"no connection to PostgreSQL: {said}; check the DSN and that the server runs",
-        applied="no",
-        retryable=True,
+    kind = OperationTimeoutError if final else UnavailableError
+    said = "the deadline passed" if final else "no connection to PostgreSQL"
+    return kind(f"{said}: {unanswered(place)}", applied="no", retryable=True)
+
+
+def unanswered(place: str) -> str:
+    """What is to be said of a host that has not answered."""
+    return (
+        f"{place} does not answer; check the DSN's host and port, the firewall between, and that "
+        "it is a PostgreSQL"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import random
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from hephaestus_pg.connect_errors import connecting_failed, silent
+from hephaestus_pg.connect_errors import connecting_failed, silent, unanswered
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, without_password
 from hephaestus_pg.dsn import target
 from hephaestus_pg.dsn_parameters import refused_setting
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 HOST_SECONDS = 5.0
 """Seconds that each of several hosts has to answer at the most; of a shorter timeout, its share."""
-
-# Of the caller's deadline: what is left tells which host kept silent, rather than that it passed.
-_HOST_SHARE = 0.95
 
 # A setting of these in the DSN goes before that of open_pool.
 _OUR_SETTINGS = {"statement_timeout", "client_connection_check_interval"}
@@ -68,13 +66,11 @@ class Connector:
             return await self._of_several(where, options)
         if where.session:
             options["target_session_attrs"] = where.session
-        timeout = options.get("timeout")
         limit = where.connect_timeout
-        seconds = min(timeout * _HOST_SHARE if timeout else math.inf, limit or math.inf)
-        if seconds < math.inf:
-            options["timeout"] = seconds
-        host = where.hosts[0] if where.hosts else None
-        return await self._one(host, options, final=seconds != limit)
+        final = limit is None or options.get("timeout", math.inf) <= limit
+        if not final:
+            options["timeout"] = limit
+        return await self._one(where.hosts[0] if where.hosts else None, options, final=final)
 
     async def _of_several(self, where: Target, options: dict[str, Any]) -> Connection[Any]:
         hosts = list(where.hosts)
@@ -144,6 +140,9 @@ class Connector:
             )
         except asyncpg.ClientConfigurationError:  # no host can mend it
             raise
+        except asyncio.CancelledError as error:
+            error.add_note(unanswered(place))  # for whose deadline this may be
+            raise
         except TimeoutError as error:
             # The system may have given up on it earlier.
             raise silent(place, final=final and error.errno is None) from error
@@ -175,10 +174,11 @@ def _keep_alive(connection: Any, wanted: Mapping[str, int]) -> None:
     raw: socket.socket | None = connection._transport.get_extra_info("socket")  # noqa: SLF001
     if not wanted or raw is None or raw.family not in {socket.AF_INET, socket.AF_INET6}:
         return
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, wanted.get("keepalives", 1))
-    for name, option in _SOCKET_OPTIONS.items():
-        if wanted.get(name, 0) > 0 and hasattr(socket, option):
-            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), wanted[name])
+    with raw.dup() as same:  # not every loop lets a transport's own be set
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, wanted.get("keepalives", 1))
+        for name, option in _SOCKET_OPTIONS.items():
+            if wanted.get(name, 0) > 0 and hasattr(socket, option):
+                same.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), wanted[name])
 
 
 _SOCKET_OPTIONS = {

@@ -125,8 +125,12 @@ def _mapped(error: Exception, *, connecting: bool) -> DatabaseError:
     if code is not None:
         return _of_the_server(code, said, connecting=connecting)
     if isinstance(error, TimeoutError):
+        # A deadline passes by a cancel, on which the place is noted that was waited for.
+        notes = getattr(error.__cause__, "__notes__", [])
         return OperationTimeoutError(
-            "the deadline passed", applied="no" if connecting else "unknown", retryable=True
+            ": ".join(["the deadline passed", *notes]),
+            applied="no" if connecting else "unknown",
+            retryable=True,
         )
     if isinstance(error, asyncpg.InterfaceError):
         if "another operation" in said:

@@ -28,6 +28,7 @@ from hephaestus_pg import (
     OperationTimeoutError,
     RejectedError,
     UnavailableError,
+    driver_errors,
     migrate,
     migrations,
     pool,
@@ -122,9 +123,11 @@ async def listening(answer: bytes | None) -> AsyncIterator[int]:
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     async with server:
-        yield server.sockets[0].getsockname()[1]
-        for writer in writers:
-            writer.close()
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            for writer in writers:
+                writer.close()
 
 
 @pytest.mark.parametrize("mode", ("prefer", "disable", "require"))
@@ -154,6 +157,15 @@ class TestSilence:
         async with listening(None) as port:
             with pytest.raises(OperationTimeoutError, match=f"127.0.0.1:{port} does not answer"):
                 await AsyncStorage.start(f"postgresql://u@127.0.0.1:{port}/db", timeout=0.3)
+
+    async def test_a_deadline_that_passes_earlier_names_it_too(self) -> None:
+        async with listening(None) as port:
+            with (
+                pytest.raises(OperationTimeoutError, match=f"127.0.0.1:{port} does not answer"),
+                driver_errors.translated_errors(connecting=True),
+            ):
+                async with asyncio.timeout(0.1):
+                    await pool.connect(f"postgresql://u@127.0.0.1:{port}/db")
 
     async def test_a_limit_of_its_own_leaves_time_for_another_try(self) -> None:
         async with listening(None) as port:
