@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from asyncpg import Pool
     from asyncpg.pool import PoolConnectionProxy
 
+    from hephaestus_pg.driver_errors import AnyConnection
     from hephaestus_pg.lease import Lease
-    from hephaestus_pg.pool import AnyConnection
 
     Source = Pool[Any] | Lease
 
@@ -134,7 +134,7 @@ class Attempts:
                 # Asking to cancel may take for ever on a silent network: MagicStack/asyncpg#1326.
                 with suppress(*DRIVER_ERRORS):  # it may be gone already
                     connection.terminate()
-            if (ours := as_ours(error, connecting=connection is None)) is error:
+            if (ours := as_ours(error, connection)) is error:
                 raise
             raise ours from error
         finally:

@@ -29,6 +29,7 @@ from hephaestus_pg import (
     migrations,
 )
 from hephaestus_pg._terminal import progress, show_table
+from hephaestus_pg.connector import Connector
 from hephaestus_pg.demo_checks import STEPS, Work, checks, lost
 from hephaestus_pg.embedded import EmbeddedServer
 
@@ -79,7 +80,9 @@ async def _run(dsn: str, arguments: argparse.Namespace) -> int:
     await migrations.up(dsn, schema=schema)
     settings = {"search_path": schema}
     async with (
-        asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=settings) as pool,
+        asyncpg.create_pool(
+            dsn, connect=Connector(dsn).connect, min_size=0, max_size=4, server_settings=settings
+        ) as pool,
         AsyncStorage.start(pool=pool, name=schema, schema=schema, references=Names()) as storage,
     ):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from hephaestus_pg.errors import InvalidTypeError, SchemaOutdatedError, is_a
 from hephaestus_pg.executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.hooks import given_hooks, hooks_of
 from hephaestus_pg.pool import checked_pool, open_pool, usable_pool
+from hephaestus_pg.pool_options import checked_pool_options
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.session import SessionExecutor, checked_timeout
 from hephaestus_pg.starting import Starting
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from asyncpg import Pool
 
     from hephaestus_pg.batch_keys import BatchBy
-    from hephaestus_pg.pool import AnyConnection
+    from hephaestus_pg.driver_errors import AnyConnection
     from hephaestus_pg.references import References
 
 logger = logging.getLogger("hephaestus_pg")
@@ -113,7 +115,9 @@ class AsyncStorage(Verbs):
                 raise InvalidTypeError(flag, value, "give True or False")
         if batch_by is not None:
             checked_batch_by(batch_by, batching=batching)
-        if pool is not None:
+        if pool is None:
+            checked_pool_options(pool_options, others=inspect.signature(cls.start).parameters)
+        else:
             checked_pool(pool, dsn, pool_options)
         hooks = given_hooks(pool_options) if pool is None else hooks_of(pool)
         shared = batching and (batch_by is not None or not hooks)

@@ -9,16 +9,25 @@ import subprocess
 from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from hephaestus_pg import AsyncStorage, DatabaseError, Instance, Names, migrations
+from hephaestus_pg import (
+    AsyncStorage,
+    DatabaseError,
+    Instance,
+    Names,
+    RejectedError,
+    migrations,
+)
 from hephaestus_pg.embedded import EmbeddedServer
+from hephaestus_pg.pool import connect
+from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CALLERS = 40
 SETTINGS = {"fsync": "off", "wal_level": "replica", "max_wal_senders": "4"}
@@ -90,6 +99,24 @@ async def in_step(server: EmbeddedServer, state: str) -> int:
                 await asyncio.sleep(0.02)
     finally:
         await connection.close()
+
+
+async def replayed(pair: Pair) -> None:
+    """Wait until the standby has what the primary has now."""
+    primary, standby = (
+        await asyncpg.connect(pair.primary.dsn),
+        await asyncpg.connect(pair.standby.dsn),
+    )
+    try:
+        async with asyncio.timeout(30):
+            until = await primary.fetchval("SELECT pg_current_wal_lsn()::text")
+            while await standby.fetchval(
+                "SELECT pg_last_wal_replay_lsn() < $1::text::pg_lsn", until
+            ):
+                await asyncio.sleep(0.02)
+    finally:
+        await primary.close()
+        await standby.close()
 
 
 async def kill(primary: EmbeddedServer, sender: int) -> None:
@@ -186,18 +213,59 @@ async def test_a_standby_is_never_read_by_itself(pair: Pair) -> None:
             assert int(there) == pair.primary.port
 
 
+@pytest.mark.parametrize("where", ("dsn", "query", "service", "environment", "options"))
+async def test_wherever_several_hosts_are_named_the_primary_is_taken(
+    pair: Pair, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrations.up(pair.primary.dsn)
+    await in_step(pair.primary, "async")
+    hosts, ports = "127.0.0.1,127.0.0.1", f"{pair.standby.port},{pair.primary.port}"
+    dsn: str | None = "postgresql://postgres@/postgres"
+    options: dict[str, Any] = {}
+    match where:
+        case "dsn":
+            named = f"127.0.0.1:{pair.standby.port},127.0.0.1:{pair.primary.port}"
+            dsn = f"postgresql://postgres@{named}/postgres"
+        case "query":
+            dsn = f"{dsn}?host={hosts}&port={ports}"
+        case "service":
+            file = tmp_path / "services"
+            file.write_text(f"[pair]\nhost={hosts}\nport={ports}\nuser=postgres\ndbname=postgres\n")
+            monkeypatch.setenv("PGSERVICEFILE", str(file))
+            dsn = "postgresql://?service=pair"
+        case "environment":
+            monkeypatch.setenv("PGHOST", hosts)
+            monkeypatch.setenv("PGPORT", ports)
+            monkeypatch.setenv("PGUSER", "postgres")
+            monkeypatch.setenv("PGDATABASE", "postgres")
+            dsn = None
+        case "options":
+            options = {"host": hosts.split(","), "port": [int(port) for port in ports.split(",")]}
+
+    async def port() -> int:
+        connection = await connect(dsn, **options)
+        try:
+            return int(await connection.fetchval("SHOW port"))
+        finally:
+            await connection.close()
+
+    assert await port() == pair.primary.port
+    async with AsyncStorage.start(dsn, references=Names(), **options) as storage:
+        assert (await storage.put(Instance.new("W", {}, id="x"))).revision == 1
+    monkeypatch.setenv("PGTARGETSESSIONATTRS", "standby")
+    assert await port() == pair.standby.port
+
+
 async def test_a_write_leaves_the_connections_to_a_demoted_primary(
-    database: str, caplog: pytest.LogCaptureFixture
+    pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They go on reading: only new ones come to what takes its place."""
-    await migrations.up(database)
-    name = urlsplit(database).path[1:]
-    admin = await asyncpg.connect(
-        database, server_settings={"default_transaction_read_only": "off"}
-    )
-    try:
-        await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        async with AsyncStorage.start(database, references=Names(), max_size=3) as storage:
+    await migrations.up(pair.primary.dsn)
+    await replayed(pair)
+    leads_to = pair.standby.port  # as a name that moves
+    async with Proxy(lambda: leads_to) as name:
+        dsn = f"postgresql://postgres@127.0.0.1:{name.port}/postgres"
+        async with AsyncStorage.start(dsn, references=Names(), max_size=3) as storage:
             async with storage.transaction(), storage.transaction(), storage.transaction():
                 pass  # now all of them are connected
             write = asyncio.create_task(storage.put(Instance.new("W", {}, id="x")))
@@ -205,8 +273,28 @@ async def test_a_write_leaves_the_connections_to_a_demoted_primary(
                 while "it is a standby, or was made one" not in caplog.text:
                     await asyncio.sleep(0.01)
             assert await storage.count() == 0
-            await admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            leads_to = pair.primary.port
             async with asyncio.timeout(10):
                 assert (await write).revision == 1
-    finally:
-        await admin.close()
+            async with storage.transaction() as transaction:
+                there: Any = await transaction.connection.fetchval("SHOW port")
+            assert int(there) == pair.primary.port
+
+
+async def test_a_primary_that_may_only_be_read_makes_way_for_one_that_may_be_written(
+    pair: Pair,
+) -> None:
+    """Some set that on the old primary before they promote the standby."""
+    await migrations.up(pair.primary.dsn)
+    await replayed(pair)
+    setting = "default_transaction_read_only"
+    await execute(pair.primary, f"ALTER SYSTEM SET {setting} = on", "SELECT pg_reload_conf()")
+    hosts = f"127.0.0.1:{pair.primary.port},127.0.0.1:{pair.standby.port}"
+    dsn = f"postgresql://postgres@{hosts}/postgres"
+    async with AsyncStorage.start(dsn, references=Names()) as storage:
+        with pytest.raises(RejectedError, match=setting):
+            await storage.put(Instance.new("W", {}, id="x"))
+        assert await storage.count() == 0
+        await execute(pair.standby, "SELECT pg_promote()")
+    async with AsyncStorage.start(dsn, references=Names()) as storage:
+        assert (await storage.put(Instance.new("W", {}, id="x"))).revision == 1

@@ -30,10 +30,13 @@ from hephaestus_pg import (
     Context,
     Instance,
     InstanceExistsError,
+    InvalidValueError,
     MigrationError,
     Names,
+    RejectedError,
     StaleInstanceError,
     Status,
+    driver_errors,
     migrations,
 )
 
@@ -244,3 +247,57 @@ async def test_migrations_are_refused_and_leave_nothing_in_a_shared_session(
     # What only reads needs no session of its own.
     assert await migrations.migrated_version(bouncer, schema=schema) == migrations.LATEST
     assert await pool.fetchval(LOCKS) == 0
+
+
+class TestWithoutTheFlag:
+    async def test_a_start_says_what_to_type(self, bouncer: str) -> None:
+        with pytest.raises(RejectedError, match=r"start with pgbouncer=True") as caught:
+            await AsyncStorage.start(bouncer)
+        assert not caught.value.retryable
+
+    async def test_a_pool_that_prepares_statements_says_it(
+        self, bouncer: str, migrated: str
+    ) -> None:
+        async with asyncpg.create_pool(bouncer, min_size=0, max_size=8) as theirs:
+            storage = await AsyncStorage.start(
+                pool=theirs, name=migrated, schema=migrated, references=Names(), batching=False
+            )
+            try:
+                with pytest.raises(RejectedError, match=r"pgbouncer=True.*statement_cache_size=0"):
+                    async with asyncio.timeout(30):
+                        while True:
+                            await asyncio.gather(*(storage.get(f"x::{n}") for n in range(20)))
+            finally:
+                await storage.close()
+
+    async def test_two_processes_whose_statements_have_one_name(self, bouncer: str) -> None:
+        """As asyncpg names them in each: 42P05."""
+        error = asyncpg.DuplicatePreparedStatementError(
+            'prepared statement "__asyncpg_stmt_1__" already exists'
+        )
+        assert "pgbouncer=True" in str(driver_errors.translated(error))
+
+
+class TestParameters:
+    async def test_a_setting_that_it_does_not_take_is_named(self, bouncer: str) -> None:
+        with pytest.raises(InvalidValueError, match="^statement_timeout is '5s'.*ALTER ROLE"):
+            await AsyncStorage.start(f"{bouncer}?statement_timeout=5s", pgbouncer=True)
+
+    async def test_a_parameter_that_nobody_knows_is_named(self, bouncer: str) -> None:
+        with pytest.raises(InvalidValueError, match="^sslmod is .*did you mean sslmode"):
+            await AsyncStorage.start(f"{bouncer}?sslmod=require", pgbouncer=True)
+
+    async def test_what_libpq_knows_is_taken(self, bouncer: str, migrated: str) -> None:
+        query = (
+            "connect_timeout=5&keepalives=1&gssencmode=disable&application_name=x&sslmode=prefer"
+        )
+        async with AsyncStorage.start(
+            f"{bouncer}?{query}", name=migrated, schema=migrated, pgbouncer=True
+        ) as storage:
+            assert await storage.count() == 0
+
+    async def test_a_database_that_it_does_not_have(self, bouncer: str) -> None:
+        other = urlsplit(bouncer)._replace(path="/nope").geturl()
+        with pytest.raises(RejectedError, match=r"under \[databases\]") as caught:
+            await AsyncStorage.start(other, pgbouncer=True)
+        assert not caught.value.retryable

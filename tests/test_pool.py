@@ -34,6 +34,7 @@ from hephaestus_pg import (
     pool,
     registry,
 )
+from hephaestus_pg.dsn import target
 from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -163,6 +164,20 @@ def test_nothing_has_been_applied_by_who_could_not_connect() -> None:
         ("postgresql://h:5432/db is silent: ask a@b", "postgresql://h:5432/db is silent: ask a@b"),
         ("postgresql://h:5432 is silent: ask a@b", "postgresql://h:5432 is silent: ask a@b"),
         ("postgresql://u@h/db", "postgresql://u@h/db"),
+        ("psql 'postgresql://u:secret@h/db'", "psql 'postgresql://u:***@h/db'"),
+        (
+            "jdbc:postgresql://h/db?user=u&password=secret",
+            "jdbc:postgresql://h/db?user=u&password=***",
+        ),
+        ("postgresql://h/db?sslpassword=a%20b&x=1", "postgresql://h/db?sslpassword=***&x=1"),
+        (
+            "postgresql://h/db?oauth_client_secret=secret",
+            "postgresql://h/db?oauth_client_secret=***",
+        ),
+        ("postgresql://h/db?scram_client_key=secret", "postgresql://h/db?scram_client_key=***"),
+        ("prisma://h/?api_key=secret", "prisma://h/?api_key=***"),
+        ("PGPASSWORD=secret psql", "PGPASSWORD=*** psql"),
+        ('{"username": "u", "password": "a secret"}', '{"username": "u", "password": ***}'),
         ("error: ask a@b", "error: ask a@b"),
         ("no password here", "no password here"),
     ),
@@ -362,11 +377,8 @@ class TestHosts:
             (None, {"host": ("a", "::1"), "port": [1, 2]}, {}, [("a", 1), ("::1", 2)]),
             (None, {}, {"PGHOST": "a,b", "PGPORT": "1"}, [("a", 1), ("b", 1)]),
             ("postgresql://u@/db", {}, {"PGHOST": "a:1,b"}, [("a", 1), ("b", 5432)]),
-            (None, {}, {"PGHOST": "a,b", "PGSERVICE": "s"}, []),
-            ("postgresql://a/db", {}, {"PGHOST": "a,b"}, []),
-            ("postgresql://a,b,c/db", {"port": [1, 2]}, {}, []),
-            ("postgresql://a,,b/db", {}, {}, []),
-            ("postgresql://a,b/db", {"host": "c"}, {}, []),
+            ("postgresql://a/db", {}, {"PGHOST": "b,c", "PGPORT": "1"}, [("a", 1)]),
+            ("postgresql://a,b/db", {"host": "c"}, {}, [("c", 5432)]),
             (None, {}, {}, []),
         ),
     )
@@ -378,12 +390,12 @@ class TestHosts:
         environment: dict[str, str],
         found: list[tuple[str, int]],
     ) -> None:
-        for name in ("PGHOST", "PGPORT", "PGSERVICE"):
+        for name in ("PGHOST", "PGPORT"):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
 
-        assert hosts.several_hosts(dsn_given, options) == found
+        assert list(target(dsn_given, options).hosts) == found
         if found:  # and asyncpg itself
             arguments = dict.fromkeys(inspect.signature(PARSED).parameters)
             arguments |= {"dsn": dsn_given, "user": "u", "database": "db", **options}

@@ -14,10 +14,10 @@ import pytest
 
 from hephaestus_pg import (
     AsyncStorage,
-    ConnectionLostError,
     Context,
     Instance,
     Names,
+    RejectedError,
     StaleInstanceError,
     migrations,
 )
