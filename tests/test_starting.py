@@ -128,7 +128,7 @@ class TestWhatWasNotMeant:
         await (await second).close()
 
     @pytest.mark.parametrize(
-        "pool", (5, "postgresql://", asyncpg.Pool, object(), {"max_size": 1}), ids=repr
+        "pool", (5, "postgresql://", asyncpg.Pool, object(), {"max_size": 1}), ids=range(5)
     )
     async def test_what_is_no_pool(self, pool: Any) -> None:
         with pytest.raises(InvalidTypeError, match=r"asyncpg\.create_pool"):
