@@ -12,12 +12,10 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
+from tests.catalog import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-PATIENCE = 60.0
-"""Seconds for what is waited for to come. A test's own limit, which is longer, may strike in a
-callback, and be lost."""
 
 TICK = 0.01
 """Seconds between two looks at the clock."""
@@ -76,7 +74,7 @@ async def within(seconds: float) -> AsyncIterator[None]:
     assert took <= seconds, f"{took:.2f} s, and not {seconds:g} s, beside a lag of {lag.total:.2f}"
 
 
-async def until_true(there: Callable[[], object]) -> None:
+async def happens(there: Callable[[], object]) -> None:
     """Wait until it is so."""
     async with asyncio.timeout(PATIENCE):
         while not there():

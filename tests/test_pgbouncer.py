@@ -36,6 +36,7 @@ from hephaestus_pg import (
     Status,
     migrations,
 )
+from tests.catalog import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -108,17 +109,25 @@ def started(dsn: str) -> Iterator[Bouncer]:
             process = subprocess.Popen(
                 [PROGRAM, file], cwd=folder, stdout=said, stderr=said, **account
             )
+        # Should these tests be killed, the kernel closes its pipe, and it ends PgBouncer.
+        guard = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r _; kill -KILL "$0"', str(process.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         try:
             _await_listening(process, own, log)
             reached = parts._replace(netloc=f"{parts.username}@127.0.0.1:{own}").geturl()
             yield Bouncer(reached, process, log)
         finally:
+            guard.kill()
+            guard.communicate()
             process.kill()
             process.wait()
 
 
 def _await_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -141,7 +150,7 @@ async def pooled(
         pgbouncer=True,
         batching=request.param,
         max_size=4 * SESSIONS,
-        timeout=20,
+        timeout=PATIENCE,
     ) as storage:
         yield storage
 
@@ -210,7 +219,7 @@ async def test_a_write_that_may_have_landed_is_not_tried_again(
     async with pool.acquire() as other, other.transaction():
         await other.execute(f"LOCK {pooled.schema}.workflow_instances")
         put = asyncio.create_task(pooled.put(Instance("x", "W")))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not await pool.fetchval(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted"
                 " AND relation = $1::text::regclass",

@@ -23,7 +23,7 @@ from tests.chaos.history import Call, History
 from tests.chaos.load import POOL
 from tests.chaos.proxy import HOST, Proxy
 from tests.chaos.schedule import Arena, schedule
-from tests.lag import Lag, until_true
+from tests.lag import Lag, happens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -177,7 +177,7 @@ async def run(
                     await _one(arena, fault, report)
                     if number % FAULTS_BETWEEN_RESTS == 0:
                         report.rests.append(await load.rest())
-                await until_true(lambda: report.history.succeeded() >= set(wanted))
+                await happens(lambda: report.history.succeeded() >= set(wanted))
                 report.rests.append(await load.rest())
             await _finish(server, report)
     report.seconds = monotonic() - began
