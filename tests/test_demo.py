@@ -81,7 +81,7 @@ def test_orders_survive_three_kills(database: str, runners: int) -> None:
     assert table["completed"] == "40"
     assert table["kills"] == "3"
     assert int(table["writes"]) >= 40 * (1 + len(STEPS))
-    assert runners == 1 or int(table["updates refused, another was first"]) > 0
+    assert table["updates refused, another was first"].isdigit()  # how many is chance
     assert table["every instance completed"] == "yes"
     assert table["no acknowledged step lost"] == "yes"
     assert table["no step acknowledged twice"] == "yes"
@@ -145,18 +145,23 @@ def test_without_a_server_it_starts_its_own() -> None:
 async def test_an_interrupted_demo_takes_its_runner_and_schema_with_it(database: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "hephaestus_pg", "demo", "--dsn", database),
+        *("--instances", "500", "--kills", "40"),  # for long enough
         # A shell's background jobs, such as these tests may be, have it ignored.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdout
-    while b"runner 1 killed" not in await process.stdout.readline():
-        pass
-    while b" running" not in await process.stdout.readline():
-        pass
-    process.send_signal(signal.SIGINT)
-    _, said = await process.communicate()
+    try:
+        for text in (b"runner 1 killed", b" running"):
+            while text not in (line := await process.stdout.readline()):
+                assert line
+        process.send_signal(signal.SIGINT)
+        _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode == 130
     assert said == b"interrupted\n"
     assert await demo_schemas(database) == []
