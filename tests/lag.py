@@ -50,6 +50,12 @@ class Lag:
         """Seconds since the beginning, less the lag."""
         return monotonic() - self._began - self.total
 
+    async def passed(self, seconds: float) -> None:
+        """Wait for so long, besides what is lag."""
+        until = self.seconds + seconds
+        while self.seconds < until:
+            await asyncio.sleep(TICK)
+
     def _plan(self) -> None:
         self._due = monotonic() + TICK
         self._next: asyncio.TimerHandle = self._loop.call_later(TICK, self._tick)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import shutil
 import signal
 import subprocess
@@ -29,9 +30,11 @@ from hephaestus_pg.demo_runner import (
     ready,
     with_step_completed,
 )
+from tests.catalog import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 WORK = [
     Work("order::1", step, runner=1, receipt=f"receipt of {step}", revision=1 + number)
@@ -128,6 +131,25 @@ async def test_a_step_that_another_runner_did_while_this_one_waited_is_left_alon
     assert slow._order.status is Status.RUNNING
     assert capsys.readouterr().out == '["refused"]\n'
     assert await slow._pool.fetchval("SELECT count(*) FROM demo_ledger") == 0
+
+
+async def test_a_death_that_is_due_already_comes_at_once(
+    pool: asyncpg.Pool[asyncpg.Record],
+    storage: AsyncStorage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As it is where the runner before was heard of when it had done nearly all."""
+    runner = tmp_path / "runner"
+    runner.write_text("#!/bin/sh\nexec sleep 100\n")
+    runner.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(runner))
+    shop = demo._Demo("", pool, storage, random.Random(1))
+    shop._deaths.extend((0, 0, 1))
+    async with asyncio.timeout(PATIENCE):
+        assert await shop._dies(1)
+        assert await shop._dies(2)
+    assert list(shop._deaths) == [1]
 
 
 async def test_a_given_server_is_left_as_it_was(database: str) -> None:

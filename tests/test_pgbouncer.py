@@ -11,9 +11,12 @@ import asyncio
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +40,7 @@ from hephaestus_pg import (
     migrations,
 )
 from tests.catalog import PATIENCE
+from tests.test_embedded import wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -80,6 +84,13 @@ def bouncer(started: Bouncer) -> str:
 
 @pytest.fixture
 def started(dsn: str) -> Iterator[Bouncer]:
+    with running(dsn) as bouncer:
+        yield bouncer
+
+
+@contextmanager
+def running(dsn: str) -> Iterator[Bouncer]:
+    """A PgBouncer before that database; it ends with the block, or with this process."""
     assert PROGRAM is not None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -109,9 +120,9 @@ def started(dsn: str) -> Iterator[Bouncer]:
             process = subprocess.Popen(
                 [PROGRAM, file], cwd=folder, stdout=said, stderr=said, **account
             )
-        # Should these tests be killed, the kernel closes its pipe, and it ends PgBouncer.
+        # Should this process be killed, the kernel closes the pipe to the one who reads it.
         guard = subprocess.Popen(
-            ["/bin/sh", "-c", 'read -r _; kill -KILL "$0"', str(process.pid)],
+            ["/bin/sh", "-c", 'read -r _; kill -KILL "$0"; rm -rf "$1"', str(process.pid), folder],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -137,6 +148,29 @@ def _await_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> 
             time.sleep(0.01)
         else:
             return
+
+
+KILLED = """
+import os, signal, sys
+from tests.test_pgbouncer import running
+
+with running(sys.argv[1]) as bouncer:
+    print(bouncer.process.pid, bouncer.log.parent, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_it_does_not_outlive_its_tests(dsn: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, dsn],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    pid, folder = done.stdout.split()
+    wait_until_gone(int(pid), Path(folder))
 
 
 @pytest.fixture(params=[True, False], ids=["batching", "one by one"])
