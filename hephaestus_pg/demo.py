@@ -161,15 +161,21 @@ class _Demo:
         )
         assert process.stdout is not None
         dying = False
+
+        async def die_if_due() -> None:
+            nonlocal dying
+            if not dying and self._deaths and len(self._acknowledged) >= self._deaths[0]:
+                dying = True
+                self._deaths.popleft()
+                await asyncio.sleep(self._chance.uniform(0, 0.05))
+                _kill(process)
+
         try:
+            await die_if_due()  # as it is where the one before did a lot before it was heard
             # What it said before its death is read to the end: it counts.
             async for line in process.stdout:
                 self._hear(*json.loads(line))
-                if not dying and self._deaths and len(self._acknowledged) >= self._deaths[0]:
-                    dying = True
-                    self._deaths.popleft()
-                    await asyncio.sleep(self._chance.uniform(0, 0.05))
-                    _kill(process)
+                await die_if_due()
         except BaseException:
             _kill(process)
             raise

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 PART = 10_000
 PARTS = range(max(1, settings().max_examples // PART))
 REAL = settings(
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=min(PART, settings().max_examples),
 )
 # Ten states each, on average.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hephaestus_pg import AsyncStorage, Instance, Names
+from tests.catalog import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -121,7 +122,7 @@ class TestLeavingAStream:
         await single.put_many([Instance("a::1", "W"), Instance("a::2", "W")])
         stream = single.stream()
         yield stream
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             assert await single.count() == 2
 
     async def test_by_break(self, stream: AsyncIterator[Instance]) -> None:

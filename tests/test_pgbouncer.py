@@ -11,9 +11,12 @@ import asyncio
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +42,8 @@ from hephaestus_pg import (
     driver_errors,
     migrations,
 )
+from tests.catalog import PATIENCE
+from tests.test_embedded import wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -82,6 +87,13 @@ def bouncer(started: Bouncer) -> str:
 
 @pytest.fixture
 def started(dsn: str) -> Iterator[Bouncer]:
+    with running(dsn) as bouncer:
+        yield bouncer
+
+
+@contextmanager
+def running(dsn: str) -> Iterator[Bouncer]:
+    """A PgBouncer before that database; it ends with the block, or with this process."""
     assert PROGRAM is not None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -111,17 +123,25 @@ def started(dsn: str) -> Iterator[Bouncer]:
             process = subprocess.Popen(
                 [PROGRAM, file], cwd=folder, stdout=said, stderr=said, **account
             )
+        # Should this process be killed, the kernel closes the pipe to the one who reads it.
+        guard = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r _; kill -KILL "$0"; rm -rf "$1"', str(process.pid), folder],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         try:
             _await_listening(process, own, log)
             reached = parts._replace(netloc=f"{parts.username}@127.0.0.1:{own}").geturl()
             yield Bouncer(reached, process, log)
         finally:
+            guard.kill()
+            guard.communicate()
             process.kill()
             process.wait()
 
 
 def _await_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -131,6 +151,29 @@ def _await_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> 
             time.sleep(0.01)
         else:
             return
+
+
+KILLED = """
+import os, signal, sys
+from tests.test_pgbouncer import running
+
+with running(sys.argv[1]) as bouncer:
+    print(bouncer.process.pid, bouncer.log.parent, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_it_does_not_outlive_its_tests(dsn: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, dsn],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    pid, folder = done.stdout.split()
+    wait_until_gone(int(pid), Path(folder))
 
 
 @pytest.fixture(params=[True, False], ids=["batching", "one by one"])
@@ -144,7 +187,7 @@ async def pooled(
         pgbouncer=True,
         batching=request.param,
         max_size=4 * SESSIONS,
-        timeout=20,
+        timeout=PATIENCE,
     ) as storage:
         yield storage
 
@@ -213,7 +256,7 @@ async def test_a_write_that_may_have_landed_is_not_tried_again(
     async with pool.acquire() as other, other.transaction():
         await other.execute(f"LOCK {pooled.schema}.workflow_instances")
         put = asyncio.create_task(pooled.put(Instance("x", "W")))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not await pool.fetchval(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted"
                 " AND relation = $1::text::regclass",
