@@ -12,6 +12,7 @@ from hephaestus_pg._timestamps import for_column
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
 from hephaestus_pg.instance import (
     Status,
+    StatusName,
     checked_id,
     checked_moment,
     checked_status,
@@ -37,8 +38,8 @@ class Filters(TypedDict, total=False):
     """
 
     id: str
-    status: Status | str
-    status_in: Collection[Status | str]
+    status: Status | StatusName
+    status_in: Collection[Status | StatusName]
     workflow: Any
     workflow_version: int
     workflow_family: str

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from hephaestus_pg._timestamps import moment_at, text_of
 from hephaestus_pg.business_key import MAX_ID_LENGTH
@@ -31,14 +31,18 @@ class Status(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
 
-    ACTIVE: ClassVar[frozenset[Status]]
+    # No ClassVar: of an enum's, pyright makes Any.
+    ACTIVE: frozenset[Status]
     """Pending, running, waiting: there is work left."""
-    FINISHED: ClassVar[frozenset[Status]]
+    FINISHED: frozenset[Status]
     """Completed and failed: nothing will change any more."""
 
 
 Status.ACTIVE = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING})
 Status.FINISHED = frozenset({Status.COMPLETED, Status.FAILED})
+
+StatusName = Literal["pending", "running", "waiting", "completed", "failed"]
+"""The text of a :class:`Status`, for type checkers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,9 @@ class Instance:
     ``workflow`` and steps are whatever the storage's ``References`` translate: classes, or text.
     ``revision``, ``inserted_at`` and ``updated_at`` (aware, UTC) are the row's own and ``None``
     until it is stored; ``unknown_state`` holds keys of a stored state that this version does not
-    know, which are written back. These four do not count when two instances are compared.
+    know, which are written back. These four do not count when two instances are compared. An
+    instance can be pickled and copied, but is no key of a dict, since its maps can't be: its ``id``
+    is one.
 
     Raises:
         InvalidTypeError: A field is of the wrong type.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _json
 from hephaestus_pg._shape import (
-    NOTHING,
     add,
     as_list,
     as_map,
@@ -175,7 +174,7 @@ class Serializer:
         }
         if instance.unknown_state:
             unknown = dict(instance.unknown_state)
-            add(state["context"], unknown.pop("context", NOTHING), "context")
+            add(state["context"], unknown.pop("context", {}), "context")
             add(state, unknown, "unknown_state")
         return state
 
