@@ -141,7 +141,7 @@ class Instance:
             raise InvalidTypeError("workflow", None, "give the workflow's class or name")
         if type(self.status) is not Status:
             object.__setattr__(self, "status", checked_status(self.status))
-        _require(self.context, Context, "context", "give a Context, or use Instance.new")
+        require_kind(self.context, Context, "context", "give a Context, or use Instance.new")
         _require(self.step_configs, Mapping, "step_configs", "give a mapping of step to mapping")
         for name in ("active_steps", "completed_steps"):
             given = getattr(self, name)
@@ -153,7 +153,7 @@ class Instance:
             _require(self.execution_history, list, "execution_history", "give a tuple of entries")
             object.__setattr__(self, "execution_history", tuple(self.execution_history))
         for entry in self.execution_history:
-            _require(entry, ExecutionEntry, "execution_history", "give ExecutionEntry values")
+            require_kind(entry, ExecutionEntry, "execution_history", "give ExecutionEntry values")
         _require(self.unknown_state, Mapping, "unknown_state", "give a mapping")
         if self.revision is not None:
             checked_revision(self.revision)
@@ -290,6 +290,21 @@ def checked_moment(moment: Any, field_name: str) -> datetime:
     if not aware:
         raise InvalidValueError(field_name, moment, "give a datetime with a time zone, such as UTC")
     return moment  # type: ignore[no-any-return]
+
+
+def require_kind(value: Any, kind: type, field_name: str, expected: str) -> None:
+    """Refuse a ``value`` that is not of this ``kind``, or is of one with fields of its own."""
+    if type(value) is kind:
+        return
+    _require(value, kind, field_name, expected)
+    known = {field.name for field in fields(kind)}
+    if own := [field.name for field in fields(value) if field.name not in known]:
+        raise InvalidTypeError(
+            field_name,
+            value,
+            f"{', '.join(own)} of {type(value).__qualname__} would not be stored; keep that in the "
+            "context",
+        )
 
 
 def _require(value: Any, kind: type, field_name: str, expected: str) -> None:

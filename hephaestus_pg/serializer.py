@@ -19,14 +19,13 @@ from hephaestus_pg._shape import (
     of_state,
 )
 from hephaestus_pg._timestamps import moment_at, moment_of
+from hephaestus_pg.elixir import KnownAtoms
 from hephaestus_pg.encoded import EncodedInstance
 from hephaestus_pg.errors import (
     CorruptInstanceError,
     HephaestusError,
-    InvalidTypeError,
     InvalidValueError,
     SerializationError,
-    is_a,
 )
 from hephaestus_pg.instance import (
     ExecutionEntry,
@@ -34,6 +33,7 @@ from hephaestus_pg.instance import (
     Status,
     checked_id,
     checked_version,
+    require_kind,
     restored_context,
     restored_entry,
     restored_instance,
@@ -42,7 +42,7 @@ from hephaestus_pg.instance import (
 from hephaestus_pg.references import LoadedClasses, References
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from asyncpg import Record
 
@@ -59,12 +59,21 @@ _NO_STEPS: frozenset[Any] = frozenset()
 class Serializer:
     """Translates instances by ``references``, and refuses a state over ``max_state_bytes``.
 
+    With ``elixir``, the names of the atoms that exist in an Elixir application which reads the same
+    table, a row is refused that it could not read: keys in a context and in an entry's
+    ``context_updates``, events and the names in ``context.steps`` have to be among them.
+
     Raises:
         InvalidValueError: ``max_state_bytes`` is not within 1 and what ``jsonb`` can hold.
+        InvalidTypeError: ``elixir`` is not several ``str``.
     """
 
     def __init__(
-        self, references: References | None = None, *, max_state_bytes: int = MAX_STATE_BYTES
+        self,
+        references: References | None = None,
+        *,
+        max_state_bytes: int = MAX_STATE_BYTES,
+        elixir: Collection[str] | None = None,
     ) -> None:
         if not isinstance(max_state_bytes, int) or not 0 < max_state_bytes <= MAX_JSONB_BYTES:
             raise InvalidValueError(
@@ -72,6 +81,7 @@ class Serializer:
             )
         self.references: References = LoadedClasses() if references is None else references
         self._max_state_bytes = max_state_bytes
+        self._elixir = None if elixir is None else KnownAtoms(elixir)
 
     def to_db(self, instance: Instance) -> tuple[str, str, str, int, dict[str, Any]]:
         """The row: ``(id, workflow, status, workflow_version, state)``, the state of plain types.
@@ -111,9 +121,7 @@ class Serializer:
         row, text, state, same = self._row(instance)
         if not same or instance.unknown_state:
             instance = self._instance(*row, state)
-        if state["step_configs"]:
-            configs = zip(instance.step_configs, state["step_configs"].values(), strict=True)
-            state["step_configs"] = dict(configs)
+        state["step_configs"] = self._configs(state["step_configs"])
         return EncodedInstance(*row, text.decode(), (instance, state))
 
     def decode(self, row: Record) -> Instance:
@@ -135,8 +143,7 @@ class Serializer:
         self, instance: Instance
     ) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any], bool]:
         """The columns, the state as text and as plain types, and whether those equal its own."""
-        if type(instance) is not Instance and not is_a(instance, Instance):
-            raise InvalidTypeError("instance", instance, "give an Instance")
+        require_kind(instance, Instance, "instance", "give an Instance")
         try:
             given = self._state(instance)
         except HephaestusError:
@@ -158,6 +165,8 @@ class Serializer:
             instance.status._value_,  # without the enum's own property, three times as fast
             instance.workflow_version,
         )
+        if self._elixir is not None:
+            self._elixir.check(row[1], state)
         return row, text, state, same
 
     def _state(self, instance: Instance) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hephaestus_pg.session import SessionExecutor, checked_timeout
 from hephaestus_pg.verbs import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Generator
+    from collections.abc import AsyncIterator, Collection, Coroutine, Generator
 
     from asyncpg import Pool
 
@@ -56,6 +56,7 @@ class AsyncStorage(Verbs):
         name: str = "default",
         schema: str = "public",
         references: References | None = None,
+        elixir: Collection[str] | None = None,
         batching: bool = True,
         max_state_bytes: int = MAX_STATE_BYTES,
         timeout: float = TIMEOUT,
@@ -71,6 +72,8 @@ class AsyncStorage(Verbs):
             name: The name under which :meth:`named` finds it.
             schema: The schema that holds the table.
             references: How workflows and steps are named; :class:`LoadedClasses` by default.
+            elixir: The atoms that exist in an Elixir application which reads the same table: what
+                it could not read is refused, as :class:`Serializer` says.
             batching: Concurrent calls share statements.
             max_state_bytes: The size that a state's JSON text may have.
             timeout: Seconds that an operation may take at the most. On a pool of our own the server
@@ -90,7 +93,7 @@ class AsyncStorage(Verbs):
         if not is_a(name, str) or not name:
             raise InvalidTypeError("name", name, "give the storage a name")
         _sql.checked_schema(schema)
-        serializer = Serializer(references, max_state_bytes=max_state_bytes)
+        serializer = Serializer(references, max_state_bytes=max_state_bytes, elixir=elixir)
         checked_timeout(timeout, math.inf)
         if pool is not None and dsn is not None:
             raise InvalidValueError("pool", pool, "give a dsn or a pool, not both")

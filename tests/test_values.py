@@ -14,7 +14,7 @@ import pprint
 import sys
 from collections import Counter, OrderedDict
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, astuple, fields, is_dataclass, replace
+from dataclasses import asdict, astuple, dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from multiprocessing import get_context
@@ -31,6 +31,7 @@ from hephaestus_pg import (
     Filters,
     HephaestusError,
     Instance,
+    InvalidTypeError,
     LoadedClasses,
     NamedClasses,
     Names,
@@ -282,3 +283,45 @@ def test_an_error_about_what_cannot_be_sent_goes_without_it(cause: Exception) ->
     assert str(sent) == str(error)
     assert "theirs" in str(sent.__cause__)
     assert vars(sent)["value"].startswith("<function ")
+
+
+class Order(Instance):
+    """As a user extends it with what he asks an order."""
+
+    @property
+    def amount(self) -> Any:
+        return self.context.initial["amount"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedOrder(Instance):
+    parcel: str = "JD0146"
+
+
+class TestSubclassesOfInstance:
+    async def test_one_with_methods_goes_through_every_verb(self, storage: AsyncStorage) -> None:
+        order = Order.new("W", {"amount": 99}, id="x")
+        assert order.amount == 99
+
+        inserted = await storage.insert(order)
+        updated = await storage.update(replace(order, revision=inserted.revision))
+        put = await storage.put(order)
+        [many] = await storage.put_many([order])
+        read = await storage.get("x")
+
+        # What comes back is an Instance, whatever was given.
+        assert inserted == updated == put == many == read
+        assert {type(each) for each in (inserted, updated, put, many, read)} == {Instance}
+
+    async def test_one_with_a_field_is_refused_by_every_verb(self, storage: AsyncStorage) -> None:
+        order = TrackedOrder("x", "W", revision=1)
+
+        for refused in (
+            storage.put(order),
+            storage.insert(order),
+            storage.update(order),
+            storage.put_many([Instance("y", "W"), order]),
+        ):
+            with pytest.raises(InvalidTypeError, match="parcel of TrackedOrder would not be"):
+                await refused
+        assert await storage.count() == 0
