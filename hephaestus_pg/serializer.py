@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
 MAX_STATE_BYTES = 16 * 2**20
-"""The default limit of a state's JSON text: 16 MiB."""
+"""The default limit of a state's JSON text, as the server prints it: 16 MiB."""
 
 MAX_JSONB_BYTES = 2**28 - 1
 """Where PostgreSQL's ``jsonb`` itself ends."""
@@ -153,10 +153,11 @@ class Serializer:
                 "state", f"reading it raised {type(error).__name__}"
             ) from error
         text, state, same = _json.dumps(given)
-        if len(text) > self._max_state_bytes:
+        size = _json.printed_size(text, self._max_state_bytes)
+        if size > self._max_state_bytes:
             raise SerializationError(
                 "state",
-                f"it takes {len(text):,} bytes as JSON, {self._max_state_bytes:,} at most; keep "
+                f"it takes {size:,} bytes as JSON, {self._max_state_bytes:,} at most; keep "
                 "large data elsewhere and its name here, or raise max_state_bytes",
             )
         row = (
