@@ -24,6 +24,8 @@ _BY_MARK = {
     "tolist": "value.tolist()",  # numpy
     "to_dict": "value.to_dict()",  # pandas
     "__await__": "what it gives: await it first",
+    "_mapping": "dict(value._mapping)",  # SQLAlchemy's rows
+    "keys": "dict(value)",  # asyncpg's records
     "__iter__": "list(value)",
     "__aiter__": "what it gives, as a list",
 }

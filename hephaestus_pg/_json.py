@@ -60,7 +60,7 @@ _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 def dumps(value: dict[str, Any], root: str = "state") -> tuple[bytes, Any, bool]:
-    """``value`` as JSON text, what reading that text gives, and whether the two are equal.
+    """``value`` as JSON text, what reading that text gives, and whether the two are the same.
 
     What reading gives is what comes back from the table: ``dict``, ``list``, ``str``, numbers.
 
@@ -133,8 +133,9 @@ def _dumps_exactly(value: dict[str, Any], root: str) -> tuple[bytes, Any, bool]:
     text = orjson.dumps(_plain(value, root, ()))
     stored = loads(text.decode())
     try:
+        marshal.dumps(value)  # which refuses an equal value of another type, as an OrderedDict
         same = bool(stored == value)
-    except Exception:  # noqa: BLE001 - of a comparison of the value's own
+    except Exception:  # noqa: BLE001 - of a type or a comparison of the value's own
         same = False
     return text, stored, same
 

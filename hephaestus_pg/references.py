@@ -218,7 +218,7 @@ class Names:
 def _script() -> str:
     """What runs as ``__main__``, in words."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return f"__main__ (python -m {spec.name})" if spec else "__main__"
+    return f"__main__ (python -m {spec.name.removesuffix('.__main__')})" if spec else "__main__"
 
 
 def _checked_class(reference: Any) -> type:

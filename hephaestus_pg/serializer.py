@@ -143,7 +143,8 @@ class Serializer:
         self, instance: Instance
     ) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any], bool]:
         """The columns, the state as text and as plain types, and whether those equal its own."""
-        require_kind(instance, Instance, "instance", "give an Instance")
+        if type(instance) is not Instance:
+            require_kind(instance, Instance, "instance", "give an Instance")
         try:
             given = self._state(instance)
         except HephaestusError:

@@ -18,6 +18,7 @@ from dataclasses import asdict, astuple, dataclass, fields, is_dataclass, replac
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from multiprocessing import get_context
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -35,6 +36,7 @@ from hephaestus_pg import (
     LoadedClasses,
     NamedClasses,
     Names,
+    SerializationError,
     Serializer,
     Status,
     errors,
@@ -255,6 +257,20 @@ async def test_no_two_values_share_a_map_that_may_be_changed(storage: AsyncStora
     assert second.unknown_state == {}
 
 
+async def test_what_a_write_gives_back_is_plain_whatever_it_was_given(
+    storage: AsyncStorage,
+) -> None:
+    given = OrderedDict(a=MappingProxyType({"b": Counter("x")}))
+    instance = Instance.new("W", MappingProxyType({"given": given}), id="x")
+    instance = replace(instance, runtime_metadata=given)
+
+    for written in [await storage.put(instance), *await storage.put_many([instance])]:
+        assert shown(pickle.loads(pickle.dumps(written))) == shown(written)
+        read = await storage.get("x")
+        assert repr(written.context) == repr(read.context if read else None)
+        assert repr(written.runtime_metadata) == "{'a': {'b': {'x': 1}}}"
+
+
 def test_an_instance_is_no_key_but_its_id_is() -> None:
     with pytest.raises(TypeError, match="unhashable"):
         hash(Instance("x", "W"))
@@ -325,3 +341,23 @@ class TestSubclassesOfInstance:
             with pytest.raises(InvalidTypeError, match="parcel of TrackedOrder would not be"):
                 await refused
         assert await storage.count() == 0
+
+
+async def test_a_record_of_the_driver_is_refused_with_what_to_store(storage: AsyncStorage) -> None:
+    async with storage.transaction() as tx:
+        record = await tx.connection.fetchrow("SELECT 1 AS number")
+        with pytest.raises(SerializationError, match=r"^context\.initial\.row: .*dict\(value\)"):
+            await tx.put(Instance.new("W", {"row": record}, id="x"))
+        assert record is not None
+        put = await tx.put(Instance.new("W", {"row": dict(record)}, id="x"))
+    assert put.context.initial == {"row": {"number": 1}}
+
+
+@pytest.mark.parametrize("way", (copy.copy, copy.deepcopy, pickle.dumps))
+async def test_a_storage_stays_in_its_process(
+    storage: AsyncStorage, way: Callable[[Any], Any]
+) -> None:
+    async with storage.transaction() as tx:
+        for each in (storage, tx, storage.using(tx.connection)):
+            with pytest.raises(InvalidTypeError, match=r"^storage is .*start one there"):
+                way(each)
