@@ -127,12 +127,15 @@ class LoadedClasses:
         name = f"{module}.{cls.__qualname__}"
         found = self._find(name)
         if found is not cls:
-            advice = (
-                "; define it at the top of a module or in a class"
-                if found is None
-                else " but to another: its module was loaded again, or it was replaced, as a "
-                "decorator does; give the one that is there now"
-            )
+            if found is not None:
+                advice = (
+                    " but to another: its module was loaded again, or it was replaced, as a "
+                    "decorator does; give the one that is there now"
+                )
+            elif module in sys.modules:
+                advice = "; define it at the top of a module or in a class"
+            else:
+                advice = f"; its module {module!r} is not imported (not in sys.modules)"
             raise InvalidValueError(
                 "reference",
                 cls,

@@ -118,10 +118,13 @@ class Serializer:
         Raises:
             SerializationError: The state cannot be stored exactly, or is over the limit.
         """
-        row, text, state, same = self._row(instance)
-        if not same or instance.unknown_state:
+        row, text, state, steps = self._row(instance)
+        if steps is None or instance.unknown_state:
             instance = self._instance(*row, state)
-        state["step_configs"] = self._configs(state["step_configs"])
+            steps = instance.step_configs
+        if steps:
+            configs = zip(steps, state["step_configs"].values(), strict=True)
+            state["step_configs"] = dict(configs)
         return EncodedInstance(*row, text.decode(), (instance, state))
 
     def decode(self, row: Record) -> Instance:
@@ -141,12 +144,15 @@ class Serializer:
 
     def _row(
         self, instance: Instance
-    ) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any], bool]:
-        """The columns, the state as text and as plain types, and whether those equal its own."""
+    ) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any], Collection[Any] | None]:
+        """The columns, the state as text and as plain types, and the steps that have a config.
+
+        Instead of the steps ``None``, if those plain types are not the instance's own.
+        """
         if type(instance) is not Instance:
             require_kind(instance, Instance, "instance", "give an Instance")
         try:
-            given = self._state(instance)
+            given, steps = self._state(instance)
         except HephaestusError:
             raise
         except Exception as error:  # of a mapping or a time zone of the caller's own
@@ -169,15 +175,18 @@ class Serializer:
         )
         if self._elixir is not None:
             self._elixir.check(row[1], state)
-        return row, text, state, same
+        return row, text, state, steps if same else None
 
-    def _state(self, instance: Instance) -> dict[str, Any]:
+    def _state(self, instance: Instance) -> tuple[dict[str, Any], Collection[Any]]:
+        """The state, and the steps that have a config, in the order of these."""
         name_of = self.references.to_name
         context, step = instance.context, instance.current_step
+        # Of one moment, as another thread may change the map.
+        configs = dict(instance.step_configs) if instance.step_configs else {}
         state: dict[str, Any] = {
             "current_step": None if step is None else name_of(step),
             "context": {"initial": context.initial, "steps": context.steps},
-            "step_configs": self._named(instance.step_configs) if instance.step_configs else {},
+            "step_configs": self._named(configs) if configs else configs,
             "active_steps": sorted(map(name_of, instance.active_steps)),
             "completed_steps": sorted(map(name_of, instance.completed_steps)),
             "execution_history": list(map(self._entry_state, instance.execution_history)),
@@ -187,7 +196,7 @@ class Serializer:
             unknown = dict(instance.unknown_state)
             add(state["context"], unknown.pop("context", {}), "context")
             add(state, unknown, "unknown_state")
-        return state
+        return state, configs
 
     def _named(self, configs: Mapping[Any, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
         named = {self.references.to_name(step): config for step, config in configs.items()}

@@ -1,10 +1,12 @@
 import os
 import re
+import runpy
 import subprocess
 import sys
 from abc import ABCMeta
 from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -183,10 +185,24 @@ def test_a_class_that_its_name_would_not_find_again_is_refused_when_written() ->
         pass
 
     in_no_module: dict[str, type] = {}
-    exec("class Charge: ...", in_no_module)  # as in a notebook's or a template's own namespace
+    exec("class Charge: ...", in_no_module)
 
     for cls in (Local, in_no_module["Charge"]):
         with pytest.raises(InvalidValueError, match=r"does not lead back .*; define it at the top"):
+            LoadedClasses().to_name(cls)
+
+
+def test_a_class_of_a_file_that_was_run_but_not_imported_is_refused(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text("class Charge: ...")
+    spec = spec_from_file_location("plugin", plugin)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+
+    for cls in (loaded.Charge, runpy.run_path(str(plugin))["Charge"]):
+        with pytest.raises(InvalidValueError, match=r"its module '.*' is not imported"):
             LoadedClasses().to_name(cls)
 
 

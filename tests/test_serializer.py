@@ -1,4 +1,5 @@
 import json
+import pickle
 import sys
 import threading
 from collections import UserDict
@@ -213,6 +214,7 @@ def test_a_timestamp_keeps_its_own_text(text: str) -> None:
     later = replace(instance.execution_history[0], timestamp=moment + timedelta(seconds=1))
     written = Serializer(Names()).to_db(replace(instance, execution_history=(later,)))[-1]
     assert datetime.fromisoformat(written["execution_history"][0]["timestamp"]) == later.timestamp
+    assert pickle.loads(pickle.dumps(later)) == later
 
 
 def test_a_timestamp_is_written_in_utc_with_a_z() -> None:
