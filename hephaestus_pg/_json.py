@@ -252,7 +252,8 @@ def _mapping(items: list[tuple[Any, Any]], path: Path, inside: tuple[int, ...]) 
     for key, item in items:
         if not isinstance(key, str):
             raise refused(
-                path, f"it has a key that is a {type(key).__qualname__}; keys must be text"
+                path,
+                f"it has a key that is a {type(key).__qualname__}; keys must be text: str(key)",
             )
         name = str.__str__(key)
         here = (path, name)

@@ -75,6 +75,12 @@ class LoadedClasses:
     def __repr__(self) -> str:
         return f"LoadedClasses({'allow_main=True' if self._allow_main else ''})"
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._allow_main == self._allow_main
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._allow_main))
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_names": None}  # it can't be copied, and fills itself again
 
@@ -186,6 +192,12 @@ class NamedClasses:
     def __repr__(self) -> str:
         return f"NamedClasses({self._classes!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._classes == self._classes
+
+    def __hash__(self) -> int:
+        return hash((type(self), *sorted(self._classes)))
+
     def to_name(self, reference: Any) -> str:
         """See :meth:`References.to_name`."""
         try:
@@ -208,6 +220,12 @@ class Names:
 
     def __repr__(self) -> str:
         return "Names()"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
 
     def to_name(self, reference: Any) -> str:
         """See :meth:`References.to_name`."""

@@ -174,9 +174,10 @@ def shown(value: Any) -> Any:
     if isinstance(value, Serializer):
         return shown(value.references), {**vars(value), "references": None}
     if isinstance(value, NamedClasses | Names):
-        return repr(value), vars(value)
+        return value, hash(value), repr(value), vars(value)
     if isinstance(value, LoadedClasses):
-        return repr(value), value.to_name(OrderedDict), value.to_reference("builtins.dict")
+        found = value.to_name(OrderedDict), value.to_reference("builtins.dict")
+        return value, hash(value), repr(value), found
     if is_dataclass(value):
         seen = [getattr(value, field.name) for field in fields(value)]
         if isinstance(value, Instance):
@@ -269,6 +270,21 @@ async def test_what_a_write_gives_back_is_plain_whatever_it_was_given(
         read = await storage.get("x")
         assert repr(written.context) == repr(read.context if read else None)
         assert repr(written.runtime_metadata) == "{'a': {'b': {'x': 1}}}"
+
+
+async def test_keys_are_in_the_servers_order_and_zero_has_no_sign(storage: AsyncStorage) -> None:
+    await storage.put(Instance.new("W", {"bb": -0.0, "a": 1, "ab": 2}, id="x"))
+
+    read = await storage.get("x")
+
+    assert read is not None
+    assert repr(read.context.initial) == "{'a': 1, 'ab': 2, 'bb': 0.0}"
+
+
+def test_references_are_equal_if_they_translate_alike() -> None:
+    assert len({Names(), Names(), LoadedClasses(), LoadedClasses()}) == 2
+    assert LoadedClasses() != LoadedClasses(allow_main=True)
+    assert NamedClasses({"a": dict}) == NamedClasses({"a": dict}) != NamedClasses({"a": list})
 
 
 def test_an_instance_is_no_key_but_its_id_is() -> None:
