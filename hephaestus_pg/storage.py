@@ -23,7 +23,7 @@ from hephaestus_pg.starting import Starting
 from hephaestus_pg.verbs import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from asyncpg import Pool
 
@@ -68,6 +68,7 @@ class AsyncStorage(Verbs):
         name: str = "default",
         schema: str = "public",
         references: References | None = None,
+        elixir: Collection[str] | None = None,
         batching: bool = True,
         batch_by: BatchBy | None = None,
         max_state_bytes: int = MAX_STATE_BYTES,
@@ -84,6 +85,8 @@ class AsyncStorage(Verbs):
             name: The name under which :meth:`named` finds it.
             schema: The schema that holds the table.
             references: How workflows and steps are named; :class:`LoadedClasses` by default.
+            elixir: The atoms that exist in an Elixir application which reads the same table: what
+                it could not read is refused, as :class:`Serializer` says.
             batching: Concurrent calls share statements. They do not where the pool has hooks
                 (``setup``, ``init``, ``reset``, ``connect``, a ``password`` that is a function, a
                 class of its own), since those may give a connection what is one caller's alone.
@@ -108,7 +111,7 @@ class AsyncStorage(Verbs):
         if not is_a(name, str) or not name:
             raise InvalidTypeError("name", name, "give the storage a name")
         _sql.checked_schema(schema)
-        serializer = Serializer(references, max_state_bytes=max_state_bytes)
+        serializer = Serializer(references, max_state_bytes=max_state_bytes, elixir=elixir)
         checked_timeout(timeout, math.inf)
         for flag, value in (("batching", batching), ("pgbouncer", pgbouncer)):
             if not isinstance(value, bool):
