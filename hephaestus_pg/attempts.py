@@ -6,12 +6,19 @@ It is tried again when it surely did not happen or may safely happen twice.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hephaestus_pg.backend import Backend
-from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost, translated
-from hephaestus_pg.errors import ConflictError, DatabaseError, OperationTimeoutError
+from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost
+from hephaestus_pg.errors import (
+    ConflictError,
+    DatabaseError,
+    OperationTimeoutError,
+    RejectedError,
+)
+from hephaestus_pg.hooks import as_ours, cancelled
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import FIRST_PAUSE, Retries
 
@@ -21,15 +28,30 @@ if TYPE_CHECKING:
     from asyncpg import Pool
     from asyncpg.pool import PoolConnectionProxy
 
+    from hephaestus_pg.driver_errors import AnyConnection
     from hephaestus_pg.lease import Lease
-    from hephaestus_pg.pool import AnyConnection
 
     Source = Pool[Any] | Lease
 
 Result = TypeVar("Result")
 
+logger = logging.getLogger("hephaestus_pg")
+
 Kind = Literal["read", "overwrite", "change"]
 """What is done: an overwrite, done twice, leaves what once would leave; a change might not."""
+
+
+# One row may be the cause: a trigger or an index of the user's may refuse it with any code.
+_REFUSALS = (ConflictError, RejectedError)
+
+
+def _forgot_statements(error: BaseException | None) -> bool:
+    """Whether a session has lost its prepared statements, as by ``DISCARD ALL``: nothing was done.
+
+    The driver does not notice. So the connection is given up, and the call tried on another, once:
+    behind PgBouncer without ``pgbouncer=True`` that would go on for ever.
+    """
+    return getattr(error, "sqlstate", None) == "26000"
 
 
 class Attempts:
@@ -64,9 +86,11 @@ class Attempts:
                     deadline, work, sent_to, bounded=bounded, source=source or self._pool
                 )
             except DatabaseError as error:
-                if divisible and isinstance(error, ConflictError) and error.applied == "no":
+                if divisible and isinstance(error, _REFUSALS) and error.applied == "no":
                     raise  # the batcher divides it, lest one call holds up the others
                 divisible = False  # this try may have been applied, which the next must not hide
+                if retries is None and _forgot_statements(error.__cause__):
+                    error.retryable = True
                 if is_lost(error):
                     await self._pool.expire_connections()
                     if sent_to and error.applied == "unknown":
@@ -102,18 +126,20 @@ class Attempts:
                 if not bounded:
                     limit.reschedule(None)
                 return await work(connection)
-        except DRIVER_ERRORS as error:
+        except BaseException as error:
             source = self._pool  # nobody keeps what failed
-            if isinstance(error, TimeoutError) and connection is not None:
+            if connection is not None and (
+                isinstance(error, TimeoutError) or _forgot_statements(error)
+            ):
                 # Asking to cancel may take for ever on a silent network: MagicStack/asyncpg#1326.
                 with suppress(*DRIVER_ERRORS):  # it may be gone already
                     connection.terminate()
-            if isinstance(error, DatabaseError):
+            if (ours := as_ours(error, connection)) is error:
                 raise
-            raise translated(error, connecting=connection is None, connection=connection) from error
+            raise ours from error
         finally:
             if connection is not None:
-                await released(source.release(connection, timeout=RELEASE_SECONDS))
+                await released(source, connection)
 
     async def _ended(self, deadline: float, backend: Backend) -> bool:
         """Whether, by the deadline, that backend is known to be gone, ended by us if need be.
@@ -135,12 +161,22 @@ class Attempts:
             return False
 
 
-async def released(release: Awaitable[None]) -> None:
-    """Wait for the ``release`` of a connection, whatever comes of it.
-
-    asyncpg gives up what does not come to rest in time; the statement's own result counts.
-    """
-    try:  # noqa: SIM105 - on the way of every statement
-        await release
+async def released(source: Source, connection: PoolConnectionProxy[Any]) -> None:
+    """Give the ``connection`` back, whatever comes of it: its statement's own result counts."""
+    try:
+        await source.release(connection, timeout=RELEASE_SECONDS)
     except DRIVER_ERRORS:
-        pass
+        pass  # asyncpg gives up what does not come to rest in time
+    except BaseException as error:
+        # The driver releases it in a task of its own, which goes on, unless that was cancelled as
+        # well, before it began: then nobody else gives it back.
+        asyncio.get_running_loop().call_later(2 * RELEASE_SECONDS, _given_up, connection)
+        if isinstance(error, Exception):
+            logger.exception("the pool's reset hook raised; its connection is closed")
+        elif cancelled() or not isinstance(error, asyncio.CancelledError):
+            raise
+
+
+def _given_up(connection: PoolConnectionProxy[Any]) -> None:
+    with suppress(*DRIVER_ERRORS):  # it has been released
+        connection.terminate()

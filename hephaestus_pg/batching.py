@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from contextvars import Context
+from contextvars import Context, copy_context
 from copy import copy
+from functools import partial
 from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from hephaestus_pg.calls import Call, Calls
 from hephaestus_pg.errors import (
     AccessDeniedError,
     ConflictError,
+    HephaestusError,
+    OperationInterruptedError,
     OperationTimeoutError,
     RejectedError,
 )
@@ -57,14 +60,31 @@ PATIENCE = 0.1
 """Seconds after which a statement under way keeps no lane from others: it may wait for a lock."""
 
 
-# One call may be the cause, of which its neighbours in the statement know nothing.
-_OF_ONE = (RejectedError, AccessDeniedError, ConflictError)
+# One call may be the cause, of which its neighbours in the statement know nothing; or that they are
+# so many, where a role has a statement_timeout that each of them would keep.
+_OF_ONE = (RejectedError, AccessDeniedError, ConflictError, OperationTimeoutError)
+
+
+class _Slot:
+    """The right to have statements under way; it counts until it is left or given away."""
+
+    __slots__ = ("batch", "counted", "task")
+
+    def __init__(self) -> None:
+        self.counted = True
+        self.batch: list[Call] = []
+        """The calls of the statement that is under way."""
+        self.task: asyncio.Task[None] | None = None
 
 
 class Batcher:
-    """Gathers calls and sends them by ``run``, or by what a ``lane`` has in its place."""
+    """Gathers calls and sends them by ``run``, or by what a ``lane`` has in its place.
 
-    def __init__(
+    A lane runs in an empty context: what one caller's holds is not the others' business. But
+    ``in_callers_context`` it runs in a copy of that of the call which opened it.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
         self,
         run: Run,
         lane: Callable[[], AbstractAsyncContextManager[Run]] | None = None,
@@ -72,6 +92,7 @@ class Batcher:
         lanes: int = LANES,
         max_waiting: int = MAX_WAITING,
         patience: float = PATIENCE,
+        in_callers_context: bool = False,
     ) -> None:
         self._run = run
         self._connected = lane or (lambda: nullcontext(run))
@@ -80,10 +101,15 @@ class Batcher:
         self._lanes = lanes
         self._places = Places(max_waiting)  # for calls that are gathered or under way
         self._calls = Calls(lanes, self._places)
-        self._under_way: list[list[Call]] = []
+        self._context = copy_context if in_callers_context else Context
         self._busy = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: set[_Slot] = set()
         self._alarm = Alarm(self._expire)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call waits or is under way."""
+        return not self._places.taken
 
     def row(self, deadline: float, statement: str, *arguments: Any) -> Awaitable[Record | None]:
         """The statement's row for these arguments, the first of which is the id; ``None`` if none.
@@ -111,15 +137,16 @@ class Batcher:
     ) -> Record | None:
         """An idle storage's call: no task, no future, in the caller's own context."""
         id = arguments[0]
+        slot = _Slot()
         self._places.taken += 1
         self._calls.hold(id)
         self._busy += 1
-        ended = self._watched()
+        overdue = self._loop.call_later(self._patience, self._give_away, slot)
         try:
             rows = await self._run(deadline, statement, *arguments)
         finally:
-            if ended():
-                self._busy -= 1
+            overdue.cancel()
+            self._leave(slot)
             self._calls.finish(id)
             self._open_lane()
         return rows[0] if rows else None
@@ -141,13 +168,18 @@ class Batcher:
         call = Call(self._loop.create_future(), deadline, statement, arguments)
         self._alarm.set(deadline)
         self._calls.add(call)
-        self._open_lane()
+        try:
+            self._open_lane()
+        except BaseException:  # a task factory of the user's, for one
+            call.answer.cancel()
+            raise
         return call.answer
 
     def _expire(self, now: float) -> float:
         """Answer those whose deadline has come that there is no answer; the next deadline."""
         following = inf
-        for sent, calls in ((True, chain.from_iterable(self._under_way)), (False, self._calls)):
+        under_way = chain.from_iterable(slot.batch for slot in self._running)
+        for sent, calls in ((True, under_way), (False, self._calls)):
             for call in calls:
                 if call.answer.done():
                     continue
@@ -159,62 +191,65 @@ class Batcher:
 
     def _open_lane(self) -> None:
         """Have a lane, if there is a free one, look at what is gathered."""
-        if self._calls.ready and self._busy < self._lanes and len(self._tasks) < MAX_LANES:
+        if self._calls.ready and self._busy < self._lanes and len(self._running) < MAX_LANES:
+            slot = _Slot()
             self._busy += 1
-            # A context of its own: what one caller's holds is not the others' business.
-            task = self._loop.create_task(self._lane(), context=Context())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _lane(self) -> None:
-        async with self._connected() as run:
-            counted = True
+            self._running.add(slot)
+            lane = self._lane(slot)
             try:
-                while counted and (batch := self._calls.share()):
-                    self._open_lane()  # for what this share leaves
-                    self._under_way.append(batch)
-                    ended = self._watched()
-                    try:
-                        await self._send(run, batch)
-                    except BaseException:  # the loop ends
-                        for call in batch:
-                            call.answer.cancel()
-                        raise
-                    finally:
-                        counted = ended()
-                        self._under_way.remove(batch)
-                    if not self._calls.spare_ready:
-                        # Those who are answered run now, and what they ask next goes along.
-                        await asyncio.sleep(0)
-            finally:
-                if counted:
-                    self._busy -= 1
+                # Not by create_task(context=…), which a task factory of the user's may not know.
+                slot.task = self._context().run(self._loop.create_task, lane)
+            except BaseException:
+                lane.close()
+                self._running.remove(slot)
+                self._leave(slot)
+                raise
+            slot.task.add_done_callback(partial(self._lane_ended, slot))
+
+    async def _lane(self, slot: _Slot) -> None:
+        async with self._connected() as run:
+            while slot.counted and (batch := self._calls.share()):
+                slot.batch = batch
+                self._open_lane()  # for what this share leaves
+                overdue = self._loop.call_later(self._patience, self._give_away, slot)
+                try:
+                    await self._send(run, batch)
+                finally:
+                    overdue.cancel()
+                slot.batch = []
+                if not self._calls.spare_ready:
+                    # Those who are answered run now, and what they ask next goes along.
+                    await asyncio.sleep(0)
+            self._leave(slot)
             self._open_lane()
 
-    def _watched(self) -> Callable[[], bool]:
-        """Give the lane of a statement that begins to others when it takes too long.
+    def _lane_ended(self, slot: _Slot, _: object) -> None:
+        """Clear up behind a lane, however it ended: its task may be cancelled at any moment.
 
-        What comes back, called at the statement's end, says whether the lane is still its own.
+        A program that ends by cancelling all of its tasks cancels lanes with the rest, some of them
+        before they have begun.
         """
-        own = True
-
-        def give_away() -> None:
-            nonlocal own
-            own = False
-            self._busy -= 1
+        self._running.remove(slot)
+        self._leave(slot)
+        self._settle(slot.batch)
+        if any(not call.answer.done() for call in self._calls):
             self._open_lane()
 
-        def ended() -> bool:
-            overdue.cancel()
-            return own
+    def _leave(self, slot: _Slot) -> None:
+        if slot.counted:
+            slot.counted = False
+            self._busy -= 1
 
-        overdue = self._loop.call_later(self._patience, give_away)
-        return ended
+    def _give_away(self, slot: _Slot) -> None:
+        """Let others have the slot of a statement that takes too long: it may wait for a lock."""
+        self._leave(slot)
+        self._open_lane()
 
     async def _send(self, run: Run, batch: list[Call]) -> None:
         """Send the calls as one statement, and answer each with its row."""
         deadline = max([call.deadline for call in batch])
         statement = batch[0].statement
+        began = self._loop.time()
         try:
             if len(batch) == 1:
                 [call] = batch
@@ -225,12 +260,17 @@ class Batcher:
                 rows = await run(deadline, f"{statement}_many:gathered", *map(list, columns))
                 answers = {row["id"]: row for row in rows}
         except _OF_ONE as error:
-            if len(batch) > 1 and error.applied == "no":
+            now = self._loop.time()
+            late = isinstance(error, OperationTimeoutError) and deadline - now < now - began
+            if len(batch) > 1 and error.applied == "no" and not late:
                 # The halves without the one that is to blame go through, and wait for none.
                 middle = len(batch) // 2
                 await asyncio.gather(
-                    self._send(run, batch[:middle]), self._send(run, batch[middle:])
+                    self._send(run, batch[:middle]),
+                    self._send(run, batch[middle:]),
+                    return_exceptions=True,  # of a half that somebody cancelled
                 )
+                self._settle(batch)
                 return
             self._fail(batch, error)
         except Exception as error:  # noqa: BLE001 - it is the callers'
@@ -239,15 +279,31 @@ class Batcher:
             for call in batch:
                 if not call.answer.done():
                     call.answer.set_result(answers.get(call.id))
-        self._calls.finish(*[call.id for call in batch])
+        self._finish(batch)
 
     @staticmethod
     def _fail(batch: list[Call], error: Exception) -> None:
         for call in batch:
             if not call.answer.done():
-                own = copy(error)  # each caller's traceback is its own
-                own.__cause__ = error.__cause__
+                # Each caller's traceback is its own. What is not ours need not bear being copied.
+                ours = isinstance(error, HephaestusError)
+                own = copy(error) if ours else OperationInterruptedError()
+                own.__cause__ = error.__cause__ if ours else error
                 call.answer.set_exception(own)
+
+    def _settle(self, batch: list[Call]) -> None:
+        """Answer the calls that something else than their statement has ended, if any."""
+        for call in batch:
+            if not call.answer.done():
+                call.answer.set_exception(OperationInterruptedError())
+        self._finish(batch)
+
+    def _finish(self, batch: list[Call]) -> None:
+        """Let the next calls for the same ids go on."""
+        ended = [call for call in batch if not call.finished]
+        for call in ended:
+            call.finished = True
+        self._calls.finish(*[call.id for call in ended])
 
 
 def _expired(*, sent: bool) -> OperationTimeoutError:

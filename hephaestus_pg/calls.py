@@ -34,9 +34,12 @@ READS = frozenset({"get"})
 
 
 class Call:
-    """One caller's statement, the first argument of which is the id; ``answer`` gets its row."""
+    """One caller's statement, the first argument of which is the id; ``answer`` gets its row.
 
-    __slots__ = ("answer", "arguments", "deadline", "id", "statement")
+    ``finished``: its statement has ended, or was never sent.
+    """
+
+    __slots__ = ("answer", "arguments", "deadline", "finished", "id", "statement")
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Call:
         self.deadline = deadline
         self.statement = statement
         self.arguments = arguments
+        self.finished = False
         self.id: str = arguments[0]
 
 

@@ -60,6 +60,7 @@ def translated(
     ``connection`` is the one that it came from, if any. No message holds a password or what a row
     holds, nor does the driver's error any more.
     """
+    ours = _mapped(error, connecting=connecting)
     _redact(error)
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and _is_primary(connection):
         return RejectedError(
@@ -70,7 +71,7 @@ def translated(
             applied="no",
             retryable=False,
         )
-    return _mapped(error, connecting=connecting)
+    return ours
 
 
 def _is_primary(connection: AnyConnection | None) -> bool:
@@ -104,8 +105,11 @@ _QUOTED = re.compile(r"(invalid input for query argument [^:]*): .* \(", re.DOTA
 def is_lost(error: Exception) -> bool:
     """Whether ``error``, the driver's or ours, says that its pool had better connect anew.
 
-    Where one connection is dead, or leads to a standby, the others mostly are and do.
+    Where one connection is dead, or leads to a standby, the others mostly are and do. But where
+    there is none to spare, those that there are are all that there will be.
     """
+    if isinstance(error.__cause__ or error, asyncpg.TooManyConnectionsError):
+        return False
     if isinstance(error, DRIVER_ERRORS) and not isinstance(error, (OSError, DatabaseError)):
         error = _mapped(error, connecting=False)
     return isinstance(error, (ConnectionLostError, UnavailableError))
@@ -123,7 +127,10 @@ def _mapped(error: Exception, *, connecting: bool) -> DatabaseError:
     if isinstance(error, asyncpg.InvalidCachedStatementError):  # the driver has dropped its plans
         return ConflictError(f"the schema changed: {said}", applied="no", retryable=True)
     if code is not None:
-        return _of_the_server(code, said, connecting=connecting)
+        ours = _of_the_server(code, said, connecting=connecting)
+        if code == "23505" and not _OF_ID.match(getattr(error, "detail", None) or ""):
+            ours.retryable = False  # an index of the user's own: the other row will stay
+        return ours
     if isinstance(error, TimeoutError):
         # A deadline passes by a cancel, on which the place is noted that was waited for.
         notes = getattr(error.__cause__, "__notes__", [])
@@ -182,9 +189,11 @@ _UNAVAILABLE = {
 # A statement prepared in one session is not known in another, or there is one of its name.
 _POOLED = {"26000", "42P05"}
 _CONFLICTS = {"40", "55P03"}
-# While an index is built anew concurrently, ON CONFLICT may see two of it or none.
+# While the index over ids is built anew concurrently, ON CONFLICT may see two of it or none.
 _PASSING = {"53", "58", "23505", "42P10"}
 _DENIED = {"28", "42501"}
+# The detail of a violation, in whatever language: Key (id)=(…) already exists.
+_OF_ID = re.compile(r"[^(]*\(id\)=\(")
 
 
 def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
@@ -216,6 +225,14 @@ def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
             f"another transaction was in the way: {said}; do it again",
             applied="unknown" if code == "40003" and not connecting else "no",
             retryable=True,
+        )
+    if code == "25P02":
+        return RejectedError(
+            "a statement of this transaction has failed, so that nothing of it can be kept: let "
+            "its error leave the transaction's block, or give a statement that may fail a "
+            f"savepoint, `async with tx.connection.transaction()` ({said})",
+            applied="no",
+            retryable=False,
         )
     if of(_DENIED):
         return AccessDeniedError(

@@ -31,6 +31,8 @@
         ├── UnavailableError                 no connection could be had
         ├── ConnectionLostError              the connection broke while in use
         ├── OperationTimeoutError (TimeoutError)  the deadline passed
+        ├── OperationInterruptedError        something else ended the call, such as a cancellation
+        ├── HookError                        code of yours that the pool calls raised
         ├── ConflictError                    the server chose another transaction over this one
         ├── ConcurrentUseError               two tasks use one connection at once
         ├── AccessDeniedError                the role may not do this
@@ -58,6 +60,7 @@ __all__ = [
     "DatabaseError",
     "EmbeddedServerError",
     "HephaestusError",
+    "HookError",
     "InstanceError",
     "InstanceExistsError",
     "InstanceNotFoundError",
@@ -69,6 +72,7 @@ __all__ = [
     "MigrationFileError",
     "MigrationLockError",
     "NotStartedError",
+    "OperationInterruptedError",
     "OperationTimeoutError",
     "RejectedError",
     "RewriteRefusedError",
@@ -372,6 +376,36 @@ class ConnectionLostError(DatabaseError):
 
 class OperationTimeoutError(DatabaseError, TimeoutError):
     """The deadline passed."""
+
+
+class OperationInterruptedError(DatabaseError):
+    """Something else than its statement ended the call; ``__cause__`` is that, if it is known.
+
+    A program that ends by cancelling every task, for one, cancels those that send statements too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "something else than its statement ended this call, such as a shutdown that cancels "
+            "every task; it may have had its effect: read before you write",
+            applied="unknown",
+            retryable=False,
+        )
+
+
+class HookError(DatabaseError):
+    """Code of yours that a pool calls has raised ``__cause__``; ``hook`` names it."""
+
+    def __init__(
+        self, hook: str, cause: BaseException, *, applied: Applied, retryable: bool
+    ) -> None:
+        super().__init__(
+            f"{hook} raised {type(cause).__name__}, which is this error's cause; that is code of "
+            "yours, which is to be mended there",
+            applied=applied,
+            retryable=retryable,
+        )
+        self.hook = hook
 
 
 class ConflictError(DatabaseError):

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hephaestus_pg import _sql
 from hephaestus_pg.attempts import Attempts, released
+from hephaestus_pg.batch_keys import KeyedBatcher
 from hephaestus_pg.batching import Batcher
-from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost, translated_errors
+from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost
 from hephaestus_pg.errors import DatabaseError
 from hephaestus_pg.gate import Gate
+from hephaestus_pg.hooks import as_ours
 from hephaestus_pg.lease import Lease
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import Retries
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from hephaestus_pg.attempts import Kind, Source
+    from hephaestus_pg.batch_keys import BatchBy
     from hephaestus_pg.batching import Run
-    from hephaestus_pg.pool import AnyConnection
+    from hephaestus_pg.driver_errors import AnyConnection
 
 Result = TypeVar("Result")
 
@@ -45,7 +48,8 @@ class PoolExecutor:
     """Each statement on a connection of the pool, for as long as the storage is open.
 
     Belongs to the event loop in which it was made. ``owned`` pools are closed with it. With
-    ``batching``, concurrent statements on one id each are sent together.
+    ``batching``, concurrent statements on one id each are sent together: all of them, or, with
+    ``batch_by``, those for whose callers that gives the same value.
     """
 
     retries = True
@@ -58,6 +62,7 @@ class PoolExecutor:
         schema: str,
         owned: bool,
         batching: bool,
+        batch_by: BatchBy | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
         self.schema = schema
@@ -67,11 +72,19 @@ class PoolExecutor:
         self.gate = Gate(name)
         self._loop = asyncio.get_running_loop()
         self._attempts = Attempts(pool, schema)
-        self._batcher = Batcher(self.fetch, self._lane) if batching else None
+        self._batcher = self._batched(batch_by) if batching else None
         self.row: Callable[..., Awaitable[Any]] = (
             self._row if self._batcher is None else self._batcher.row
         )
         """See :meth:`Executor.row`."""
+
+    def _batched(self, batch_by: BatchBy | None) -> Batcher | KeyedBatcher:
+        if batch_by is None:
+            return Batcher(self.fetch, self._lane)
+        # A hook of the pool sees the context of one of those who share its connection.
+        return KeyedBatcher(
+            lambda: Batcher(self.fetch, self._lane, in_callers_context=True), batch_by
+        )
 
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""
@@ -101,7 +114,8 @@ class PoolExecutor:
         try:
             yield partial(self._fetch, lease)
         finally:
-            await released(lease.end(timeout=RELEASE_SECONDS))
+            if (kept := lease.end()) is not None:
+                await released(self._pool, kept)
 
     async def _row(self, deadline: float, statement: str, *arguments: Any) -> Any:
         rows = await self.fetch(deadline, statement, *arguments)
@@ -146,6 +160,7 @@ class PoolExecutor:
             try:
                 async with begun:
                     yield session
+                    await session.require_intact()
             except Exception as error:
                 if is_lost(error):
                     await self._pool.expire_connections()
@@ -198,13 +213,19 @@ class PoolExecutor:
 
     @asynccontextmanager
     async def _acquired(self, deadline: float) -> AsyncIterator[PoolConnectionProxy[Any]]:
-        with translated_errors(connecting=True):
+        try:
             async with asyncio.timeout_at(deadline):
                 connection = await self._pool.acquire()
+        except BaseException as error:
+            if (ours := as_ours(error, None)) is error:
+                raise
+            raise ours from error
         try:
+            if lend := getattr(connection, "lend", None):
+                lend()
             yield connection
         finally:
-            await released(self._pool.release(connection, timeout=RELEASE_SECONDS))
+            await released(self._pool, connection)
 
     async def _begun(self, seconds: float) -> tuple[AsyncExitStack, SessionExecutor]:
         """A transaction, and what ends it and gives its connection back."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from weakref import WeakSet
 
 import anyio
 
@@ -14,7 +16,9 @@ class Gate:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
+        self._inherited = False
+        _gates.add(self)
         self._under_way = 0
         self._closed = False
         self._empty = anyio.Event()
@@ -24,8 +28,9 @@ class Gate:
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
-            return
-        if running is not self._loop:
+            if not self._inherited:
+                return
+        if self._inherited or running is not self.loop:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
     def __enter__(self) -> None:
@@ -45,3 +50,19 @@ class Gate:
         self._closed = True
         if self._under_way:
             await self._empty.wait()
+
+    def inherit(self) -> None:
+        """Let nobody in: this is a forked process, and the connections are its parent's."""
+        self._inherited = True
+
+
+_gates: WeakSet[Gate] = WeakSet()
+
+
+def _forked() -> None:
+    # A worker may go on with the very loop with which its parent started a storage.
+    for gate in _gates:
+        gate.inherit()
+
+
+os.register_at_fork(after_in_child=_forked)

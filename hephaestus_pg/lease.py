@@ -43,11 +43,10 @@ class Lease:
         else:
             await self._pool.release(connection, timeout=timeout)
 
-    async def end(self, *, timeout: float) -> None:
-        """Give back what is kept."""
+    def end(self) -> PoolConnectionProxy[Any] | None:
+        """The connection that is kept, if any, which is the pool's again."""
         kept, self._kept = self._kept, None
-        if kept is not None:
-            await self._pool.release(kept, timeout=timeout)
+        return kept
 
 
 def _is_open(connection: PoolConnectionProxy[Any]) -> bool:

@@ -25,8 +25,8 @@ from hephaestus_pg.pool import connect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
+    from hephaestus_pg.driver_errors import AnyConnection
     from hephaestus_pg.migration_files import Stage
-    from hephaestus_pg.pool import AnyConnection
 
 T = TypeVar("T")
 

@@ -12,15 +12,13 @@ from hephaestus_pg.connector import Connector
 from hephaestus_pg.driver_errors import translated_errors, without_password
 from hephaestus_pg.dsn import checked_dsn
 from hephaestus_pg.dsn_text import shown
-from hephaestus_pg.errors import InvalidValueError, RejectedError
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, RejectedError
+from hephaestus_pg.hooks import given_hooks, named_hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from asyncpg import Connection, Pool
-    from asyncpg.pool import PoolConnectionProxy
-
-    AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
 
 
 def resolved_dsn(dsn: Any) -> str | None:
@@ -70,6 +68,9 @@ async def open_pool(
         DatabaseError: No connection could be had.
     """
     ours: dict[str, Any] = {**_POOL_DEFAULTS, "timeout": timeout}
+    if given_hooks(options):
+        del ours["reset"]  # asyncpg's own clears what a hook may have set for a session
+    options = named_hooks(options)
     if pgbouncer:
         return await _opened(dsn, {**ours, "statement_cache_size": 0, **options})
     theirs = options.pop("server_settings", {})
@@ -101,7 +102,7 @@ RELEASE_SECONDS = 0.5
 
 
 class _Connection(asyncpg.Connection):
-    """One that is closed in bounded time, and knows its age.
+    """One that is closed in bounded time, knows its age, and whether a caller had it.
 
     A pool closes its expired connections without a timeout (seen in asyncpg 0.32), and where the
     network is silent the socket, and the task that closes it, would stay for ever.
@@ -110,17 +111,27 @@ class _Connection(asyncpg.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.opened_at = asyncio.get_running_loop().time()
+        self._lent = False
+
+    def lend(self) -> None:
+        """Let a caller have it, who may leave something in its session."""
+        self._lent = True
+
+    async def reset_if_lent(self) -> None:
+        """Clear its session, unless only we had it: we leave nothing in there.
+
+        asyncpg would do that at each release, which is a round trip: without it asyncpg itself gets
+        1.5 times as much.
+        """
+        if self._lent:
+            self._lent = False
+            await self.reset()
+            # RESET ALL leaves these. Only pools without hooks come here: an init may set a role.
+            await self.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
 
     async def close(self, *, timeout: float | None = None) -> None:
         with suppress(TimeoutError):  # it is given up then
             await super().close(timeout=RELEASE_SECONDS if timeout is None else timeout)
-
-
-async def _keep_session(_: Any) -> None:
-    """Instead of asyncpg's reset, a round trip at each release: we leave nothing in a session.
-
-    asyncpg itself gets 1.5 times as much without it.
-    """
 
 
 # asyncpg's default of ten connections at once for each pool is a storm where tenants are many, and
@@ -130,7 +141,7 @@ async def _keep_session(_: Any) -> None:
 _POOL_DEFAULTS: dict[str, Any] = {
     "min_size": 0,
     "max_size": 10,
-    "reset": _keep_session,
+    "reset": _Connection.reset_if_lent,
     "connection_class": _Connection,
 }
 
@@ -138,3 +149,30 @@ _SERVER_SHARE = 0.9  # of a deadline: the rest is for the way
 
 # What a call gave up would else go on where it waits for a lock, and might be done much later.
 _CHECK_INTERVAL = "1s"
+
+
+def checked_pool(pool: Any, dsn: object, options: Mapping[str, Any]) -> None:
+    """Refuse what is not a pool of asyncpg's, nor used like one, and what goes without one only."""
+    if dsn is not None:
+        raise InvalidValueError("pool", pool, "give a dsn or a pool, not both")
+    if options:
+        raise InvalidValueError(
+            "pool", pool, f"{', '.join(sorted(options))} would be for a pool of our own"
+        )
+    if isinstance(pool, type) or not all(
+        callable(getattr(pool, name, None)) for name in ("acquire", "release", "expire_connections")
+    ):
+        advice = "give a pool of asyncpg's: pool = await asyncpg.create_pool(dsn)"
+        if isinstance(pool, asyncpg.Connection):
+            advice += "; one connection goes to storage.using(connection)"
+        raise InvalidTypeError("pool", pool, advice)
+
+
+async def usable_pool(pool: Pool[Any]) -> Pool[Any]:
+    """The pool of the user's, when it can be used in the running event loop."""
+    loop = asyncio.get_running_loop()
+    if getattr(pool, "_loop", loop) is not loop:
+        raise InvalidValueError("pool", pool, "make it in the event loop that uses it")
+    if not getattr(pool, "_initialized", True) and not pool.is_closing():
+        raise InvalidValueError("pool", pool, "await it first: pool = await asyncpg.create_pool(…)")
+    return pool

@@ -11,9 +11,10 @@ will hand out *any* class of a module that happens to be imported, ``subprocess.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from hephaestus_pg.errors import (
@@ -22,9 +23,6 @@ from hephaestus_pg.errors import (
     UnknownReferenceError,
     is_a,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_NAME_LENGTH = 255
 """Characters that a stored workflow's name may have."""
@@ -49,6 +47,25 @@ class References(Protocol):
             UnknownReferenceError: Nothing that is known.
         """
         ...
+
+
+def checked_references(references: Any) -> References:
+    """The ``references``, when they translate; :class:`LoadedClasses` where they are ``None``.
+
+    Raises:
+        InvalidTypeError: They do not translate.
+    """
+    if references is None:
+        return LoadedClasses()
+    advice = "give LoadedClasses(), NamedClasses({...}), Names(), or an object with their methods"
+    if isinstance(references, type):
+        advice = f"make one of it: {references.__qualname__}(...)"
+    elif isinstance(references, Mapping):
+        advice = "wrap it: NamedClasses({...})"
+    elif all(callable(getattr(references, name, None)) for name in ("to_name", "to_reference")):
+        found: References = references
+        return found
+    raise InvalidTypeError("references", references, advice)
 
 
 class LoadedClasses:

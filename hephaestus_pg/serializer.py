@@ -40,7 +40,7 @@ from hephaestus_pg.instance import (
     restored_instance,
     timestamp_text,
 )
-from hephaestus_pg.references import LoadedClasses, References
+from hephaestus_pg.references import References, checked_references
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ class Serializer:
             raise InvalidValueError(
                 "max_state_bytes", max_state_bytes, f"give 1 to {MAX_JSONB_BYTES:,}"
             )
-        self.references: References = LoadedClasses() if references is None else references
+        self.references = checked_references(references)
         self._max_state_bytes = max_state_bytes
 
     def to_db(self, instance: Instance) -> tuple[str, str, str, int, dict[str, Any]]:

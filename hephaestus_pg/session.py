@@ -14,7 +14,13 @@ import anyio
 
 from hephaestus_pg import _sql
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, TransactionEndedError, is_a
+from hephaestus_pg.errors import (
+    DatabaseError,
+    InvalidTypeError,
+    InvalidValueError,
+    TransactionEndedError,
+    is_a,
+)
 from hephaestus_pg.pool import RELEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
-    from hephaestus_pg.pool import AnyConnection
+    from hephaestus_pg.driver_errors import AnyConnection
 
 Result = TypeVar("Result")
 
@@ -150,6 +156,17 @@ class SessionExecutor:
             await self._within(self._patience, lambda: transaction.__aexit__(None, None, None))
         finally:
             inner._ended = True
+
+    async def require_intact(self) -> None:
+        """Refuse to go on where a statement has failed, be it the caller's own: nothing is kept.
+
+        To COMMIT such a transaction PostgreSQL answers ROLLBACK, which is no error to the driver.
+        """
+        try:
+            await self._within(self._patience, lambda: self.connection.execute("SELECT 1"))
+        except DatabaseError as error:
+            error.applied = "no"  # whatever became of it: nothing is committed yet
+            raise
 
     @staticmethod
     def _remaining(deadline: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from contextlib import asynccontextmanager
@@ -10,19 +11,24 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from hephaestus_pg import _sql, migrations, registry
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, SchemaOutdatedError, is_a
+from hephaestus_pg.batch_keys import checked_batch_by
+from hephaestus_pg.errors import InvalidTypeError, SchemaOutdatedError, is_a
 from hephaestus_pg.executor import TIMEOUT, PoolExecutor
-from hephaestus_pg.pool import open_pool
+from hephaestus_pg.hooks import given_hooks, hooks_of
+from hephaestus_pg.pool import checked_pool, open_pool, usable_pool
+from hephaestus_pg.pool_options import checked_pool_options
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.session import SessionExecutor, checked_timeout
+from hephaestus_pg.starting import Starting
 from hephaestus_pg.verbs import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Generator
+    from collections.abc import AsyncIterator
 
     from asyncpg import Pool
 
-    from hephaestus_pg.pool import AnyConnection
+    from hephaestus_pg.batch_keys import BatchBy
+    from hephaestus_pg.driver_errors import AnyConnection
     from hephaestus_pg.references import References
 
 logger = logging.getLogger("hephaestus_pg")
@@ -42,10 +48,16 @@ class AsyncStorage(Verbs):
     Made by :meth:`start`. Belongs to the event loop and the process that started it.
     """
 
-    def __init__(self, pool: PoolExecutor, serializer: Serializer, *, name: str) -> None:
-        super().__init__(pool, serializer)
-        self.name = name
-        self._pool = pool
+    name: str
+    """The name under which it is registered."""
+    _pool: PoolExecutor
+
+    def __init__(self, *given: Any, **_: Any) -> None:
+        raise InvalidTypeError(
+            "AsyncStorage",
+            given[0] if given else None,
+            "start one: `storage = await AsyncStorage.start(dsn, ...)`",
+        )
 
     @classmethod
     def start(  # noqa: PLR0913 - each is an option of its own, by keyword
@@ -57,11 +69,12 @@ class AsyncStorage(Verbs):
         schema: str = "public",
         references: References | None = None,
         batching: bool = True,
+        batch_by: BatchBy | None = None,
         max_state_bytes: int = MAX_STATE_BYTES,
         timeout: float = TIMEOUT,
         pgbouncer: bool = False,
         **pool_options: Any,
-    ) -> _Starting:
+    ) -> Starting[Self]:
         """Start a storage and register its name: ``await`` it, or enter it with ``async with``.
 
         Args:
@@ -71,7 +84,12 @@ class AsyncStorage(Verbs):
             name: The name under which :meth:`named` finds it.
             schema: The schema that holds the table.
             references: How workflows and steps are named; :class:`LoadedClasses` by default.
-            batching: Concurrent calls share statements.
+            batching: Concurrent calls share statements. They do not where the pool has hooks
+                (``setup``, ``init``, ``reset``, ``connect``, a ``password`` that is a function, a
+                class of its own), since those may give a connection what is one caller's alone.
+            batch_by: Which calls may share statements: those for which this function gives equal
+                values. It is called without arguments, in the context of each call; a tenant's id
+                from a ``ContextVar`` is what row-level security needs.
             max_state_bytes: The size that a state's JSON text may have.
             timeout: Seconds that an operation may take at the most. On a pool of our own the server
                 ends a statement somewhat before that, so that its outcome is known.
@@ -92,35 +110,58 @@ class AsyncStorage(Verbs):
         _sql.checked_schema(schema)
         serializer = Serializer(references, max_state_bytes=max_state_bytes)
         checked_timeout(timeout, math.inf)
-        if pool is not None and dsn is not None:
-            raise InvalidValueError("pool", pool, "give a dsn or a pool, not both")
-        if pool is not None and pool_options:
-            given = ", ".join(sorted(pool_options))
-            raise InvalidValueError("pool", pool, f"{given} would be for a pool of our own")
+        for flag, value in (("batching", batching), ("pgbouncer", pgbouncer)):
+            if not isinstance(value, bool):
+                raise InvalidTypeError(flag, value, "give True or False")
+        if batch_by is not None:
+            checked_batch_by(batch_by, batching=batching)
+        if pool is None:
+            checked_pool_options(pool_options, others=inspect.signature(cls.start).parameters)
+        else:
+            checked_pool(pool, dsn, pool_options)
+        hooks = given_hooks(pool_options) if pool is None else hooks_of(pool)
+        shared = batching and (batch_by is not None or not hooks)
 
-        async def started() -> AsyncStorage:
-            opened = pool
-            if opened is None:
-                opened = await open_pool(dsn, timeout=timeout, pgbouncer=pgbouncer, **pool_options)
+        async def started() -> Self:
+            if batching and not shared:
+                logger.info(
+                    "calls on storage %s share no statements, since its pool has hooks (%s); "
+                    "batch_by= tells which calls may",
+                    name,
+                    ", ".join(hooks),
+                )
+            opened = await (
+                open_pool(dsn, timeout=timeout, pgbouncer=pgbouncer, **pool_options)
+                if pool is None
+                else usable_pool(pool)
+            )
             executor = PoolExecutor(
                 opened,
                 name=name,
                 schema=schema,
                 owned=pool is None,
-                batching=batching,
+                batching=shared,
+                batch_by=batch_by,
                 timeout=timeout,
             )
-            storage = cls(executor, serializer, name=name)
-            try:
-                registry.register(name, storage)
-                await storage._check_schema()
-            except BaseException:
-                with anyio.CancelScope(shield=True):
-                    await storage.close()
-                raise
-            return storage
+            return await cls._registered(executor, serializer)
 
-        return _Starting(started())
+        return Starting(started)
+
+    @classmethod
+    async def _registered(cls, executor: PoolExecutor, serializer: Serializer) -> Self:
+        storage = cls.__new__(cls)
+        Verbs.__init__(storage, executor, serializer)
+        storage.name = executor.gate.name
+        storage._pool = executor  # noqa: SLF001 - its own class
+        try:
+            registry.register(storage.name, storage, executor.gate.loop)
+            await storage._check_schema()  # noqa: SLF001 - its own class
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await storage.close()
+            raise
+        return storage
 
     @classmethod
     def named(cls, name: str = "default") -> AsyncStorage:
@@ -141,6 +182,9 @@ class AsyncStorage(Verbs):
         ``transaction.connection`` takes the caller's own statements: they and the instances commit
         or vanish together. Nothing in it is retried, and one task at a time may use it. ``timeout``
         is for its beginning, for each verb in it, and for its end.
+
+        Raises:
+            RejectedError: A statement in it failed, and the block caught that: nothing is kept.
         """
         async with self._pool.transaction(timeout) as session:
             yield Transaction(session, self._serializer)
@@ -167,8 +211,12 @@ class AsyncStorage(Verbs):
         """Refuse new calls, wait for those under way, free the name, and close an own pool.
 
         It waits for the storage's ``timeout`` at the most; a transaction that is still open then
-        loses its connection, unless the pool is yours.
+        loses its connection, unless the pool is yours. Where the event loop that started it has
+        been closed before, only the name is left to be freed.
         """
+        if self._pool.gate.loop.is_closed():
+            registry.unregister(self.name, self)  # whatever was under way ended with its loop
+            return
         self._pool.gate.require_own_loop()
         try:
             await self._pool.close()
@@ -193,20 +241,3 @@ class AsyncStorage(Verbs):
                 found,
                 needed,
             )
-
-
-class _Starting:
-    """A storage about to start: awaited it is the storage, entered it is closed at the end."""
-
-    def __init__(self, started: Coroutine[Any, Any, AsyncStorage]) -> None:
-        self._started = started
-
-    def __await__(self) -> Generator[Any, Any, AsyncStorage]:
-        return self._started.__await__()
-
-    async def __aenter__(self) -> AsyncStorage:
-        self._storage = await self._started
-        return self._storage
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._storage.close()

@@ -213,7 +213,7 @@ class TestGathering:
         await asyncio.gather(*tasks)
 
         assert not batcher._calls._later
-        assert not batcher._tasks
+        assert not batcher._running
         assert (batcher._busy, batcher._places.taken) == (0, 0)
 
 
@@ -609,7 +609,7 @@ class TestForReal:
             results = await asyncio.gather(*tasks, return_exceptions=True)
             assert {type(result) for result in results} <= {type(None), asyncio.CancelledError}
         assert answered >= 30 * 50
-        batcher = storage._pool._batcher
+        batcher: Any = storage._pool._batcher
         assert batcher is not None
         assert batcher._places.taken == 0
         assert await storage.count() <= 50

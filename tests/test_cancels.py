@@ -132,11 +132,11 @@ async def assert_whole(storage: AsyncStorage, dsn: str) -> None:
     )
     await link.close()
     assert open_transactions == 0
-    batcher = storage._pool._batcher
+    batcher: Any = storage._pool._batcher
     if batcher is not None:
         assert (batcher._places.taken, batcher._busy) == (0, 0)
         assert not batcher._calls._later
-        assert not batcher._tasks
+        assert not batcher._running
 
 
 @pytest.mark.parametrize("batching", (True, False))

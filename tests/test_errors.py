@@ -46,6 +46,8 @@ EXAMPLES: list[errors.HephaestusError] = [
     errors.UnavailableError("refused", applied="no", retryable=True),
     errors.ConnectionLostError("broken", applied="unknown", retryable=True),
     errors.OperationTimeoutError("the deadline passed", applied="unknown", retryable=True),
+    errors.OperationInterruptedError(),
+    errors.HookError("init", KeyError("x"), applied="no", retryable=False),
     errors.ConflictError("a deadlock", applied="no", retryable=True),
     errors.ConcurrentUseError(),
     errors.AccessDeniedError("no such role", applied="no", retryable=False),

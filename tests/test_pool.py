@@ -68,6 +68,12 @@ def test_every_error_of_the_driver_becomes_one_of_ours(cls: type, connecting: bo
     assert ours.applied == "no" or not connecting
 
 
+def violation(key: str) -> asyncpg.UniqueViolationError:
+    error = asyncpg.UniqueViolationError("index")
+    error.detail = f"Schlüssel »{key}« existiert bereits."
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "expected", "applied", "retryable"),
     (
@@ -97,7 +103,10 @@ def test_every_error_of_the_driver_becomes_one_of_ours(cls: type, connecting: bo
         (asyncpg.SerializationError("serialize"), ConflictError, "no", True),
         (asyncpg.StatementCompletionUnknownError("?"), ConflictError, "unknown", True),
         (asyncpg.LockNotAvailableError("lock"), ConflictError, "no", True),
-        (asyncpg.UniqueViolationError("index"), RejectedError, "no", True),
+        (violation("(id)=(a)"), RejectedError, "no", True),
+        (violation("(number)=(1)"), RejectedError, "no", False),
+        (asyncpg.InvalidSQLStatementNameError("forgotten"), RejectedError, "no", False),
+        (asyncpg.InFailedSQLTransactionError("aborted"), RejectedError, "no", False),
         (asyncpg.InvalidColumnReferenceError("index"), RejectedError, "no", True),
         (asyncpg.DiskFullError("disk"), RejectedError, "no", True),
         (asyncpg.InsufficientPrivilegeError("role"), AccessDeniedError, "no", False),
@@ -115,6 +124,14 @@ def test_each_kind_says_whether_it_was_applied_and_may_be_retried(
 
     assert type(ours) is expected
     assert (ours.applied, ours.retryable) == (applied, retryable)
+
+
+def test_where_there_is_no_connection_to_spare_those_that_there_are_stay() -> None:
+    full = driver_errors.translated(asyncpg.TooManyConnectionsError("full"))
+    full.__cause__ = asyncpg.TooManyConnectionsError("full")
+    assert not driver_errors.is_lost(full)
+    assert not driver_errors.is_lost(asyncpg.TooManyConnectionsError("full"))
+    assert driver_errors.is_lost(asyncpg.CannotConnectNowError("starting up"))
 
 
 def test_nothing_has_been_applied_by_who_could_not_connect() -> None:

@@ -1,0 +1,47 @@
+"""A storage that is about to start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+
+
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+Storage = TypeVar("Storage", bound=_Closable)
+
+_ADVICE = (
+    "the storage is not started yet: write `storage = await AsyncStorage.start(...)`, "
+    "or `async with AsyncStorage.start(...) as storage:`"
+)
+
+
+class Starting(Generic[Storage]):
+    """Awaited it is the storage, entered it is one that is closed at the end of the block."""
+
+    def __init__(self, start: Callable[[], Awaitable[Storage]]) -> None:
+        self._start = start
+
+    def __await__(self) -> Generator[Any, Any, Storage]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Storage:
+        self._storage = await self._start()
+        return self._storage
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._storage.close()
+
+    # What a forgotten ``await`` or ``async`` comes to.
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(_ADVICE, name=name, obj=self)
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(_ADVICE)
+
+    def __exit__(self, *_: object) -> None: ...
