@@ -60,8 +60,11 @@ def translated(
     ``connection`` is the one that it came from, if any. No message holds a password or what a row
     holds, nor does the driver's error any more.
     """
+    if not isinstance(error, OSError) and error.args:
+        error.args = (without_password(_QUOTED.sub(r"\1 (", str(error.args[0]))), *error.args[1:])
     ours = _mapped(error, connecting=connecting)
-    _redact(error)
+    if isinstance(error, asyncpg.PostgresError):
+        error.detail = error.context = error.internal_query = None  # the server quotes rows there
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and _is_primary(connection):
         return RejectedError(
             f"this session may only read, though the server is no standby: {error.args[0]}; "
@@ -89,13 +92,6 @@ def _is_primary(connection: AnyConnection | None) -> bool:
         getattr(settings, "in_hot_standby", None) == "off"
         and getattr(settings, "default_transaction_read_only", None) == "on"
     )
-
-
-def _redact(error: Exception) -> None:
-    if not isinstance(error, OSError) and error.args:
-        error.args = (without_password(_QUOTED.sub(r"\1 (", str(error.args[0]))), *error.args[1:])
-    if isinstance(error, asyncpg.PostgresError):
-        error.detail = error.context = error.internal_query = None  # the server quotes rows there
 
 
 # The driver shows an argument that it cannot encode.
