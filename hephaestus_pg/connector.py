@@ -160,13 +160,15 @@ class Connector:
             InvalidValueError: It refused one.
         """
         assert self._target is not None
-        found = _SETTING.search(str(error))
-        if found and (parameter := self._target.settings.get(found[1])):
-            raise refused_setting(found[1], parameter, without_password(str(error))) from error
+        code, said = getattr(error, "sqlstate", None), without_password(str(error))
+        for name, parameter in self._target.settings.items():
+            # The server may say it in any language, but that name.
+            if code in _ABOUT_SETTINGS and re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", said):
+                raise refused_setting(name, parameter, said, code) from error
 
 
-# Of PostgreSQL and of PgBouncer.
-_SETTING = re.compile(r"""parameter(?: in options)?:? "?([^\s"]+)""")
+# Unknown, of a wrong value, for the server or for others to set; then whatever PgBouncer refuses.
+_ABOUT_SETTINGS = {"42704", "22023", "55P02", "42501", "08P01"}
 
 
 def _keep_alive(connection: Any, wanted: Mapping[str, int]) -> None:

@@ -83,12 +83,14 @@ def checked_dsn(dsn: Any) -> str | None:
     Raises:
         InvalidValueError: It cannot be read; it says what to type instead.
     """
+    origin = ""
     if dsn is None:
         dsn = os.environ.get("HEPHAESTUS_PG_DSN") or None
+        origin = " (from HEPHAESTUS_PG_DSN)"
     if dsn is None:
         return None
     text = text_of(dsn)
-    url_of(text)
+    url_of(text, origin)
     return text
 
 

@@ -112,14 +112,14 @@ def _squeezed(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
-def refused_setting(name: str, parameter: Parameter, said: str) -> InvalidValueError:
-    """The server refused that setting, by what it ``said``."""
+def refused_setting(name: str, parameter: Parameter, said: str, code: str) -> InvalidValueError:
+    """The server, or PgBouncer, refused that setting, by what it ``said`` and its SQLSTATE."""
     close = get_close_matches(name, libpq.PARAMETERS, n=1, cutoff=0.75)
     meant = f"; did you mean {close[0]}?" if close else ""
     advice = f"the server does not take it as a setting ({said})"
-    if "unrecognized" in said:
+    if code == "42704":
         advice = f"neither libpq nor the server knows it: take it out of the DSN{meant} ({said})"
-    elif "unsupported startup parameter" in said:
+    elif code == "08P01":
         advice = (
             "PgBouncer does not take it: take it out of the DSN, set it for the role or the "
             f"database on the server (ALTER ROLE … SET …), and start with pgbouncer=True{meant}"

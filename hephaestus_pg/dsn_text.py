@@ -65,8 +65,8 @@ def text_of(dsn: Any) -> str:
     raise InvalidTypeError("dsn", kind, advice)
 
 
-def url_of(text: str) -> Url:
-    """The parts of a DSN.
+def url_of(text: str, origin: str = "") -> Url:
+    """The parts of a DSN; ``origin`` is said of one that is none.
 
     Raises:
         InvalidValueError: It is none, or could be read in two ways; it says what to type.
@@ -97,14 +97,14 @@ def url_of(text: str) -> Url:
     except UnicodeDecodeError:
         wrong = wrong or "what is percent-encoded in it must be UTF-8"
     if wrong:
-        raise InvalidValueError("dsn", shown(text), wrong)
+        raise InvalidValueError("dsn", shown(text), wrong + origin)
     parameters.update((name, value) for name, value in given if value)
     if parameters.get("password") and not parameters["password"].strip("*"):
         raise InvalidValueError(
             "dsn",
             shown(text),
             "its password is ***, which is how it is hidden: give the text with the password itself"
-            ", which SQLAlchemy has as url.render_as_string(hide_password=False)",
+            f", which SQLAlchemy has as url.render_as_string(hide_password=False){origin}",
         )
     return Url([host for host in found if host], parameters)
 

@@ -94,7 +94,10 @@ LEFT_OUT = {
 }
 """What asyncpg cannot do, and nobody loses by that."""
 
-_VERIFY = "sslmode=verify-full keeps others out of the connection"
+_VERIFY = (
+    "sslmode=verify-full, with sslrootcert=system for a public authority, keeps others out of the "
+    "connection"
+)
 _NO_OAUTH = "asyncpg has no OAuth: take it away, and give the token as password="
 _NO_KEYS = "asyncpg needs the password itself: take it away, and give that"
 UNLESS: dict[str, tuple[tuple[str, ...], str]] = {

@@ -73,7 +73,7 @@ async def open_pool(
     options = named_hooks(options)
     if pgbouncer:
         return await _opened(dsn, {**ours, "statement_cache_size": 0, **options})
-    theirs = options.pop("server_settings", {})
+    theirs = options.pop("server_settings", None) or {}
     limit = {"statement_timeout": str(int(timeout * 1000 * _SERVER_SHARE) + 1)}
     looking = {"client_connection_check_interval": _CHECK_INTERVAL}
     try:
@@ -87,7 +87,7 @@ async def _opened(dsn: str | None, options: dict[str, Any]) -> Pool[Any]:
     resolved = resolved_dsn(dsn)
     with _connecting(dsn):
         pool: Pool[Any] = await asyncpg.create_pool(
-            resolved, **{"connect": Connector(resolved).connect, **options}
+            resolved, **options | {"connect": options.get("connect") or Connector(resolved).connect}
         )
         try:  # what is wrong with the DSN shows now
             async with asyncio.timeout(options["timeout"]), pool.acquire():

@@ -79,8 +79,9 @@ class AsyncStorage(Verbs):
         """Start a storage and register its name: ``await`` it, or enter it with ``async with``.
 
         Args:
-            dsn: As asyncpg takes it; of several hosts the primary, unless ``target_session_attrs``
-                says otherwise. Without one, ``HEPHAESTUS_PG_DSN``, else the ``PG*`` variables.
+            dsn: ``postgresql://…``, with libpq's parameters; of several hosts the primary, unless
+                ``target_session_attrs`` says otherwise. Without one, ``HEPHAESTUS_PG_DSN``, else
+                the ``PG*`` variables.
             pool: A pool of yours instead. It stays open when the storage closes.
             name: The name under which :meth:`named` finds it.
             schema: The schema that holds the table.

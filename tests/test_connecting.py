@@ -194,6 +194,13 @@ class TestSettings:
         theirs = {"server_settings": {"application_name": "theirs"}}
         assert await self.shown(f"{dsn}?{query}", migrated, *names[:1], **theirs) == ["theirs"]
 
+    async def test_an_option_that_is_none_is_as_if_it_were_not_given(
+        self, dsn: str, migrated: str
+    ) -> None:
+        none = dict.fromkeys(("connect", "server_settings", "host", "password", "ssl", "init"))
+        shown = await self.shown(f"{dsn}?connect_timeout=9&geqo=off", migrated, "geqo", **none)
+        assert shown == ["off"]
+
     @pytest.mark.parametrize(
         ("query", "said"),
         (

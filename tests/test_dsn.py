@@ -96,8 +96,57 @@ class TestText:
         assert caught.value.__cause__ is None
         if dsn:
             monkeypatch.setenv("HEPHAESTUS_PG_DSN", dsn)
-            with pytest.raises(InvalidValueError, match=advice):
+            with pytest.raises(InvalidValueError, match=rf"{advice}.*\(from HEPHAESTUS_PG_DSN\)$"):
                 read(None)
+
+    @pytest.mark.parametrize(
+        ("dsn", "host", "user", "database"),
+        (
+            # Heroku, Render, Railway, Fly
+            ("postgres://u:p@ec2-1.amazonaws.com:5432/d1", "ec2-1.amazonaws.com", "u", "d1"),
+            ("postgresql://u:p@dpg-x-a.oregon-postgres.render.com/d", None, "u", "d"),
+            ("postgresql://postgres:p@postgres.railway.internal:5432/railway", None, "", ""),
+            (
+                "postgres://postgres:p@top2.nearest.of.db.internal:5432/a?sslmode=disable",
+                None,
+                "",
+                "",
+            ),
+            # Supabase, by its pooler; Neon, by endpoint; Aiven; DigitalOcean
+            ("postgresql://postgres.ref:p@aws-0.pooler.supabase.com:6543/postgres", None, "", ""),
+            (
+                "postgresql://u:p@ep-x.neon.tech/d?sslmode=require&options=endpoint%3Dep-x",
+                None,
+                "",
+                "",
+            ),
+            (
+                "postgres://avnadmin:p@pg-x.aivencloud.com:12691/defaultdb?sslmode=require",
+                None,
+                "",
+                "",
+            ),
+            ("postgresql://doadmin:p@x.db.ondigitalocean.com:25060/defaultdb", None, "doadmin", ""),
+            # Azure, RDS with a token, Cloud SQL, CockroachDB
+            ("postgres://me%40srv:p@srv.postgres.database.azure.com/d", None, "me@srv", "d"),
+            ("postgresql://u:h%3A5432%2F%3FAction%3Dconnect@x.rds.amazonaws.com/d", None, "u", "d"),
+            (
+                "postgresql://u:p@/d?host=/cloudsql/proj:region:name",
+                "/cloudsql/proj:region:name",
+                "",
+                "d",
+            ),
+            ("postgresql://u:p@x.cockroachlabs.cloud:26257/d?sslmode=require", None, "u", "d"),
+        ),
+    )
+    def test_those_that_hosts_hand_out_are_read(
+        self, dsn: str, host: str | None, user: str, database: str
+    ) -> None:
+        found = read(dsn)
+        [(name, _)] = found.hosts
+        assert name == host or name in dsn
+        assert user in found.options["user"]
+        assert database in found.options["database"]
 
     def test_a_variable_that_is_empty_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HEPHAESTUS_PG_DSN", "")
