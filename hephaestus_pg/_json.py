@@ -22,6 +22,7 @@ from uuid import UUID
 
 import orjson
 
+from hephaestus_pg._advice import advice
 from hephaestus_pg.errors import SerializationError
 
 MAX_DEPTH = 254
@@ -49,18 +50,23 @@ _BACKSLASH = ord("\\")
 _NATIVE = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _NATIVE |= orjson.OPT_PASSTHROUGH_DATACLASS
 
+_NEGATIVE_EXPONENT = re.compile(rb"\d(\.\d+)?e-(\d+)")
+_MOST_ZEROS = 324  # of a float's smallest exponent, -324
+_MOST_GROWTH = 47  # from 5e-324 and a comma to 0.00…5 with a comma and a space
+
 _STRING = re.compile(rb'"[^"]*"')
 _MAPS_AS_LISTS = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 
 
-def dumps(value: dict[str, Any]) -> tuple[bytes, Any, bool]:
-    """``value`` as JSON text, what reading that text gives, and whether the two are equal.
+def dumps(value: dict[str, Any], root: str = "state") -> tuple[bytes, Any, bool]:
+    """``value`` as JSON text, what reading that text gives, and whether the two are the same.
 
     What reading gives is what comes back from the table: ``dict``, ``list``, ``str``, numbers.
 
     Raises:
-        SerializationError: Something in it cannot be stored exactly; it names the path.
+        SerializationError: Something in it cannot be stored exactly; it names the path, which is
+            ``root`` where that is the value itself.
     """
     try:
         # orjson asks an enum for its value, and ends the process where that raises or is no end
@@ -78,7 +84,7 @@ def dumps(value: dict[str, Any]) -> tuple[bytes, Any, bool]:
             return text, stored, True
     except Exception:  # noqa: BLE001, S110 - big integers, subclasses, sets, cycles, surrogates …
         pass
-    return _dumps_exactly(value)
+    return _dumps_exactly(value, root)
 
 
 def loads(text: str) -> Any:
@@ -104,12 +110,32 @@ def loads(text: str) -> Any:
     return orjson.loads(raw)
 
 
-def _dumps_exactly(value: dict[str, Any]) -> tuple[bytes, Any, bool]:
-    text = orjson.dumps(_plain(value, None, ()))
+def printed_size(text: bytes, limit: int) -> int:
+    """The bytes of ``text`` as the server will print it; more, if that is within the ``limit`` too.
+
+    It prints a space after each comma and colon, and all digits of 5e-324, instead of 6 bytes 326.
+    """
+    size = len(text)
+    if size * _MOST_GROWTH <= limit:
+        return size
+    # Each separator stands behind a byte of its own. Texts may hold e- too.
+    bound = size + size // 2 + _MOST_ZEROS * text.count(b"e-")
+    if bound <= limit:
+        return bound
+    outside = _STRING.sub(b'""', text.replace(b"\\\\", b"").replace(b'\\"', b""))
+    size += outside.count(b",") + outside.count(b":")
+    for fraction, exponent in _NEGATIVE_EXPONENT.findall(outside):
+        size += int(exponent) - 1 - len(exponent) - bool(fraction)
+    return size
+
+
+def _dumps_exactly(value: dict[str, Any], root: str) -> tuple[bytes, Any, bool]:
+    text = orjson.dumps(_plain(value, root, ()))
     stored = loads(text.decode())
     try:
+        marshal.dumps(value)  # which refuses an equal value of another type, as an OrderedDict
         same = bool(stored == value)
-    except Exception:  # noqa: BLE001 - of a comparison of the value's own
+    except Exception:  # noqa: BLE001 - of a type or a comparison of the value's own
         same = False
     return text, stored, same
 
@@ -139,8 +165,10 @@ def _float(digits: str) -> float:
     return number
 
 
-Path = tuple[Any, int | str] | None
-"""Where a value stands: the path of what holds it, and its place in there; written out if asked."""
+Path = tuple[Any, int | str] | str
+"""Where a value stands: the path of what holds it, and its place in there; at the root, its name.
+
+Written out if asked."""
 
 
 def _plain(value: Any, path: Path, parents: tuple[int, ...]) -> Any:  # noqa: C901, PLR0912 - one case a type
@@ -168,7 +196,7 @@ def _plain(value: Any, path: Path, parents: tuple[int, ...]) -> Any:  # noqa: C9
                 return _written_integer(int.__index__(value), path)
             case float():
                 return _written_float(float.__float__(value), path)
-            case datetime() | date() | time():
+            case datetime() | date() | time() if value == value:  # noqa: PLR0124 - unlike pandas' NaT
                 return _text(value.isoformat(), path)
             case Decimal() | UUID():
                 return _text(str(value), path)
@@ -186,16 +214,13 @@ def _plain(value: Any, path: Path, parents: tuple[int, ...]) -> Any:  # noqa: C9
     except SerializationError:
         raise
     except Exception as error:
-        raise _refused(path, f"reading it raised {type(error).__name__}") from error
-    raise _refused(
-        path,
-        f"a {type(value).__qualname__} cannot be stored; turn it into text, numbers, lists or maps",
-    )
+        raise refused(path, f"reading it raised {type(error).__name__}") from error
+    raise refused(path, f"a {type(value).__qualname__} cannot be stored; {advice(value)}")
 
 
-def _refused(path: Path, reason: str) -> SerializationError:
+def refused(path: Path, reason: str) -> SerializationError:
     places = []
-    while path is not None:
+    while isinstance(path, tuple):
         path, place = path
         places.append(place)
     shown = ""
@@ -204,14 +229,14 @@ def _refused(path: Path, reason: str) -> SerializationError:
             shown += f"[{place!r}]"
         else:
             shown += f".{place}" if shown else place
-    return SerializationError(shown, reason)
+    return SerializationError(shown or path, reason)
 
 
 def _deeper(value: Any, path: Path, parents: tuple[int, ...]) -> tuple[int, ...]:
     if id(value) in parents:
-        raise _refused(path, "it contains itself")
+        raise refused(path, "it contains itself")
     if len(parents) >= MAX_DEPTH:
-        raise _refused(path, f"it is nested more than {MAX_DEPTH} levels deep")
+        raise refused(path, f"it is nested more than {MAX_DEPTH} levels deep")
     return (*parents, id(value))
 
 
@@ -226,13 +251,14 @@ def _mapping(items: list[tuple[Any, Any]], path: Path, inside: tuple[int, ...]) 
     plain: dict[str, Any] = {}
     for key, item in items:
         if not isinstance(key, str):
-            raise _refused(
-                path, f"it has a key that is a {type(key).__qualname__}; keys must be text"
+            raise refused(
+                path,
+                f"it has a key that is a {type(key).__qualname__}; keys must be text: str(key)",
             )
         name = str.__str__(key)
         here = (path, name)
         if _text(name, here) in plain:
-            raise _refused(here, "two keys are the same as text")
+            raise refused(here, "two keys are the same as text")
         plain[name] = _plain(item, here, inside)
     return plain
 
@@ -246,13 +272,13 @@ def _in_order(value: Iterable[Any]) -> list[Any]:
 
 def _text(text: str, path: Path) -> str:
     if "\0" in text:
-        raise _refused(path, "PostgreSQL cannot store U+0000 in a text; remove it")
+        raise refused(path, "PostgreSQL cannot store U+0000 in a text; remove it")
     if text.isascii():
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _refused(path, "it holds a lone surrogate; it is not Unicode text") from None
+        raise refused(path, "it holds a lone surrogate; it is not Unicode text") from None
     return text
 
 
@@ -261,13 +287,13 @@ def _written_integer(number: int, path: Path) -> int | orjson.Fragment:
         return number
     digits = "" if number.bit_length() > _MAX_INTEGER_BITS else f"{Decimal(number):f}"
     if not digits or len(digits.lstrip("-")) > MAX_INTEGER_DIGITS:
-        raise _refused(path, f"it has more than {MAX_INTEGER_DIGITS:,} digits")
+        raise refused(path, f"it has more than {MAX_INTEGER_DIGITS:,} digits")
     return orjson.Fragment(digits.encode())
 
 
 def _written_float(number: float, path: Path) -> float | orjson.Fragment:
     if not isfinite(number):
-        raise _refused(path, f"JSON has no {number!r}; store None or a text instead")
+        raise refused(path, f"JSON has no {number!r}; store None or a text instead")
     if abs(number) < _POSITIONAL:
         return number
     # jsonb turns 1e25 into an integer, but keeps the zero of 10…0.0.

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from types import MappingProxyType
 from typing import Any
 
 from hephaestus_pg.errors import SerializationError
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def reader(name: str, *known: str) -> Callable[[Any], tuple[Sequence[Any], Mapping[str, Any]]]:
@@ -29,7 +26,7 @@ def reader(name: str, *known: str) -> Callable[[Any], tuple[Sequence[Any], Mappi
             values = [map.get(key) for key in known]
         else:
             if len(map) == number:
-                return values, NOTHING
+                return values, {}
         return values, {key: map[key] for key in map if key not in known}
 
     return read

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 REMEMBERED = 10_000
 """Moments that are not read anew: each look at an instance reads all of its entries again."""
@@ -21,6 +22,12 @@ class _StoredMoment(datetime):
     """A moment with the text it was read from."""
 
     text: str
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A datetime's own leaves the text behind; what is made from a moment has none.
+        if hasattr(self, "text"):
+            return moment_of, (self.text,)
+        return super().__reduce_ex__(protocol)
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from asyncpg import Pool
     from asyncpg.pool import PoolConnectionProxy
 
+    from hephaestus_pg.driver_errors import AnyConnection
     from hephaestus_pg.lease import Lease
-    from hephaestus_pg.pool import AnyConnection
 
     Source = Pool[Any] | Lease
 
@@ -37,11 +37,21 @@ Result = TypeVar("Result")
 
 logger = logging.getLogger("hephaestus_pg")
 
-# One row may be the cause: a trigger or an index of the user's may refuse it with any code.
-_OF_ONE = (ConflictError, RejectedError)
-
 Kind = Literal["read", "overwrite", "change"]
 """What is done: an overwrite, done twice, leaves what once would leave; a change might not."""
+
+
+# One row may be the cause: a trigger or an index of the user's may refuse it with any code.
+_REFUSALS = (ConflictError, RejectedError)
+
+
+def _forgot_statements(error: BaseException | None) -> bool:
+    """Whether a session has lost its prepared statements, as by ``DISCARD ALL``: nothing was done.
+
+    The driver does not notice. So the connection is given up, and the call tried on another, once:
+    behind PgBouncer without ``pgbouncer=True`` that would go on for ever.
+    """
+    return getattr(error, "sqlstate", None) == "26000"
 
 
 class Attempts:
@@ -76,9 +86,11 @@ class Attempts:
                     deadline, work, sent_to, bounded=bounded, source=source or self._pool
                 )
             except DatabaseError as error:
-                if divisible and isinstance(error, _OF_ONE) and error.applied == "no":
+                if divisible and isinstance(error, _REFUSALS) and error.applied == "no":
                     raise  # the batcher divides it, lest one call holds up the others
                 divisible = False  # this try may have been applied, which the next must not hide
+                if retries is None and _forgot_statements(error.__cause__):
+                    error.retryable = True
                 if is_lost(error):
                     await self._pool.expire_connections()
                     if sent_to and error.applied == "unknown":
@@ -116,11 +128,13 @@ class Attempts:
                 return await work(connection)
         except BaseException as error:
             source = self._pool  # nobody keeps what failed
-            if isinstance(error, TimeoutError) and connection is not None:
+            if connection is not None and (
+                isinstance(error, TimeoutError) or _forgot_statements(error)
+            ):
                 # Asking to cancel may take for ever on a silent network: MagicStack/asyncpg#1326.
                 with suppress(*DRIVER_ERRORS):  # it may be gone already
                     connection.terminate()
-            if (ours := as_ours(error, connecting=connection is None)) is error:
+            if (ours := as_ours(error, connection)) is error:
                 raise
             raise ours from error
         finally:
@@ -153,14 +167,14 @@ async def released(source: Source, connection: PoolConnectionProxy[Any]) -> None
         await source.release(connection, timeout=RELEASE_SECONDS)
     except DRIVER_ERRORS:
         pass  # asyncpg gives up what does not come to rest in time
-    except asyncio.CancelledError:
+    except BaseException as error:
         # The driver releases it in a task of its own, which goes on, unless that was cancelled as
-        # well, before it began: then nobody gives it back.
+        # well, before it began: then nobody else gives it back.
         asyncio.get_running_loop().call_later(2 * RELEASE_SECONDS, _given_up, connection)
-        if cancelled():
+        if isinstance(error, Exception):
+            logger.exception("the pool's reset hook raised; its connection is closed")
+        elif cancelled() or not isinstance(error, asyncio.CancelledError):
             raise
-    except Exception:
-        logger.exception("the pool's reset hook raised; its connection is closed")
 
 
 def _given_up(connection: PoolConnectionProxy[Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hephaestus_pg import _sql
 
 if TYPE_CHECKING:
-    from hephaestus_pg.pool import AnyConnection
+    from hephaestus_pg.driver_errors import AnyConnection
 
 _DRIFT, _SLACK = 0.001, 1.0
 """By how much a server's clock may run faster or slower than ours, and seconds beside that."""

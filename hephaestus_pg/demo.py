@@ -29,6 +29,7 @@ from hephaestus_pg import (
     migrations,
 )
 from hephaestus_pg._terminal import progress, show_table
+from hephaestus_pg.connector import Connector
 from hephaestus_pg.demo_checks import STEPS, Work, checks, lost
 from hephaestus_pg.embedded import EmbeddedServer
 
@@ -79,7 +80,9 @@ async def _run(dsn: str, arguments: argparse.Namespace) -> int:
     await migrations.up(dsn, schema=schema)
     settings = {"search_path": schema}
     async with (
-        asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=settings) as pool,
+        asyncpg.create_pool(
+            dsn, connect=Connector(dsn).connect, min_size=0, max_size=4, server_settings=settings
+        ) as pool,
         AsyncStorage.start(pool=pool, name=schema, schema=schema, references=Names()) as storage,
     ):
         try:
@@ -158,15 +161,21 @@ class _Demo:
         )
         assert process.stdout is not None
         dying = False
+
+        async def die_if_due() -> None:
+            nonlocal dying
+            if not dying and self._deaths and len(self._acknowledged) >= self._deaths[0]:
+                dying = True
+                self._deaths.popleft()
+                await asyncio.sleep(self._chance.uniform(0, 0.05))
+                _kill(process)
+
         try:
+            await die_if_due()  # as it is where the one before did a lot before it was heard
             # What it said before its death is read to the end: it counts.
             async for line in process.stdout:
                 self._hear(*json.loads(line))
-                if not dying and self._deaths and len(self._acknowledged) >= self._deaths[0]:
-                    dying = True
-                    self._deaths.popleft()
-                    await asyncio.sleep(self._chance.uniform(0, 0.05))
-                    _kill(process)
+                await die_if_due()
         except BaseException:
             _kill(process)
             raise

@@ -38,6 +38,7 @@ from hephaestus_pg import (
     Status,
     business_key,
 )
+from hephaestus_pg.connector import Connector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,7 +218,7 @@ async def main(schema: str, runner: int) -> None:
 
     dsn, settings = os.environ["HEPHAESTUS_PG_DSN"], {"search_path": schema}
     async with (
-        asyncpg.create_pool(dsn, server_settings=settings) as pool,
+        asyncpg.create_pool(dsn, connect=Connector(dsn).connect, server_settings=settings) as pool,
         AsyncStorage.start(pool=pool, schema=schema, references=REFERENCES) as storage,
         asyncio.TaskGroup() as orders,
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -22,7 +22,12 @@ from hephaestus_pg.errors import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from asyncpg import Connection
+    from asyncpg.pool import PoolConnectionProxy
+
     from hephaestus_pg.errors import Applied
+
+    AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
 
 DRIVER_ERRORS = (
     asyncpg.PostgresError,
@@ -34,28 +39,59 @@ DRIVER_ERRORS = (
 
 
 @contextmanager
-def translated_errors(*, connecting: bool = False) -> Iterator[None]:
+def translated_errors(
+    *, connecting: bool = False, connection: AnyConnection | None = None
+) -> Iterator[None]:
     """Raise the driver's errors from the block as ours, with the driver's as their cause."""
     try:
         yield
     except DRIVER_ERRORS as error:
         if isinstance(error, DatabaseError):
             raise
-        raise translated(error, connecting=connecting) from error
+        raise translated(error, connecting=connecting, connection=connection) from error
 
 
-def translated(error: Exception, *, connecting: bool = False) -> DatabaseError:
+def translated(
+    error: Exception, *, connecting: bool = False, connection: AnyConnection | None = None
+) -> DatabaseError:
     """One of :data:`DRIVER_ERRORS` as ours.
 
-    ``connecting``: nothing has been sent yet, so that nothing can have been applied. No message
-    holds a password or what a row holds, nor does the driver's error any more.
+    ``connecting``: nothing has been sent yet, so that nothing can have been applied.
+    ``connection`` is the one that it came from, if any. No message holds a password or what a row
+    holds, nor does the driver's error any more.
     """
     if not isinstance(error, OSError) and error.args:
         error.args = (without_password(_QUOTED.sub(r"\1 (", str(error.args[0]))), *error.args[1:])
     ours = _mapped(error, connecting=connecting)
     if isinstance(error, asyncpg.PostgresError):
         error.detail = error.context = error.internal_query = None  # the server quotes rows there
+    if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and _is_primary(connection):
+        return RejectedError(
+            f"this session may only read, though the server is no standby: {error.args[0]}; "
+            "default_transaction_read_only is on for the database, the role, the DSN or the "
+            "server, which some hosts do where the disk is full: free it, or ALTER … RESET "
+            "default_transaction_read_only",
+            applied="no",
+            retryable=False,
+        )
     return ours
+
+
+def _is_primary(connection: AnyConnection | None) -> bool:
+    """Whether the server said that it is none that follows another, but that sessions only read.
+
+    Through a pooler it may have said so for another server, or not at all.
+    """
+    if connection is None:
+        return False
+    try:
+        settings: Any = connection.get_settings()
+    except asyncpg.InterfaceError:  # it went back to its pool, or is closed
+        return False
+    return (
+        getattr(settings, "in_hot_standby", None) == "off"
+        and getattr(settings, "default_transaction_read_only", None) == "on"
+    )
 
 
 # The driver shows an argument that it cannot encode.
@@ -75,9 +111,14 @@ def is_lost(error: Exception) -> bool:
     return isinstance(error, (ConnectionLostError, UnavailableError))
 
 
-def _mapped(error: Exception, *, connecting: bool) -> DatabaseError:
+def said_by(error: Exception) -> str:
+    """What one of :data:`DRIVER_ERRORS` says, without a password."""
     shown = str(error) if isinstance(error, OSError) else str(error.args[0]) if error.args else ""
-    said = without_password(shown or type(error).__name__)
+    return without_password(shown or type(error).__name__)
+
+
+def _mapped(error: Exception, *, connecting: bool) -> DatabaseError:
+    said = said_by(error)
     code = getattr(error, "sqlstate", None)
     if isinstance(error, asyncpg.InvalidCachedStatementError):  # the driver has dropped its plans
         return ConflictError(f"the schema changed: {said}", applied="no", retryable=True)
@@ -87,8 +128,12 @@ def _mapped(error: Exception, *, connecting: bool) -> DatabaseError:
             ours.retryable = False  # an index of the user's own: the other row will stay
         return ours
     if isinstance(error, TimeoutError):
+        # A deadline passes by a cancel, on which the place is noted that was waited for.
+        notes = getattr(error.__cause__, "__notes__", [])
         return OperationTimeoutError(
-            "the deadline passed", applied="no" if connecting else "unknown", retryable=True
+            ": ".join(["the deadline passed", *notes]),
+            applied="no" if connecting else "unknown",
+            retryable=True,
         )
     if isinstance(error, asyncpg.InterfaceError):
         if "another operation" in said:
@@ -113,11 +158,6 @@ def _mapped(error: Exception, *, connecting: bool) -> DatabaseError:
     return _disconnected(said, connecting=connecting)
 
 
-def silent(host: str, port: int) -> DatabaseError:
-    """One of several hosts has not answered in its share of the time."""
-    return _disconnected(f"{host}:{port} does not answer", connecting=True)
-
-
 def _disconnected(said: str, *, connecting: bool, applied: Applied = "unknown") -> DatabaseError:
     if connecting:
         return UnavailableError(
@@ -140,11 +180,11 @@ _BROKEN = {"08", "57P01", "57P02", "57P05"}
 _UNAVAILABLE = {
     "53300": "it has no connection to spare",
     "57P03": "it is starting or shutting down",
-    "25006": "it is a standby, or was made one",
+    "25006": "it is a standby, or was made one, or the transaction is read-only",
 }
+# A statement prepared in one session is not known in another, or there is one of its name.
+_POOLED = {"26000", "42P05"}
 _CONFLICTS = {"40", "55P03"}
-# The session is not the one in which the driver prepared its statements, or has forgotten them.
-_UNPREPARED = {"26000", "42P05"}
 # While the index over ids is built anew concurrently, ON CONFLICT may see two of it or none.
 _PASSING = {"53", "58", "23505", "42P10"}
 _DENIED = {"28", "42501"}
@@ -156,6 +196,14 @@ def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
     def of(codes: Collection[str]) -> bool:
         return code in codes or code[:2] in codes
 
+    if code in _POOLED or (code == "08P01" and "prepared statement" in said):
+        return RejectedError(
+            f"PostgreSQL refused the statement: {said} ({code}); a pooler, such as PgBouncer, gave "
+            "the session to somebody else: start with pgbouncer=True, or make your own pool with "
+            "statement_cache_size=0",
+            applied="no",
+            retryable=False,
+        )
     if of(_BROKEN):
         return _disconnected(said, connecting=connecting)
     if of(_UNAVAILABLE):
@@ -172,14 +220,6 @@ def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
         return ConflictError(
             f"another transaction was in the way: {said}; do it again",
             applied="unknown" if code == "40003" and not connecting else "no",
-            retryable=True,
-        )
-    if of(_UNPREPARED):
-        return ConnectionLostError(
-            f"the statements that were prepared on the connection are not there: {said}; behind a "
-            "pooler such as PgBouncer start with pgbouncer=True, else look for DISCARD ALL or "
-            "DEALLOCATE ALL; the statement had no effect",
-            applied="no",
             retryable=True,
         )
     if code == "25P02":
@@ -202,11 +242,13 @@ def _of_the_server(code: str, said: str, *, connecting: bool) -> DatabaseError:
 
 
 # What stands before an @ in a URL, or in what was meant for one: a user and a password, which need
-# not be encoded as they should. Then password=… in a query or a keyword string.
+# not be encoded as they should. Then password=… in a query, a keyword string or the environment.
 _PASSWORD = re.compile(
     r"""(://[^:\s]*:)(?:\S*|(?!\d+\s)[^/\n]*)(?=@)"""
     r"""|(^[^:\s]*:(?!//))\S*(?=@)"""
-    r"""|(password\s*=\s*)(?:'(?:[^'\\]|\\.)*'?|(?:[^&\s\\]|\\.)+)"""
+    r"""|((?:password|scram_(?:client|server)_key|client_secret|api_key)["']?\s*[=:]\s*)"""
+    r"""(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?|(?:[^&\s\\]|\\.)+)""",
+    re.IGNORECASE,
 )
 
 

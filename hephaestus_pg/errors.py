@@ -44,6 +44,7 @@ password or the content of a stored state; one about an argument shows how that 
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -108,19 +109,40 @@ def is_a(value: object, kind: type) -> bool:
 class HephaestusError(Exception):
     """The root: ``except HephaestusError`` catches whatever this package raises."""
 
+    def __copy__(self) -> HephaestusError:
+        return _restored(type(self), self.args, self.__dict__, self.__cause__)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls the class with ``args``, which the constructors below would refuse; an
-        # error must survive the way from a worker process to its parent.
-        return _restored, (type(self), self.args, self.__dict__)
+        # error must survive the way from a worker process to its parent, whatever it is about.
+        attributes = {name: _sendable(value) for name, value in self.__dict__.items()}
+        cause = _sendable(self.__cause__)
+        if isinstance(cause, str):
+            cause = HephaestusError(cause)
+        return _restored, (type(self), self.args, attributes, cause)
 
 
 def _restored(
-    cls: type[HephaestusError], args: tuple[Any, ...], attributes: dict[str, Any]
+    cls: type[HephaestusError],
+    args: tuple[Any, ...],
+    attributes: dict[str, Any],
+    cause: BaseException | None = None,
 ) -> HephaestusError:
     error = cls.__new__(cls)
     error.args = args  # ``OSError.__new__``, and so a ``TimeoutError``'s, does not take them
     error.__dict__.update(attributes)
+    if cause is not None:
+        error.__cause__ = cause
     return error
+
+
+def _sendable(value: Any) -> Any:
+    """``value``, or its text where it can't be sent to another process and read there."""
+    try:
+        pickle.loads(pickle.dumps(value))  # noqa: S301 - our own, of this moment
+    except Exception:  # noqa: BLE001 - whatever its own methods raise
+        return _shown(value)
+    return value
 
 
 class InvalidValueError(HephaestusError, ValueError):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.attempts import Kind, Source
     from hephaestus_pg.batch_keys import BatchBy
     from hephaestus_pg.batching import Run
-    from hephaestus_pg.pool import AnyConnection
+    from hephaestus_pg.driver_errors import AnyConnection
 
 Result = TypeVar("Result")
 
@@ -216,7 +216,7 @@ class PoolExecutor:
             async with asyncio.timeout_at(deadline):
                 connection = await self._pool.acquire()
         except BaseException as error:
-            if (ours := as_ours(error, connecting=True)) is error:
+            if (ours := as_ours(error, None)) is error:
                 raise
             raise ours from error
         try:

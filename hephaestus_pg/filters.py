@@ -12,6 +12,7 @@ from hephaestus_pg._timestamps import for_column
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
 from hephaestus_pg.instance import (
     Status,
+    StatusName,
     checked_id,
     checked_moment,
     checked_status,
@@ -37,8 +38,9 @@ class Filters(TypedDict, total=False):
     """
 
     id: str
-    status: Status | str
-    status_in: Collection[Status | str]
+    status: Status | StatusName
+    # The tuple for mypy, which takes one of texts for no collection of these.
+    status_in: Collection[Status | StatusName] | tuple[Status | StatusName, ...]
     workflow: Any
     workflow_version: int
     workflow_family: str
@@ -172,7 +174,7 @@ def _contained(filters: Mapping[str, Any]) -> str | None:
     pattern = filters["contains"]
     if not is_a(pattern, Mapping):
         raise InvalidTypeError("contains", pattern, "give a part of the state as a mapping")
-    text, plain, _ = _json.dumps(pattern)
+    text, plain, _ = _json.dumps(pattern, "contains")
     if not _has_leaf(plain) and not filters.get("allow_scan", False):
         raise InvalidValueError(
             "contains",

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated
-from hephaestus_pg.errors import DatabaseError, HephaestusError, HookError, InvalidTypeError
+from hephaestus_pg.errors import DatabaseError, HephaestusError, HookError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from asyncpg import Pool
 
+    from hephaestus_pg.driver_errors import AnyConnection
     from hephaestus_pg.errors import Applied
 
 HOOKS = ("connect", "init", "setup", "reset", "password")
@@ -44,7 +45,7 @@ def hooks_of(pool: Pool[Any]) -> list[str]:
     if getattr(pool, "_connection_class", None) is not asyncpg.Connection:
         found.append("connection_class")
     if type(pool) is not asyncpg.Pool:
-        found.append(type(pool).__qualname__)
+        found.append(type(pool).__name__)
     return found
 
 
@@ -55,14 +56,7 @@ def given_hooks(options: Mapping[str, Any]) -> list[str]:
 
 
 def named_hooks(options: dict[str, Any]) -> dict[str, Any]:
-    """The options, with each hook raising its errors as a :class:`HookError` that names it.
-
-    Raises:
-        InvalidTypeError: A hook is not a function.
-    """
-    for name in HOOKS[:-1]:
-        if options.get(name) is not None and not callable(options[name]):
-            raise InvalidTypeError(name, options[name], "give a function, or leave it out")
+    """The options, with each hook raising its errors as a :class:`HookError` that names it."""
     hooks = {name: _named(name, options[name]) for name in HOOKS if callable(options.get(name))}
     return {**options, **hooks}
 
@@ -81,12 +75,16 @@ def _named(name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-def as_ours(error: BaseException, *, connecting: bool) -> BaseException:
-    """The error of a connection, or of a hook while it is opened or used, as one of ours."""
+def as_ours(error: BaseException, connection: AnyConnection | None) -> BaseException:
+    """The error of a connection, or of a hook while it is opened or used, as one of ours.
+
+    ``connection``: the one that was used; ``None`` while there was none yet.
+    """
+    connecting = connection is None
     if isinstance(error, HephaestusError):
         return error
     if isinstance(error, DRIVER_ERRORS):
-        return translated(error, connecting=connecting)
+        return translated(error, connecting=connecting, connection=connection)
     hook = _SOME_HOOK if connecting else _SOME_CODE
     return from_hook(error, hook, applied="no" if connecting else "unknown") or error
 

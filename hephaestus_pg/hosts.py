@@ -1,18 +1,17 @@
-"""The hosts of a DSN, and the first of several that will have us."""
+"""Hosts and their ports, and the first of several hosts that will have us."""
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 import anyio
 
-from hephaestus_pg.errors import DatabaseError
+from hephaestus_pg.errors import DatabaseError, InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 T = TypeVar("T")
 
@@ -21,57 +20,89 @@ HEAD_START = 0.25
 
 # [address]:port, /folder of a socket, name:port; the port may be missing.
 _HOST = re.compile(
-    r"\[(?P<v6>[^\]]+)\](?::(?P<p6>\d+))?|(?P<unix>/.+)|(?P<name>[^:]+)(?::(?P<p>\d+))?"
+    r"\[(?P<v6>[^\]]+)\](?::(?P<p6>\d*))?|(?P<unix>/.+)|(?P<name>[^:\[]+)(?::(?P<p>\d*))?"
 )
 
 
-def setting(dsn: str | None, name: str, variable: str) -> str:
-    """What the DSN's query says, or else the environment."""
-    given = parse_qs(urlsplit(dsn or "").query).get(name)
-    return given[-1] if given else os.environ.get(variable, "")
+LIST_OF_HOSTS = "give host:port, several with a comma between them, IPv6 in [brackets]"
 
 
-def several_hosts(dsn: str | None, options: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Each host and its port, where there are several; nothing where there is one.
+def hosts_in(text: str, field: str) -> list[tuple[str, str]]:
+    """Each host of a list with commas, and the port that stands at it, if any does.
 
-    As asyncpg finds them: in ``options``, the DSN, its query or ``PGHOST``, the first that has any.
-    A mistake is left to asyncpg, which says what it is.
+    Raises:
+        InvalidValueError: ``field`` is no such list.
     """
-    parts = urlsplit(dsn or "")
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    port, given = options.get("port"), options.get("host")
-    if given:
-        specs = [] if isinstance(given, str) else [(str(host), "") for host in given]
-    else:
-        text = parts.netloc.partition("@")[2] if "@" in parts.netloc else parts.netloc
-        decode = unquote if text else str
-        if not text:
-            port = port or query.get("port")
-            text = query.get("host", "")
-        if not text and not (query.get("service") or os.environ.get("PGSERVICE")):
-            text = os.environ.get("PGHOST", "")
-        found = [_HOST.fullmatch(spec) for spec in text.split(",")]
-        specs = [
-            (decode(match["v6"] or match["unix"] or match["name"]), match["p6"] or match["p"] or "")
-            for match in found
-            if match
-        ]
-        if len(specs) < len(found):
-            return []
-    ports, defaults = _each(port, len(specs)), _each(os.environ.get("PGPORT"), len(specs))
-    if not specs[1:] or not len(specs) == len(ports) == len(defaults):
-        return []
+    found = [host_in(spec) for spec in text.split(",")]
+    if None in found:
+        raise InvalidValueError(field, text, LIST_OF_HOSTS)
+    return [host for host in found if host]
+
+
+def host_in(text: str, *, encoded: bool = False) -> tuple[str, str] | None:
+    """A host, and the port that stands at it, if any does.
+
+    ``encoded``: as in a URL, where a socket's folder is percent-encoded, and an IPv6 address needs
+    its brackets.
+    """
+    if not encoded and _IPV6.fullmatch(text):
+        return text, ""
+    found = _HOST.fullmatch(text)
+    if found is None:
+        return None
+    host = found["v6"] or found["unix"] or found["name"]
+    return unquote(host) if encoded else host, found["p6"] or found["p"] or ""
+
+
+_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.%\w]*")
+
+
+def with_ports(
+    hosts: Sequence[tuple[str, str]], first: Sequence[int], last: Sequence[int]
+) -> list[tuple[str, int]]:
+    """Each host with its port: of ``first``, else the one at it, else of ``last``.
+
+    One port that stands alone is every host's.
+
+    Raises:
+        InvalidValueError: The ports are not as many as the hosts.
+    """
+    every = []
+    for ports in (first, last):
+        if len(ports) not in {0, 1, len(hosts)}:
+            raise InvalidValueError(
+                "port", list(ports), f"give one, or as many as there are hosts, {len(hosts)}"
+            )
+        every.append(ports if len(ports) == len(hosts) else [*ports, 0][:1] * len(hosts))
     return [
-        (host, int(ports[n] or own or defaults[n] or 5432)) for n, (host, own) in enumerate(specs)
+        (host, before or (checked_port(own, "port") if own else 0) or after or 5432)
+        for (host, own), before, after in zip(hosts, *every, strict=True)
     ]
 
 
-def _each(port: Any, hosts: int) -> Sequence[Any]:
-    """The ports of that many hosts: one that stands alone is every host's."""
-    ports = port.split(",") if isinstance(port, str) else port
-    if not isinstance(ports, (list, tuple)):
-        ports = [ports]
-    return ports * hosts if len(ports) == 1 else ports
+def checked_ports(given: Any, field: str) -> list[int]:
+    """Ports as a number, a list of them, or text with commas; an empty one is 0, the default."""
+    if given is None:
+        return []
+    each: Iterable[Any] = given.split(",") if isinstance(given, str) else given
+    if isinstance(given, int):
+        each = [given]
+    elif not isinstance(each, (list, tuple)):
+        raise InvalidTypeError(field, given, "give a port, or a list of them")
+    return [checked_port(port, field) if port != "" else 0 for port in each]
+
+
+_HIGHEST = 65535
+
+
+def checked_port(given: Any, field: str) -> int:
+    """A port as a number."""
+    if isinstance(given, bool) or not isinstance(given, (str, int)):
+        raise InvalidTypeError(field, given, f"give a port, a number from 1 to {_HIGHEST}")
+    text = str(given).strip()
+    if not text.isdecimal() or not 0 < int(text[:9]) <= _HIGHEST:
+        raise InvalidValueError(field, given, f"give a port, a number from 1 to {_HIGHEST}")
+    return int(text)
 
 
 async def first_of(

@@ -18,7 +18,7 @@ from hephaestus_pg.migration_session import MigrationSession, connected
 from hephaestus_pg.migration_state import read_state
 
 if TYPE_CHECKING:
-    from hephaestus_pg.pool import AnyConnection
+    from hephaestus_pg.driver_errors import AnyConnection
 
 Profile = Literal["full", "initial", "none"]
 """What of a state an index holds: all of it, the initial context, or nothing."""

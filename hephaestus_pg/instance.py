@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from hephaestus_pg._timestamps import moment_at, text_of
 from hephaestus_pg.business_key import MAX_ID_LENGTH
@@ -31,14 +31,18 @@ class Status(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
 
-    ACTIVE: ClassVar[frozenset[Status]]
+    # No ClassVar: of an enum's, pyright makes Any.
+    ACTIVE: frozenset[Status]
     """Pending, running, waiting: there is work left."""
-    FINISHED: ClassVar[frozenset[Status]]
+    FINISHED: frozenset[Status]
     """Completed and failed: nothing will change any more."""
 
 
 Status.ACTIVE = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING})
 Status.FINISHED = frozenset({Status.COMPLETED, Status.FAILED})
+
+StatusName = Literal["pending", "running", "waiting", "completed", "failed"]
+"""The text of a :class:`Status`, for type checkers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,9 @@ class Instance:
     ``workflow`` and steps are whatever the storage's ``References`` translate: classes, or text.
     ``revision``, ``inserted_at`` and ``updated_at`` (aware, UTC) are the row's own and ``None``
     until it is stored; ``unknown_state`` holds keys of a stored state that this version does not
-    know, which are written back. These four do not count when two instances are compared.
+    know, which are written back. These four do not count when two instances are compared. An
+    instance can be pickled and copied, but is no key of a dict, since its maps can't be: its ``id``
+    is one.
 
     Raises:
         InvalidTypeError: A field is of the wrong type.
@@ -135,7 +141,7 @@ class Instance:
             raise InvalidTypeError("workflow", None, "give the workflow's class or name")
         if type(self.status) is not Status:
             object.__setattr__(self, "status", checked_status(self.status))
-        _require(self.context, Context, "context", "give a Context, or use Instance.new")
+        require_kind(self.context, Context, "context", "give a Context, or use Instance.new")
         _require(self.step_configs, Mapping, "step_configs", "give a mapping of step to mapping")
         for name in ("active_steps", "completed_steps"):
             given = getattr(self, name)
@@ -147,7 +153,7 @@ class Instance:
             _require(self.execution_history, list, "execution_history", "give a tuple of entries")
             object.__setattr__(self, "execution_history", tuple(self.execution_history))
         for entry in self.execution_history:
-            _require(entry, ExecutionEntry, "execution_history", "give ExecutionEntry values")
+            require_kind(entry, ExecutionEntry, "execution_history", "give ExecutionEntry values")
         _require(self.unknown_state, Mapping, "unknown_state", "give a mapping")
         if self.revision is not None:
             checked_revision(self.revision)
@@ -284,6 +290,21 @@ def checked_moment(moment: Any, field_name: str) -> datetime:
     if not aware:
         raise InvalidValueError(field_name, moment, "give a datetime with a time zone, such as UTC")
     return moment  # type: ignore[no-any-return]
+
+
+def require_kind(value: Any, kind: type, field_name: str, expected: str) -> None:
+    """Refuse a ``value`` that is not of this ``kind``, or is of one with fields of its own."""
+    if type(value) is kind:  # by far the most are
+        return
+    _require(value, kind, field_name, expected)
+    known = {field.name for field in fields(kind)}
+    if own := [field.name for field in fields(value) if field.name not in known]:
+        raise InvalidTypeError(
+            field_name,
+            value,
+            f"{', '.join(own)} of {type(value).__qualname__} would not be stored; keep that in the "
+            "context",
+        )
 
 
 def _require(value: Any, kind: type, field_name: str, expected: str) -> None:

@@ -47,6 +47,13 @@ class InstanceVerbs:
         self._executor = executor
         self._serializer = serializer
 
+    def __reduce__(self) -> Any:
+        raise InvalidTypeError(
+            "storage",
+            self,
+            "it can't be copied or sent to another process: start one there, with the same DSN",
+        )
+
     @property
     def schema(self) -> str:
         """The schema that holds the table."""

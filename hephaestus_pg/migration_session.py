@@ -25,8 +25,8 @@ from hephaestus_pg.pool import connect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
+    from hephaestus_pg.driver_errors import AnyConnection
     from hephaestus_pg.migration_files import Stage
-    from hephaestus_pg.pool import AnyConnection
 
 T = TypeVar("T")
 
@@ -61,13 +61,13 @@ async def connected(
             raise InvalidValueError(
                 "connection", connection, "give a dsn or a connection, not both"
             )
-        with translated_errors():
+        with translated_errors(connection=connection):
             yield connection
         return
     # Every plan here is made once, for tables that change under it: nothing is worth caching.
     own = await connect(dsn, statement_cache_size=0)
     try:
-        with translated_errors():
+        with translated_errors(connection=own):
             yield own
     finally:
         await _bounded(own, own.close)
@@ -200,7 +200,7 @@ class MigrationSession:
         until = time.monotonic() + self._wait
         while True:
             try:
-                with translated_errors():
+                with translated_errors(connection=self.connection):
                     return await work()
             except ConflictError as error:
                 if time.monotonic() >= until:

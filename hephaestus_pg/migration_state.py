@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
-    from hephaestus_pg.pool import AnyConnection
+    from hephaestus_pg.driver_errors import AnyConnection
 
 # HephaestusEcto's versions are 1 to 3, and ours 1 to 3 are the same.
 _ORIGINAL: Final = 3

@@ -29,8 +29,8 @@ from hephaestus_pg.migration_session import MigrationSession, connected
 from hephaestus_pg.migration_state import SchemaState, claimed_version, read_state
 
 if TYPE_CHECKING:
+    from hephaestus_pg.driver_errors import AnyConnection
     from hephaestus_pg.migration_files import Migration
-    from hephaestus_pg.pool import AnyConnection
 
 __all__ = [
     "LATEST",

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from hephaestus_pg.driver_errors import (
-    DRIVER_ERRORS,
-    silent,
-    translated,
-    translated_errors,
-    without_password,
-)
-from hephaestus_pg.errors import DatabaseError, InvalidTypeError, InvalidValueError, RejectedError
+from hephaestus_pg.connector import Connector
+from hephaestus_pg.driver_errors import translated_errors, without_password
+from hephaestus_pg.dsn import checked_dsn
+from hephaestus_pg.dsn_text import shown
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, RejectedError
 from hephaestus_pg.hooks import given_hooks, named_hooks
-from hephaestus_pg.hosts import first_of, setting, several_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from asyncpg import Connection, Pool
-    from asyncpg.pool import PoolConnectionProxy
-
-    AnyConnection = Connection[Any] | PoolConnectionProxy[Any]
 
 
-def resolved_dsn(dsn: str | None) -> str | None:
-    """The DSN to use: the one given, else ``HEPHAESTUS_PG_DSN``; ``None`` leaves it to ``PG*``."""
-    return dsn or os.environ.get("HEPHAESTUS_PG_DSN") or None
+def resolved_dsn(dsn: Any) -> str | None:
+    """The DSN to use: the one given, else ``HEPHAESTUS_PG_DSN``; ``None`` leaves it to ``PG*``.
+
+    Raises:
+        InvalidValueError: It cannot be read.
+    """
+    return checked_dsn(dsn)
 
 
 async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:
@@ -44,7 +38,7 @@ async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:
         DatabaseError: No connection could be had.
     """
     with _connecting(dsn):
-        return await _Hosts(resolved_dsn(dsn)).connect(**options)
+        return await Connector(resolved_dsn(dsn)).connect(**options)
 
 
 @contextmanager
@@ -52,14 +46,12 @@ def _connecting(dsn: str | None) -> Iterator[None]:
     with translated_errors(connecting=True):
         try:
             yield
-        except ssl.CertificateError:  # a ValueError, but not for what the DSN says
-            raise
-        except (ValueError, IndexError) as error:
-            # What is no error of the driver's own may quote any part of what it could not read.
-            known = isinstance(error, asyncpg.ClientConfigurationError)
-            shown = without_password(resolved_dsn(dsn) or "(from the PG* variables)")
-            advice = str(error) if known else "give postgresql://user@host:port/database"
-            raise InvalidValueError("dsn", shown, advice) from None
+        except asyncpg.ClientConfigurationError as error:
+            raise InvalidValueError(
+                "dsn",
+                shown(resolved_dsn(dsn) or "(from the PG* variables)"),
+                without_password(error.args[0]),
+            ) from error
 
 
 async def open_pool(
@@ -95,7 +87,7 @@ async def _opened(dsn: str | None, options: dict[str, Any]) -> Pool[Any]:
     resolved = resolved_dsn(dsn)
     with _connecting(dsn):
         pool: Pool[Any] = await asyncpg.create_pool(
-            resolved, **{"connect": _Hosts(resolved).connect, **options}
+            resolved, **{"connect": Connector(resolved).connect, **options}
         )
         try:  # what is wrong with the DSN shows now
             async with asyncio.timeout(options["timeout"]), pool.acquire():
@@ -134,6 +126,8 @@ class _Connection(asyncpg.Connection):
         if self._lent:
             self._lent = False
             await self.reset()
+            # RESET ALL leaves these. Only pools without hooks come here: an init may set a role.
+            await self.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
 
     async def close(self, *, timeout: float | None = None) -> None:
         with suppress(TimeoutError):  # it is given up then
@@ -155,68 +149,6 @@ _SERVER_SHARE = 0.9  # of a deadline: the rest is for the way
 
 # What a call gave up would else go on where it waits for a lock, and might be done much later.
 _CHECK_INTERVAL = "1s"
-
-HOST_SECONDS = 5.0
-"""Seconds that each of several hosts has to answer at the most; of a shorter timeout, its share."""
-
-
-class _Hosts:
-    """Connects to a host of the DSN that will have us, of several to the primary.
-
-    asyncpg gives all hosts one deadline, so that a silent first one uses it up, and ends at once
-    when the first is shutting down or full (MagicStack/asyncpg#1155 and the like): so each host is
-    tried by itself, and the one that answered last first.
-    """
-
-    def __init__(self, dsn: str | None) -> None:
-        self._dsn = dsn
-        self._last: tuple[str, int] | None = None
-
-    async def connect(self, *_: Any, **options: Any) -> Connection[Any]:
-        hosts = several_hosts(self._dsn, options)
-        if not hosts:
-            opened: Connection[Any] = await asyncpg.connect(self._dsn, **options)
-            return opened
-        timeout = options.get("timeout") or HOST_SECONDS * len(hosts)
-        options["timeout"] = min(HOST_SECONDS, timeout / len(hosts))
-        # libpq would take any: then reads might go to a standby, which lags behind.
-        wanted = (
-            options.get("target_session_attrs")
-            or setting(self._dsn, "target_session_attrs", "PGTARGETSESSIONATTRS")
-            or "read-write"
-        )
-        if wanted != "prefer-standby":
-            return await self._first(hosts, {**options, "target_session_attrs": wanted})
-        try:
-            return await self._first(hosts, {**options, "target_session_attrs": "standby"})
-        except DatabaseError:
-            return await self._first(hosts, {**options, "target_session_attrs": "any"})
-
-    async def _first(
-        self, hosts: list[tuple[str, int]], options: dict[str, Any]
-    ) -> Connection[Any]:
-        # The sort is stable: the others keep their order.
-        hosts = sorted(hosts, key=lambda host: host != self._last)
-        index, opened = await first_of(
-            [partial(self._one, host, port, options) for host, port in hosts],
-            unwanted=lambda connection: connection.terminate(),
-        )
-        self._last = hosts[index]
-        return opened
-
-    async def _one(self, host: str, port: int, options: dict[str, Any]) -> Connection[Any]:
-        try:
-            opened: Connection[Any] = await asyncpg.connect(
-                self._dsn, **{**options, "host": host, "port": port}
-            )
-        except asyncpg.ClientConfigurationError:  # no host can mend it
-            raise
-        except TimeoutError:
-            # Not the caller's deadline: another try may still find a host.
-            raise silent(host, port) from None
-        except DRIVER_ERRORS as error:
-            raise translated(error, connecting=True) from error
-        return opened
 
 
 def checked_pool(pool: Any, dsn: object, options: Mapping[str, Any]) -> None:

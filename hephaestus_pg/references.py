@@ -27,6 +27,11 @@ from hephaestus_pg.errors import (
 MAX_NAME_LENGTH = 255
 """Characters that a stored workflow's name may have."""
 
+_MAINS = frozenset({"__main__", "__mp_main__"})
+"""The script that a program was started with, and its name in what multiprocessing spawns."""
+
+_MOVE_IT = "move it to a module that is imported, or name it with NamedClasses"
+
 
 class References(Protocol):
     """Translates between what stands in an :class:`Instance` and the name that is stored."""
@@ -71,28 +76,40 @@ def checked_references(references: Any) -> References:
 class LoadedClasses:
     """``package.module.QualName``, for any class of a module that is imported already.
 
-    The meaning of Elixir's ``String.to_existing_atom``. A local class (``<locals>`` in its name)
-    and one that its module does not hold under its own name are refused when they are written,
-    since they could not be found again.
+    The meaning of Elixir's ``String.to_existing_atom``. A class that could not be found again is
+    refused when it is written: a local one (``<locals>`` in its name), one that its module does not
+    hold under its own name, and one of ``__main__``, which is another module in every program.
+    Where one script, with the processes that it spawns, is all that ever reads the table,
+    ``allow_main`` allows that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, allow_main: bool = False) -> None:
+        if not is_a(allow_main, bool):
+            raise InvalidTypeError("allow_main", allow_main, "give True or False")
+        self._allow_main = allow_main
         self._names: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"LoadedClasses({'allow_main=True' if self._allow_main else ''})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._allow_main == self._allow_main
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._allow_main))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_names": None}  # it can't be copied, and fills itself again
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _names=WeakKeyDictionary())
 
     def to_name(self, reference: Any) -> str:
         """See :meth:`References.to_name`."""
         cls = reference if type(reference) is type else _checked_class(reference)
         name = self._names.get(cls)
         if name is None:
-            name = f"{cls.__module__}.{cls.__qualname__}"
-            if self._find(name) is not cls:
-                raise InvalidValueError(
-                    "reference",
-                    cls,
-                    f"{name!r} does not lead back to this class; define it at the top of a module "
-                    "or in a class, or name it with NamedClasses",
-                )
-            self._names[cls] = _checked_name(name)
+            name = self._names[cls] = _checked_name(self._name(cls))
         return name
 
     def to_reference(self, name: str) -> type:
@@ -107,10 +124,47 @@ class LoadedClasses:
                 return held  # type: ignore[return-value]
         found = self._find(name)
         if found is None:
-            raise UnknownReferenceError(
-                name, "import the module that defines it before reading, or name it in NamedClasses"
-            )
+            advice = "import the module that defines it before reading, or name it in NamedClasses"
+            if name.partition(".")[0] in _MAINS:
+                advice = "a class of another program's own script has that name; " + _MOVE_IT
+            raise UnknownReferenceError(name, advice)
         return found
+
+    def _name(self, cls: type) -> str:
+        """The name that leads to the class.
+
+        Raises:
+            InvalidValueError: None does, or none in another process.
+        """
+        module = cls.__module__
+        if module in _MAINS:
+            if not self._allow_main:
+                raise InvalidValueError(
+                    "reference",
+                    cls,
+                    f"it is defined in {_script()}, where no other program finds it; {_MOVE_IT}, "
+                    "or, where this script is all there is, start the storage with "
+                    "references=LoadedClasses(allow_main=True)",
+                )
+            module = "__main__"  # as which a process spawned by multiprocessing has it too
+        name = f"{module}.{cls.__qualname__}"
+        found = self._find(name)
+        if found is not cls:
+            if found is not None:
+                advice = (
+                    " but to another: its module was loaded again, or it was replaced, as a "
+                    "decorator does; give the one that is there now"
+                )
+            elif module in sys.modules:
+                advice = "; define it at the top of a module or in a class"
+            else:
+                advice = f"; its module {module!r} is not imported (not in sys.modules)"
+            raise InvalidValueError(
+                "reference",
+                cls,
+                f"{name!r} does not lead back to this class{advice}, or name it with NamedClasses",
+            )
+        return name
 
     @staticmethod
     def _find(name: str) -> type | None:
@@ -152,6 +206,15 @@ class NamedClasses:
                 )
             self._names[cls] = _checked_name(name)
 
+    def __repr__(self) -> str:
+        return f"NamedClasses({self._classes!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._classes == self._classes
+
+    def __hash__(self) -> int:
+        return hash((type(self), *sorted(self._classes)))
+
     def to_name(self, reference: Any) -> str:
         """See :meth:`References.to_name`."""
         try:
@@ -172,6 +235,15 @@ class NamedClasses:
 class Names:
     """Text stays text: for tools, dashboards, and engines with a map of their own."""
 
+    def __repr__(self) -> str:
+        return "Names()"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
     def to_name(self, reference: Any) -> str:
         """See :meth:`References.to_name`."""
         return _checked_text(reference) if type(reference) is str else _checked_name(reference)
@@ -179,6 +251,12 @@ class Names:
     def to_reference(self, name: str) -> str:
         """See :meth:`References.to_reference`."""
         return name
+
+
+def _script() -> str:
+    """What runs as ``__main__``, in words."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return f"__main__ (python -m {spec.name.removesuffix('.__main__')})" if spec else "__main__"
 
 
 def _checked_class(reference: Any) -> type:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _json
 from hephaestus_pg._shape import (
-    NOTHING,
     add,
     as_list,
     as_map,
@@ -20,14 +19,13 @@ from hephaestus_pg._shape import (
     of_state,
 )
 from hephaestus_pg._timestamps import moment_at, moment_of
+from hephaestus_pg.elixir import KnownAtoms
 from hephaestus_pg.encoded import EncodedInstance
 from hephaestus_pg.errors import (
     CorruptInstanceError,
     HephaestusError,
-    InvalidTypeError,
     InvalidValueError,
     SerializationError,
-    is_a,
 )
 from hephaestus_pg.instance import (
     ExecutionEntry,
@@ -35,6 +33,7 @@ from hephaestus_pg.instance import (
     Status,
     checked_id,
     checked_version,
+    require_kind,
     restored_context,
     restored_entry,
     restored_instance,
@@ -43,12 +42,12 @@ from hephaestus_pg.instance import (
 from hephaestus_pg.references import References, checked_references
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from asyncpg import Record
 
 MAX_STATE_BYTES = 16 * 2**20
-"""The default limit of a state's JSON text: 16 MiB."""
+"""The default limit of a state's JSON text, as the server prints it: 16 MiB."""
 
 MAX_JSONB_BYTES = 2**28 - 1
 """Where PostgreSQL's ``jsonb`` itself ends."""
@@ -60,12 +59,21 @@ _NO_STEPS: frozenset[Any] = frozenset()
 class Serializer:
     """Translates instances by ``references``, and refuses a state over ``max_state_bytes``.
 
+    With ``elixir``, the names of the atoms that exist in an Elixir application which reads the same
+    table, a row is refused that it could not read: keys in a context and in an entry's
+    ``context_updates``, events and the names in ``context.steps`` have to be among them.
+
     Raises:
         InvalidValueError: ``max_state_bytes`` is not within 1 and what ``jsonb`` can hold.
+        InvalidTypeError: ``elixir`` is not several ``str``.
     """
 
     def __init__(
-        self, references: References | None = None, *, max_state_bytes: int = MAX_STATE_BYTES
+        self,
+        references: References | None = None,
+        *,
+        max_state_bytes: int = MAX_STATE_BYTES,
+        elixir: Collection[str] | None = None,
     ) -> None:
         if not isinstance(max_state_bytes, int) or not 0 < max_state_bytes <= MAX_JSONB_BYTES:
             raise InvalidValueError(
@@ -73,6 +81,7 @@ class Serializer:
             )
         self.references = checked_references(references)
         self._max_state_bytes = max_state_bytes
+        self._elixir = None if elixir is None else KnownAtoms(elixir)
 
     def to_db(self, instance: Instance) -> tuple[str, str, str, int, dict[str, Any]]:
         """The row: ``(id, workflow, status, workflow_version, state)``, the state of plain types.
@@ -109,11 +118,12 @@ class Serializer:
         Raises:
             SerializationError: The state cannot be stored exactly, or is over the limit.
         """
-        row, text, state, same = self._row(instance)
-        if not same or instance.unknown_state:
+        row, text, state, steps = self._row(instance)
+        if steps is None or instance.unknown_state:
             instance = self._instance(*row, state)
-        if state["step_configs"]:
-            configs = zip(instance.step_configs, state["step_configs"].values(), strict=True)
+            steps = instance.step_configs
+        if steps:
+            configs = zip(steps, state["step_configs"].values(), strict=True)
             state["step_configs"] = dict(configs)
         return EncodedInstance(*row, text.decode(), (instance, state))
 
@@ -134,12 +144,15 @@ class Serializer:
 
     def _row(
         self, instance: Instance
-    ) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any], bool]:
-        """The columns, the state as text and as plain types, and whether those equal its own."""
-        if type(instance) is not Instance and not is_a(instance, Instance):
-            raise InvalidTypeError("instance", instance, "give an Instance")
+    ) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any], Collection[Any] | None]:
+        """The columns, the state as text and as plain types, and the steps that have a config.
+
+        Instead of the steps ``None``, if those plain types are not the instance's own.
+        """
+        if type(instance) is not Instance:
+            require_kind(instance, Instance, "instance", "give an Instance")
         try:
-            given = self._state(instance)
+            given, steps = self._state(instance)
         except HephaestusError:
             raise
         except Exception as error:  # of a mapping or a time zone of the caller's own
@@ -147,10 +160,11 @@ class Serializer:
                 "state", f"reading it raised {type(error).__name__}"
             ) from error
         text, state, same = _json.dumps(given)
-        if len(text) > self._max_state_bytes:
+        size = _json.printed_size(text, self._max_state_bytes)
+        if size > self._max_state_bytes:
             raise SerializationError(
                 "state",
-                f"it takes {len(text):,} bytes as JSON, {self._max_state_bytes:,} at most; keep "
+                f"it takes {size:,} bytes as JSON, {self._max_state_bytes:,} at most; keep "
                 "large data elsewhere and its name here, or raise max_state_bytes",
             )
         row = (
@@ -159,15 +173,20 @@ class Serializer:
             instance.status._value_,  # without the enum's own property, three times as fast
             instance.workflow_version,
         )
-        return row, text, state, same
+        if self._elixir is not None:
+            self._elixir.check(row[1], state)
+        return row, text, state, steps if same else None
 
-    def _state(self, instance: Instance) -> dict[str, Any]:
+    def _state(self, instance: Instance) -> tuple[dict[str, Any], Collection[Any]]:
+        """The state, and the steps that have a config, in the order of these."""
         name_of = self.references.to_name
         context, step = instance.context, instance.current_step
+        # Of one moment, as another thread may change the map.
+        configs = dict(instance.step_configs) if instance.step_configs else {}
         state: dict[str, Any] = {
             "current_step": None if step is None else name_of(step),
             "context": {"initial": context.initial, "steps": context.steps},
-            "step_configs": self._named(instance.step_configs) if instance.step_configs else {},
+            "step_configs": self._named(configs) if configs else configs,
             "active_steps": sorted(map(name_of, instance.active_steps)),
             "completed_steps": sorted(map(name_of, instance.completed_steps)),
             "execution_history": list(map(self._entry_state, instance.execution_history)),
@@ -175,9 +194,9 @@ class Serializer:
         }
         if instance.unknown_state:
             unknown = dict(instance.unknown_state)
-            add(state["context"], unknown.pop("context", NOTHING), "context")
+            add(state["context"], unknown.pop("context", {}), "context")
             add(state, unknown, "unknown_state")
-        return state
+        return state, configs
 
     def _named(self, configs: Mapping[Any, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
         named = {self.references.to_name(step): config for step, config in configs.items()}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
-    from hephaestus_pg.pool import AnyConnection
+    from hephaestus_pg.driver_errors import AnyConnection
 
 Result = TypeVar("Result")
 
@@ -182,7 +182,7 @@ class SessionExecutor:
 
     async def _within(self, seconds: float, work: Callable[[], Awaitable[Result]]) -> Result:
         """What ``work`` gives within that time, lest a silent network holds the connection."""
-        with translated_errors():
+        with translated_errors(connection=self.connection):
             try:
                 async with asyncio.timeout(seconds):
                     return await work()

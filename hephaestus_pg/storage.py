@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from contextlib import asynccontextmanager
@@ -15,18 +16,19 @@ from hephaestus_pg.errors import InvalidTypeError, SchemaOutdatedError, is_a
 from hephaestus_pg.executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.hooks import given_hooks, hooks_of
 from hephaestus_pg.pool import checked_pool, open_pool, usable_pool
+from hephaestus_pg.pool_options import checked_pool_options
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.session import SessionExecutor, checked_timeout
 from hephaestus_pg.starting import Starting
 from hephaestus_pg.verbs import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from asyncpg import Pool
 
     from hephaestus_pg.batch_keys import BatchBy
-    from hephaestus_pg.pool import AnyConnection
+    from hephaestus_pg.driver_errors import AnyConnection
     from hephaestus_pg.references import References
 
 logger = logging.getLogger("hephaestus_pg")
@@ -66,6 +68,7 @@ class AsyncStorage(Verbs):
         name: str = "default",
         schema: str = "public",
         references: References | None = None,
+        elixir: Collection[str] | None = None,
         batching: bool = True,
         batch_by: BatchBy | None = None,
         max_state_bytes: int = MAX_STATE_BYTES,
@@ -82,6 +85,8 @@ class AsyncStorage(Verbs):
             name: The name under which :meth:`named` finds it.
             schema: The schema that holds the table.
             references: How workflows and steps are named; :class:`LoadedClasses` by default.
+            elixir: The atoms that exist in an Elixir application which reads the same table: what
+                it could not read is refused, as :class:`Serializer` says.
             batching: Concurrent calls share statements. They do not where the pool has hooks
                 (``setup``, ``init``, ``reset``, ``connect``, a ``password`` that is a function, a
                 class of its own), since those may give a connection what is one caller's alone.
@@ -106,14 +111,16 @@ class AsyncStorage(Verbs):
         if not is_a(name, str) or not name:
             raise InvalidTypeError("name", name, "give the storage a name")
         _sql.checked_schema(schema)
-        serializer = Serializer(references, max_state_bytes=max_state_bytes)
+        serializer = Serializer(references, max_state_bytes=max_state_bytes, elixir=elixir)
         checked_timeout(timeout, math.inf)
         for flag, value in (("batching", batching), ("pgbouncer", pgbouncer)):
             if not isinstance(value, bool):
                 raise InvalidTypeError(flag, value, "give True or False")
         if batch_by is not None:
             checked_batch_by(batch_by, batching=batching)
-        if pool is not None:
+        if pool is None:
+            checked_pool_options(pool_options, others=inspect.signature(cls.start).parameters)
+        else:
             checked_pool(pool, dsn, pool_options)
         hooks = given_hooks(pool_options) if pool is None else hooks_of(pool)
         shared = batching and (batch_by is not None or not hooks)

@@ -23,6 +23,7 @@ import asyncpg
 import psycopg
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from hephaestus_pg import registry
@@ -41,8 +42,16 @@ SETTINGS = {
     "synchronous_commit": "off",
 }
 
+# How long an example takes is the machine's affair.
+hypothesis_settings.register_profile(
+    "any machine",
+    hypothesis_settings(),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis_settings.load_profile("any machine")
 # pytest tests/test_exactness.py --hypothesis-profile long --timeout 0
-hypothesis_settings.register_profile("long", max_examples=100_000, deadline=None)
+hypothesis_settings.register_profile("long", max_examples=100_000)
 
 _dsn = pytest.StashKey[str]()
 _header = pytest.StashKey[list[str]]()
@@ -215,8 +224,10 @@ async def nothing_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     One that has failed already does not fail twice. Neither leaves anything to the next.
     """
     yield
-    left = [*map(repr, asyncio.all_tasks() - {asyncio.current_task()}), *registry.names()]
     failed = _failed in request.node.stash
+    if not failed and (closing := _closing()):
+        await asyncio.wait(closing, timeout=10)
+    left = [*map(repr, asyncio.all_tasks() - {asyncio.current_task()}), *registry.names()]
     if left or failed:
         await _cancel_tasks()
         _forget_storages_and_connections()
@@ -230,6 +241,15 @@ async def ended_if_failed(request: pytest.FixtureRequest) -> AsyncIterator[None]
     yield
     if _failed in request.node.stash:
         await _cancel_tasks(but=before)
+
+
+def _closing() -> set[asyncio.Task[Any]]:
+    """The tasks in which pools close connections: they end by themselves, and in bounded time."""
+    return {
+        task
+        for task in asyncio.all_tasks()
+        if getattr(task.get_coro(), "__qualname__", "").endswith("Connection.close")
+    }
 
 
 async def _cancel_tasks(but: Collection[asyncio.Task[Any] | None] = ()) -> None:

@@ -136,7 +136,8 @@ ROLES: dict[str, Callable[[AsyncStorage, int, int], Awaitable[Any]]] = {
 async def main(role: str, dsn: str, schema: str, *, tasks: int, rounds: int) -> None:
     async with AsyncStorage.start(dsn, schema=schema, references=Names(), max_size=5) as storage:
         print("ready", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
+        if not await asyncio.to_thread(sys.stdin.readline):
+            return  # whoever started it has gone
         print(json.dumps(await ROLES[role](storage, tasks, rounds)))
 
 

@@ -20,6 +20,8 @@ from hephaestus_pg import (
     Status,
     StorageClosedError,
 )
+from tests.catalog import PATIENCE
+from tests.lag import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,13 +30,18 @@ if TYPE_CHECKING:
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
-SECONDS = 1.0
+SECONDS = 2.0
 """How long an operation of the storage may take, and so its end."""
+
+
+@pytest.fixture
+def seconds() -> float:
+    return SECONDS
 
 
 @pytest.fixture(params=(True, False), ids=("batching", "plain"))
 async def closing(
-    request: pytest.FixtureRequest, dsn: str, migrated: str
+    request: pytest.FixtureRequest, dsn: str, migrated: str, seconds: float
 ) -> AsyncIterator[AsyncStorage]:
     """A storage of little patience, which the test closes."""
     storage = await AsyncStorage.start(
@@ -43,7 +50,7 @@ async def closing(
         schema=migrated,
         references=Names(),
         batching=request.param,
-        timeout=SECONDS,
+        timeout=seconds,
         server_settings={"application_name": migrated},
     )
     yield storage
@@ -53,13 +60,14 @@ async def closing(
 
 async def nobody_connected(pool: Pool, name: str) -> None:
     """Wait until the server has seen that all connections of the storage are gone."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while await pool.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name
         ):
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize("seconds", (30.0,))
 async def test_a_verb_of_several_statements_is_not_cut_in_two(closing: AsyncStorage) -> None:
     held = await closing.insert(Instance("x", "W"))
     await closing.put(replace(held, status=Status.RUNNING))
@@ -94,7 +102,7 @@ async def test_a_transaction_that_stays_open_keeps_nobody_waiting_for_ever(
     begun, closed = asyncio.Event(), asyncio.Event()
     staying = asyncio.create_task(stay())
     await begun.wait()
-    async with asyncio.timeout(10 * SECONDS):
+    async with within(5 * SECONDS):
         await closing.close()
     closed.set()
     with pytest.raises(DatabaseError):
@@ -111,7 +119,7 @@ async def test_calls_that_the_server_does_not_answer_end_by_their_deadline(
         await other.execute(f"LOCK {closing.schema}.workflow_instances")
         puts = [asyncio.create_task(closing.put(Instance(f"{n}", "W"))) for n in range(100)]
         await asyncio.sleep(0)
-        async with asyncio.timeout(10 * SECONDS):
+        async with within(5 * SECONDS):
             await closing.close()
         answers = await asyncio.gather(*puts, return_exceptions=True)
     assert {type(answer) for answer in answers} == {OperationTimeoutError}

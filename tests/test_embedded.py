@@ -14,6 +14,7 @@ import pytest
 
 from hephaestus_pg import EmbeddedServerError, embedded
 from hephaestus_pg.embedded import EmbeddedServer
+from tests.catalog import PATIENCE
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 
@@ -39,7 +40,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int, folder: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while is_alive(pid) or folder.exists():
         assert time.monotonic() < deadline, f"{pid} or {folder} is still there"
         time.sleep(0.02)

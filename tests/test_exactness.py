@@ -9,11 +9,22 @@ import asyncio
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hephaestus_pg import AsyncStorage, Context, Instance, Names, SerializationError, migrations
+from hephaestus_pg import (
+    AsyncStorage,
+    Context,
+    Instance,
+    Names,
+    SerializationError,
+    Serializer,
+    _json,
+    migrations,
+)
+from hephaestus_pg.serializer import MAX_JSONB_BYTES
 from tests.strategies import maps, nasty_values
 from tests.test_json import same
 
@@ -24,8 +35,7 @@ if TYPE_CHECKING:
 PART = 10_000
 PARTS = range(max(1, settings().max_examples // PART))
 REAL = settings(
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=min(PART, settings().max_examples),
 )
 # Ten states each, on average.
@@ -115,3 +125,65 @@ def test_every_character_comes_back(real: Runner) -> None:
     [(_, got)] = real.put_and_get([Instance.new("W", {"text": text}, id="x")])
 
     assert got.context.initial == {"text": text}
+
+
+def printed(connection: psycopg.Connection[Any], texts: list[bytes]) -> list[int]:
+    """The bytes of each text once it has been a jsonb."""
+    query = "SELECT octet_length(text::jsonb::text) FROM unnest(%s::text[]) AS text"
+    rows = connection.execute(query, [[text.decode() for text in texts]]).fetchall()
+    return [size for (size,) in rows]
+
+
+@pytest.fixture(scope="module")
+def connection(dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+@REAL_BATCHES
+@given(batch=st.lists(maps, min_size=1, max_size=20))
+def test_the_size_that_is_counted_is_that_which_the_server_sends(
+    connection: psycopg.Connection[Any], batch: list[dict[str, Any]]
+) -> None:
+    texts = [_json.dumps(value)[0] for value in batch]
+
+    for text, size in zip(texts, printed(connection, texts), strict=True):
+        counted = _json.printed_size(text, 0)
+        assert size <= counted <= size + text.count(b"-0.0")  # which comes back as 0.0
+        assert _json.printed_size(text, len(text) * 50) <= len(text) * 50
+
+
+@pytest.mark.parametrize(
+    "value",
+    (
+        [5e-324, -5e-324, 1.5e-7, 1e-5, 2.2250738585072014e-308],
+        [1.2345678901234567e-300, 1.7976931348623157e308, 1e16, -1e22, 2**70, -(10**300)],
+        {'a"\\\b\f\n\r\t\x01\x1f\x7f,:': 'é☃𝄞\u2028"\\/\b\f\n\r\t\x01\x1f\x7f,:'},
+        {"8e-4,1e-5:": '1e-9\\", "e-5": 1e-5', "k\\": '\\",:1e-9', '\\"': 1e-9},
+        {"a": [[[{}]], [], {"b": {}}, True, None, False]},
+    ),
+    ids=("small", "large", "escapes", "exponents in texts", "nested"),
+)
+def test_what_grows_on_the_way_is_counted_to_the_byte(
+    connection: psycopg.Connection[Any], value: Any
+) -> None:
+    text = _json.dumps({"value": value})[0]
+
+    assert [_json.printed_size(text, 0)] == printed(connection, [text])
+
+
+def test_a_state_that_would_grow_over_the_limit_is_not_written(real: Runner) -> None:
+    fits = [5e-324] * 51_000  # 357,000 bytes as they are sent, 16,728,000 as they come back
+    [(_, got)] = real.put_and_get([Instance.new("W", {"n": fits}, id="x")])
+    assert got.context.initial == {"n": fits}
+
+    with pytest.raises(SerializationError, match=r"^state: it takes 16,8\d\d,\d\d\d bytes as JSON"):
+        real.put_and_get([Instance.new("W", {"n": fits + fits[:400]}, id="refused::1")])
+    assert real.count() == 0
+
+
+def test_no_limit_lets_through_what_no_text_can_hold() -> None:
+    serializer = Serializer(Names(), max_state_bytes=MAX_JSONB_BYTES)
+
+    with pytest.raises(SerializationError, match=r"^state: it takes 295,\d{3},\d{3} bytes"):
+        serializer.encode(Instance.new("W", {"n": [5e-324] * 900_000}, id="x"))

@@ -9,16 +9,27 @@ import subprocess
 from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from hephaestus_pg import AsyncStorage, DatabaseError, Instance, Names, migrations
+from hephaestus_pg import (
+    AsyncStorage,
+    DatabaseError,
+    Instance,
+    Names,
+    RejectedError,
+    migrations,
+)
 from hephaestus_pg.embedded import EmbeddedServer
+from hephaestus_pg.pool import connect
+from tests.catalog import PATIENCE
+from tests.chaos.proxy import Proxy
+from tests.lag import happens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
+    from pathlib import Path
 
 CALLERS = 40
 SETTINGS = {"fsync": "off", "wal_level": "replica", "max_wal_senders": "4"}
@@ -26,7 +37,10 @@ STANDBY = "standby"
 """The standby's name in the primary's eyes."""
 
 SILENCE = 0.3
-"""Seconds before its end in which the primary sends nothing."""
+"""Seconds before its end in which the primary sends nothing, where nobody is answered meanwhile."""
+
+LOST = 60
+"""Writes that are begun and acknowledged meanwhile, where they can be."""
 
 
 class Pair:
@@ -78,7 +92,7 @@ async def in_step(server: EmbeddedServer, state: str) -> int:
     """Wait until the standby streams, in that state of synchrony; the process that sends to it."""
     connection = await asyncpg.connect(server.dsn)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 sender: int | None = await connection.fetchval(
                     "SELECT pid FROM pg_stat_replication"
@@ -92,11 +106,26 @@ async def in_step(server: EmbeddedServer, state: str) -> int:
         await connection.close()
 
 
-async def kill(primary: EmbeddedServer, sender: int) -> None:
+async def replayed(pair: Pair) -> None:
+    """Wait until the standby has what the primary has now."""
+    primary, standby = (
+        await asyncpg.connect(pair.primary.dsn),
+        await asyncpg.connect(pair.standby.dsn),
+    )
+    try:
+        until = await primary.fetchval("SELECT pg_current_wal_lsn()::text")
+        while await standby.fetchval("SELECT pg_last_wal_replay_lsn() < $1::text::pg_lsn", until):
+            await asyncio.sleep(0.02)
+    finally:
+        await primary.close()
+        await standby.close()
+
+
+async def kill(primary: EmbeddedServer, sender: int, silence: Awaitable[None]) -> None:
     """End the primary when it has not been able to send for a while, as by a network at its end."""
     os.kill(sender, signal.SIGSTOP)
     try:
-        await asyncio.sleep(SILENCE)
+        await silence
         assert primary.pid is not None
         os.kill(primary.pid, signal.SIGKILL)
     finally:
@@ -104,7 +133,9 @@ async def kill(primary: EmbeddedServer, sender: int) -> None:
     await asyncio.to_thread(primary.kill)
 
 
-async def fail_over(pair: Pair, sender: int) -> tuple[set[str], set[str], Counter[str]]:
+async def fail_over(
+    pair: Pair, sender: int, *, synchronous: bool
+) -> tuple[set[str], set[str], Counter[str]]:
     """Kill the primary under load and promote the standby.
 
     The ids that were acknowledged, those of them that are gone, and how the calls ended.
@@ -127,16 +158,16 @@ async def fail_over(pair: Pair, sender: int) -> tuple[set[str], set[str], Counte
                 acknowledged.add(id)
 
     async def reached(successes: int) -> None:
-        async with asyncio.timeout(30):
-            while ended["ok"] < successes:
-                await asyncio.sleep(0.01)
+        await happens(lambda: ended["ok"] >= successes)
 
-    async with AsyncStorage.start(pair.dsn, references=Names(), max_size=8, timeout=20) as storage:
+    async with AsyncStorage.start(pair.dsn, references=Names(), max_size=8, timeout=60) as storage:
         async with asyncio.TaskGroup() as group:
             for caller in range(CALLERS):
                 group.create_task(write(caller))
             await reached(500)
-            await kill(pair.primary, sender)
+            unsent = ended["ok"] + CALLERS + LOST
+            silence = asyncio.sleep(SILENCE) if synchronous else reached(unsent)
+            await kill(pair.primary, sender, silence)
             await execute(pair.standby, "SELECT pg_promote()")
             await reached(ended["ok"] + 500)
             stop.set()
@@ -154,7 +185,7 @@ async def test_with_synchronous_replication_no_acknowledged_write_is_lost(pair: 
     )
     sender = await in_step(pair.primary, "sync")
 
-    _, lost, ended = await fail_over(pair, sender)
+    _, lost, ended = await fail_over(pair, sender, synchronous=True)
 
     assert lost == set()
     # A put may happen twice, so that the change of servers cost callers time, and nothing else.
@@ -166,9 +197,9 @@ async def test_without_it_what_the_primary_could_not_send_is_lost(pair: Pair) ->
     await migrations.up(pair.primary.dsn)
     sender = await in_step(pair.primary, "async")
 
-    acknowledged, lost, ended = await fail_over(pair, sender)
+    acknowledged, lost, ended = await fail_over(pair, sender, synchronous=False)
 
-    assert 0 < len(lost) < len(acknowledged)
+    assert LOST <= len(lost) < len(acknowledged)
     assert set(ended) == {"ok"}
 
 
@@ -186,27 +217,85 @@ async def test_a_standby_is_never_read_by_itself(pair: Pair) -> None:
             assert int(there) == pair.primary.port
 
 
+@pytest.mark.parametrize("where", ("dsn", "query", "service", "environment", "options"))
+async def test_wherever_several_hosts_are_named_the_primary_is_taken(
+    pair: Pair, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrations.up(pair.primary.dsn)
+    await in_step(pair.primary, "async")
+    hosts, ports = "127.0.0.1,127.0.0.1", f"{pair.standby.port},{pair.primary.port}"
+    dsn: str | None = "postgresql://postgres@/postgres"
+    options: dict[str, Any] = {}
+    match where:
+        case "dsn":
+            named = f"127.0.0.1:{pair.standby.port},127.0.0.1:{pair.primary.port}"
+            dsn = f"postgresql://postgres@{named}/postgres"
+        case "query":
+            dsn = f"{dsn}?host={hosts}&port={ports}"
+        case "service":
+            file = tmp_path / "services"
+            file.write_text(f"[pair]\nhost={hosts}\nport={ports}\nuser=postgres\ndbname=postgres\n")
+            monkeypatch.setenv("PGSERVICEFILE", str(file))
+            dsn = "postgresql://?service=pair"
+        case "environment":
+            monkeypatch.setenv("PGHOST", hosts)
+            monkeypatch.setenv("PGPORT", ports)
+            monkeypatch.setenv("PGUSER", "postgres")
+            monkeypatch.setenv("PGDATABASE", "postgres")
+            dsn = None
+        case "options":
+            options = {"host": hosts.split(","), "port": [int(port) for port in ports.split(",")]}
+
+    async def port() -> int:
+        connection = await connect(dsn, **options)
+        try:
+            return int(await connection.fetchval("SHOW port"))
+        finally:
+            await connection.close()
+
+    assert await port() == pair.primary.port
+    async with AsyncStorage.start(dsn, references=Names(), **options) as storage:
+        assert (await storage.put(Instance.new("W", {}, id="x"))).revision == 1
+    monkeypatch.setenv("PGTARGETSESSIONATTRS", "standby")
+    assert await port() == pair.standby.port
+
+
 async def test_a_write_leaves_the_connections_to_a_demoted_primary(
-    database: str, caplog: pytest.LogCaptureFixture
+    pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They go on reading: only new ones come to what takes its place."""
-    await migrations.up(database)
-    name = urlsplit(database).path[1:]
-    admin = await asyncpg.connect(
-        database, server_settings={"default_transaction_read_only": "off"}
-    )
-    try:
-        await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        async with AsyncStorage.start(database, references=Names(), max_size=3) as storage:
+    await migrations.up(pair.primary.dsn)
+    await replayed(pair)
+    leads_to = pair.standby.port  # as a name that moves
+    async with Proxy(lambda: leads_to) as name:
+        dsn = f"postgresql://postgres@127.0.0.1:{name.port}/postgres"
+        async with AsyncStorage.start(dsn, references=Names(), max_size=3) as storage:
             async with storage.transaction(), storage.transaction(), storage.transaction():
                 pass  # now all of them are connected
             write = asyncio.create_task(storage.put(Instance.new("W", {}, id="x")))
-            async with asyncio.timeout(10):
-                while "it is a standby, or was made one" not in caplog.text:
-                    await asyncio.sleep(0.01)
+            await happens(lambda: "it is a standby, or was made one" in caplog.text)
             assert await storage.count() == 0
-            await admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
-            async with asyncio.timeout(10):
-                assert (await write).revision == 1
-    finally:
-        await admin.close()
+            leads_to = pair.primary.port
+            assert (await write).revision == 1
+            async with storage.transaction() as transaction:
+                there: Any = await transaction.connection.fetchval("SHOW port")
+            assert int(there) == pair.primary.port
+
+
+async def test_a_primary_that_may_only_be_read_makes_way_for_one_that_may_be_written(
+    pair: Pair,
+) -> None:
+    """Some set that on the old primary before they promote the standby."""
+    await migrations.up(pair.primary.dsn)
+    await replayed(pair)
+    setting = "default_transaction_read_only"
+    await execute(pair.primary, f"ALTER SYSTEM SET {setting} = on", "SELECT pg_reload_conf()")
+    hosts = f"127.0.0.1:{pair.primary.port},127.0.0.1:{pair.standby.port}"
+    dsn = f"postgresql://postgres@{hosts}/postgres"
+    async with AsyncStorage.start(dsn, references=Names()) as storage:
+        with pytest.raises(RejectedError, match=setting):
+            await storage.put(Instance.new("W", {}, id="x"))
+        assert await storage.count() == 0
+        await execute(pair.standby, "SELECT pg_promote()")
+    async with AsyncStorage.start(dsn, references=Names()) as storage:
+        assert (await storage.put(Instance.new("W", {}, id="x"))).revision == 1

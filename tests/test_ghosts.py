@@ -21,7 +21,9 @@ from hephaestus_pg import (
 from hephaestus_pg.backend import Backend
 from hephaestus_pg.driver_errors import DRIVER_ERRORS
 from hephaestus_pg.embedded import EmbeddedServer
+from tests.catalog import until
 from tests.chaos.proxy import Proxy
+from tests.lag import happens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -57,19 +59,20 @@ class Broken:
             )
         ]
         self._signal(signal.SIGSTOP)
+        sent = self._proxy.sent
         task = asyncio.ensure_future(write)
-        await asyncio.sleep(0.2)  # it is on the way
+        await happens(lambda: self._proxy.sent > sent)
         self._proxy.drop(self._proxy.paths)
         return task
 
     async def thaw(self) -> None:
         """Let the backends go on, until they are gone."""
         self._signal(signal.SIGCONT)
-        async with asyncio.timeout(20):
-            while await self._direct.fetchval(
-                "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1::integer[])", self._frozen
-            ):
-                await asyncio.sleep(0.02)
+        await until(
+            self._direct,
+            "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ANY($1::integer[])",
+            self._frozen,
+        )
         self._frozen = []
 
     def _signal(self, number: int) -> None:
@@ -91,7 +94,6 @@ async def broken(request: pytest.FixtureRequest, server: EmbeddedServer) -> Asyn
             f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres",
             references=Names(),
             batching=request.param,
-            timeout=10,
             max_size=4,
             server_settings={"application_name": "ghosts"},
         ) as storage,
@@ -134,7 +136,7 @@ async def test_an_insert_that_lands_late_is_not_refused(broken: Broken) -> None:
 async def test_while_the_backend_cannot_end_the_outcome_is_unknown(broken: Broken) -> None:
     storage = broken.storage
     await storage.put(FIRST)
-    second = await broken.frozen_and_cut(storage.put(SECOND, timeout=1))
+    second = await broken.frozen_and_cut(storage.put(SECOND, timeout=3))
 
     with pytest.raises(ConnectionLostError) as caught:
         await second

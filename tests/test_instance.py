@@ -1,4 +1,4 @@
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
@@ -200,3 +200,33 @@ def test_a_context_and_an_entry_check_themselves_too() -> None:
 def test_ids_of_any_other_form_are_taken() -> None:
     for id in ("x" * 255, "550e8400-e29b-41d4-a716-446655440000", " ", "ä𝄞", "a'b;--"):
         assert Instance.new("Order", {}, id=id).id == id
+
+
+@dataclass(frozen=True, slots=True)
+class NamedContext(Context):
+    name: str = "Ada"
+
+
+@dataclass(frozen=True, slots=True)
+class NotedEntry(ExecutionEntry):
+    note: str = "by hand"
+
+
+class PlainContext(Context):
+    def amount(self) -> Any:
+        return self.initial["amount"]
+
+
+def test_a_field_of_a_subclass_which_would_not_be_stored_is_refused() -> None:
+    entry = NotedEntry("Charge", "done", NOW)
+
+    with pytest.raises(InvalidTypeError, match="name of NamedContext would not be stored"):
+        Instance.new("Order", NamedContext({"a": 1}), id="x")
+    with pytest.raises(InvalidTypeError, match="note of NotedEntry would not be stored"):
+        Instance("x", "Order", execution_history=(entry,))
+
+
+def test_a_subclass_that_only_adds_methods_is_taken() -> None:
+    instance = Instance.new("Order", PlainContext({"amount": 1}), id="x")
+
+    assert instance.context.amount() == 1  # type: ignore[attr-defined]

@@ -2,16 +2,20 @@ import json
 import math
 import subprocess
 import sys
-from collections import OrderedDict, UserDict
+from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
-from types import MappingProxyType
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv6Network
+from pathlib import PurePosixPath
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -168,9 +172,8 @@ cyclic["inner"] = [cyclic]
         ({(1,): 2}, "a.b[1]", "key that is a tuple"),
         (object(), "a.b[1]", "a object cannot be stored"),
         (Address, "a.b[1]", "a type cannot be stored"),
-        (b"bytes", "a.b[1]", "a bytes cannot be stored"),
-        (1j, "a.b[1]", "a complex cannot be stored"),
         (cyclic, "a.b[1].inner[0]", "contains itself"),
+        ({Color.RED: 2}, "a.b[1]", "key that is a Color"),
         (10**131_072 + 1, "a.b[1]", "more than 131,072 digits"),
     ),
     ids=lambda given: None if isinstance(given, str) else type(given).__name__,
@@ -181,6 +184,108 @@ def test_what_cannot_be_stored_exactly_is_refused_with_its_path(
     with pytest.raises(SerializationError, match=reason) as caught:
         _json.dumps({"a": {"b": ["fine", value]}})
     assert caught.value.path == path
+
+
+class Later:
+    def __await__(self) -> Any:
+        raise AssertionError("it was awaited")
+
+
+STANDARD: list[tuple[Any, str | None]] = [
+    (b"ab", "base64.b64encode(value).decode()"),
+    (bytearray(b"ab"), "base64.b64encode(value).decode()"),
+    (timedelta(seconds=1), "value.total_seconds()"),
+    (1j, "[value.real, value.imag]"),
+    (PurePosixPath("a"), "str(value)"),
+    (Fraction(1, 3), "str(value)"),
+    (IPv4Address("127.0.0.1"), "str(value)"),
+    (IPv6Network("::/8"), "str(value)"),
+    (ValueError("no"), "repr(value)"),
+    (Address, "its name, as a text"),
+    (iter([1]), "list(value)"),
+    (range(3), "list(value)"),
+    (deque([1]), "list(value)"),
+    ({"a": 1}.values(), "list(value)"),
+    (Later(), "what it gives: await it first"),
+    (..., None),
+    (print, None),
+    (SimpleNamespace(a=1), None),
+]
+
+# A value of a library's, made of its module.
+LIBRARIES: dict[str, tuple[Callable[[Any], Any], str | None]] = {
+    "pydantic": (lambda it: it.create_model("M")(), 'value.model_dump(mode="json")'),
+    "attrs": (lambda it: it.make_class("A", [])(), "attrs.asdict(value)"),
+    "msgspec": (lambda it: it.defstruct("S", [])(), "msgspec.to_builtins(value)"),
+    "numpy": (lambda it: it.int64(1), "value.tolist()"),
+    "numpy array": (lambda it: it.array([1]), "value.tolist()"),
+    "pandas": (lambda it: it.DataFrame(), "value.to_dict()"),
+    "pandas NaT": (lambda it: it.NaT, None),
+}
+
+
+def assert_refused_with_advice(value: Any, instead: str | None) -> None:
+    advice = f"store {instead}" if instead else "turn it into text, numbers, lists or maps"
+    with pytest.raises(SerializationError) as caught:
+        _json.dumps({"a": {"b": ["fine", value]}})
+    assert caught.value.path == "a.b[1]"
+    assert caught.value.reason == f"a {type(value).__qualname__} cannot be stored; {advice}"
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"), STANDARD, ids=[type(value).__name__ for value, _ in STANDARD]
+)
+def test_a_value_without_a_place_in_json_is_refused_with_what_to_store(
+    value: Any, instead: str | None
+) -> None:
+    assert_refused_with_advice(value, instead)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_value_of_a_library_is_refused_with_what_to_store(library: str) -> None:
+    make, instead = LIBRARIES[library]
+    assert_refused_with_advice(make(pytest.importorskip(library.split(maxsplit=1)[0])), instead)
+
+
+@pytest.mark.parametrize("root", ("state", "contains"))
+def test_what_is_wrong_with_the_whole_is_said_of_it_by_name(root: str) -> None:
+    whole: Any = {1: 2}
+    with pytest.raises(SerializationError, match=f"^{root}: it has a key") as caught:
+        _json.dumps(whole, root)
+    assert caught.value.path == root
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    (
+        (defaultdict(list, a=[(1,)]), {"a": [[1]]}),
+        (Counter("aab"), {"a": 2, "b": 1}),
+        (ChainMap({"a": 1}, {"a": 2, "b": 3}), {"a": 1, "b": 3}),
+        ({Name.FIRST: {Name.FIRST: 1}}, {"first": {"first": 1}}),
+        (datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=0), "2026-10-25T02:30:00+02:00"),
+        (datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=1), "2026-10-25T02:30:00+01:00"),
+        (datetime(2026, 10, 25, 2, 30), "2026-10-25T02:30:00"),  # noqa: DTZ001
+        (time(2, 30, tzinfo=UTC), "02:30:00+00:00"),
+        (2**70 + 0.0, float(2**70)),
+    ),
+)
+def test_values_of_the_standard_librarys_kinds_are_stored(value: Any, stored: Any) -> None:
+    text, read, _ = _json.dumps({"value": value})
+
+    assert same(read, {"value": stored})
+    assert same(_json.loads(text.decode()), read)
+
+
+def test_values_of_libraries_that_are_texts_or_numbers_are_stored() -> None:
+    numpy = pytest.importorskip("numpy")
+    assert _json.dumps({"a": [numpy.float64(1.5), numpy.str_("x")]})[1] == {"a": [1.5, "x"]}
+
+    pandas = pytest.importorskip("pandas")
+    moment = pandas.Timestamp("2026-04-06T12:00:00.123456789Z")
+    assert _json.dumps({"a": moment})[1] == {"a": "2026-04-06T12:00:00.123456789+00:00"}
 
 
 # Made when they are needed: whoever looks at one, as pytest does, has it raise.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hephaestus_pg import AsyncStorage, Instance, Names
+from hephaestus_pg import AsyncStorage, Instance, Names, RejectedError
+from tests.catalog import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ async def single(dsn: str, migrated: str) -> AsyncIterator[AsyncStorage]:
 # In a process of its own, whose largest size is that of this call alone.
 PUT_MANY = f"""
 import asyncio, resource, sys
-from hephaestus_pg import AsyncStorage, Instance, Names
+from hephaestus_pg import AsyncStorage, Instance, Names, RejectedError
 
 def size():
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -121,7 +122,7 @@ class TestLeavingAStream:
         await single.put_many([Instance("a::1", "W"), Instance("a::2", "W")])
         stream = single.stream()
         yield stream
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             assert await single.count() == 2
 
     async def test_by_break(self, stream: AsyncIterator[Instance]) -> None:
@@ -146,3 +147,29 @@ class TestLeavingAStream:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+@pytest.mark.long
+async def test_a_row_that_no_text_can_hold_spoils_no_other_call(dsn: str, migrated: str) -> None:
+    async with AsyncStorage.start(dsn, schema=migrated, references=Names(), timeout=100) as storage:
+        good = await storage.put_many(Instance(f"x::{n}", "W") for n in range(20))
+        async with storage.transaction() as tx:
+            await tx.connection.execute(  # as another writer may, who has no limit
+                f"""
+                INSERT INTO {migrated}.workflow_instances
+                    (id, workflow, status, state, inserted_at, updated_at)
+                SELECT 'huge', 'Huge', 'failed', jsonb_build_object('later', (
+                    SELECT jsonb_agg('5e-324'::numeric) FROM generate_series(1, 3400000)
+                )), now(), now()
+                """
+            )
+
+        async with asyncio.TaskGroup() as group:
+            others = [group.create_task(storage.get(each.id)) for each in good]
+            with pytest.raises(RejectedError, match="54000"):
+                await storage.get("huge")
+        assert [other.result() for other in others] == good
+        with pytest.raises(RejectedError, match="54000"):
+            await storage.query(workflow="Huge")
+        assert await storage.count() == 21
+        assert await storage.delete("huge")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hephaestus_pg import AsyncStorage, Context, Instance, Names, OperationTimeoutError
 from hephaestus_pg.batching import MAX_LANES, MAX_WAITING
 from hephaestus_pg.calls import MAX_ROWS
+from tests.catalog import PATIENCE
 
 if TYPE_CHECKING:
     import asyncpg
@@ -32,7 +33,7 @@ async def test_each_caller_ends_with_a_result_or_its_deadline(
     dsn: str, migrated: str, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
     async with AsyncStorage.start(
-        dsn, schema=migrated, references=Names(), max_size=POOL, timeout=90
+        dsn, schema=migrated, references=Names(), max_size=POOL, timeout=600
     ) as storage:
         await storage.put_many(Instance(f"x::{number}", "W") for number in range(IDS))
 
@@ -50,7 +51,7 @@ async def test_each_caller_ends_with_a_result_or_its_deadline(
                 # So that nobody is answered until all are waiting, and the hasty have given up.
                 await other.execute(f"LOCK {migrated}.workflow_instances")
                 calls = [asyncio.create_task(call(number)) for number in range(CALLERS)]
-                await asyncio.wait([calls[number] for number in HASTY], timeout=60)
+                await asyncio.wait([calls[number] for number in HASTY], timeout=PATIENCE)
                 waiting = [number for number, each in enumerate(calls) if not each.done()]
                 assert len(waiting) == CALLERS - len(HASTY)
             results = await asyncio.gather(*calls, return_exceptions=True)

@@ -26,7 +26,7 @@ from hephaestus_pg.errors import (
     UnavailableError,
 )
 from hephaestus_pg.migration_files import shipped
-from tests.catalog import assert_is_at, snapshot, until
+from tests.catalog import PATIENCE, assert_is_at, snapshot, until
 from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -329,7 +329,7 @@ class TestLocks:
     ) -> None:
         monkeypatch.setattr(migration_session, "LOCK_TIMEOUT", "50ms")
         await migrations.up(dsn, schema=schema, version=2)
-        reader = await asyncpg.connect(dsn, command_timeout=5)
+        reader = await asyncpg.connect(dsn, command_timeout=PATIENCE)
         count = f"SELECT count(*) FROM {schema}.workflow_instances"
         held = link.transaction()
         await held.start()
@@ -432,13 +432,13 @@ class TestArguments:
                 given = {"connection": await asyncpg.connect(through, statement_cache_size=0)}
             await link.execute(f"LOCK {migrated}.workflow_instances")
             down = asyncio.create_task(migrations.down(schema=migrated, version=0, **given))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await until(link, f"{WAITING} = '{migrated}.workflow_instances'::regclass")
                 proxy.lose()
                 down.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await down
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await advisory_locks(link):  # the server sees the connection end
                 await asyncio.sleep(0.01)
 

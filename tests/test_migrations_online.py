@@ -137,7 +137,7 @@ async def test_writers_go_on_throughout_and_lose_nothing(
     async def write(mine: list[str]) -> None:
         """Insert new rows and update old ones; remember what was acknowledged."""
         nonlocal written
-        writer = await asyncpg.connect(dsn, command_timeout=20)
+        writer = await asyncpg.connect(dsn, command_timeout=PATIENCE)
         try:
             for number in count():
                 key = str(uuid4()) if number % 2 else mine[number % len(mine)]
@@ -165,7 +165,7 @@ async def test_writers_go_on_throughout_and_lose_nothing(
         key: str(number) for key, number in acknowledged.items()
     }
     assert set(kept) <= set(found)
-    assert during > 20
+    assert during > 4  # more than those that were under way
     await assert_is_at(dsn, filled, migrations.LATEST)
 
 

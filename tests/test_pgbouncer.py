@@ -11,9 +11,12 @@ import asyncio
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,12 +33,17 @@ from hephaestus_pg import (
     Context,
     Instance,
     InstanceExistsError,
+    InvalidValueError,
     MigrationError,
     Names,
+    RejectedError,
     StaleInstanceError,
     Status,
+    driver_errors,
     migrations,
 )
+from tests.catalog import PATIENCE
+from tests.test_embedded import wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -79,6 +87,13 @@ def bouncer(started: Bouncer) -> str:
 
 @pytest.fixture
 def started(dsn: str) -> Iterator[Bouncer]:
+    with running(dsn) as bouncer:
+        yield bouncer
+
+
+@contextmanager
+def running(dsn: str) -> Iterator[Bouncer]:
+    """A PgBouncer before that database; it ends with the block, or with this process."""
     assert PROGRAM is not None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -108,17 +123,25 @@ def started(dsn: str) -> Iterator[Bouncer]:
             process = subprocess.Popen(
                 [PROGRAM, file], cwd=folder, stdout=said, stderr=said, **account
             )
+        # Should this process be killed, the kernel closes the pipe to the one who reads it.
+        guard = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r _; kill -KILL "$0"; rm -rf "$1"', str(process.pid), folder],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         try:
             _await_listening(process, own, log)
             reached = parts._replace(netloc=f"{parts.username}@127.0.0.1:{own}").geturl()
             yield Bouncer(reached, process, log)
         finally:
+            guard.kill()
+            guard.communicate()
             process.kill()
             process.wait()
 
 
 def _await_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -128,6 +151,29 @@ def _await_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> 
             time.sleep(0.01)
         else:
             return
+
+
+KILLED = """
+import os, signal, sys
+from tests.test_pgbouncer import running
+
+with running(sys.argv[1]) as bouncer:
+    print(bouncer.process.pid, bouncer.log.parent, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_it_does_not_outlive_its_tests(dsn: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, dsn],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    pid, folder = done.stdout.split()
+    wait_until_gone(int(pid), Path(folder))
 
 
 @pytest.fixture(params=[True, False], ids=["batching", "one by one"])
@@ -141,7 +187,7 @@ async def pooled(
         pgbouncer=True,
         batching=request.param,
         max_size=4 * SESSIONS,
-        timeout=20,
+        timeout=PATIENCE,
     ) as storage:
         yield storage
 
@@ -210,7 +256,7 @@ async def test_a_write_that_may_have_landed_is_not_tried_again(
     async with pool.acquire() as other, other.transaction():
         await other.execute(f"LOCK {pooled.schema}.workflow_instances")
         put = asyncio.create_task(pooled.put(Instance("x", "W")))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not await pool.fetchval(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted"
                 " AND relation = $1::text::regclass",
@@ -244,3 +290,57 @@ async def test_migrations_are_refused_and_leave_nothing_in_a_shared_session(
     # What only reads needs no session of its own.
     assert await migrations.migrated_version(bouncer, schema=schema) == migrations.LATEST
     assert await pool.fetchval(LOCKS) == 0
+
+
+class TestWithoutTheFlag:
+    async def test_a_start_says_what_to_type(self, bouncer: str) -> None:
+        with pytest.raises(RejectedError, match=r"start with pgbouncer=True") as caught:
+            await AsyncStorage.start(bouncer)
+        assert not caught.value.retryable
+
+    async def test_a_pool_that_prepares_statements_says_it(
+        self, bouncer: str, migrated: str
+    ) -> None:
+        async with asyncpg.create_pool(bouncer, min_size=0, max_size=8) as theirs:
+            storage = await AsyncStorage.start(
+                pool=theirs, name=migrated, schema=migrated, references=Names(), batching=False
+            )
+            try:
+                with pytest.raises(RejectedError, match=r"pgbouncer=True.*statement_cache_size=0"):
+                    async with asyncio.timeout(30):
+                        while True:
+                            await asyncio.gather(*(storage.get(f"x::{n}") for n in range(20)))
+            finally:
+                await storage.close()
+
+    async def test_two_processes_whose_statements_have_one_name(self, bouncer: str) -> None:
+        """As asyncpg names them in each: 42P05."""
+        error = asyncpg.DuplicatePreparedStatementError(
+            'prepared statement "__asyncpg_stmt_1__" already exists'
+        )
+        assert "pgbouncer=True" in str(driver_errors.translated(error))
+
+
+class TestParameters:
+    async def test_a_setting_that_it_does_not_take_is_named(self, bouncer: str) -> None:
+        with pytest.raises(InvalidValueError, match="^statement_timeout is '5s'.*ALTER ROLE"):
+            await AsyncStorage.start(f"{bouncer}?statement_timeout=5s", pgbouncer=True)
+
+    async def test_a_parameter_that_nobody_knows_is_named(self, bouncer: str) -> None:
+        with pytest.raises(InvalidValueError, match="^sslmod is .*did you mean sslmode"):
+            await AsyncStorage.start(f"{bouncer}?sslmod=require", pgbouncer=True)
+
+    async def test_what_libpq_knows_is_taken(self, bouncer: str, migrated: str) -> None:
+        query = (
+            "connect_timeout=5&keepalives=1&gssencmode=disable&application_name=x&sslmode=prefer"
+        )
+        async with AsyncStorage.start(
+            f"{bouncer}?{query}", name=migrated, schema=migrated, pgbouncer=True
+        ) as storage:
+            assert await storage.count() == 0
+
+    async def test_a_database_that_it_does_not_have(self, bouncer: str) -> None:
+        other = urlsplit(bouncer)._replace(path="/nope").geturl()
+        with pytest.raises(RejectedError, match=r"under \[databases\]") as caught:
+            await AsyncStorage.start(other, pgbouncer=True)
+        assert not caught.value.retryable

@@ -34,7 +34,9 @@ from hephaestus_pg import (
     pool,
     registry,
 )
+from hephaestus_pg.dsn import target
 from tests.chaos.proxy import Proxy
+from tests.lag import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -104,7 +106,7 @@ def violation(key: str) -> asyncpg.UniqueViolationError:
         (asyncpg.LockNotAvailableError("lock"), ConflictError, "no", True),
         (violation("(id)=(a)"), RejectedError, "no", True),
         (violation("(number)=(1)"), RejectedError, "no", False),
-        (asyncpg.InvalidSQLStatementNameError("forgotten"), ConnectionLostError, "no", True),
+        (asyncpg.InvalidSQLStatementNameError("forgotten"), RejectedError, "no", False),
         (asyncpg.InFailedSQLTransactionError("aborted"), RejectedError, "no", False),
         (asyncpg.InvalidColumnReferenceError("index"), RejectedError, "no", True),
         (asyncpg.DiskFullError("disk"), RejectedError, "no", True),
@@ -163,6 +165,20 @@ def test_nothing_has_been_applied_by_who_could_not_connect() -> None:
         ("postgresql://h:5432/db is silent: ask a@b", "postgresql://h:5432/db is silent: ask a@b"),
         ("postgresql://h:5432 is silent: ask a@b", "postgresql://h:5432 is silent: ask a@b"),
         ("postgresql://u@h/db", "postgresql://u@h/db"),
+        ("psql 'postgresql://u:secret@h/db'", "psql 'postgresql://u:***@h/db'"),
+        (
+            "jdbc:postgresql://h/db?user=u&password=secret",
+            "jdbc:postgresql://h/db?user=u&password=***",
+        ),
+        ("postgresql://h/db?sslpassword=a%20b&x=1", "postgresql://h/db?sslpassword=***&x=1"),
+        (
+            "postgresql://h/db?oauth_client_secret=secret",
+            "postgresql://h/db?oauth_client_secret=***",
+        ),
+        ("postgresql://h/db?scram_client_key=secret", "postgresql://h/db?scram_client_key=***"),
+        ("prisma://h/?api_key=secret", "prisma://h/?api_key=***"),
+        ("PGPASSWORD=secret psql", "PGPASSWORD=*** psql"),
+        ('{"username": "u", "password": "a secret"}', '{"username": "u", "password": ***}'),
         ("error: ask a@b", "error: ask a@b"),
         ("no password here", "no password here"),
     ),
@@ -224,7 +240,7 @@ async def test_a_closed_pool_is_said_at_once(pool: Any, migrated: str) -> None:
         pool=pool, name=migrated, schema=migrated, references=Names()
     ) as storage:
         await pool.close()
-        async with asyncio.timeout(2):
+        async with within(2):
             with pytest.raises(UnavailableError, match="the pool is closed") as caught:
                 await storage.get("x")
             with pytest.raises(UnavailableError, match="the pool is closed"):
@@ -273,28 +289,36 @@ class TestHosts:
             for writer in held.writers:
                 writer.close()
 
+    @pytest.fixture
+    def thirds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of three hosts each has a third of the time, of two a half, however long that is."""
+        monkeypatch.setattr(pool, "HOST_SECONDS", 600)
+
+    @pytest.mark.usefixtures("thirds")
     async def test_a_silent_or_dead_first_host_does_not_hide_the_second(
-        self, dsn: str, migrated: str
+        self, dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         user, _, rest = dsn.partition("@")
-        async with self.silent() as silence, asyncio.timeout(3):
+        async with self.silent() as silence, within(9):
             several = f"{user}@127.0.0.1:{silence.port},127.0.0.1:1,{rest}"
             async with AsyncStorage.start(
-                several, name="several hosts", schema=migrated, timeout=1, max_size=2
+                several, name="several hosts", schema=migrated, timeout=30, max_size=2
             ) as storage:
                 # The one that answered is asked first from now on.
+                monkeypatch.setattr(hosts, "HEAD_START", 600)
                 asked = len(silence.writers)
                 async with storage.transaction(), storage.transaction():
                     pass
                 assert len(silence.writers) == asked == 1
 
+    @pytest.mark.usefixtures("thirds")
     @pytest.mark.parametrize("where", ("query", "options", "environment"))
     async def test_hosts_may_stand_wherever_asyncpg_takes_them(
         self, dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch, where: str
     ) -> None:
         url = urlsplit(dsn)
         user = url.netloc.rpartition("@")[0]
-        async with self.silent() as silence, asyncio.timeout(3):
+        async with self.silent() as silence, within(9):
             hosts, ports = ["127.0.0.1", url.hostname or ""], [silence.port, url.port or 5432]
             named, numbered = ",".join(hosts), ",".join(map(str, ports))
             options: dict[str, Any] = {}
@@ -308,11 +332,12 @@ class TestHosts:
                     monkeypatch.setenv("PGHOST", named)
                     monkeypatch.setenv("PGPORT", numbered)
             async with AsyncStorage.start(
-                given.geturl(), name=where, schema=migrated, timeout=1, **options
+                given.geturl(), name=where, schema=migrated, timeout=30, **options
             ) as storage:
                 assert await storage.count() == 0
             assert len(silence.writers) == 1
 
+    @pytest.mark.usefixtures("thirds")
     async def test_a_call_with_little_time_finds_the_host_that_is_left(
         self, dsn: str, migrated: str
     ) -> None:
@@ -321,22 +346,27 @@ class TestHosts:
         async with Proxy(lambda: url.port or 5432) as first, Proxy(lambda: url.port or 5432) as two:
             several = url._replace(netloc=f"{user}@127.0.0.1:{first.port},127.0.0.1:{two.port}")
             async with AsyncStorage.start(
-                several.geturl(), name="failover", schema=migrated, max_size=1
+                several.geturl(), name="failover", schema=migrated, max_size=1, timeout=30
             ) as storage:
-                assert await storage.count() == 0
-                assert not two.paths
                 first.lose()
                 first.drop(first.paths)
+                two.drop(two.paths)  # where the first was slow
 
-                assert await storage.count(timeout=1.5) == 0
+                assert await storage.count(timeout=12) == 0
                 assert two.paths
 
     async def test_a_wrong_user_is_not_hidden_by_another_hosts_silence(self, dsn: str) -> None:
         own = urlsplit(dsn).netloc.rpartition("@")[2]
         async with self.silent() as silence:
             for hosts in (f"{own},127.0.0.1:1", f"127.0.0.1:{silence.port},{own}"):
-                with pytest.raises(AccessDeniedError, match="nobody") as caught:
-                    await AsyncStorage.start(f"postgresql://nobody:x@{hosts}/db", timeout=1)
+                for timeout in (1, 5, 25):
+                    with pytest.raises(DatabaseError) as caught:
+                        await AsyncStorage.start(
+                            f"postgresql://nobody:x@{hosts}/db", timeout=timeout
+                        )
+                    if "nobody" in str(caught.value):  # there was time to hear it
+                        break
+                assert isinstance(caught.value, AccessDeniedError)
                 assert caught.value.retryable  # the other one may come back
 
     async def test_a_wrong_user_at_each_host_is_final(self, dsn: str) -> None:
@@ -362,11 +392,8 @@ class TestHosts:
             (None, {"host": ("a", "::1"), "port": [1, 2]}, {}, [("a", 1), ("::1", 2)]),
             (None, {}, {"PGHOST": "a,b", "PGPORT": "1"}, [("a", 1), ("b", 1)]),
             ("postgresql://u@/db", {}, {"PGHOST": "a:1,b"}, [("a", 1), ("b", 5432)]),
-            (None, {}, {"PGHOST": "a,b", "PGSERVICE": "s"}, []),
-            ("postgresql://a/db", {}, {"PGHOST": "a,b"}, []),
-            ("postgresql://a,b,c/db", {"port": [1, 2]}, {}, []),
-            ("postgresql://a,,b/db", {}, {}, []),
-            ("postgresql://a,b/db", {"host": "c"}, {}, []),
+            ("postgresql://a/db", {}, {"PGHOST": "b,c", "PGPORT": "1"}, [("a", 1)]),
+            ("postgresql://a,b/db", {"host": "c"}, {}, [("c", 5432)]),
             (None, {}, {}, []),
         ),
     )
@@ -378,12 +405,12 @@ class TestHosts:
         environment: dict[str, str],
         found: list[tuple[str, int]],
     ) -> None:
-        for name in ("PGHOST", "PGPORT", "PGSERVICE"):
+        for name in ("PGHOST", "PGPORT"):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
 
-        assert hosts.several_hosts(dsn_given, options) == found
+        assert list(target(dsn_given, options).hosts) == found
         if found:  # and asyncpg itself
             arguments = dict.fromkeys(inspect.signature(PARSED).parameters)
             arguments |= {"dsn": dsn_given, "user": "u", "database": "db", **options}

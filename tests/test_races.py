@@ -11,10 +11,11 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import AsyncStorage, Instance, Names, Status, migrations
+from tests.catalog import PATIENCE, until
 from tests.racers import COUNTERS, race
 
 OTHERS = """
-    SELECT count(*) FROM pg_stat_activity
+    SELECT count(*) = 0 FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'client backend'
         AND pid <> pg_backend_pid()
 """
@@ -105,9 +106,7 @@ async def test_calls_in_opposite_orders_do_not_wait_for_each_other(database: str
     assert results == [dict.fromkeys(("put", "insert", "update", "delete"), 200 * 15)] * 2
     connection = await asyncpg.connect(database)
     try:
-        async with asyncio.timeout(30):
-            while await connection.fetchval(OTHERS):  # each reports what it counted as it ends
-                await asyncio.sleep(0.01)
+        await until(connection, OTHERS)  # each reports what it counted as it ends
         assert await connection.fetchval(DEADLOCKS) == 0
     finally:
         await connection.close()
@@ -144,7 +143,7 @@ async def test_a_statement_that_waits_for_a_row_has_locked_none_behind_it(
             write = asyncio.create_task(
                 executor.fetch(executor.deadline(None), statement, IDS, *COLUMNS[statement])
             )
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while not await other.fetchval(BLOCKED, holder.get_server_pid()):
                     await asyncio.sleep(0.01)
             free = await other.fetch(f"SELECT id FROM {table} FOR UPDATE SKIP LOCKED")

@@ -10,10 +10,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hephaestus_pg import AsyncStorage, Names, Status, migrations
+from hephaestus_pg import AsyncStorage, Names, Serializer, Status, migrations
+from tests.test_elixir import ROWS as RUNTIME_ROWS
 
 README = Path(__file__).parents[1] / "README.md"
 pytestmark = pytest.mark.skipif(not README.exists(), reason="there is no README beside these tests")
@@ -54,6 +56,19 @@ async def test_the_examples_run_one_after_the_other(database: str) -> None:
             running = eval(code, names)
             if inspect.isawaitable(running):
                 await running
+
+
+@pytest.mark.parametrize("row", RUNTIME_ROWS, ids=lambda row: row[0])
+def test_the_classes_for_a_mixed_team_read_what_its_runtime_wrote(row: Any) -> None:
+    [block] = [block for block in blocks("python") if "Hephaestus.Steps" in block]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    serializer = Serializer(names["references"])
+
+    instance = serializer.from_db(*row)
+
+    assert instance.workflow is names["Order"]
+    assert [*serializer.to_db(instance)] == row
 
 
 def commands(module: str) -> list[list[str]]:

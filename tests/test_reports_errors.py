@@ -146,6 +146,8 @@ class TestRefusals:
             while "put in schema" not in caplog.text:
                 await asyncio.sleep(0.01)
         assert not doomed.done()  # it has until its deadline
+        while "put in schema" not in caplog.text:  # it is tried again
+            await asyncio.sleep(0.01)
         await pool.execute(f"DROP TRIGGER looked ON {storage.schema}.workflow_instances")
         assert (await doomed).id == "c7"
         assert "gathered" not in caplog.text

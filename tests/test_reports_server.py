@@ -14,10 +14,10 @@ import pytest
 
 from hephaestus_pg import (
     AsyncStorage,
-    ConnectionLostError,
     Context,
     Instance,
     Names,
+    RejectedError,
     StaleInstanceError,
     migrations,
 )
@@ -80,7 +80,7 @@ class TestSessions:
             mine = storage.using(own)
             await mine.get("a")
             await own.execute("DEALLOCATE ALL")
-            with pytest.raises(ConnectionLostError, match="pgbouncer=True") as caught:
+            with pytest.raises(RejectedError, match="pgbouncer=True") as caught:
                 await mine.get("a")
             assert caught.value.applied == "no"
         await own.close()

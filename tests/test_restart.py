@@ -29,6 +29,8 @@ from hephaestus_pg import (
     migrations,
 )
 from hephaestus_pg.embedded import EmbeddedServer
+from tests.catalog import PATIENCE
+from tests.lag import happens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -147,7 +149,7 @@ async def storage(
 ) -> AsyncIterator[AsyncStorage]:
     server.start()
     async with AsyncStorage.start(
-        server.dsn, references=Names(), batching=request.param, max_size=5, timeout=30
+        server.dsn, references=Names(), batching=request.param, max_size=5, timeout=PATIENCE
     ) as storage:
         yield storage
         await storage.delete_many([row.id async for row in storage.stream()])
@@ -178,9 +180,11 @@ class Load:
     async def goes_on(self) -> None:
         """Wait until every verb was answered some times more."""
         before = {verb: ended.total() for verb, ended in self.ended.items()}
-        async with asyncio.timeout(60):
-            while any(self.ended[verb].total() < before[verb] + 2 * CALLERS for verb in before):
-                await asyncio.sleep(0.01)
+        await happens(
+            lambda: all(
+                self.ended[verb].total() >= count + 2 * CALLERS for verb, count in before.items()
+            )
+        )
 
 
 @pytest.mark.parametrize("way", ("fast", "immediate", "kill"))

@@ -1,4 +1,7 @@
 import json
+import pickle
+import sys
+import threading
 from collections import UserDict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -211,6 +214,7 @@ def test_a_timestamp_keeps_its_own_text(text: str) -> None:
     later = replace(instance.execution_history[0], timestamp=moment + timedelta(seconds=1))
     written = Serializer(Names()).to_db(replace(instance, execution_history=(later,)))[-1]
     assert datetime.fromisoformat(written["execution_history"][0]["timestamp"]) == later.timestamp
+    assert pickle.loads(pickle.dumps(later)) == later
 
 
 def test_a_timestamp_is_written_in_utc_with_a_z() -> None:
@@ -438,3 +442,43 @@ def test_what_is_stored_does_not_change_with_what_was_passed() -> None:
         assert repr(encoded.expected(1)) == repr(read)
         assert encoded.expected(1).unknown_state == read.unknown_state
         assert repr(encoded.as_stored(row)) == repr(replace(read, **(row | moments)))
+
+
+def test_what_is_stored_is_one_state_of_maps_that_a_thread_changes() -> None:
+    serializer = Serializer(Names())
+    initial: dict[str, Any] = {"n": {}}
+    configs: dict[str, Any] = {}
+    entry = ExecutionEntry("S", "e", datetime(2026, 4, 6, tzinfo=UTC), initial)
+    instance = Instance("x", "W", 1, context=Context(initial), step_configs=configs)
+    instance = replace(instance, runtime_metadata=initial, execution_history=(entry,))
+    ended = threading.Event()
+
+    def change() -> None:
+        n = 0
+        while not ended.is_set():
+            n += 1
+            initial[f"k{n % 7}"] = configs[f"S{n % 5}"] = initial["n"][f"k{n % 3}"] = {"n": n}
+            for map in (initial, configs, initial["n"]):
+                map.pop(f"k{n % 4}", None)
+                map.pop(f"S{n % 3}", None)
+
+    thread = threading.Thread(target=change)
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        stored = refused = 0
+        while stored < 2000:
+            try:
+                encoded = serializer.encode(instance)
+            except SerializationError:
+                refused += 1
+                assert refused < 100_000
+                continue
+            stored += 1
+            read = serializer.from_db(*encoded[:4], json.loads(encoded.state))
+            assert encoded.expected(1) == read
+    finally:
+        ended.set()
+        thread.join()
+        sys.setswitchinterval(switch)

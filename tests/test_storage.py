@@ -31,6 +31,7 @@ from hephaestus_pg import (
     migrations,
     registry,
 )
+from tests.catalog import PATIENCE
 from tests.test_references import Charge
 from tests.test_serializer import CLASSES, COLUMNS, ROWS, Order
 
@@ -564,6 +565,6 @@ async def _blocked(pool: Pool, schema: str) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not await pool.fetchval(waiting, schema):
             await asyncio.sleep(0.01)

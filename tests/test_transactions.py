@@ -25,6 +25,7 @@ from hephaestus_pg import (
     UnavailableError,
 )
 from tests.chaos.proxy import Proxy
+from tests.lag import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -259,7 +260,7 @@ class TestBeginning:
         server.append(1)
         proxy.drop(proxy.paths)
 
-        async with asyncio.timeout(2):
+        async with within(2):
             # The deadline may come between two tries, or in the middle of one.
             with pytest.raises((UnavailableError, OperationTimeoutError)) as caught:
                 async with proxied._pool.transaction(timeout=0.5):
@@ -270,7 +271,7 @@ class TestBeginning:
         self, proxied: AsyncStorage, proxy: Proxy
     ) -> None:
         proxy.lose()
-        async with asyncio.timeout(2):
+        async with within(2):
             with pytest.raises(OperationTimeoutError) as caught:
                 async with proxied._pool.transaction(timeout=0.5):
                     pass
@@ -281,7 +282,7 @@ class TestBeginning:
     async def test_it_ends_by_its_deadline_where_no_connection_is_free(
         self, proxied: AsyncStorage
     ) -> None:
-        async with proxied.transaction(), asyncio.timeout(2):
+        async with proxied.transaction(), within(2):
             with pytest.raises(OperationTimeoutError) as caught:
                 async with proxied._pool.transaction(timeout=0.2):
                     pass
@@ -290,18 +291,19 @@ class TestBeginning:
     async def test_its_timeout_is_that_of_each_statement_too(
         self, storage: AsyncStorage, pool: Pool
     ) -> None:
-        async with pool.acquire() as connection, connection.transaction(), asyncio.timeout(3):
+        async with pool.acquire() as connection, connection.transaction():
             await connection.execute(f"LOCK {storage.schema}.workflow_instances")
-            with pytest.raises(OperationTimeoutError):
-                async with storage._pool.transaction(timeout=0.2) as session:
-                    await session.fetch(session.deadline(None), "get", "x")
+            async with within(3):
+                with pytest.raises(OperationTimeoutError):
+                    async with storage._pool.transaction(timeout=0.2) as session:
+                        await session.fetch(session.deadline(None), "get", "x")
         with pytest.raises(InvalidValueError, match="^timeout is "):
             async with storage._pool.transaction(timeout=31):
                 pass
 
 
 async def test_reading_the_version_may_have_a_deadline_of_its_own(storage: AsyncStorage) -> None:
-    async with asyncio.timeout(2):
+    async with within(2):
         with pytest.raises(OperationTimeoutError):
             await storage._pool.read("nothing", lambda _: asyncio.sleep(9), timeout=0.2)
 

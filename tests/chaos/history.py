@@ -34,7 +34,7 @@ from typing import Literal, NamedTuple
 Outcome = Literal["ok", "no", "unknown", "fault"]
 
 SLACK = 1.0
-"""Seconds after its deadline by which a call must have ended, on a busy machine."""
+"""Seconds after its deadline by which a call must have ended, but for its event loop's lag."""
 
 TOKENS = 10**6
 """Tokens that one writer has."""
@@ -58,6 +58,7 @@ class Call(NamedTuple):
     revision: int | None = None  # of what was written or read
     found: bool = True  # whether there was a row to read or delete
     removed: bool = False  # what it wrote is that there is no row
+    lag: float = 0.0  # by how much its event loop was late meanwhile
 
 
 @dataclass
@@ -100,7 +101,9 @@ class History:
         self.late = 0
         """Writes of unknown outcome that were seen after a later write had been acknowledged."""
         self.overrun = 0.0
-        """By how much a call passed its deadline at the most."""
+        """By how much a call passed its deadline at the most, but for the lag."""
+        self.excused = 0
+        """Calls that ended later than they should, by the lag."""
         self.silence = 0.0
         """The longest time in which no call succeeded."""
         self._succeeded: float | None = None
@@ -131,6 +134,10 @@ class History:
             self._rise(call, call.revision)
         getattr(self, f"_{family}", self._other)(call)
 
+    def succeeded(self) -> set[str]:
+        """The verbs of which a call was acknowledged."""
+        return {verb for verb, outcome in self.outcomes if outcome == "ok"}
+
     def finish(self, rows: dict[str, tuple[int, int]], moment: float) -> None:
         """Check what is in the table at the end: token and revision by id."""
         for id in {*self._acknowledged, *self._states} - set(rows):
@@ -152,9 +159,12 @@ class History:
         seconds = call.ended - call.began
         self.outcomes[call.verb, call.outcome] += 1
         self.seconds.append(seconds)
-        self.overrun = max(self.overrun, seconds - call.timeout)
-        if seconds > call.timeout + SLACK:
+        late = seconds - call.timeout
+        self.overrun = max(self.overrun, late - call.lag)
+        if late > SLACK + call.lag:
             self._broken(f"{seconds:.2f} s for a deadline of {call.timeout:g} s: {call}")
+        elif late > SLACK:
+            self.excused += 1
         if call.error:
             self.errors[call.error] += 1
         if call.outcome == "fault":

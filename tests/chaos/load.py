@@ -33,6 +33,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.driver_errors import translated_errors
 from tests.chaos.history import TOKENS, Call, Outcome
+from tests.lag import Lag
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,13 +65,17 @@ LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 HANGING = 30.0
 """Seconds after which a call that is under way at rest never ends."""
 
+SETTLING = 5.0
+"""Seconds after which a task that is not a caller's stays."""
+
 
 class Load:
     """What all callers share."""
 
-    def __init__(self, storage: AsyncStorage, dsn: str, callers: int) -> None:
+    def __init__(self, storage: AsyncStorage, dsn: str, callers: int, lag: Lag) -> None:
         self.storage = storage
         self.dsn = dsn
+        self.lag = lag
         self.going = asyncio.Event()
         self.going.set()
         self.ended = False
@@ -96,34 +101,40 @@ class Load:
         self.going.clear()
         healed = monotonic()
         left = [since + limit - healed for *_, since, limit in self.under_way.values()]
-        freed = asyncio.create_task(self._freed(healed))
+        freeing = asyncio.create_task(self._freed(healed))
         while self.under_way and monotonic() < healed + HANGING:
             await asyncio.sleep(0.01)
         hanging = [
             f"{verb} {id} {healed - since:.1f} s" for verb, id, since, _ in self.under_way.values()
         ]
-        ended = monotonic()
-        seconds = await freed
-        pool = self.storage._pool._pool
+        ended, lag = monotonic(), self.lag.total
+        freed = await freeing
+        pool: Any = self.storage._pool._pool
+        while pool._queue.qsize() < POOL and monotonic() < ended + HANGING:
+            await asyncio.sleep(0.005)
+        seconds = monotonic() - ended - (self.lag.total - lag)
         free = 0
         async with AsyncExitStack() as stack:
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(HANGING):
                     for _ in range(POOL):
                         await stack.enter_async_context(pool.acquire())
                         free += 1
             except (TimeoutError, OSError):
                 for task in asyncio.all_tasks():
                     task.print_stack()  # on standard error: what holds them
+            await self._settle()
             found = {
                 "hanging": hanging,
                 "free": free,
-                "seconds": monotonic() - ended,
-                "freed": seconds,
+                "seconds": seconds,
+                "freed": freed,
                 "left": max([0.0, *left]),
                 "tasks": len(asyncio.all_tasks()),
                 "files": _files(),
                 "kilobytes": _resident(),
+                "lag": self.lag.total,
+                "longest": self.lag.longest,
             }
         self.going.set()
         return found
@@ -134,13 +145,20 @@ class Load:
         A call that waits for one gets it at once: where many do, no slot is ever seen idle.
         """
         pool: Any = self.storage._pool._pool
+        lag = self.lag.total
         held = {holder: holder._in_use for holder in pool._holders}
         while held and monotonic() < healed + HANGING:
             for holder in pool._queue._queue:  # the idle ones
                 held.pop(holder, None)
             held = {holder: use for holder, use in held.items() if holder._in_use is use}
             await asyncio.sleep(0.005)
-        return monotonic() - healed
+        return monotonic() - healed - (self.lag.total - lag)
+
+    async def _settle(self) -> None:
+        """Let those tasks end in which the pool closes what it gave up."""
+        until = monotonic() + SETTLING
+        while len(asyncio.all_tasks()) > self.callers + 1 and monotonic() < until:
+            await asyncio.sleep(0.005)
 
 
 def _resident() -> int:
@@ -198,7 +216,7 @@ class Caller:
         each = STORAGE_DEADLINE if verb in ("transaction", "antedate") else timeout
         limit = STATEMENTS.get(verb, 1) * each
         result, error = None, None
-        began = monotonic()
+        began, lag = monotonic(), self.load.lag.total
         self.load.under_way[self] = (verb, ids[0], began, limit)
         outcome: Outcome = "ok"
         try:
@@ -209,7 +227,7 @@ class Caller:
             outcome, error = "no" if own is None else "fault", type(failure).__name__
         except Exception as failure:  # noqa: BLE001 - that there is any is what the history tells
             outcome, error = "fault", repr(failure)
-        ended = monotonic()
+        ended, lag = monotonic(), self.load.lag.total - lag
         del self.load.under_way[self]
         rows = {row.id: row for row in _rows(result)}
         # The first tells of the call, the others of what else it wrote or read.
@@ -225,6 +243,7 @@ class Caller:
                     or row is not None
                     or (isinstance(result, set) and id in result),
                     removed=removed,
+                    lag=lag,
                 )
             )
         return outcome, result
@@ -466,16 +485,19 @@ ROLES: tuple[Role, ...] = (
 
 
 async def main(dsn: str, schema: str, *, seed: int, callers: int, batching: bool) -> None:
-    async with AsyncStorage.start(
-        dsn,
-        schema=schema,
-        references=Names(),
-        batching=batching,
-        max_size=POOL,
-        timeout=STORAGE_DEADLINE,
-    ) as storage:
+    async with (
+        AsyncStorage.start(
+            dsn,
+            schema=schema,
+            references=Names(),
+            batching=batching,
+            max_size=POOL,
+            timeout=STORAGE_DEADLINE,
+        ) as storage,
+        Lag() as lag,
+    ):
         print("{}", flush=True)
-        load = Load(storage, dsn, callers)
+        load = Load(storage, dsn, callers, lag)
         tasks = [
             asyncio.create_task(
                 Caller(load, number, seed).live(

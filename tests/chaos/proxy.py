@@ -28,6 +28,8 @@ class Proxy:
         self._lost = False
         self.latency = 0.0
         """Seconds by which every chunk is held up."""
+        self.sent = 0
+        """Chunks that went to the server."""
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, HOST, 0)
@@ -121,6 +123,7 @@ class Proxy:
                 await asyncio.sleep(self.latency)
             if not path.lost and not (path.half_closed and writer is path.client):
                 writer.write(data)
+                self.sent += writer is path.server
                 await writer.drain()
 
 

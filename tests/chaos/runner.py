@@ -23,9 +23,10 @@ from tests.chaos.history import Call, History
 from tests.chaos.load import POOL
 from tests.chaos.proxy import HOST, Proxy
 from tests.chaos.schedule import Arena, schedule
+from tests.lag import Lag, happens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from tests.chaos.schedule import Fault
 
@@ -35,7 +36,7 @@ SCHEMA = "chaos"
 FAULTS_BETWEEN_RESTS = 11
 SLOTS_FREE = 1.0
 """Seconds after healing by which each slot is given back, to be taken by the next call, and after
-the last call's end by which all are free.
+the last call's end by which all are free; but for the lag of the callers' loop and the proxy's.
 
 A connection that stays silent after healing, as one that the network has lost, is given up at the
 deadline of its call: where there is one, it is seconds after the last deadline of the calls that
@@ -44,6 +45,9 @@ were under way at healing.
 
 WAIT = 60.0
 """Seconds within which the load must answer."""
+
+FEWEST_RESTS = 9
+"""How many it takes to see whether memory grows."""
 
 GROWTH = 1.15
 """The memory at the end against that of the middle, at the most."""
@@ -91,6 +95,11 @@ class Report:
             found.append(f"{self.backends} sessions on the server after the end")
         return found
 
+    def _lag(self) -> str:
+        """How late the callers' loop was, as it has said at last."""
+        last = self.rests[-1]
+        return f"{last['lag']:.1f} s in all, {last['longest'] * 1000:.0f} ms at the longest"
+
     def __str__(self) -> str:
         history = self.history
         calls = Counter[str]()
@@ -114,7 +123,8 @@ class Report:
             ),
             f"errors      {_counted(history.errors)}",
             f"latency     p50 {p50:.0f} ms, p99 {p99:.0f} ms, p99.9 {p999:.0f} ms",
-            f"deadlines   passed by {max(history.overrun, 0) * 1000:.0f} ms at the most",
+            f"deadlines   passed by {max(history.overrun, 0) * 1000:.0f} ms at most, less the lag",
+            f"lag         {self._lag()}; by it {history.excused} calls were late",
             f"silence     {history.silence:.2f} s at the longest without a success",
             f"landed late {history.late} looks at a write of unknown outcome",
             f"rests       {len(self.rests)}: slots given back by {freed[0]:.2f} s after healing",
@@ -140,11 +150,13 @@ async def run(
     only: Sequence[str] = (),
     callers: int = 200,
     batching: bool = True,
+    wanted: Collection[str] = (),
     say: Callable[[str], object] = print,
 ) -> Report:
     """Do that many faults, or as many as there is time for, and check everything.
 
-    With no faults at all it rests every second, to see whether memory grows.
+    It goes on until each of the ``wanted`` verbs has succeeded. With no faults at all it rests
+    every second, to see whether memory grows.
     """
     report = Report(seed, batching)
     began = monotonic()
@@ -165,6 +177,7 @@ async def run(
                     await _one(arena, fault, report)
                     if number % FAULTS_BETWEEN_RESTS == 0:
                         report.rests.append(await load.rest())
+                await happens(lambda: report.history.succeeded() >= set(wanted))
                 report.rests.append(await load.rest())
             await _finish(server, report)
     report.seconds = monotonic() - began
@@ -172,7 +185,7 @@ async def run(
 
 
 async def _peace(load: _Load, report: Report, until: float) -> None:
-    while monotonic() < until:
+    while monotonic() < until or len(report.rests) < FEWEST_RESTS:
         await asyncio.sleep(1)
         report.rests.append(await load.rest())
 
@@ -194,12 +207,13 @@ async def _finish(server: EmbeddedServer, report: Report) -> None:
         report.history.finish(
             {row["id"]: (row["token"], row["revision"]) for row in rows}, monotonic()
         )
-        for _ in range(100):
+        until = monotonic() + WAIT
+        while True:
             report.backends = await connection.fetchval(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
             )
-            if not report.backends:
+            if not report.backends or monotonic() > until:
                 break
             await asyncio.sleep(0.05)
     finally:
@@ -220,7 +234,11 @@ class _Load:
         assert self._process.stdin is not None
         silent = any(path.lost for path in self._proxy.paths)
         self._process.stdin.write(b"rest\n")
-        return {**await self.answer(), "silent": silent}
+        async with Lag() as lag:  # the proxy's
+            rest = {**await self.answer(), "silent": silent}
+        for what in ("freed", "seconds"):
+            rest[what] -= min(rest[what], lag.total)
+        return rest
 
     async def answer(self) -> dict[str, Any]:
         """What the load says next of itself."""

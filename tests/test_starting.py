@@ -1,0 +1,191 @@
+"""Starts that were not meant so, and names of storages whose event loop has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from hephaestus_pg import (
+    AlreadyStartedError,
+    AsyncStorage,
+    Instance,
+    InvalidTypeError,
+    InvalidValueError,
+    LoadedClasses,
+    NamedClasses,
+    Names,
+    NotStartedError,
+    Serializer,
+    WrongEventLoopError,
+    registry,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Pool = asyncpg.Pool[asyncpg.Record]
+
+NAME = "left_behind"
+
+
+@pytest.fixture
+def left_behind(dsn: str, schema: str) -> Iterator[AsyncStorage]:
+    """A storage of a program that crashed before it closed it."""
+    from hephaestus_pg import migrations
+
+    async def crashed() -> AsyncStorage:
+        await migrations.up(dsn, schema=schema)
+        storage = await AsyncStorage.start(
+            dsn, name=NAME, schema=schema, references=Names(), max_size=1
+        )
+        storage._pool._pool.terminate()  # or its socket would be a warning in some later test
+        return storage
+
+    storage = asyncio.run(crashed())
+    yield storage
+    registry.unregister(NAME, storage)
+
+
+def test_the_name_of_a_storage_whose_loop_is_closed_is_free(
+    left_behind: AsyncStorage, dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def again() -> None:
+        assert registry.names() == []
+        with pytest.raises(NotStartedError):
+            AsyncStorage.named(NAME)
+        async with AsyncStorage.start(
+            dsn, name=NAME, schema=left_behind.schema, references=Names()
+        ) as storage:
+            await storage.put(Instance.new("Order", {}, id="order::1"))
+            assert AsyncStorage.named(NAME) is storage
+            with pytest.raises(AlreadyStartedError):
+                await AsyncStorage.start(dsn, name=NAME, schema=left_behind.schema)
+
+    with caplog.at_level(logging.WARNING, logger="hephaestus_pg"):
+        asyncio.run(again())
+    assert "its connections were not closed" in caplog.text
+
+
+def test_closing_a_storage_whose_loop_is_closed_frees_its_name(left_behind: AsyncStorage) -> None:
+    async def again() -> None:
+        with pytest.raises(WrongEventLoopError):
+            await left_behind.get("order::1")
+        await left_behind.close()
+        await left_behind.close()
+
+    asyncio.run(again())
+    assert registry.names() == []
+
+
+async def test_a_storage_of_a_loop_that_lives_keeps_its_name(storage: AsyncStorage) -> None:
+    def in_a_thread() -> None:
+        with pytest.raises(WrongEventLoopError):
+            AsyncStorage.named(storage.name)
+
+    def elsewhere() -> None:
+        async def again() -> None:
+            with pytest.raises(AlreadyStartedError):
+                await AsyncStorage.start(storage_dsn, name=storage.name, schema=storage.schema)
+            in_a_thread()
+
+        asyncio.run(again())
+
+    async with storage.transaction() as tx:
+        host, port, database = await tx.connection.fetchrow(  # type: ignore[misc]
+            "SELECT '127.0.0.1', current_setting('port'), current_database()"
+        )
+    storage_dsn = f"postgresql://postgres@{host}:{port}/{database}"
+    await asyncio.to_thread(elsewhere)
+
+
+class TestWhatWasNotMeant:
+    async def test_a_forgotten_await(self, dsn: str) -> None:
+        forgotten: Any = AsyncStorage.start(dsn)
+        with pytest.raises(AttributeError, match="await AsyncStorage.start"):
+            await forgotten.get("order::1")
+        with pytest.raises(TypeError, match="async with AsyncStorage.start"), forgotten:
+            pass
+
+    async def test_a_storage_made_by_hand(self, dsn: str) -> None:
+        make: Any = AsyncStorage
+        for arguments, options in (((dsn,), {}), ((), {}), ((dsn,), {"schema": "tenant_a"})):
+            with pytest.raises(InvalidTypeError, match="await AsyncStorage.start") as caught:
+                make(*arguments, **options)
+            assert "secret" not in str(caught.value)
+
+    async def test_a_start_may_be_awaited_again_after_a_failure(
+        self, dsn: str, migrated: str
+    ) -> None:
+        first = await AsyncStorage.start(dsn, name=NAME, schema=migrated)
+        second = AsyncStorage.start(dsn, name=NAME, schema=migrated)
+        with pytest.raises(AlreadyStartedError):
+            await second
+        await first.close()
+        await (await second).close()
+
+    @pytest.mark.parametrize(
+        "pool", (5, "postgresql://", asyncpg.Pool, object(), {"max_size": 1}), ids=range(5)
+    )
+    async def test_what_is_no_pool(self, pool: Any) -> None:
+        with pytest.raises(InvalidTypeError, match=r"asyncpg\.create_pool"):
+            AsyncStorage.start(pool=pool)
+
+    async def test_a_connection_is_no_pool(self, dsn: str) -> None:
+        connection = await asyncpg.connect(dsn)
+        with pytest.raises(InvalidTypeError, match=r"storage\.using"):
+            AsyncStorage.start(pool=connection)  # type: ignore[arg-type]
+        await connection.close()
+
+    async def test_a_pool_that_is_not_open_yet(self, dsn: str) -> None:
+        pool = asyncpg.create_pool(dsn, min_size=0)
+        with pytest.raises(InvalidValueError, match="await it first"):
+            await AsyncStorage.start(pool=pool)
+
+    async def test_a_pool_of_another_loop(self, pool: Pool, migrated: str) -> None:
+        def elsewhere() -> None:
+            async def main() -> None:
+                with pytest.raises(InvalidValueError, match="event loop that uses it"):
+                    await AsyncStorage.start(pool=pool, name=NAME, schema=migrated)
+
+            asyncio.run(main())
+
+        await asyncio.to_thread(elsewhere)
+
+    @pytest.mark.parametrize(
+        ("references", "advice"),
+        (
+            (Names, r"make one of it: Names\(\.\.\.\)"),
+            (LoadedClasses, "make one of it: LoadedClasses"),
+            ({"order": Instance}, "NamedClasses"),
+            ("Names", "LoadedClasses"),
+            (5, "LoadedClasses"),
+            (Instance, "make one of it"),
+        ),
+    )
+    async def test_references_that_translate_nothing(self, references: Any, advice: str) -> None:
+        with pytest.raises(InvalidTypeError, match=advice):
+            AsyncStorage.start("postgresql://", references=references)
+        with pytest.raises(InvalidTypeError, match="references"):
+            Serializer(references)
+
+    async def test_references_of_the_callers_own_are_taken(self) -> None:
+        class Own:
+            def to_name(self, reference: Any) -> str:
+                return str(reference)
+
+            def to_reference(self, name: str) -> Any:
+                return name
+
+        for references in (Own(), NamedClasses({}), Names(), None):
+            Serializer(references)
+
+    @pytest.mark.parametrize("flag", ("batching", "pgbouncer"))
+    @pytest.mark.parametrize("value", (None, 0, 1, "no", "false"))
+    async def test_flags_that_are_none(self, flag: str, value: Any) -> None:
+        options: Any = {flag: value}
+        with pytest.raises(InvalidTypeError, match=flag):
+            AsyncStorage.start("postgresql://", **options)
