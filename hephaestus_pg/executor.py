@@ -160,7 +160,6 @@ class PoolExecutor:
             try:
                 async with begun:
                     yield session
-                    await session.require_intact()
             except Exception as error:
                 if is_lost(error):
                     await self._pool.expire_connections()
@@ -236,7 +235,9 @@ class PoolExecutor:
                 async with AsyncExitStack() as stack:
                     connection = await stack.enter_async_context(self._acquired(deadline))
                     ours = self._ours(connection, seconds)
-                    session = await stack.enter_async_context(ours.transaction(deadline))
+                    session = await stack.enter_async_context(
+                        ours.transaction(deadline, checked=True)
+                    )
                     return stack.pop_all(), session
             except DatabaseError as error:
                 error.applied = "no"  # whatever became of a BEGIN

@@ -127,10 +127,13 @@ class SessionExecutor:
             return await work(session)
 
     @asynccontextmanager
-    async def transaction(self, deadline: float | None = None) -> AsyncIterator[SessionExecutor]:
+    async def transaction(
+        self, deadline: float | None = None, *, checked: bool = False
+    ) -> AsyncIterator[SessionExecutor]:
         """A transaction on the connection; inside another one it is a savepoint.
 
         ``deadline``: when it must have begun, if not as soon as it must have committed.
+        ``checked``: its block is a caller's, who may catch the error of a statement in it.
         """
         transaction = self.connection.transaction()
         seconds = self._patience if deadline is None else self._remaining(deadline)
@@ -146,6 +149,9 @@ class SessionExecutor:
         )
         try:
             yield inner
+            end = asyncio.get_running_loop().time() + self._patience
+            if checked:
+                await self._require_intact(end)
         except BaseException as error:
             # The connection may be gone, and the transaction with it: the first error counts.
             with suppress(*DRIVER_ERRORS), anyio.CancelScope(shield=True):
@@ -153,17 +159,19 @@ class SessionExecutor:
                     await transaction.__aexit__(type(error), error, error.__traceback__)
             raise
         else:
-            await self._within(self._patience, lambda: transaction.__aexit__(None, None, None))
+            await self._within(
+                self._remaining(end), lambda: transaction.__aexit__(None, None, None)
+            )
         finally:
             inner._ended = True
 
-    async def require_intact(self) -> None:
-        """Refuse to go on where a statement has failed, be it the caller's own: nothing is kept.
+    async def _require_intact(self, end: float) -> None:
+        """Refuse to commit where a statement has failed, be it the caller's own: nothing is kept.
 
         To COMMIT such a transaction PostgreSQL answers ROLLBACK, which is no error to the driver.
         """
         try:
-            await self._within(self._patience, lambda: self.connection.execute("SELECT 1"))
+            await self._within(self._remaining(end), lambda: self.connection.execute("SELECT 1"))
         except DatabaseError as error:
             error.applied = "no"  # whatever became of it: nothing is committed yet
             raise

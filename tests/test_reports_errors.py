@@ -142,6 +142,9 @@ class TestRefusals:
         doomed = calls.pop(7)
         results = await asyncio.gather(*calls)
         assert len({each.id for each in results}) == 11
+        async with asyncio.timeout(30):
+            while "put in schema" not in caplog.text:
+                await asyncio.sleep(0.01)
         assert not doomed.done()  # it has until its deadline
         while "put in schema" not in caplog.text:  # it is tried again
             await asyncio.sleep(0.01)
