@@ -12,10 +12,11 @@ from hephaestus_pg.attempts import Attempts, released
 from hephaestus_pg.batching import Batcher
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost, translated_errors
 from hephaestus_pg.errors import DatabaseError
-from hephaestus_pg.gate import Gate
+from hephaestus_pg.gate import Gate, Operation
 from hephaestus_pg.lease import Lease
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import Retries
+from hephaestus_pg.rows import fetched
 from hephaestus_pg.session import SessionExecutor, checked_timeout
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class PoolExecutor:
         )
         """See :meth:`Executor.row`."""
 
+    def operation(self, verb: str, id: str | None, timeout: float | None) -> Operation:
+        """See :meth:`Executor.operation`."""
+        seconds = checked_timeout(timeout, self._timeout)
+        return Operation(self.gate, self._loop, verb, id, seconds)
+
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""
         return self._loop.time() + checked_timeout(timeout, self._timeout)
@@ -89,7 +95,7 @@ class PoolExecutor:
         return await self._attempts.result_of(
             deadline,
             statement,
-            lambda connection: connection.fetch(text, *arguments),
+            lambda connection: fetched(connection, text, arguments),
             kind=kind,
             source=source,
         )
@@ -114,8 +120,7 @@ class PoolExecutor:
         timeout: float | None = None,
     ) -> Result:
         """What ``work``, which only reads, gives on some connection, and on others if it must."""
-        deadline = self.deadline(timeout)
-        with self.gate:
+        with self.operation(name, None, timeout) as deadline:
             return await self._attempts.result_of(deadline, name, work, kind="read")
 
     async def atomically(
@@ -141,7 +146,7 @@ class PoolExecutor:
         the storage's. Only beginning is tried again: nothing of the caller's has been sent by then.
         """
         seconds = checked_timeout(timeout, self._timeout)
-        with self.gate:
+        with self.operation("transaction", None, timeout):
             begun, session = await self._begun(seconds)
             try:
                 async with begun:

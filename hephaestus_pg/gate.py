@@ -1,12 +1,16 @@
-"""The way into a storage: who may call, and how many are inside."""
+"""The way into a storage: who may call, how many are inside, and what each call may take."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import anyio
 
-from hephaestus_pg.errors import StorageClosedError, WrongEventLoopError
+from hephaestus_pg.errors import OperationTimeoutError, StorageClosedError, WrongEventLoopError
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 class Gate:
@@ -45,3 +49,44 @@ class Gate:
         self._closed = True
         if self._under_way:
             await self._empty.wait()
+
+
+class Operation:
+    """A call under way: the ``with`` block holds the ``gate``, and gives the call's deadline.
+
+    An :class:`OperationTimeoutError` that leaves it says of which ``verb`` and ``id`` it is.
+    """
+
+    __slots__ = ("_began", "_gate", "_id", "_loop", "_timeout", "_verb")
+
+    def __init__(
+        self,
+        gate: Gate | None,
+        loop: asyncio.AbstractEventLoop,
+        verb: str,
+        id: str | None,
+        timeout: float,
+    ) -> None:
+        self._gate = gate
+        self._loop = loop
+        self._verb = verb
+        self._id = id
+        self._timeout = timeout
+
+    def __enter__(self) -> float:
+        if self._gate is not None:
+            self._gate.__enter__()
+        self._began = self._loop.time()
+        return self._began + self._timeout
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._gate is not None:
+            self._gate.__exit__()
+        if error is not None and isinstance(error, OperationTimeoutError):
+            taken = self._loop.time() - self._began
+            error.complete(self._verb, self._id, timeout=self._timeout, taken=taken)

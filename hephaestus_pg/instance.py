@@ -213,7 +213,7 @@ def with_row(  # noqa: PLR0913, PLR0917 - the columns
     return restored_instance(
         given.id,
         given.workflow,
-        row["workflow_version"],
+        int(row["workflow_version"]),
         given.status,
         given.current_step,
         context,
@@ -222,7 +222,7 @@ def with_row(  # noqa: PLR0913, PLR0917 - the columns
         given.completed_steps,
         runtime_metadata,
         history,
-        row["revision"],
+        None if (revision := row["revision"]) is None else int(revision),
         inserted_at,
         updated_at,
         given.unknown_state,

@@ -14,7 +14,7 @@ from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, SchemaOutd
 from hephaestus_pg.executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.pool import open_pool
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
-from hephaestus_pg.session import SessionExecutor, checked_timeout
+from hephaestus_pg.session import SessionExecutor, checked_connection, checked_timeout
 from hephaestus_pg.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ class AsyncStorage(Verbs):
         Its codecs do not matter, and nothing is retried. Without a transaction each statement
         commits by itself.
         """
-        return Transaction(self._pool.session(connection), self._serializer)
+        own = checked_connection(connection)
+        return Transaction(self._pool.session(own), self._serializer)
 
     async def migrated_version(self, *, timeout: float | None = None) -> int:
         """The version of the schema, 0 where there is none."""
