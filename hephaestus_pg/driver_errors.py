@@ -78,7 +78,10 @@ def _mapped(error: Exception, *, connecting: bool) -> DatabaseError:
     if isinstance(error, asyncpg.InvalidCachedStatementError):  # the driver has dropped its plans
         return ConflictError(f"the schema changed: {said}", applied="no", retryable=True)
     if code is not None:
-        return _of_the_server(code, said, connecting=connecting)
+        error_of = _of_the_server(code, said, connecting=connecting)
+        if code == "23505" and not _OF_THE_KEY.match(getattr(error, "constraint_name", None) or ""):
+            error_of.retryable = False  # a constraint of the user's own stays violated
+        return error_of
     if isinstance(error, TimeoutError):
         return OperationTimeoutError(
             "the deadline passed", applied="no" if connecting else "unknown", retryable=True
@@ -138,6 +141,7 @@ _UNAVAILABLE = {
 _CONFLICTS = {"40", "55P03"}
 # While an index is built anew concurrently, ON CONFLICT may see two of it or none.
 _PASSING = {"53", "58", "23505", "42P10"}
+_OF_THE_KEY = re.compile(r"workflow_instances_pkey|hephaestus_pg_wide_id_key")
 _DENIED = {"28", "42501"}
 
 

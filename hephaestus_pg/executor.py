@@ -12,12 +12,12 @@ from hephaestus_pg.attempts import Attempts, released
 from hephaestus_pg.batching import Batcher
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost, translated_errors
 from hephaestus_pg.errors import DatabaseError
-from hephaestus_pg.gate import Gate, Operation
+from hephaestus_pg.gate import Gate, Operation, checked_timeout
 from hephaestus_pg.lease import Lease
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import Retries
 from hephaestus_pg.rows import fetched
-from hephaestus_pg.session import SessionExecutor, checked_timeout
+from hephaestus_pg.session import SessionExecutor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -66,6 +66,10 @@ class PoolExecutor:
         self._pool = pool
         self._owned = owned
         self.gate = Gate(name)
+        self.operation: Callable[[str, str | None, float | None], Operation] = partial(
+            Operation, self.gate, timeout
+        )
+        """See :meth:`Executor.operation`."""
         self._loop = asyncio.get_running_loop()
         self._attempts = Attempts(pool, schema)
         self._batcher = Batcher(self.fetch, self._lane) if batching else None
@@ -73,11 +77,6 @@ class PoolExecutor:
             self._row if self._batcher is None else self._batcher.row
         )
         """See :meth:`Executor.row`."""
-
-    def operation(self, verb: str, id: str | None, timeout: float | None) -> Operation:
-        """See :meth:`Executor.operation`."""
-        seconds = checked_timeout(timeout, self._timeout)
-        return Operation(self.gate, self._loop, verb, id, seconds)
 
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""

@@ -213,7 +213,7 @@ def with_row(  # noqa: PLR0913, PLR0917 - the columns
     return restored_instance(
         given.id,
         given.workflow,
-        int(row["workflow_version"]),
+        row["workflow_version"],
         given.status,
         given.current_step,
         context,

@@ -1,8 +1,9 @@
 """The rows of one statement, whatever codecs the owner of the connection has set.
 
 A pool's owner may have set codecs: for ``jsonb`` mostly, and for numbers and moments. So all that
-our statements take and give is text, each with a cast of its own. A codec for text itself is found
-out by what it gives, and is an error that says so.
+our statements take and give is text, each with a cast of its own, or an ``oid``, which is a whole
+number that nobody has a codec for. A codec for text itself is found out by what it gives, and is an
+error that says so.
 """
 
 from __future__ import annotations

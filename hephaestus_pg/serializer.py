@@ -118,7 +118,7 @@ class Serializer:
         return EncodedInstance(*row, text.decode(), (instance, state))
 
     def decode(self, row: Record) -> Instance:
-        """The instance of a row, its columns in the order of ``get.sql``, all of them text.
+        """The instance of a row, its columns those of ``get.sql``: text, and a version.
 
         Raises:
             CorruptInstanceError: The row cannot be read; it names the id and says why.
@@ -127,7 +127,7 @@ class Serializer:
         try:
             state = _json.loads(text)
             return self._instance(
-                id, workflow, status, int(version), state, int(revision), inserted_at, updated_at
+                id, workflow, status, version, state, int(revision), inserted_at, updated_at
             )
         except (HephaestusError, ValueError) as error:
             raise CorruptInstanceError(id, str(error)) from error

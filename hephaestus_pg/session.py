@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
@@ -15,8 +14,8 @@ import asyncpg
 
 from hephaestus_pg import _sql
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, TransactionEndedError, is_a
-from hephaestus_pg.gate import Operation
+from hephaestus_pg.errors import InvalidTypeError, TransactionEndedError, is_a
+from hephaestus_pg.gate import Operation, checked_timeout
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.rows import fetched
 
@@ -95,9 +94,8 @@ class SessionExecutor:
 
     def operation(self, verb: str, id: str | None, timeout: float | None) -> Operation:
         """See :meth:`Executor.operation`."""
-        seconds = checked_timeout(timeout, self._timeout)
         # Who opened the connection holds the storage's gate.
-        return Operation(None, asyncio.get_running_loop(), verb, id, seconds)
+        return Operation(None, self._timeout, verb, id, timeout)
 
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""
@@ -212,23 +210,3 @@ def checked_connection(connection: Any) -> AnyConnection:
     elif hasattr(connection, "__await__"):
         advice += ": await this one"
     raise InvalidTypeError("connection", connection, advice)
-
-
-LONGEST_TIMEOUT = 2_000_000.0
-"""Seconds that a timeout may be, 23 days: a server counts milliseconds in 31 bits."""
-
-
-def checked_timeout(timeout: Any, longest: float) -> float:
-    """``timeout`` in seconds, or ``longest`` where it is ``None``.
-
-    A call's may be no longer than the storage's: the server has that one, and ends what goes on.
-    The storage's own, for which ``longest`` is infinite, may be :data:`LONGEST_TIMEOUT`.
-    """
-    if timeout is None:
-        return longest
-    if not (is_a(timeout, int) or is_a(timeout, float)) or is_a(timeout, bool):
-        raise InvalidTypeError("timeout", timeout, "give a number of seconds")
-    if not 0 < timeout <= min(longest, LONGEST_TIMEOUT):
-        own = f"the storage's own {longest:g}" if longest < inf else f"{LONGEST_TIMEOUT:.0f}"
-        raise InvalidValueError("timeout", timeout, f"give seconds above 0, up to {own}")
-    return float(timeout)

@@ -12,9 +12,10 @@ import anyio
 from hephaestus_pg import _sql, migrations, registry
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, SchemaOutdatedError, is_a
 from hephaestus_pg.executor import TIMEOUT, PoolExecutor
+from hephaestus_pg.gate import checked_timeout
 from hephaestus_pg.pool import open_pool
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
-from hephaestus_pg.session import SessionExecutor, checked_connection, checked_timeout
+from hephaestus_pg.session import SessionExecutor, checked_connection
 from hephaestus_pg.verbs import Verbs
 
 if TYPE_CHECKING:

@@ -67,6 +67,12 @@ def test_every_error_of_the_driver_becomes_one_of_ours(cls: type, connecting: bo
     assert ours.applied == "no" or not connecting
 
 
+def key_violated(constraint: str) -> asyncpg.UniqueViolationError:
+    error = asyncpg.UniqueViolationError("index")
+    error.constraint_name = constraint
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "expected", "applied", "retryable"),
     (
@@ -96,7 +102,8 @@ def test_every_error_of_the_driver_becomes_one_of_ours(cls: type, connecting: bo
         (asyncpg.SerializationError("serialize"), ConflictError, "no", True),
         (asyncpg.StatementCompletionUnknownError("?"), ConflictError, "unknown", True),
         (asyncpg.LockNotAvailableError("lock"), ConflictError, "no", True),
-        (asyncpg.UniqueViolationError("index"), RejectedError, "no", True),
+        (asyncpg.UniqueViolationError("a user's own"), RejectedError, "no", False),
+        (key_violated("workflow_instances_pkey_ccnew"), RejectedError, "no", True),
         (asyncpg.InvalidColumnReferenceError("index"), RejectedError, "no", True),
         (asyncpg.DiskFullError("disk"), RejectedError, "no", True),
         (asyncpg.InsufficientPrivilegeError("role"), AccessDeniedError, "no", False),

@@ -31,7 +31,7 @@ WHERE
     AND ($5::text[])[array_position($1::text[], EXCLUDED.id::text)]::boolean
 RETURNING
     id::text AS id,
-    workflow_version::text AS workflow_version,
+    workflow_version::oid AS workflow_version,
     revision::text AS revision,
     date_part('epoch', inserted_at)::text AS inserted_at,
     date_part('epoch', updated_at)::text AS updated_at

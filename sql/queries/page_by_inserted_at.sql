@@ -4,7 +4,7 @@ SELECT
     id::text AS id,
     workflow::text AS workflow,
     status::text AS status,
-    workflow_version::text AS workflow_version,
+    workflow_version::oid AS workflow_version,
     state::text AS state,
     revision::text AS revision,
     date_part('epoch', inserted_at)::text AS inserted_at,

@@ -23,7 +23,7 @@ ON CONFLICT (id) DO UPDATE SET
     revision = held.revision + 1
 RETURNING
     id::text AS id,
-    workflow_version::text AS workflow_version,
+    workflow_version::oid AS workflow_version,
     revision::text AS revision,
     date_part('epoch', inserted_at)::text AS inserted_at,
     date_part('epoch', updated_at)::text AS updated_at

@@ -10,7 +10,7 @@ SET
 WHERE id = $1::text AND revision = $5::text::bigint
 RETURNING
     id::text AS id,
-    workflow_version::text AS workflow_version,
+    workflow_version::oid AS workflow_version,
     revision::text AS revision,
     date_part('epoch', inserted_at)::text AS inserted_at,
     date_part('epoch', updated_at)::text AS updated_at

@@ -30,7 +30,7 @@ FROM locked
 WHERE held.id = locked.id AND held.revision = locked.revision
 RETURNING
     held.id::text AS id,
-    held.workflow_version::text AS workflow_version,
+    held.workflow_version::oid AS workflow_version,
     held.revision::text AS revision,
     date_part('epoch', held.inserted_at)::text AS inserted_at,
     date_part('epoch', held.updated_at)::text AS updated_at
