@@ -41,6 +41,9 @@ SOON = datetime.now(UTC) + timedelta(days=1)
 # How soon is "at once", by a deadline that a call which goes on trying would meet.
 AT_ONCE = 20.0
 
+# Some versions of the server refuse a row that it hides, others say nothing.
+REFUSED = (AccessDeniedError, RejectedError, UnexpectedRowError)
+
 KINDS = ("gathered", "alone", "transaction", "using", "using in a transaction")
 
 
@@ -315,7 +318,7 @@ class TestViews:
             assert await storage.delete(held.id)
             await storage.put(order("kept::1"))
             assert await storage.get("kept::1") is None
-            with pytest.raises(UnexpectedRowError):
+            with pytest.raises(REFUSED):
                 await storage.insert(order("kept::1"))
 
     async def test_triggers_of_a_view_are_refused_at_once(
@@ -332,17 +335,17 @@ class TestViews:
         held = await storage.get("there")
         assert held is not None
         async with asyncio.timeout(AT_ONCE):
-            with pytest.raises((RejectedError, UnexpectedRowError)):
+            with pytest.raises(REFUSED):
                 await storage.put(held)
-            with pytest.raises((RejectedError, UnexpectedRowError)):
+            with pytest.raises(REFUSED):
                 await storage.insert(order("new"))
-            with pytest.raises((RejectedError, UnexpectedRowError)):
+            with pytest.raises(REFUSED):
                 await storage.update(held)
-            with pytest.raises((RejectedError, UnexpectedRowError)):
+            with pytest.raises(REFUSED):
                 await storage.delete("there")
-            with pytest.raises((RejectedError, UnexpectedRowError)):
+            with pytest.raises(REFUSED):
                 await storage.put_many([held])
-            with pytest.raises((RejectedError, UnexpectedRowError)):
+            with pytest.raises(REFUSED):
                 await storage.delete_many(["there"])
 
 
@@ -460,12 +463,13 @@ class TestPolicies:
             await tenant.update(replace(theirs, revision=1))
         with pytest.raises(AccessDeniedError):
             await tenant.put(theirs)
-        with pytest.raises(UnexpectedRowError, match="policies"):
+        with pytest.raises(REFUSED, match="polic"):
             await tenant.insert(theirs)
         results = await together(
             tenant, lambda each: tenant.insert(order(each, workflow="Mine")), "free::1", "new"
         )
-        assert [type(result) for result in results] == [UnexpectedRowError, Instance]
+        assert isinstance(results[0], REFUSED)
+        assert isinstance(results[1], Instance)
         with pytest.raises(AccessDeniedError):
             await tenant.update(replace(mine, workflow="Theirs"))
         assert await tenant.delete("mine")
