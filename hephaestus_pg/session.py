@@ -205,6 +205,8 @@ def checked_connection(connection: Any) -> AnyConnection:
         advice = "take a connection of it: async with pool.acquire() as connection"
     elif hasattr(connection, "get_raw_connection"):
         advice += ": (await connection.get_raw_connection()).driver_connection"
+    elif hasattr(connection, "get_bind") and hasattr(connection, "connection"):  # a session
+        advice += ": (await (await session.connection()).get_raw_connection()).driver_connection"
     elif hasattr(connection, "driver_connection"):
         advice += ": its driver_connection"
     elif hasattr(connection, "__await__"):
