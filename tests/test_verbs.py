@@ -223,15 +223,25 @@ class TestUpdate:
         with pytest.raises(InvalidValueError, match="revision is None"):
             await verbs.update(order())
 
-    async def test_version_and_insertion_stay(self, verbs: Verbs) -> None:
+    async def test_it_moves_an_instance_on_to_another_version(self, verbs: Verbs) -> None:
         held = await verbs.insert(order(workflow_version=5))
 
         updated = await verbs.update(replace(held, workflow_version=99, workflow="Renamed"))
 
-        assert updated.workflow_version == 5
+        assert updated.workflow_version == 99
         assert updated.workflow == "Renamed"
         assert updated.inserted_at == held.inserted_at
         assert await verbs.get(held.id) == updated
+        assert await verbs.query(workflow_version=99) == [updated]
+
+    async def test_put_keeps_the_version_of_the_row(self, verbs: Verbs) -> None:
+        held = await verbs.insert(order(workflow_version=5))
+
+        for put in (verbs.put(replace(held, workflow_version=6)), verbs.put_many([held])):
+            await put
+            read = await verbs.get(held.id)
+            assert read is not None
+            assert read.workflow_version == 5
 
     async def test_a_refused_state_leaves_the_row(self, verbs: Verbs) -> None:
         held = await verbs.insert(order())
