@@ -13,6 +13,7 @@ from hephaestus_pg import _json
 from hephaestus_pg.errors import (
     InvalidTypeError,
     InvalidValueError,
+    SerializationError,
     _shown,
     is_a,
 )
@@ -41,7 +42,13 @@ def pattern(contains: Any, columns: Mapping[str, Any]) -> tuple[str, dict[str, A
     """
     if not is_a(contains, Mapping):
         raise InvalidTypeError("contains", contains, "give a part of the state as a mapping")
-    text, plain, _ = _json.dumps(contains, "contains")
+    try:
+        text, plain, _ = _json.dumps(contains, "contains")
+    except SerializationError as error:
+        if error.path == "contains":
+            raise
+        dot = "" if error.path.startswith("[") else "."
+        raise SerializationError(f"contains{dot}{error.path}", error.reason) from error
     _check(plain, contains, columns)
     return text.decode(), plain
 
