@@ -67,9 +67,15 @@ def in_schema(text: str, schema: str) -> str:
     return text.replace(_SCHEMA, f'"{checked_schema(schema)}".')
 
 
+def sent(text: str, schema: str) -> str:
+    """``text`` as it is sent: with its tables in ``schema``, and without what only readers need."""
+    return in_schema(_COMMENT.sub("", text), schema)
+
+
 def _expanded(name: str, variant: str) -> str:
     folder = root() / "queries"
     path = folder / f"{name}_{variant}.sql"
     text = (path if path.is_file() else folder / f"{name}.sql").read_text(encoding="utf-8")
-    text = _COMMENT.sub("", text)
-    return _INCLUDE.sub(lambda include: _expanded(include[1], variant).strip(), text)
+    return _INCLUDE.sub(
+        lambda include: _expanded(include[1], variant).strip(), _COMMENT.sub("", text)
+    )

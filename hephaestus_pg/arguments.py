@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from hephaestus_pg.errors import InvalidTypeError, is_a
@@ -18,17 +18,12 @@ def checked_flag(field: str, value: Any) -> bool:
 def listed(field: str, given: Any, what: str) -> list[Any]:
     """What is ``given`` as a list, when it is many of ``what``.
 
-    A text is refused: it is iterated by its characters. So is a mapping, of which nobody can tell
-    whether its keys or its values are meant.
+    A text is refused: it is iterated by its characters.
     """
     if is_a(given, list):
         return list(given)
     if any(is_a(given, kind) for kind in (str, bytes, bytearray, memoryview)):
         raise InvalidTypeError(field, given, f"give a list of {what}, even of a single one")
-    if is_a(given, Mapping):
-        raise InvalidTypeError(
-            field, given, f"give a list of {what}: its keys(), or its values(), whichever they are"
-        )
     if hasattr(type(given), "__aiter__"):
         raise InvalidTypeError(
             field, given, f"give a list of {what}: [each async for each in …] collects them"

@@ -197,8 +197,12 @@ class AsyncStorage(Verbs):
     def using(self, connection: AnyConnection) -> Transaction:
         """The verbs on a connection of the caller's own, inside whatever transaction it is in.
 
-        Its codecs do not matter, and nothing is retried. Without a transaction each statement
-        commits by itself.
+        It is asyncpg's; what lies behind SQLAlchemy's has no transaction before its first
+        statement. Its codecs do not matter, and nothing is retried. Without a transaction each
+        statement commits by itself.
+
+        Raises:
+            InvalidTypeError: It is no connection of asyncpg.
         """
         own = checked_connection(connection)
         return Transaction(self._pool.session(own), self._serializer)
