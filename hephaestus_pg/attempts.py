@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hephaestus_pg.backend import Backend
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost, translated
-from hephaestus_pg.errors import ConflictError, DatabaseError, OperationTimeoutError
+from hephaestus_pg.errors import (
+    ConflictError,
+    DatabaseError,
+    OperationTimeoutError,
+    RejectedError,
+)
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import FIRST_PAUSE, Retries
+from hephaestus_pg.session import outdated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,6 +72,8 @@ class Attempts:
             except DatabaseError as error:
                 if divisible and isinstance(error, ConflictError) and error.applied == "no":
                     raise  # the batcher divides it, lest one call holds up the others
+                if isinstance(error, RejectedError) and error.missing:
+                    raise outdated(error, self._schema) from error.__cause__
                 divisible = False  # this try may have been applied, which the next must not hide
                 if is_lost(error):
                     await self._pool.expire_connections()

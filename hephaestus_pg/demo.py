@@ -48,7 +48,7 @@ CREATE TABLE demo_events (order_id text PRIMARY KEY);
 """
 
 
-def main(argv: Sequence[str], *, prog: str = "python -m hephaestus_pg demo") -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg demo") -> int:
     """Run the demo: 0 if every promise was kept, 1 if one was not, 2 after an error."""
     parser = _cli.Parser(prog=prog, description="Kill a workflow runner; see that nothing is lost.")
     parser.add_argument("--dsn", help="a server to use, in a new schema; default: one of our own")
@@ -240,3 +240,7 @@ def _answer(against: list[str]) -> str:
     if not against:
         return "yes"
     return f"no: {len(against)}, such as {'; '.join(against[:3])}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -52,9 +52,20 @@ def translated(error: Exception, *, connecting: bool = False) -> DatabaseError:
     """
     if not isinstance(error, OSError) and error.args:
         error.args = (without_password(_QUOTED.sub(r"\1 (", str(error.args[0]))), *error.args[1:])
+    missing = ""
     if isinstance(error, asyncpg.PostgresError):
+        # Not what a trigger of the owner's met: that has a context.
+        if error.sqlstate in _MISSING and not (error.context or error.internal_query):
+            missing = str(error.args[0])
         error.detail = error.context = error.internal_query = None  # the server quotes rows there
-    return _mapped(error, connecting=connecting)
+    ours = _mapped(error, connecting=connecting)
+    # The column of an index that is exchanged for another comes and goes.
+    if isinstance(ours, RejectedError) and "hephaestus_pg_initial" not in missing:
+        ours.missing = missing
+    return ours
+
+
+_MISSING = {"42P01", "42703"}  # a table, a column
 
 
 # The driver shows an argument that it cannot encode.

@@ -78,7 +78,7 @@ def statements(
         "from_version", from_version, default=0 if going_up else latest(), low=0
     )
     end = checked_version("version", version, default=latest() if going_up else None, low=0)
-    texts = [f"SET LOCAL hephaestus_pg.allow_{name} = 'on';" for name in allow]
+    texts = [f"SET LOCAL hephaestus_pg.allow_{name} = 'on';" for name in allowed(end, allow)]
     if going_up:
         texts += [_record(migration, schema) for migration in shipped()[:start]]
         texts += [part for step in shipped()[start:end] for part in _up(step, schema)]
@@ -88,8 +88,15 @@ def statements(
     return _guarded(texts, schema)
 
 
+def allowed(target: int, allow: Collection[str]) -> list[str]:
+    """The losses that are allowed on the way down to ``target``: with a row goes its version."""
+    if target == 0 and "row_loss" in allow:
+        return list(LOSSES)
+    return list(allow)
+
+
 def _up(migration: Migration, schema: str) -> list[str]:
-    return [_sql.in_schema(migration.up, schema), _record(migration, schema)]
+    return [_sql.in_schema(migration.before + migration.up, schema), _record(migration, schema)]
 
 
 def _down(migration: Migration, schema: str) -> list[str]:

@@ -14,7 +14,15 @@ import anyio
 
 from hephaestus_pg import _sql
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, TransactionEndedError, is_a
+from hephaestus_pg.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    RejectedError,
+    SchemaOutdatedError,
+    TransactionEndedError,
+    is_a,
+)
+from hephaestus_pg.migration_files import latest
 from hephaestus_pg.pool import RELEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -103,9 +111,14 @@ class SessionExecutor:
         if self._ended:
             raise TransactionEndedError(self._name)
         text = _sql.statement(statement, self.schema)
-        return await self._within(
-            self._remaining(deadline), lambda: self.connection.fetch(text, *arguments)
-        )
+        try:
+            return await self._within(
+                self._remaining(deadline), lambda: self.connection.fetch(text, *arguments)
+            )
+        except RejectedError as error:
+            if error.missing:
+                raise outdated(error, self.schema) from error.__cause__
+            raise
 
     async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
         """See :meth:`Executor.row`."""
@@ -166,6 +179,11 @@ class SessionExecutor:
                     with suppress(*DRIVER_ERRORS):  # it may be gone already
                         self.connection.terminate()
                 raise
+
+
+def outdated(error: RejectedError, schema: str) -> SchemaOutdatedError:
+    """What it means that a statement of ours met no table or column where it should be."""
+    return SchemaOutdatedError(schema, found=None, needed=latest(), missing=error.missing)
 
 
 LONGEST_TIMEOUT = 2_000_000.0

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from hephaestus_pg import _sql, migrations, registry
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, SchemaOutdatedError, is_a
+from hephaestus_pg.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    MigrationError,
+    SchemaOutdatedError,
+    is_a,
+)
 from hephaestus_pg.executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.pool import open_pool
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
@@ -83,6 +89,8 @@ class AsyncStorage(Verbs):
             AlreadyStartedError: The name is taken.
             InvalidValueError: An option is wrong, or the DSN cannot be read.
             SchemaOutdatedError: The schema is missing or too old; it names the command to run.
+            MigrationError: Nothing could be written: the table has lost its key, the database is
+                not UTF8, or the like; it says what to do.
             DatabaseError: No connection could be had.
 
         After an error nothing is registered and nothing is open.
@@ -182,9 +190,18 @@ class AsyncStorage(Verbs):
         await self.close()
 
     async def _check_schema(self) -> None:
-        found, needed = await self.migrated_version(), migrations.LATEST
+        state = await self._pool.read(
+            "check_schema",
+            lambda connection: migrations.state_of(connection, self.schema),
+        )
+        found, needed = state.version, migrations.LATEST
         if found < needed:
             raise SchemaOutdatedError(self.schema, found=found, needed=needed)
+        state.check_encoding()
+        for difference in state.differences:
+            if difference.serious:
+                raise MigrationError(self.schema, f"schema {self.schema!r}: {difference}")
+            logger.warning("schema %s: %s", self.schema, difference)
         if found > needed:
             logger.warning(
                 "schema %s is at version %d, newer than the %d that this version of hephaestus_pg "

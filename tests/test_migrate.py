@@ -54,7 +54,7 @@ def test_up_says_what_it_did_where_and_in_how_long(run: Run, schema: str) -> Non
     )
     code, out, _ = run("up", "--online")
     assert "applied 3 (widen_ids) online in" in out
-    assert run("up") == (0, f"schema {schema}: nothing to do, it is at version 4\n", "")
+    assert run("up") == (0, f"schema {schema}: nothing to do, it is at version 5\n", "")
 
 
 def test_status_is_a_table_and_exits_1_while_something_is_pending(run: Run, schema: str) -> None:
@@ -63,7 +63,7 @@ def test_status_is_a_table_and_exits_1_while_something_is_pending(run: Run, sche
     assert (code, err) == (1, "")
     lines = out.splitlines()
     assert lines[:2] == [
-        f"schema {schema} is at version 3, latest is 4",
+        f"schema {schema} is at version 3, latest is 5",
         "version  name                       applied",
     ]
     assert re.fullmatch(r" +3  widen_ids +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", lines[4])
@@ -149,7 +149,8 @@ def test_index_says_what_it_did_and_status_what_is(
     assert (code, err) == (0, "")
     assert re.fullmatch(
         rf"schema {schema}: index initial, before full, in \d+ ms\n"
-        r"  note: the table \(0 MiB\) was rewritten\n",
+        r"  note: the table \(0 MiB\) was rewritten\n"
+        r"  note: HephaestusEcto's up\(\).*: COMMENT ON TABLE .*\.workflow_instances IS '3'\n",
         out,
     )
     assert run("status")[1].splitlines()[-1] == "index over states: initial"
