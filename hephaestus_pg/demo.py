@@ -213,7 +213,8 @@ class _Demo:
         ledger = [Work(*row) for row in rows]
         found = checks(orders, ledger, self._acknowledged, self._lost)
         statuses = Counter(order.status for order in orders)
-        writes = sum(order.revision or 0 for order in orders)
+        # An insert and each step; how often an order began to wait is not recorded.
+        writes = sum(1 + len(order.execution_history) for order in orders)
         repeated = len(ledger) - len({(work.order_id, work.step) for work in ledger})
         show_table(
             f"{arguments.instances} orders (--seed {arguments.seed})",

@@ -78,6 +78,10 @@ EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
 }
 
 
+MOMENT = 10**15
+"""What a new row's revision is above: it begins at the microseconds since 1970."""
+
+
 async def snapshot(dsn: str, schema: str) -> dict[str, list[tuple[Any, ...]]]:
     """All that two ways to one version must have in common; the order of columns is not."""
     connection = await asyncpg.connect(dsn)
