@@ -145,6 +145,20 @@ async def test_the_way_down_to_4_leaves_the_index_that_was_chosen(
     assert await snapshot(dsn, migrated) == before
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_what_the_originals_up_would_do_is_said_with_what_prevents_it(
+    link: asyncpg.Connection[Any], dsn: str, migrated: str, profile: Profile
+) -> None:
+    result = await migrations.index(dsn, schema=migrated, profile=profile)
+    assert len(result.notes) == (profile != "full")
+    for note in result.notes:
+        comment = note[note.index("COMMENT ON") :]
+        assert comment == f"COMMENT ON TABLE {migrated}.workflow_instances IS '3'"
+        await link.execute(comment)
+    # And with it there is nothing to say.
+    assert (await migrations.index(dsn, schema=migrated, profile=profile)).notes == ()
+
+
 async def test_a_fresh_schema_has_the_originals_index_as_it_is(
     link: asyncpg.Connection[Any], migrated: str
 ) -> None:

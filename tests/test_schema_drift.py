@@ -29,7 +29,7 @@ from hephaestus_pg import (
     migrations,
     prune,
 )
-from tests.catalog import assert_is_at, snapshot
+from tests.catalog import assert_is_at, snapshot, until_waiting
 from tests.conftest import new_database
 from tests.test_migrations_adoption import ORIGINAL
 
@@ -123,13 +123,31 @@ class TestAfterTheOriginalsWayDown:
         await link.execute(f"COMMENT ON TABLE {TABLE} IS NULL")
         assert await snapshot(whole, "public") == before
 
-    async def test_up_at_once_with_its_up_on_an_empty_schema(self, pytestconfig: Any) -> None:
+    @pytest.mark.parametrize("version", ORIGINAL)
+    async def test_up_in_the_same_moment_as_its_up(
+        self, database: str, link: Link, version: int
+    ) -> None:
+        """IF NOT EXISTS sees nothing of what another transaction is about to commit."""
+        theirs = await asyncpg.connect(database)
+        transaction = theirs.transaction()
+        await transaction.start()
+        for each in range(1, version + 1):
+            await theirs.execute(ORIGINAL[each])
+        await theirs.execute(f"COMMENT ON TABLE {TABLE} IS '{version}'")
+        ours = asyncio.create_task(migrations.up(database))
+        await until_waiting(link, "CREATE TABLE IF NOT EXISTS", "transactionid")
+        await transaction.commit()
+        assert (await ours).to_version == 5
+        await assert_is_at(database, "public", 5)
+        await theirs.close()
+
+    async def test_many_of_both_at_once_on_an_empty_schema(self, pytestconfig: Any) -> None:
         text = "".join(
             f"{ORIGINAL[version].partition('INSERT')[0].partition('UPDATE')[0]};"
             for version in ORIGINAL
         )
-        text = text.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")
-        text = text.replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS")
+        for made in ("TABLE", "INDEX"):
+            text = text.replace(f"CREATE {made}", f"CREATE {made} IF NOT EXISTS")
         text = text.replace("ADD COLUMN", "ADD COLUMN IF NOT EXISTS")
 
         async def theirs(dsn: str) -> None:
@@ -138,7 +156,7 @@ class TestAfterTheOriginalsWayDown:
                 await connection.execute(text)
             await connection.close()
 
-        for _ in range(5):
+        for _ in range(3):
             with new_database(pytestconfig) as dsn:
                 await asyncio.gather(
                     *(theirs(dsn) for _ in range(4)), *(migrations.up(dsn) for _ in range(2))
