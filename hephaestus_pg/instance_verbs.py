@@ -87,7 +87,8 @@ class InstanceVerbs:
         With ``replace_finished`` it may also take the place of a completed or failed one. It then
         becomes the row entirely; only ``revision`` goes on from the old one's.
 
-        After a connection that broke, an equal instance in the row counts as this one. Callers that
+        After a connection that broke, an equal instance in the row counts as this one; of any other
+        nobody can tell whether this one came before it, and the error says "unknown". Callers that
         may insert equal ones at once, of whom only one must go on, leave a mark of their own in it,
         such as ``runtime_metadata={"runner": name}``.
 
@@ -124,6 +125,10 @@ class InstanceVerbs:
 
     async def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
         """Store the instance only if its row is still at ``instance.revision`` (compare-and-set).
+
+        Every writer raises the revision, HephaestusEcto and an ``UPDATE`` by hand too, and none
+        comes twice for an id. What this cannot prevent is that a writer who does not compare, such
+        as an Elixir runner that holds its instance in memory and puts all of it, overwrites this.
 
         After a connection that broke, an equal instance in the row counts as this one, as with
         :meth:`insert`.

@@ -3,8 +3,7 @@
 Every verb, by callers with ids of their own. Two of them may fail, and say so:
 
 - a ``delete`` of a revision whose answer was lost, where the row is there, with ``applied`` at
-  "unknown". It may be the row that was to be deleted, or one that was inserted since, whose
-  revisions begin anew: nobody can tell.
+  "unknown": the verb does not try to tell whether it is the row that was to be deleted.
 - a ``transaction`` that had begun: only who began it can do it again.
 """
 
