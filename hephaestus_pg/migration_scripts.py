@@ -80,6 +80,7 @@ def statements(
     end = checked_version("version", version, default=latest() if going_up else None, low=0)
     texts = [f"SET LOCAL hephaestus_pg.allow_{name} = 'on';" for name in allowed(end, allow)]
     if going_up:
+        texts.append(_sql.statement("migrations_encoding", schema))
         texts += [_record(migration, schema) for migration in shipped()[:start]]
         texts += [part for step in shipped()[start:end] for part in _up(step, schema)]
     else:
@@ -170,7 +171,8 @@ def numbered_files(
     end = checked_version("version", version, default=latest(), low=0)
     files = {}
     for migration in shipped()[start:end]:
-        up = _guarded(_up(migration, schema), schema)
+        encoding = _sql.statement("migrations_encoding", schema)
+        up = _guarded([encoding, *_up(migration, schema)], schema)
         down = [*_down(migration, schema), _sql.statement("migrations_drop", schema)]
         stem = f"{migration.version:03}_{migration.name}"
         files[f"{stem}.up.sql"] = _text(_ONE_TRANSACTION, *up)

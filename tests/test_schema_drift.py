@@ -447,8 +447,11 @@ class TestEncodings:
                 await migrations.up(dsn)
             connection = await asyncpg.connect(dsn)
             assert not await connection.fetchval(f"SELECT to_regclass('{TABLE}')")
-            # One that an earlier release has migrated, by its script.
-            await connection.execute(migrations.sql("up"))
+            with pytest.raises(asyncpg.RaiseError, match=f"has the encoding {encoding}"):
+                await connection.execute(migrations.sql("up"))
+            # One that an earlier release has migrated.
+            earlier = migrations.sql("up").replace("<> 'UTF8'", "= 'none'")
+            await connection.execute(f"ROLLBACK; {earlier}")
             await connection.close()
             with pytest.raises(MigrationError, match=said):
                 await start(dsn)
