@@ -48,6 +48,7 @@ _COLUMNS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
     3: {"id": _TEXT},
     4: {"revision": ("bigint",)},
 }
+_DEFAULTS: Final = {"status": "'pending'", "state": "'{}'", "workflow_version": 1, "revision": 1}
 _WIDE, _TRIGGER = 3, 5
 
 
@@ -146,15 +147,25 @@ class SchemaState:
             kind = self.columns.get(name)
             if kind in kinds:
                 continue
+            what = f"the column {name} is of type {kind}, not {kinds[0]}"
+            mend = self._retyped(name, kind or "", kinds[0])
             if kind is None:
-                what, mend = (
-                    f"the column {name} is missing",
-                    f"restore it, or rename the table and {up}",
-                )
-            else:
-                what = f"the column {name} is of type {kind}, not {kinds[0]}"
-                mend = f"run: ALTER TABLE {self._table} ALTER COLUMN {name} TYPE {kinds[0]}"
+                what = f"the column {name} is missing"
+                mend = f"restore it, or move the table to another schema and {up}"
             yield Difference(what, up if version in self.missing else mend)
+
+    def _retyped(self, name: str, kind: str, wanted: str) -> str:
+        """The statements that give a column the wanted type."""
+        wanted = {_TEXT[0]: "varchar(255)", _MOMENT[0]: "timestamp(0)"}.get(wanted, wanted)
+        value = f"{name}::text::{wanted}"
+        if kind == "timestamp with time zone":
+            value = f"{name} AT TIME ZONE 'UTC'"  # not in whatever zone the session is
+        alter = f"ALTER COLUMN {name} DROP DEFAULT, ALTER COLUMN {name} TYPE {wanted} USING {value}"
+        if name in _DEFAULTS:
+            alter += f", ALTER COLUMN {name} SET DEFAULT {_DEFAULTS[name]}"
+        # What a trigger looks at cannot be given another type; up makes it again.
+        drop = f"DROP TRIGGER IF EXISTS hephaestus_pg_raise_revision ON {self._table}; "
+        return f"run: {drop if name == 'revision' else ''}ALTER TABLE {self._table} {alter}"
 
     def _of_key(self, up: str) -> Iterator[Difference]:
         if self.found["kind"] == "v":

@@ -295,6 +295,15 @@ class TestPartsThatAreGone:
         result = await migrations.up(whole)
         assert any(f"still wrong: the column {column}" in note for note in result.notes)
 
+        await link.execute(found.mend.removeprefix("run: "))
+
+        await migrations.up(whole)
+        await link.execute(
+            f"CREATE INDEX idx_workflow_instances_state ON {TABLE} USING gin (state jsonb_path_ops)"
+        )
+        await assert_is_at(whole, "public", 5)
+        assert (await migrations.status(whole)).differences == ()
+
     @pytest.mark.parametrize("column", ("id", "workflow", "status", "state", "inserted_at"))
     async def test_a_column_that_nothing_brings_back_is_named(
         self, whole: str, link: Link, column: str
