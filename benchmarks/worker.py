@@ -71,7 +71,7 @@ async def _serve(name: str, size: str, dsn: str) -> None:
         command, arguments = json.loads(line)
         answer = None
         if command == "prepare":
-            load = await workload.prepared(**arguments)
+            load = await workload.prepared(dsn, **arguments)
         elif command == "run":
             answer = (await load.run(**arguments)).figures()
         else:

@@ -47,11 +47,12 @@ class Workload:
         gc.collect()
         gc.freeze()
 
-    async def prepared(self, operation: str, callers: int, warm_up: float) -> Load:
+    async def prepared(self, dsn: str, operation: str, callers: int, warm_up: float) -> Load:
         """The load of an operation, all connections open and all statements known."""
         if operation != "put" and not self._filled:
             for start in range(0, self._orders, BATCH):
                 await self._contender.put_many(self._values[0][start : start + BATCH])
+            await self._contender.look(dsn)
             self._filled = True
         call: Callable[[int, int], Awaitable[int]] = getattr(self, f"_{operation}")(callers)
         load = Load(call, callers)

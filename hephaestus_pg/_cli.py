@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NoReturn
 
@@ -11,7 +13,7 @@ from hephaestus_pg.driver_errors import without_password
 from hephaestus_pg.errors import HephaestusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 FAILED = 2
 """The exit code of an error, as argparse has it; 1 is a command's own answer, such as "pending"."""
@@ -61,6 +63,19 @@ def at_least(low: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+@contextmanager
+def warnings_shown() -> Iterator[None]:
+    """While it lasts, the package's warnings go to stderr, a line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    logger = logging.getLogger("hephaestus_pg")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def exit_code(command: Callable[[], int]) -> int:

@@ -21,6 +21,7 @@ from hephaestus_pg.errors import (
 from hephaestus_pg.hooks import as_ours, cancelled
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import FIRST_PAUSE, Retries
+from hephaestus_pg.session import outdated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,6 +87,8 @@ class Attempts:
                     deadline, work, sent_to, bounded=bounded, source=source or self._pool
                 )
             except DatabaseError as error:
+                if isinstance(error, RejectedError) and error.missing:
+                    raise outdated(error, self._schema) from error.__cause__
                 if divisible and isinstance(error, _REFUSALS) and error.applied == "no":
                     raise  # the batcher divides it, lest one call holds up the others
                 divisible = False  # this try may have been applied, which the next must not hide

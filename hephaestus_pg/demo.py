@@ -49,7 +49,7 @@ CREATE TABLE demo_events (order_id text PRIMARY KEY);
 """
 
 
-def main(argv: Sequence[str], *, prog: str = "python -m hephaestus_pg demo") -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg demo") -> int:
     """Run the demo: 0 if every promise was kept, 1 if one was not, 2 after an error."""
     parser = _cli.Parser(prog=prog, description="Kill a workflow runner; see that nothing is lost.")
     parser.add_argument("--dsn", help="a server to use, in a new schema; default: one of our own")
@@ -222,7 +222,8 @@ class _Demo:
         ledger = [Work(*row) for row in rows]
         found = checks(orders, ledger, self._acknowledged, self._lost)
         statuses = Counter(order.status for order in orders)
-        writes = sum(order.revision or 0 for order in orders)
+        # An insert and each step; how often an order began to wait is not recorded.
+        writes = sum(1 + len(order.execution_history) for order in orders)
         repeated = len(ledger) - len({(work.order_id, work.step) for work in ledger})
         show_table(
             f"{arguments.instances} orders (--seed {arguments.seed})",
@@ -249,3 +250,7 @@ def _answer(against: list[str]) -> str:
     if not against:
         return "yes"
     return f"no: {len(against)}, such as {'; '.join(against[:3])}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

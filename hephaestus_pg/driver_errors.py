@@ -62,9 +62,18 @@ def translated(
     """
     if not isinstance(error, OSError) and error.args:
         error.args = (without_password(_QUOTED.sub(r"\1 (", str(error.args[0]))), *error.args[1:])
+    missing = ""
+    # Not what a trigger of the owner's met: that has a context.
+    if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)) and not (
+        error.context or error.internal_query
+    ):
+        missing = str(error.args[0])
     ours = _mapped(error, connecting=connecting)
     if isinstance(error, asyncpg.PostgresError):
         error.detail = error.context = error.internal_query = None  # the server quotes rows there
+    # The column of an index that is exchanged for another comes and goes.
+    if isinstance(ours, RejectedError) and "hephaestus_pg_initial" not in missing:
+        ours.missing = missing
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and _is_primary(connection):
         return RejectedError(
             f"this session may only read, though the server is no standby: {error.args[0]}; "

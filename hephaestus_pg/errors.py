@@ -302,17 +302,24 @@ class MigrationError(HephaestusError):
 
 
 class SchemaOutdatedError(MigrationError):
-    """The schema is older than this package needs; ``command`` brings it up to date."""
+    """The schema is older than this package needs; ``command`` brings it up to date.
 
-    def __init__(self, schema: str, *, found: int, needed: int) -> None:
+    ``found`` is its version, 0 where there is no table, or ``None`` where a statement met a table
+    or a column that is not there any more: what the server said is ``missing`` then.
+    """
+
+    def __init__(self, schema: str, *, found: int | None, needed: int, missing: str = "") -> None:
         self.found = found
         self.needed = needed
+        self.missing = missing
         self.command = f"python -m hephaestus_pg.migrate up --schema {schema}"
-        super().__init__(
-            schema,
-            f"schema {schema!r} is at version {found}, version {needed} is needed; "
-            f"run: {self.command}",
-        )
+        if missing:
+            what = f"schema {schema!r} has lost what version {needed} made in it ({missing})"
+        elif found:
+            what = f"schema {schema!r} is at version {found}, version {needed} is needed"
+        else:
+            what = f"there is no table workflow_instances in schema {schema!r}; if that is its name"
+        super().__init__(schema, f"{what}{';' if missing or found else ','} run: {self.command}")
 
 
 class UnrecognizedSchemaError(MigrationError):
@@ -344,10 +351,10 @@ class MigrationChangedError(MigrationError):
 
 
 class DataLossError(MigrationError):
-    """A step would lose data, so it did not run; ``flag`` is what allows it."""
+    """A step would lose data, so neither it nor another ran; ``flag`` is what allows it."""
 
     def __init__(self, schema: str, message: str, *, flag: str) -> None:
-        super().__init__(schema, f"{message}; {flag} allows it")
+        super().__init__(schema, f"nothing is taken back: {message}; {flag} allows it")
         self.flag = flag
 
 
@@ -477,7 +484,12 @@ class AccessDeniedError(DatabaseError):
 
 
 class RejectedError(DatabaseError):
-    """The server refused the statement or the data in it."""
+    """The server refused the statement or the data in it.
+
+    ``missing`` says what the server did, where the statement names what is not there.
+    """
+
+    missing = ""
 
 
 class UnexpectedRowError(DatabaseError):

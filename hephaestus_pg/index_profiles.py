@@ -15,10 +15,11 @@ from hephaestus_pg import _sql
 from hephaestus_pg.errors import InvalidValueError, RewriteRefusedError, SchemaOutdatedError
 from hephaestus_pg.migration_files import Stage, latest
 from hephaestus_pg.migration_session import MigrationSession, connected
-from hephaestus_pg.migration_state import read_state
+from hephaestus_pg.migration_state import ORIGINAL, claimed_version, read_state
 
 if TYPE_CHECKING:
     from hephaestus_pg.driver_errors import AnyConnection
+    from hephaestus_pg.migration_state import SchemaState
 
 Profile = Literal["full", "initial", "none"]
 """What of a state an index holds: all of it, the initial context, or nothing."""
@@ -37,6 +38,7 @@ class IndexResult:
     seconds: float
     rewritten: int = 0
     """The bytes of the table, if it was rewritten; nobody could use it meanwhile."""
+    notes: tuple[str, ...] = ()
 
 
 async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
@@ -56,6 +58,9 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
       Updates stay heap-only. To add its column PostgreSQL rewrites the table, and nobody can read
       or write that meanwhile.
     - ``"none"``: ``contains`` reads every row, and so needs ``allow_scan``. Takes a moment.
+
+    HephaestusEcto's ``up()`` would build the full index again, under a lock that stops writers,
+    unless the table's comment says its version; the notes say so.
 
     Interrupted, it is run again; what is in force already is left as it is.
 
@@ -80,21 +85,40 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
         connected(dsn, connection, schema) as link,
         MigrationSession.opened(link, schema, wait=wait) as session,
     ):
-        version = (await read_state(link, schema)).version
-        if version < latest():
-            raise SchemaOutdatedError(schema, found=version, needed=latest())
+        state = await read_state(link, schema)
+        if state.version < latest():
+            raise SchemaOutdatedError(schema, found=state.version, needed=latest())
         found: Any = await link.fetchrow(_sql.statement("profile", schema))
         size = 0
         if profile == "initial" and not found["has_column"]:
             size = await link.fetchval(_sql.statement("migrations_size", schema))
             if size > REWRITE_UP_TO and not rewrite:
                 raise RewriteRefusedError(schema, size=size, flag="--rewrite")
-        await session.stages(_stages(profile), of=f"index {profile}")
-    return IndexResult(schema, found["profile"], profile, time.monotonic() - began, rewritten=size)
+        await session.stages(stages_in("profiles", profile), of=f"index {profile}")
+    return IndexResult(
+        schema,
+        found["profile"],
+        profile,
+        time.monotonic() - began,
+        rewritten=size,
+        notes=_notes(state, profile),
+    )
 
 
-def _stages(profile: Profile) -> tuple[Stage, ...]:
-    paths = sorted((_sql.root() / "profiles").glob(f"{profile}.*.sql"))
+def _notes(state: SchemaState, profile: Profile) -> tuple[str, ...]:
+    if profile == "full" or (claimed_version(state.comment) or 0) >= ORIGINAL:
+        return ()
+    note = (
+        "HephaestusEcto's up(), if it is run here, builds the full index again, and keeps writers "
+        "waiting meanwhile; the comment in which it keeps its version prevents that: COMMENT ON "
+        f"TABLE {state.schema}.workflow_instances IS '{ORIGINAL}'"
+    )
+    return (note,)
+
+
+def stages_in(folder: str, name: str) -> tuple[Stage, ...]:
+    """The files ``sql/<folder>/<name>.K.<kind>.sql``, in their order."""
+    paths = sorted((_sql.root() / folder).glob(f"{name}.*.sql"))
     return tuple(
         Stage(path.name.split(".")[2], path.read_text(encoding="utf-8"))  # type: ignore[arg-type]
         for path in paths

@@ -96,7 +96,8 @@ class InstanceVerbs:
         With ``replace_finished`` it may also take the place of a completed or failed one. It then
         becomes the row entirely; only ``revision`` goes on from the old one's.
 
-        After a connection that broke, an equal instance in the row counts as this one. Callers that
+        After a connection that broke, an equal instance in the row counts as this one; of any other
+        nobody can tell whether this one came before it, and the error says "unknown". Callers that
         may insert equal ones at once, of whom only one must go on, leave a mark of their own in it,
         such as ``runtime_metadata={"runner": name}``.
 
@@ -106,14 +107,12 @@ class InstanceVerbs:
         """
         checked_flag("replace_finished", replace_finished)
         new = self._serializer.encode(instance)
-        first = 1 if not replace_finished else None
 
         def outcome(held: Record | None) -> Outcome:
             if held is None:
                 return "again"
-            if self._is(held, new.expected(new.workflow_version)):
-                return "landed"
-            return "again" if int(held["revision"]) == first else "unknown"
+            # Another's row may have been there before, or have come after ours was deleted.
+            return "landed" if self._is(held, new.expected(new.workflow_version)) else "unknown"
 
         arguments = (*new.columns(), str(replace_finished), new.state)
         runs = 0
@@ -149,6 +148,11 @@ class InstanceVerbs:
         """Store the instance only if its row is still at ``instance.revision`` (compare-and-set).
 
         ``workflow_version`` is stored too, unlike with :meth:`put`; ``inserted_at`` stays.
+
+        Every writer raises the revision, HephaestusEcto and an ``UPDATE`` by hand too, and none
+        comes twice for an id. What this cannot prevent is that a writer who does not compare, such
+        as an Elixir runner that holds its instance in memory and puts all of it, overwrites this.
+
         After a connection that broke, an equal instance in the row counts as this one, as with
         :meth:`insert`.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -12,9 +13,9 @@ from hephaestus_pg import _cli, migrations
 from hephaestus_pg.migration_scripts import LOSSES, alembic_revision, grants, numbered_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from hephaestus_pg.migrations import MigrationResult, MigrationStatus
+    from hephaestus_pg.migrations import MigrationResult, MigrationStatus, Step
 
 
 def main(
@@ -22,10 +23,11 @@ def main(
 ) -> int:
     """Run the command with ``argv`` (default: the process's); the exit code.
 
-    0: done; 1: ``status`` found something pending or changed; 2: an error, on stderr.
+    0: done; 1: ``status`` found something that is not as it should be; 2: an error, on stderr.
     """
     arguments = _parser(prog).parse_args(argv)
-    return _cli.exit_code(lambda: arguments.run(arguments))
+    with _cli.warnings_shown():
+        return _cli.exit_code(lambda: arguments.run(arguments))
 
 
 def _parser(prog: str) -> _cli.Parser:
@@ -84,7 +86,7 @@ def _parser(prog: str) -> _cli.Parser:
     down.set_defaults(run=_down)
 
     status = commands.add_parser(
-        "status", parents=[dsn, schema], help="list the migrations; exit 1 if any is pending"
+        "status", parents=[dsn, schema], help="list the migrations; exit 1 if anything is amiss"
     )
     status.set_defaults(run=_status)
 
@@ -97,7 +99,8 @@ def _parser(prog: str) -> _cli.Parser:
         help="choose the index over states, on a live table",
         description="full: whole states, for every contains. initial: initial contexts, which "
         "leaves updates heap-only; its column makes PostgreSQL rewrite the table, which nobody can "
-        "read or write meanwhile. none: contains reads every row.",
+        "read or write meanwhile. none: contains reads every row. HephaestusEcto's up() builds the "
+        "full one again unless the table's comment says its version.",
     )
     index.add_argument("profile", choices=get_args(migrations.Profile))
     index.add_argument(
@@ -131,46 +134,65 @@ def _parser(prog: str) -> _cli.Parser:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    result = asyncio.run(
-        migrations.up(
-            arguments.dsn,
-            schema=arguments.schema,
-            version=arguments.version,
-            online=arguments.online,
-            assume_version=arguments.assume_version,
-            wait=arguments.wait,
+    with _told(arguments, "applied") as done:
+        result = asyncio.run(
+            migrations.up(
+                arguments.dsn,
+                schema=arguments.schema,
+                version=arguments.version,
+                online=arguments.online,
+                assume_version=arguments.assume_version,
+                wait=arguments.wait,
+                progress=done.append,
+            )
         )
-    )
     _report(result, "applied")
     return 0
 
 
 def _down(arguments: argparse.Namespace) -> int:
-    result = asyncio.run(
-        migrations.down(
-            arguments.dsn,
-            schema=arguments.schema,
-            version=arguments.version,
-            allow_row_loss=arguments.allow_row_loss,
-            allow_version_loss=arguments.allow_version_loss,
-            assume_version=arguments.assume_version,
-            wait=arguments.wait,
+    with _told(arguments, "took back") as done:
+        result = asyncio.run(
+            migrations.down(
+                arguments.dsn,
+                schema=arguments.schema,
+                version=arguments.version,
+                allow_row_loss=arguments.allow_row_loss,
+                allow_version_loss=arguments.allow_version_loss,
+                assume_version=arguments.assume_version,
+                wait=arguments.wait,
+                progress=done.append,
+            )
         )
-    )
     _report(result, "took back")
     return 0
+
+
+@contextmanager
+def _told(arguments: argparse.Namespace, done: str) -> Iterator[list[Step]]:
+    """A list for the steps that are done, which are printed if the rest fails."""
+    steps: list[Step] = []
+    try:
+        yield steps
+    except BaseException:
+        _print_steps(arguments.schema, steps, done)
+        raise
+
+
+def _print_steps(schema: str, steps: Iterable[Step], done: str) -> None:
+    for step in steps:
+        how = " online" if step.online else ""
+        took = _cli.duration(step.seconds)
+        print(f"schema {schema}: {done} {step.version} ({step.name}){how} in {took}")
+        for note in step.notes:
+            print(f"  note: {note}")
 
 
 def _report(result: MigrationResult, done: str) -> None:
     where = f"schema {result.schema}"
     if result.adopted:
         print(f"{where}: took over HephaestusEcto's version {result.adopted}")
-    for step in result.steps:
-        how = " online" if step.online else ""
-        took = _cli.duration(step.seconds)
-        print(f"{where}: {done} {step.version} ({step.name}){how} in {took}")
-        for note in step.notes:
-            print(f"  note: {note}")
+    _print_steps(result.schema, result.steps, done)
     if result.steps:
         took = _cli.duration(result.seconds)
         print(f"{where}: from version {result.from_version} to {result.to_version} in {took}")
@@ -196,11 +218,16 @@ def _index(arguments: argparse.Namespace) -> int:
     )
     if result.rewritten:
         print(f"  note: the table ({result.rewritten / 2**20:,.0f} MiB) was rewritten")
+    for note in result.notes:
+        print(f"  note: {note}")
     return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
     found = asyncio.run(migrations.status(arguments.dsn, schema=arguments.schema))
+    if not found.exists:
+        print(f"there is no schema {found.schema}; look at --schema and --dsn")
+        return 1
     print(f"schema {found.schema} is at version {found.version}, latest is {migrations.LATEST}")
     width = max(len(each.name) for each in found.migrations)
     print(f"version  {'name':{width}}  applied")
@@ -208,7 +235,14 @@ def _status(arguments: argparse.Namespace) -> int:
         print(f"{each.version:>7}  {each.name:{width}}  {_when(each)}")
     if found.index:
         print(f"index over states: {found.index}")
-    return int(any(each.state in {"pending", "changed"} for each in found.migrations))
+    for difference in found.differences:
+        print(f"amiss: {difference}")
+    for note in found.notes:
+        print(f"  note: {note}")
+    return int(
+        bool(found.pending or found.differences)
+        or any(each.state == "changed" for each in found.migrations)
+    )
 
 
 def _when(migration: MigrationStatus) -> str:
@@ -216,7 +250,11 @@ def _when(migration: MigrationStatus) -> str:
         return "pending"
     if not migration.applied_at:
         return "by HephaestusEcto"
-    remark = {"changed": " (its file has changed since)", "unknown": " (by a newer release)"}
+    remark = {
+        "changed": " (its file has changed since)",
+        "unknown": " (by a newer release)",
+        "missing": " (what it made is gone)",
+    }
     return f"{migration.applied_at:%Y-%m-%d %H:%M:%S} UTC{remark.get(migration.state, '')}"
 
 

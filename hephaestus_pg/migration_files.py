@@ -3,6 +3,8 @@
 A migration is ``NNN_name.up.sql`` and ``NNN_name.down.sql`` in ``sql/migrations/``. It may have a
 way that keeps a large table usable meanwhile: stages ``NNN_name.online.K.<kind>.sql`` that prepare
 it, and ``NNN_name.online.up.sql`` where what then remains is not what the plain ``up`` would do.
+What was found out after an ``up`` had been released stands in ``NNN_name.before.sql``, which is run
+before it in its transaction: the ``up`` itself may not change any more.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ Kind = Literal["transaction", "slices", "alone"]
 
 _FILE = re.compile(
     r"(?P<version>\d{3})_(?P<name>[a-z][a-z0-9_]*)\."
-    r"(?P<part>up|down|online\.up|online\.\d\.(?:transaction|slices|alone))\.sql"
+    r"(?P<part>before|up|down|online\.up|online\.\d\.(?:transaction|slices|alone))\.sql"
 )
 _MARKER = re.compile(r"/\*.*?\*/", re.DOTALL)
 
@@ -49,6 +51,7 @@ class Migration:
     down: str
     stages: tuple[Stage, ...] = ()
     online_up: str | None = None
+    before: str = ""
 
     @property
     def checksum(self) -> str:
@@ -116,6 +119,7 @@ def _migration(version: int, name: str, parts: Mapping[str, str]) -> Migration:
             if len(part) == 3  # noqa: PLR2004 - online, its number, its kind
         ),
         online_up=parts.get("online.up"),
+        before=parts.get("before", ""),
     )
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hephaestus_pg.index_profiles import Profile
+    from hephaestus_pg.migration_state import Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,12 @@ class MigrationStatus:
     """One migration, and how it stands with a schema.
 
     ``changed``: its file is not the one that was applied. ``unknown``: a newer release applied it.
+    ``missing``: it was applied, and what it made is gone since.
     """
 
     version: int
     name: str
-    state: Literal["applied", "pending", "changed", "unknown"]
+    state: Literal["applied", "pending", "changed", "unknown", "missing"]
     applied_at: datetime | None
     """When it was recorded; ``None`` if it is pending, or HephaestusEcto's and not recorded yet."""
 
@@ -60,8 +62,13 @@ class SchemaStatus:
     migrations: tuple[MigrationStatus, ...]
     index: Profile | None = None
     """The index over states, which ``migrations.index`` exchanges; ``None`` without a table."""
+    differences: tuple[Difference, ...] = ()
+    """What is not as the applied versions left it, each with what mends it."""
+    notes: tuple[str, ...] = ()
+    exists: bool = True
+    """Whether there is such a schema at all."""
 
     @property
     def pending(self) -> tuple[MigrationStatus, ...]:
         """What ``up`` would apply."""
-        return tuple(each for each in self.migrations if each.state == "pending")
+        return tuple(each for each in self.migrations if each.state in {"pending", "missing"})

@@ -78,8 +78,9 @@ def statements(
         "from_version", from_version, default=0 if going_up else latest(), low=0
     )
     end = checked_version("version", version, default=latest() if going_up else None, low=0)
-    texts = [f"SET LOCAL hephaestus_pg.allow_{name} = 'on';" for name in allow]
+    texts = [f"SET LOCAL hephaestus_pg.allow_{name} = 'on';" for name in allowed(end, allow)]
     if going_up:
+        texts.append(_sql.statement("migrations_encoding", schema))
         texts += [_record(migration, schema) for migration in shipped()[:start]]
         texts += [part for step in shipped()[start:end] for part in _up(step, schema)]
     else:
@@ -88,8 +89,15 @@ def statements(
     return _guarded(texts, schema)
 
 
+def allowed(target: int, allow: Collection[str]) -> list[str]:
+    """The losses that are allowed on the way down to ``target``: with a row goes its version."""
+    if target == 0 and "row_loss" in allow:
+        return list(LOSSES)
+    return list(allow)
+
+
 def _up(migration: Migration, schema: str) -> list[str]:
-    return [_sql.in_schema(migration.up, schema), _record(migration, schema)]
+    return [_sql.in_schema(migration.before + migration.up, schema), _record(migration, schema)]
 
 
 def _down(migration: Migration, schema: str) -> list[str]:
@@ -163,7 +171,8 @@ def numbered_files(
     end = checked_version("version", version, default=latest(), low=0)
     files = {}
     for migration in shipped()[start:end]:
-        up = _guarded(_up(migration, schema), schema)
+        encoding = _sql.statement("migrations_encoding", schema)
+        up = _guarded([encoding, *_up(migration, schema)], schema)
         down = [*_down(migration, schema), _sql.statement("migrations_drop", schema)]
         stem = f"{migration.version:03}_{migration.name}"
         files[f"{stem}.up.sql"] = _text(_ONE_TRANSACTION, *up)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import anyio
 
@@ -20,6 +20,7 @@ from hephaestus_pg.errors import (
     MigrationLockError,
     RejectedError,
 )
+from hephaestus_pg.migration_waits import Wait, is_race
 from hephaestus_pg.pool import connect
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ LOCK_TIMEOUT = "500ms"
 GOODBYE_SECONDS = 5.0
 """Seconds for the lock to be given back, a transaction to be rolled back, a connection to close."""
 
-_PAUSE = 0.1  # seconds between two tries, in which those who had to queue get their turn
+_RACES = 20  # tries of what another program may have made in the same moment
 
 _SET = "SELECT set_config($1::text, $2::text, $3::boolean)"
 
@@ -113,14 +114,7 @@ class MigrationSession:
             raise InvalidValueError(
                 "connection", connection, "give one outside a transaction: each version is its own"
             )
-        # A pooler makes up the process ids that its clients see. What is set or locked through it
-        # lands on whichever session comes, and would stay there for somebody else.
-        if await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid():
-            raise MigrationError(
-                schema,
-                f"schema {schema!r} cannot be changed through a pooler, such as PgBouncer: the "
-                "lock of a migration belongs to one session; connect to the server itself",
-            )
+        await _check_session(connection, schema)
         session = cls(connection, schema, wait=wait)
         async with (
             session._locked(),
@@ -136,16 +130,16 @@ class MigrationSession:
 
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
-        until = time.monotonic() + self._wait
+        wait = Wait(self.connection, self.schema, seconds=self._wait, advisory=True)
         while not await self.connection.fetchval(_sql.statement("migrations_lock", self.schema)):
-            if time.monotonic() >= until:
+            if wait.is_over:
                 raise MigrationLockError(
                     self.schema,
                     f"another process has been migrating schema {self.schema!r} for "
-                    f"{self._wait:g} s; let it end, or end its session (pg_locks, locktype "
-                    "'advisory'), and run again",
+                    f"{self._wait:g} s: {await wait.holders()}; let it end, or end its session "
+                    "(pg_locks, locktype 'advisory'), and run again",
                 )
-            await asyncio.sleep(_PAUSE)
+            await wait.pause()
         try:
             yield
         finally:
@@ -197,20 +191,25 @@ class MigrationSession:
         return await self._patiently(once)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        until = time.monotonic() + self._wait
+        wait = Wait(self.connection, self.schema, seconds=self._wait)
+        races = 0
         while True:
             try:
                 with translated_errors(connection=self.connection):
                     return await work()
             except ConflictError as error:
-                if time.monotonic() >= until:
+                if wait.is_over:
                     raise MigrationLockError(
                         self.schema,
                         f"the tables of schema {self.schema!r} were locked by others for "
-                        f"{self._wait:g} s; end their long transactions (pg_stat_activity) and "
-                        "run again: what is done stays done",
+                        f"{self._wait:g} s: {await wait.holders()}; end their long transactions "
+                        "(pg_stat_activity) and run again: what is done stays done",
                     ) from error
-            await asyncio.sleep(_PAUSE)
+            except RejectedError as error:
+                races += 1
+                if not is_race(error) or races > _RACES:
+                    raise
+            await wait.pause()
 
     async def stages(self, stages: Sequence[Stage], *, of: str) -> None:
         """Run the stages of something. All can be repeated: after a kill they begin anew."""
@@ -226,7 +225,8 @@ class MigrationSession:
                 await self._slices(text)
             else:
                 # It stops no reader and no writer, so it may wait for them.
-                async with self._settings(lock_timeout="0"):
+                wait = Wait(self.connection, self.schema, seconds=self._wait)
+                async with self._settings(lock_timeout="0"), wait.watched():
                     await self.connection.execute(text)
 
     async def _slices(self, text: str) -> None:
@@ -237,25 +237,30 @@ class MigrationSession:
                 return
 
     async def run(
-        self, text: str, *, then: Callable[[], Awaitable[None]], allow: Iterable[str] = ()
-    ) -> tuple[str, ...]:
-        """Run a step and ``then``, as one transaction; what the step has to say (``RAISE INFO``).
+        self, steps: Sequence[tuple[str, Callable[[], Awaitable[None]]]], allow: Iterable[str] = ()
+    ) -> list[Ran]:
+        """Run each step's text and what follows it, all as one transaction.
 
         Raises:
-            DataLossError: It would lose data, and ``allow`` does not name the loss.
+            DataLossError: One would lose data, and ``allow`` does not name the loss.
         """
         notes: list[str] = []
+        done: list[Ran] = []
 
         def listen(_: object, message: Any) -> None:
             if message.severity_en == "INFO":
                 notes.append(message.message)
 
         async def work() -> None:
-            notes.clear()
+            done.clear()
             for name in allow:
                 await self._set(f"hephaestus_pg.allow_{name}", "on", local=True)
-            await self.connection.execute(_sql.sent(text, self.schema))
-            await then()
+            for text, then in steps:
+                notes.clear()
+                began = time.monotonic()
+                await self.connection.execute(_sql.sent(text, self.schema))
+                await then()
+                done.append(Ran(time.monotonic() - began, tuple(notes)))
 
         self.connection.add_log_listener(listen)
         try:
@@ -267,4 +272,41 @@ class MigrationSession:
             raise DataLossError(self.schema, cause.args[0], flag=cause.hint) from error
         finally:
             self.connection.remove_log_listener(listen)
-        return tuple(notes)
+        return done
+
+
+class Ran(NamedTuple):
+    """A step that was run: how long it took, and what it had to say (``RAISE INFO``)."""
+
+    seconds: float
+    notes: tuple[str, ...]
+
+
+async def _check_session(connection: AnyConnection, schema: str) -> None:
+    """Raise an error if nothing can be changed over the connection."""
+    found: Any = await connection.fetchrow(_SESSION)
+    # A pooler makes up the process ids that its clients see. What is set or locked through it lands
+    # on whichever session comes, and would stay there for somebody else.
+    if found["pid"] != connection.get_server_pid():
+        raise MigrationError(
+            schema,
+            f"schema {schema!r} cannot be changed through a pooler, such as PgBouncer: the "
+            "lock of a migration belongs to one session; connect to the server itself",
+        )
+    if found["standby"]:
+        raise MigrationError(
+            schema, f"schema {schema!r} cannot be changed on a standby; connect to the primary"
+        )
+    if found["read_only"] == "on":
+        raise MigrationError(
+            schema,
+            f"schema {schema!r} cannot be changed: a setting of the role, the database or the "
+            "connection makes every transaction read-only (default_transaction_read_only = on); "
+            "migrate as another role, or set it to off for this one",
+        )
+
+
+_SESSION = """
+    SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,
+        current_setting('transaction_read_only') AS read_only
+"""

@@ -3,7 +3,7 @@
 ::
 
     result = await migrations.up("postgresql://…", schema="tenant_a")
-    result.from_version, result.to_version      # 0, 4
+    result.from_version, result.to_version      # 0, 5
     [step.name for step in result.steps]        # ['create_workflow_instances', …]
 
 Versions 1, 2, 3 are those of HephaestusEcto, and a database that it migrated is taken over where it
@@ -19,23 +19,26 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from hephaestus_pg import _sql
+from hephaestus_pg import _sql, migration_steps
 from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.index_profiles import REWRITE_UP_TO, IndexResult, Profile, index
 from hephaestus_pg.migration_files import checked_version, latest, shipped
 from hephaestus_pg.migration_results import MigrationResult, MigrationStatus, SchemaStatus, Step
+from hephaestus_pg.migration_scripts import allowed
 from hephaestus_pg.migration_scripts import script as sql
 from hephaestus_pg.migration_session import MigrationSession, connected
-from hephaestus_pg.migration_state import SchemaState, claimed_version, read_state
+from hephaestus_pg.migration_state import Difference, SchemaState, claimed_version, read_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from hephaestus_pg.driver_errors import AnyConnection
-    from hephaestus_pg.migration_files import Migration
 
 __all__ = [
     "LATEST",
     "ONLINE_ABOVE",
     "REWRITE_UP_TO",
+    "Difference",
     "IndexResult",
     "MigrationResult",
     "MigrationStatus",
@@ -66,11 +69,13 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
     online: bool | None = None,
     assume_version: int | None = None,
     wait: float = 300.0,
+    progress: Callable[[Step], object] | None = None,
 ) -> MigrationResult:
     """Apply what is missing, up to and including ``version`` (default: the latest).
 
     Any number of processes may do this at once. Each version is a transaction, so what was applied
-    before an error stays applied, and the next run goes on from there.
+    before an error stays applied, and the next run goes on from there. What was applied once and is
+    gone since is applied again; the notes tell what this cannot mend.
 
     Args:
         dsn: Where; by default ``HEPHAESTUS_PG_DSN``, else the ``PG*`` variables.
@@ -82,7 +87,9 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
             table is larger than ``ONLINE_ABOVE``.
         assume_version: The version that a table of HephaestusEcto's is at, if it does not say so
             itself. Without meaning once versions are recorded.
-        wait: Seconds to wait for a lock, in all its tries, before giving up.
+        wait: Seconds to wait for a lock, in all its tries, before giving up. After two it is logged
+            who is in the way.
+        progress: Called with each step as soon as it is committed.
 
     Raises:
         UnrecognizedSchemaError: There is a table whose version cannot be told.
@@ -98,14 +105,23 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
     ):
         before = await read_state(link, schema, assume_version=assume_version)
         before.check_files()
-        await _adopt(session, before)
-        steps = [
-            await _apply(session, migration, online=online)
-            for migration in shipped()
-            if migration.version <= target and migration.version not in before.versions
-        ]
+        before.check_encoding()
+        await migration_steps.adopt(session, before)
+        steps = []
+        for migration in shipped():
+            if migration.version <= target and (
+                migration.version not in before.versions or migration.version in before.missing
+            ):
+                if (by_stages := online) is None:
+                    size = await link.fetchval(_sql.statement("migrations_size", schema))
+                    by_stages = size > ONLINE_ABOVE
+                steps.append(await migration_steps.apply(session, migration, online=by_stages))
+                if progress is not None:
+                    progress(steps[-1])
+        notes = await migration_steps.mend(session, await read_state(link, schema))
         after = await read_state(link, schema)
-    return _result(before, after, steps, began)
+    notes += [f"still wrong: {difference}" for difference in after.differences]
+    return _result(before, after, steps, began, notes)
 
 
 async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
@@ -118,11 +134,13 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     allow_version_loss: bool = False,
     assume_version: int | None = None,
     wait: float = 300.0,
+    progress: Callable[[Step], object] | None = None,
 ) -> MigrationResult:
     """Take back what is above ``version``, which stands; 0 removes the table and our own.
 
-    The schema itself stays. Taking back 3 turns ids into uuid again only if all of them are, else
-    it leaves them and says so in the step's notes.
+    All of it is one transaction: where one step refuses, none is taken. The schema itself stays.
+    Taking back 3 turns ids into uuid again only if all of them are, else it leaves them and says so
+    in the step's notes. Revisions that were given out are not given again after another :func:`up`.
 
     Args:
         dsn: As for :func:`up`.
@@ -133,15 +151,16 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
         allow_version_loss: Take back 2 though there are workflow versions other than 1.
         assume_version: As for :func:`up`.
         wait: As for :func:`up`.
+        progress: As for :func:`up`.
 
     Raises:
-        DataLossError: A step would lose data that no flag gives up. Steps before it are taken back.
+        DataLossError: A step would lose data that no flag gives up. Nothing is taken back.
         MigrationError: As for :func:`up`.
         DatabaseError: The server refused, or could not be reached.
     """
     target = checked_version("version", version, default=None, low=0)
-    allowed = {"row_loss": allow_row_loss, "version_loss": allow_version_loss}
-    allow = [name for name, given in allowed.items() if given]
+    given = {"row_loss": allow_row_loss, "version_loss": allow_version_loss}
+    allow = allowed(target, [name for name, is_given in given.items() if is_given])
     began = time.monotonic()
     async with (
         connected(dsn, connection, schema) as link,
@@ -155,19 +174,14 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
                 f"schema {schema!r} is at version {max(unknown)}, which this release does not "
                 "know; take it back with the one that applied it",
             )
-        if before.version:
-            await _adopt(session, before)
-        steps = [
-            await _take_back(session, migration, allow=allow)
-            for migration in reversed(shipped())
-            if migration.version > target and migration.version in before.versions
-        ]
-        if target == 0:
-            await session.transaction(
-                lambda: link.execute(_sql.statement("migrations_drop", schema))
-            )
+        if before.versions:
+            await migration_steps.adopt(session, before)
+        steps = await migration_steps.take_back(session, before, target, allow)
+        for step in steps:
+            if progress is not None:
+                progress(step)
         after = await read_state(link, schema)
-    return _result(before, after, steps, began)
+    return _result(before, after, steps, began, () if steps else _absent(before))
 
 
 async def migrated_version(
@@ -186,7 +200,7 @@ async def migrated_version(
 async def status(
     dsn: str | None = None, *, connection: AnyConnection | None = None, schema: str = "public"
 ) -> SchemaStatus:
-    """Every migration, with whether and when it was applied, and the index over states.
+    """Every migration, with whether and when it was applied, and what is not as they left it.
 
     Raises:
         UnrecognizedSchemaError: There is a table whose version cannot be told.
@@ -209,6 +223,8 @@ async def status(
                     if number not in known
                     else "changed"
                     if number in state.changed
+                    else "missing"
+                    if number in state.missing
                     else "applied"
                     if number in state.versions
                     else "pending"
@@ -221,71 +237,28 @@ async def status(
         version=state.version,
         migrations=tuple(listed),
         index=found["profile"] if state.version else None,
+        differences=state.differences,
+        notes=_absent(state) + _notes(state),
+        exists=state.found["schema_present"],
     )
 
 
-async def _adopt(session: MigrationSession, state: SchemaState) -> None:
-    """See that there is a version table, which knows what HephaestusEcto has migrated."""
-    if state.recorded is not None:
-        return
-
-    async def work() -> None:
-        await session.connection.execute(_sql.statement("migrations_create", session.schema))
-        for migration in shipped():
-            if migration.version in state.versions:
-                await _record(session, migration)
-
-    await session.transaction(work)
-
-
-async def _record(session: MigrationSession, migration: Migration) -> None:
-    await session.connection.execute(
-        _sql.statement("migrations_record", session.schema),
-        migration.version,
-        migration.name,
-        migration.checksum,
-    )
-
-
-async def _apply(session: MigrationSession, migration: Migration, *, online: bool | None) -> Step:
-    began = time.monotonic()
-    if online is None:
-        size = await session.connection.fetchval(_sql.statement("migrations_size", session.schema))
-        online = size > ONLINE_ABOVE
-    text = migration.up
-    if online := online and bool(migration.stages):
-        await session.stages(migration.stages, of=f"migration {migration.version}")
-        text = migration.online_up or migration.up
-    notes = await session.run(text, then=lambda: _record(session, migration))
-    return Step(
-        migration.version, migration.name, time.monotonic() - began, online=online, notes=notes
-    )
-
-
-async def _take_back(session: MigrationSession, migration: Migration, *, allow: list[str]) -> Step:
-    began = time.monotonic()
-
-    async def forget() -> None:
-        await session.connection.execute(
-            _sql.statement("migrations_forget", session.schema), migration.version
-        )
-
-    notes = await session.run(migration.down, then=forget, allow=allow)
-    return Step(migration.version, migration.name, time.monotonic() - began, notes=notes)
+async def state_of(connection: AnyConnection, schema: str) -> SchemaState:
+    """What a storage that starts on ``schema`` looks at."""
+    async with connected(None, connection, schema) as link:
+        return await read_state(link, schema)
 
 
 def _result(
-    before: SchemaState, after: SchemaState, steps: list[Step], began: float
+    before: SchemaState,
+    after: SchemaState,
+    steps: list[Step],
+    began: float,
+    notes: Sequence[str] = (),
 ) -> MigrationResult:
-    notes = []
+    notes = list(notes)
     if after.version > LATEST:
         notes.append(f"version {after.version} is newer than this release, which knows {LATEST}")
-    claimed = claimed_version(after.comment)
-    if claimed is not None and claimed > after.version:
-        notes.append(
-            f"the table's comment still says {claimed}, by which HephaestusEcto tells the version; "
-            "it is left to its side"
-        )
     return MigrationResult(
         schema=before.schema,
         from_version=before.version,
@@ -293,5 +266,33 @@ def _result(
         steps=tuple(steps),
         seconds=time.monotonic() - began,
         adopted=before.inherited or None,
-        notes=tuple(notes),
+        notes=(*notes, *_notes(after)),
     )
+
+
+def _absent(state: SchemaState) -> tuple[str, ...]:
+    """That there is nothing, which may be for a wrong name."""
+    if not state.found["schema_present"]:
+        return (f"there is no schema {state.schema}",)
+    return () if state.found["present"] else ("there is no table workflow_instances in it",)
+
+
+def _notes(state: SchemaState) -> tuple[str, ...]:
+    """What else there is to say about a schema."""
+    notes = []
+    claimed = claimed_version(state.comment)
+    if claimed is not None and claimed > state.version:
+        notes.append(
+            f"the table's comment still says {claimed}, by which HephaestusEcto tells the version; "
+            "it is left to its side, which would not migrate any more; if that is to, run: "
+            f"COMMENT ON TABLE {state.schema}.workflow_instances IS '{state.version}'"
+        )
+    if state.without_triggers and not state.found["has_trigger"] and LATEST in state.versions:
+        notes.append(
+            "the table cannot have triggers, so that update does not see what other programs write"
+        )
+    return tuple(notes)
+
+
+if __name__ == "__main__":
+    raise SystemExit("error: run python -m hephaestus_pg.migrate")

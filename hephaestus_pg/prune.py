@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from hephaestus_pg import _cli
 from hephaestus_pg._terminal import progress
 from hephaestus_pg.bulk_verbs import CHUNK_ROWS
+from hephaestus_pg.errors import MigrationError, SchemaOutdatedError
 from hephaestus_pg.references import Names
 from hephaestus_pg.storage import AsyncStorage
 
@@ -27,8 +28,8 @@ _AGE = re.compile(r"(\d+)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def main(argv: Sequence[str], *, prog: str = "python -m hephaestus_pg prune") -> int:
-    """Run the command with ``argv``; the exit code.
+def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg prune") -> int:
+    """Run the command with ``argv`` (default: the process's); the exit code.
 
     0: done, or there was nothing to do; 1: the answer was no; 2: an error, on stderr.
     """
@@ -96,9 +97,18 @@ async def _run(
     dry_run: bool = False,
     show: Callable[[int], object] | None = None,
 ) -> int:
-    async with AsyncStorage.start(
-        arguments.dsn, schema=arguments.schema, references=Names(), max_size=1
-    ) as storage:
+    try:
+        storage = await AsyncStorage.start(
+            arguments.dsn, schema=arguments.schema, references=Names(), max_size=1
+        )
+    except SchemaOutdatedError as error:
+        if error.found == 0:
+            where = f"no table workflow_instances in schema {arguments.schema!r}"
+            raise MigrationError(
+                arguments.schema, f"there is {where}; look at --schema and --dsn"
+            ) from error
+        raise
+    async with storage:
         return await storage.prune(
             finished_before=arguments.finished_before,
             dry_run=dry_run,
@@ -117,3 +127,7 @@ def _confirmed() -> bool:
     except EOFError:
         print()
         return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,8 +14,16 @@ import asyncpg
 
 from hephaestus_pg import _sql
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors
-from hephaestus_pg.errors import DatabaseError, InvalidTypeError, TransactionEndedError, is_a
+from hephaestus_pg.errors import (
+    DatabaseError,
+    InvalidTypeError,
+    RejectedError,
+    SchemaOutdatedError,
+    TransactionEndedError,
+    is_a,
+)
 from hephaestus_pg.gate import Operation, checked_timeout
+from hephaestus_pg.migration_files import latest
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.rows import fetched
 
@@ -111,9 +119,14 @@ class SessionExecutor:
         if self._ended:
             raise TransactionEndedError(self._name)
         text = _sql.statement(statement, self.schema)
-        return await self._within(
-            self._remaining(deadline), lambda: fetched(self.connection, text, arguments)
-        )
+        try:
+            return await self._within(
+                self._remaining(deadline), lambda: fetched(self.connection, text, arguments)
+            )
+        except RejectedError as error:
+            if error.missing:
+                raise outdated(error, self.schema) from error.__cause__
+            raise
 
     async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
         """See :meth:`Executor.row`."""
@@ -213,6 +226,11 @@ class _Savepoint:
         # The latest of a name is the one that is meant.
         end = "" if kind is None else "ROLLBACK TO SAVEPOINT hephaestus_pg; "
         await self._connection.execute(f"{end}RELEASE SAVEPOINT hephaestus_pg")
+
+
+def outdated(error: RejectedError, schema: str) -> SchemaOutdatedError:
+    """What it means that a statement of ours met no table or column where it should be."""
+    return SchemaOutdatedError(schema, found=None, needed=latest(), missing=error.missing)
 
 
 def checked_connection(connection: Any) -> AnyConnection:

@@ -13,7 +13,7 @@ import anyio
 from hephaestus_pg import _sql, migrations, registry
 from hephaestus_pg.arguments import checked_flag
 from hephaestus_pg.batch_keys import checked_batch_by
-from hephaestus_pg.errors import InvalidTypeError, SchemaOutdatedError, is_a
+from hephaestus_pg.errors import InvalidTypeError, MigrationError, SchemaOutdatedError, is_a
 from hephaestus_pg.executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.gate import checked_timeout
 from hephaestus_pg.hooks import given_hooks, hooks_of
@@ -107,6 +107,8 @@ class AsyncStorage(Verbs):
             AlreadyStartedError: The name is taken.
             InvalidValueError: An option is wrong, or the DSN cannot be read.
             SchemaOutdatedError: The schema is missing or too old; it names the command to run.
+            MigrationError: Nothing could be written: the table has lost its key, the database is
+                not UTF8, or the like; it says what to do.
             DatabaseError: No connection could be had.
 
         After an error nothing is registered and nothing is open.
@@ -240,9 +242,18 @@ class AsyncStorage(Verbs):
         await self.close()
 
     async def _check_schema(self) -> None:
-        found, needed = await self.migrated_version(), migrations.LATEST
+        state = await self._pool.read(
+            "check_schema",
+            lambda connection: migrations.state_of(connection, self.schema),
+        )
+        found, needed = state.version, migrations.LATEST
         if found < needed:
             raise SchemaOutdatedError(self.schema, found=found, needed=needed)
+        state.check_encoding()
+        for difference in state.differences:
+            if difference.serious:
+                raise MigrationError(self.schema, f"schema {self.schema!r}: {difference}")
+            logger.warning("schema %s: %s", self.schema, difference)
         if found > needed:
             logger.warning(
                 "schema %s is at version %d, newer than the %d that this version of hephaestus_pg "

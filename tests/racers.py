@@ -119,7 +119,7 @@ async def cross(storage: AsyncStorage, tasks: int, rounds: int) -> Any:
 
     async def delete(id: str) -> None:
         with suppress(StaleInstanceError):
-            await storage.delete(id, revision=2**40)
+            await storage.delete(id, revision=2**62)
 
     for verb in (put, insert, update, delete):
         for _ in range(rounds):

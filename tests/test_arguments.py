@@ -61,7 +61,6 @@ NOT_MANY: tuple[Any, ...] = (
     None,
     ORDER,
     UNIQUE,
-    {"1": "2"},
     several,
     Many(),
 )

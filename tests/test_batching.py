@@ -461,7 +461,8 @@ class TestForReal:
 
         for at, id in enumerate(("a", "b")):
             puts, gets = results[2 * at :: 4], results[2 * at + 1 :: 4]
-            assert [put.revision for put in puts] == list(range(1, 41))
+            first = puts[0].revision
+            assert [put.revision for put in puts] == list(range(first, first + 40))
             assert [got.context.initial["n"] for got in gets] == list(range(40))
             assert {got.id for got in gets} == {id}
 
@@ -478,14 +479,20 @@ class TestForReal:
             updated = await storage.update(replace(inserted, status=Status.RUNNING))
             with pytest.raises(StaleInstanceError) as stale:
                 await storage.update(inserted)
-            assert (stale.value.id, stale.value.expected, stale.value.found) == (id, 1, 2)
+            assert stale.value.id == id
+            assert (stale.value.expected, stale.value.found) == (
+                inserted.revision,
+                updated.revision,
+            )
             done = await storage.put(replace(updated, status=Status.COMPLETED))
             assert await storage.get(id) == done
             again = await storage.insert(order(id), replace_finished=True)
-            assert [i.revision for i in (inserted, updated, done, again)] == [1, 2, 3, 4]
+            first = inserted.revision or 0
+            revisions = [each.revision for each in (updated, done, again)]
+            assert revisions == [first + 1, first + 2, first + 3]
             with pytest.raises(StaleInstanceError):
-                await storage.delete(id, revision=3)
-            assert await storage.delete(id, revision=4) is True
+                await storage.delete(id, revision=done.revision)
+            assert await storage.delete(id, revision=again.revision) is True
             assert await storage.delete(id) is False
             assert await storage.get(id) is None
 
@@ -509,8 +516,7 @@ class TestForReal:
         assert await storage.count() == 49
 
     async def test_locked_rows_hold_up_no_other_row(self, storage: AsyncStorage) -> None:
-        for id in "abc":
-            await storage.insert(order(id))
+        first = {id: (await storage.insert(order(id))).revision or 0 for id in "abc"}
         async with storage.transaction() as transaction:
             await transaction.put_many([order("a"), order("b")])
             waiting = [asyncio.create_task(storage.put(order("a")))]
@@ -521,7 +527,7 @@ class TestForReal:
             found = await storage.get("c")
             assert found is not None
             assert not any(task.done() for task in waiting)
-        assert [(await task).revision for task in waiting] == [3, 3]
+        assert [(await task).revision for task in waiting] == [first["a"] + 2, first["b"] + 2]
 
     @pytest.mark.parametrize("verb", ("put", "insert", "update", "delete"))
     async def test_a_locked_row_holds_up_no_neighbour_in_its_statement(
@@ -563,8 +569,8 @@ class TestForReal:
         monkeypatch.setattr(Attempts, "_once", changed)
         puts = await asyncio.gather(*(storage.put(order(f"x::{n}")) for n in range(9)))
 
-        assert [put.revision for put in puts] == [1] * 9
         assert tries == 3
+        assert await storage.get_many(put.id for put in puts) == {put.id: put for put in puts}
 
     async def test_what_is_stored_is_what_was_passed_at_the_call(
         self, storage: AsyncStorage
@@ -587,7 +593,7 @@ class TestForReal:
         await storage.close()
 
         assert all(put.done() for put in puts)
-        assert {(await put).revision for put in puts} == {1}
+        assert {(await put).id for put in puts} == {f"x::{n}" for n in range(300)}
         with pytest.raises(StorageClosedError):
             await storage.put(order("late"))
 

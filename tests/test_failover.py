@@ -211,7 +211,8 @@ async def test_a_standby_is_never_read_by_itself(pair: Pair) -> None:
         dsn = f"postgresql://postgres@{hosts}/postgres{wanted}"
         assert await migrations.migrated_version(dsn) == migrations.LATEST
         async with AsyncStorage.start(dsn, references=Names()) as storage:
-            assert (await storage.put(Instance.new("W", {}, id=f"x::{wanted}"))).revision == 1
+            stored = await storage.put(Instance.new("W", {}, id=f"x::{wanted}"))
+            assert await storage.get(stored.id) == stored
             async with storage.transaction() as transaction:
                 there: Any = await transaction.connection.fetchval("SHOW port")
             assert int(there) == pair.primary.port

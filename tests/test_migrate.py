@@ -4,6 +4,8 @@ import asyncio
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,8 @@ import hephaestus_pg
 from hephaestus_pg import _cli, migrate, migrations
 from hephaestus_pg.errors import HephaestusError
 from hephaestus_pg.migration_files import shipped
+from hephaestus_pg.migration_state import read_state
+from tests.catalog import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +58,7 @@ def test_up_says_what_it_did_where_and_in_how_long(run: Run, schema: str) -> Non
     )
     code, out, _ = run("up", "--online")
     assert "applied 3 (widen_ids) online in" in out
-    assert run("up") == (0, f"schema {schema}: nothing to do, it is at version 4\n", "")
+    assert run("up") == (0, f"schema {schema}: nothing to do, it is at version 5\n", "")
 
 
 def test_status_is_a_table_and_exits_1_while_something_is_pending(run: Run, schema: str) -> None:
@@ -63,7 +67,7 @@ def test_status_is_a_table_and_exits_1_while_something_is_pending(run: Run, sche
     assert (code, err) == (1, "")
     lines = out.splitlines()
     assert lines[:2] == [
-        f"schema {schema} is at version 3, latest is 4",
+        f"schema {schema} is at version 3, latest is 5",
         "version  name                       applied",
     ]
     assert re.fullmatch(r" +3  widen_ids +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", lines[4])
@@ -140,6 +144,73 @@ def test_down_needs_a_version_and_names_the_flag_for_a_loss(
     assert run("version")[1] == "0\n"
 
 
+def test_what_was_done_is_printed_whatever_comes_after(
+    run: Run, monkeypatch: pytest.MonkeyPatch, schema: str, dsn: str
+) -> None:
+    times = 0
+
+    async def failing(*given: Any, **options: Any) -> Any:
+        nonlocal times
+        times += 1
+        if times > 1:
+            raise HephaestusError("the server has gone")
+        return await read_state(*given, **options)
+
+    monkeypatch.setattr("hephaestus_pg.migrations.read_state", failing)
+    code, out, err = run("up", "--version", "2")
+    assert (code, err) == (2, "error: the server has gone\n")
+    assert [line.split(" in ")[0] for line in out.splitlines()] == [
+        f"schema {schema}: applied 1 (create_workflow_instances)",
+        f"schema {schema}: applied 2 (add_workflow_version)",
+    ]
+    times = 0
+    code, out, err = run("down", "--version", "1")
+    assert (code, err) == (2, "error: the server has gone\n")
+    assert out.startswith(f"schema {schema}: took back 2 (add_workflow_version) in ")
+
+
+def test_a_refusal_on_the_way_down_says_that_nothing_was_taken(
+    run: Run, dsn: str, schema: str
+) -> None:
+    run("up")
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            f"INSERT INTO {schema}.workflow_instances (id, workflow, inserted_at, updated_at) "
+            "VALUES ('order::1', 'Order', now(), now())".encode()
+        )
+    for _ in range(2):
+        code, out, err = run("down", "--version", "0")
+        assert (code, out) == (2, "")
+        assert err == (
+            "error: nothing is taken back: dropping workflow_instances would lose the instances in "
+            "it; --allow-row-loss allows it\n"
+        )
+        assert run("version")[1] == f"{migrations.LATEST}\n"
+    assert run("status")[0] == 0
+
+
+def test_a_wait_is_said_on_stderr(
+    run: Run,
+    dsn: str,
+    schema: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("hephaestus_pg.migration_waits.SAY_AFTER", 0.0)
+    run("up", "--version", "2")
+    err = ""
+    with psycopg.connect(dsn) as connection, ThreadPoolExecutor(1) as thread:
+        connection.execute(f"SELECT count(*) FROM {schema}.workflow_instances".encode())
+        code = thread.submit(migrate.main, ["up", "--schema", schema])
+        until = time.monotonic() + PATIENCE
+        while not err.endswith("UTC\n") and time.monotonic() < until:
+            err += capsys.readouterr().err
+            time.sleep(0.01)
+        connection.rollback()
+        assert code.result() == 0
+    assert err.startswith(f"schema {schema}: waiting for its tables: process ")
+
+
 def test_index_says_what_it_did_and_status_what_is(
     run: Run, monkeypatch: pytest.MonkeyPatch, schema: str
 ) -> None:
@@ -149,7 +220,8 @@ def test_index_says_what_it_did_and_status_what_is(
     assert (code, err) == (0, "")
     assert re.fullmatch(
         rf"schema {schema}: index initial, before full, in \d+ ms\n"
-        r"  note: the table \(0 MiB\) was rewritten\n",
+        r"  note: the table \(0 MiB\) was rewritten\n"
+        r"  note: HephaestusEcto's up\(\).*: COMMENT ON TABLE .*\.workflow_instances IS '3'\n",
         out,
     )
     assert run("status")[1].splitlines()[-1] == "index over states: initial"
@@ -252,6 +324,31 @@ def test_without_an_installation_there_is_no_release_to_tell(
     with pytest.raises(SystemExit):
         migrate.main(["-V"])
     assert capsys.readouterr().out == "hephaestus_pg (not installed)\n"
+
+
+@pytest.mark.parametrize("module", ("prune", "demo"))
+def test_a_command_runs_as_a_module_too(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", f"hephaestus_pg.{module}", "--dsn"],
+        cwd=Path(hephaestus_pg.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: argument --dsn: expected one argument (see python -m ")
+
+
+def test_a_module_that_is_taken_for_the_command_says_what_to_type() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hephaestus_pg.migrations", "up"],
+        cwd=Path(hephaestus_pg.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "run python -m hephaestus_pg.migrate" in done.stderr
 
 
 def test_it_runs_as_a_module_without_a_warning() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from asyncio.subprocess import PIPE
 from dataclasses import replace
@@ -14,7 +15,7 @@ import asyncpg
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg import migration_session, migrations
+from hephaestus_pg import _sql, migration_session, migrations
 from hephaestus_pg.errors import (
     DataLossError,
     InvalidTypeError,
@@ -30,7 +31,7 @@ from tests.catalog import PATIENCE, assert_is_at, snapshot, until
 from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 VERSIONS = range(1, migrations.LATEST + 1)
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation"
@@ -144,7 +145,10 @@ async def test_a_role_that_may_not_create_schemas_can_migrate_its_own(database: 
     try:
         await owner.execute(f"SET ROLE {role}")
         await migrations.up(connection=owner, schema="tenant")
-        assert await migrations.migrated_version(connection=owner, schema="tenant") == 4
+        assert (
+            await migrations.migrated_version(connection=owner, schema="tenant")
+            == migrations.LATEST
+        )
     finally:
         await owner.execute("RESET ROLE; DROP SCHEMA tenant CASCADE")
         await owner.execute(f"DROP ROLE {role}")
@@ -165,7 +169,8 @@ async def test_sixteen_processes_at_once_apply_each_version_once(database: str) 
     for migration in shipped():
         assert said.count(f"applied {migration.version} ({migration.name})") == 1
     await assert_is_at(database, "fresh", migrations.LATEST)
-    assert {error for _, error in outputs} == {b""}
+    for _, error in outputs:  # who waits for long says so
+        assert all(b"waiting for the lock" in line for line in error.splitlines())
 
 
 async def test_sixteen_at_once_up_and_down_end_where_one_of_them_says(database: str) -> None:
@@ -217,6 +222,7 @@ async def test_a_file_changed_after_it_was_applied_stops_the_run(
         "changed",
         "applied",
         "pending",
+        "pending",
     ]
 
 
@@ -254,8 +260,9 @@ class TestGuards:
         with pytest.raises(DataLossError, match=r"lose the instances .*--allow-row-loss") as caught:
             await migrations.down(dsn, schema=schema, version=0)
         assert caught.value.flag == "--allow-row-loss"
-        # The steps before it are done, and say so.
-        assert await migrations.migrated_version(dsn, schema=schema) == 1
+        # Nor is any of the steps before it taken back.
+        await assert_is_at(dsn, schema, migrations.LATEST)
+        assert await migrations.migrated_version(dsn, schema=schema) == migrations.LATEST
         assert await link.fetchval(f"SELECT count(*) FROM {schema}.workflow_instances") == 1
         await migrations.down(dsn, schema=schema, version=0, allow_row_loss=True)
         await assert_is_at(dsn, schema, 0)
@@ -268,7 +275,7 @@ class TestGuards:
         await link.execute(f"UPDATE {schema}.workflow_instances SET workflow_version = 2")
         with pytest.raises(DataLossError, match="--allow-version-loss"):
             await migrations.down(dsn, schema=schema, version=1, allow_row_loss=True)
-        assert await migrations.migrated_version(dsn, schema=schema) == 2
+        await assert_is_at(dsn, schema, migrations.LATEST)
         await migrations.down(dsn, schema=schema, version=1, allow_version_loss=True)
         assert await migrations.migrated_version(dsn, schema=schema) == 1
         assert await link.fetchval(f"SELECT id FROM {schema}.workflow_instances") == "order::1"
@@ -309,7 +316,156 @@ class TestGuards:
         assert str(await link.fetchval(f"SELECT id FROM {schema}.workflow_instances")) == uuid
 
 
+class TestAllOrNothing:
+    """What the way down would meet at any step is known before the first is taken."""
+
+    @pytest.mark.parametrize(
+        ("made", "target"),
+        (
+            ("CREATE VIEW {0}.seen AS SELECT id FROM {0}.workflow_instances", 0),
+            ("CREATE VIEW {0}.seen AS SELECT workflow_version FROM {0}.workflow_instances", 1),
+            ("CREATE VIEW {0}.seen AS SELECT revision FROM {0}.workflow_instances", 3),
+            ("CREATE VIEW {0}.seen AS SELECT id FROM {0}.workflow_instances", 2),
+            (
+                "CREATE TABLE {0}.orders (id varchar(255) REFERENCES {0}.workflow_instances (id))",
+                0,
+            ),
+        ),
+    )
+    async def test_what_depends_on_it_is_no_surprise_in_the_middle(
+        self, link: asyncpg.Connection[Any], dsn: str, migrated: str, made: str, target: int
+    ) -> None:
+        await link.execute(made.format(migrated))
+        before = await snapshot(dsn, migrated)
+        done: list[migrations.Step] = []
+        with pytest.raises(RejectedError, match="depend|used by a view|foreign key"):
+            await migrations.down(dsn, schema=migrated, version=target, progress=done.append)
+        assert done == []
+        assert await snapshot(dsn, migrated) == before
+        assert await migrations.migrated_version(dsn, schema=migrated) == migrations.LATEST
+
+    async def test_a_script_refuses_likewise(
+        self, link: asyncpg.Connection[Any], dsn: str, migrated: str
+    ) -> None:
+        await link.execute(INSERT.format(migrated), "order::1")
+        before = await snapshot(dsn, migrated)
+        for version in (0, 1):
+            await link.execute(f"UPDATE {migrated}.workflow_instances SET workflow_version = 2")
+            with pytest.raises(asyncpg.PostgresError, match="would lose"):
+                await link.execute(migrations.sql("down", schema=migrated, version=version))
+            await link.execute("ROLLBACK")
+            assert await snapshot(dsn, migrated) == before
+
+    async def test_the_rows_that_may_be_lost_take_their_versions_along(
+        self, link: asyncpg.Connection[Any], dsn: str, migrated: str
+    ) -> None:
+        await link.execute(INSERT.format(migrated), "order::1")
+        await link.execute(f"UPDATE {migrated}.workflow_instances SET workflow_version = 2")
+        await migrations.down(dsn, schema=migrated, version=0, allow_row_loss=True)
+        await assert_is_at(dsn, migrated, 0)
+
+    async def test_steps_are_told_as_they_are_committed(
+        self, link: asyncpg.Connection[Any], dsn: str, schema: str
+    ) -> None:
+        await migrations.up(dsn, schema=schema, version=2)
+        await link.execute(
+            f"CREATE VIEW {schema}.ids AS SELECT id FROM {schema}.workflow_instances"
+        )
+        await migrations.down(dsn, schema=schema, version=1)
+        done: list[migrations.Step] = []
+        with pytest.raises(RejectedError):  # by 3, which widens the id that the view shows
+            await migrations.up(dsn, schema=schema, progress=done.append)
+        assert [step.version for step in done] == [2]
+
+
+class TestReadOnly:
+    @pytest.mark.parametrize("work", ("up", "down", "index"))
+    @pytest.mark.parametrize("where", ("the database", "the connection"))
+    async def test_a_setting_that_makes_all_read_only_is_named(
+        self, database: str, work: str, where: str
+    ) -> None:
+        await migrations.up(database, version=4)
+        link = await asyncpg.connect(database)
+        name = await link.fetchval("SELECT current_database()")
+        setting = "SET default_transaction_read_only = on"
+        await link.execute(
+            f"ALTER DATABASE {name} {setting}" if where == "the database" else setting
+        )
+        given: dict[str, Any] = (
+            {"dsn": database} if where == "the database" else {"connection": link}
+        )
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "up": lambda: migrations.up(**given),
+            "down": lambda: migrations.down(**given, version=2),
+            "index": lambda: migrations.index(**given, profile="none"),
+        }
+        with pytest.raises(
+            MigrationError, match=r"default_transaction_read_only = on.*another role"
+        ):
+            await calls[work]()
+        assert (await migrations.status(**given)).version == 4
+        await link.close()
+
+
 class TestLocks:
+    @pytest.mark.parametrize("kind", ("advisory", "table", "prepared"))
+    async def test_who_is_in_the_way_is_said_after_a_while(
+        self,
+        database: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        kind: str,
+    ) -> None:
+        monkeypatch.setattr("hephaestus_pg.migration_waits.SAY_AFTER", 0.0)
+        monkeypatch.setattr(migration_session, "LOCK_TIMEOUT", "50ms")
+        await migrations.up(database, version=3)
+        holder = await asyncpg.connect(
+            database, server_settings={"application_name": "the nightly report"}
+        )
+        who = rf"process {holder.get_server_pid()} \(the nightly report\), since 2\d\d\d-.* UTC"
+        if kind == "advisory":
+            await holder.execute(_sql.statement("migrations_lock", "public"))
+            release = _sql.statement("migrations_unlock", "public")
+        elif kind == "table":
+            await holder.execute("BEGIN; SELECT count(*) FROM workflow_instances")
+            release = "ROLLBACK"
+        else:
+            if await holder.fetchval("SHOW max_prepared_transactions") == "0":
+                await holder.close()
+                pytest.skip("the server has no prepared transactions")
+            await holder.execute("BEGIN; DELETE FROM workflow_instances; PREPARE TRANSACTION 'x'")
+            release, who = "ROLLBACK PREPARED 'x'", r"a prepared transaction \(pg_prepared_xacts\)"
+        with pytest.raises(MigrationLockError, match=who):
+            await migrations.up(database, wait=0)
+        task = asyncio.create_task(migrations.up(database))
+        async with asyncio.timeout(30):
+            while "waiting for" not in caplog.text:
+                await asyncio.sleep(0.01)
+        await holder.execute(release)
+        await task
+        await holder.close()
+        found = [each.getMessage() for each in caplog.records if "waiting for" in each.getMessage()]
+        assert len(found) == 1
+        what = "the lock of its migrations" if kind == "advisory" else "its tables"
+        assert re.fullmatch(rf"schema public: waiting for {what}: .*{who}.*", found[0])
+
+    async def test_and_where_the_server_itself_waits(
+        self, database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """An index that is built concurrently waits for every transaction that began before."""
+        monkeypatch.setattr("hephaestus_pg.migration_waits.SAY_AFTER", 0.0)
+        await migrations.up(database, version=3)
+        holder = await asyncpg.connect(database)
+        await holder.execute("BEGIN; DELETE FROM workflow_instances")
+        task = asyncio.create_task(migrations.up(database, online=True))
+        said = f"waiting for transactions that use its tables: process {holder.get_server_pid()}"
+        async with asyncio.timeout(30):
+            while said not in caplog.text:
+                await asyncio.sleep(0.01)
+        await holder.execute("ROLLBACK")
+        await task
+        await holder.close()
+
     async def test_who_waits_too_long_for_another_run_is_told(
         self, link: asyncpg.Connection[Any], dsn: str, schema: str
     ) -> None:
@@ -397,8 +553,13 @@ class TestArguments:
         self, link: asyncpg.Connection[Any], schema: str
     ) -> None:
         await migrations.up(connection=link, schema=schema)
-        assert await migrations.migrated_version(connection=link, schema=schema) == 4
-        assert len((await migrations.status(connection=link, schema=schema)).migrations) == 4
+        assert (
+            await migrations.migrated_version(connection=link, schema=schema) == migrations.LATEST
+        )
+        assert (
+            len((await migrations.status(connection=link, schema=schema)).migrations)
+            == migrations.LATEST
+        )
         await migrations.down(connection=link, schema=schema, version=0)
         assert not link.is_closed()
 
@@ -447,7 +608,10 @@ class TestArguments:
     ) -> None:
         async with pool.acquire() as connection:
             await migrations.up(connection=connection, schema=schema)
-            assert await migrations.migrated_version(connection=connection, schema=schema) == 4
+            assert (
+                await migrations.migrated_version(connection=connection, schema=schema)
+                == migrations.LATEST
+            )
 
     async def test_a_dsn_and_a_connection_are_one_too_many(
         self, link: asyncpg.Connection[Any], dsn: str

@@ -173,6 +173,8 @@ async def test_down_takes_over_first_and_tells_what_the_comment_still_says(
     result = await migrations.down(database, version=1, allow_version_loss=True)
     assert (result.adopted, result.from_version, result.to_version) == (2, 2, 1)
     assert "still says 2" in result.notes[0]
+    mend = result.notes[0][result.notes[0].index("COMMENT ON") :]
+    assert mend == "COMMENT ON TABLE public.workflow_instances IS '1'"
     assert await link.fetchval(COMMENT) == "2"
     assert await migrations.migrated_version(database) == 1
 

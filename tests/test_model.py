@@ -24,6 +24,7 @@ from hephaestus_pg import (
     Status,
     migrations,
 )
+from tests.catalog import MOMENT
 from tests.strategies import maps
 from tests.test_verbs import opened
 
@@ -81,14 +82,20 @@ class Machine(RuleBasedStateMachine):
         """What an upsert makes of the row."""
         held = self.rows.get(instance.id)
         if held is None:
-            return replace(instance, revision=1)
+            return replace(instance, revision=None)
         assert held.revision is not None
         return replace(instance, workflow_version=held.workflow_version, revision=held.revision + 1)
 
     def wrote(self, actual: Instance, expected: Instance) -> None:
+        """``expected`` without a revision is a new row, which begins where none has been."""
         assert actual == expected
-        assert actual.revision == expected.revision
-        self.rows[expected.id] = expected
+        assert actual.revision is not None
+        if expected.revision is None:
+            before = (seen.revision or 0 for seen in self.seen if seen.id == actual.id)
+            assert actual.revision > max(before, default=MOMENT)
+        else:
+            assert actual.revision == expected.revision
+        self.rows[expected.id] = actual
         self.seen.append(actual)
 
     @rule(instance=instances)
@@ -105,7 +112,7 @@ class Machine(RuleBasedStateMachine):
         held = self.rows.get(instance.id)
         call = self.verbs.insert(instance, replace_finished=replace_finished)
         if held is None or (replace_finished and held.status in Status.FINISHED):
-            revision = 1 if held is None else (held.revision or 0) + 1
+            revision = None if held is None else (held.revision or 0) + 1
             self.wrote(self.run(call), replace(instance, revision=revision))
             return
         with pytest.raises(InstanceExistsError) as caught:
@@ -134,9 +141,10 @@ class Machine(RuleBasedStateMachine):
     def delete(self, id: str) -> None:
         assert self.run(self.verbs.delete(id)) == (self.rows.pop(id, None) is not None)
 
-    @rule(id=ids, revision=st.integers(1, 5))
-    def delete_at(self, id: str, revision: int) -> None:
+    @rule(id=ids, step=st.integers(-2, 0))
+    def delete_at(self, id: str, step: int) -> None:
         held = self.rows.get(id)
+        revision = 5 if held is None else (held.revision or 0) + step
         if held is not None and held.revision != revision:
             with pytest.raises(StaleInstanceError):
                 self.run(self.verbs.delete(id, revision=revision))

@@ -26,6 +26,7 @@ from hephaestus_pg import (
     StaleInstanceError,
     Status,
 )
+from tests.catalog import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,14 +85,21 @@ class Caller:
         """What an upsert makes of the row."""
         held = self.rows.get(new.id)
         if held is None:
-            return replace(new, revision=1)
+            return replace(new, revision=None)
         version = held.workflow_version
         return replace(new, workflow_version=version, revision=(held.revision or 0) + 1)
 
     def wrote(self, actual: Instance, expected: Instance) -> None:
-        assert (actual, actual.revision) == (expected, expected.revision)
-        self.rows[expected.id] = expected
-        self.seen.append(expected)
+        """``expected`` without a revision is a new row, which begins where none has been."""
+        assert actual == expected
+        assert actual.revision is not None
+        if expected.revision is None:
+            before = (seen.revision or 0 for seen in self.seen if seen.id == actual.id)
+            assert actual.revision > max(before, default=MOMENT)
+        else:
+            assert actual.revision == expected.revision
+        self.rows[expected.id] = actual
+        self.seen.append(actual)
 
     def check(self, actual: Instance | None, id: str) -> None:
         held = self.rows.get(id)
@@ -109,7 +117,7 @@ class Caller:
         new, held = self.new(id), self.rows.get(id)
         call = self.storage.insert(new, replace_finished=replace_finished)
         if held is None or (replace_finished and held.status in Status.FINISHED):
-            revision = 1 if held is None else (held.revision or 0) + 1
+            revision = None if held is None else (held.revision or 0) + 1
             self.wrote(await call, replace(new, revision=revision))
         else:
             with pytest.raises(InstanceExistsError) as caught:
@@ -138,7 +146,8 @@ class Caller:
         assert await self.storage.delete(id) == (self.rows.pop(id, None) is not None)
 
     async def delete_at(self, id: str) -> None:
-        held, revision = self.rows.get(id), self.chance.randint(1, 3)
+        held = self.rows.get(id)
+        revision = self.chance.randint(0, 2) + (1 if held is None else (held.revision or 0) - 2)
         call = self.storage.delete(id, revision=revision)
         if held is not None and held.revision != revision:
             with pytest.raises(StaleInstanceError):
@@ -205,7 +214,12 @@ async def test_what_shares_statements_does_what_a_dictionary_each_would(
             return await fetch(source, deadline, statement, *arguments)
 
         monkeypatch.setattr(storage._pool, "_fetch", counted)
-        await storage.put_many(Instance.new("W", {"marks": []}, id=id) for id in SHARED)
+        first = {
+            each.id: each.revision or 0
+            for each in await storage.put_many(
+                Instance.new("W", {"marks": []}, id=id) for id in SHARED
+            )
+        }
         everybody = [Caller(storage, shared, number, seed) for number in range(callers)]
 
         async with asyncio.TaskGroup() as group:
@@ -215,7 +229,7 @@ async def test_what_shares_statements_does_what_a_dictionary_each_would(
         held = {row.id: row async for row in storage.stream()}
         for id, acknowledged in shared.acknowledged.items():
             row = held.pop(id)
-            assert row.revision == len(acknowledged) + 1
+            assert row.revision == first[id] + len(acknowledged)
             assert row.context.initial["marks"] == [acknowledged[at] for at in sorted(acknowledged)]
         expected = {id: row for caller in everybody for id, row in caller.rows.items()}
         assert held == expected

@@ -223,7 +223,7 @@ async def test_a_changed_type_is_no_error_of_put_many(dsn: str, migrated: str, p
     async with AsyncStorage.start(
         dsn, name=migrated, schema=migrated, references=Names(), max_size=1
     ) as storage:
-        await storage.put_many([Instance("x", "W")])
+        [first] = await storage.put_many([Instance("x", "W")])
         await storage.delete_many(["y"])
         await pool.execute(
             f"ALTER TABLE {migrated}.workflow_instances ALTER COLUMN workflow_version TYPE bigint,"
@@ -231,7 +231,7 @@ async def test_a_changed_type_is_no_error_of_put_many(dsn: str, migrated: str, p
         )
 
         [stored] = await storage.put_many([Instance("x", "W")])
-        assert stored.revision == 2
+        assert stored.revision == (first.revision or 0) + 1
         assert await storage.delete_many(["x"]) == {"x"}
 
 

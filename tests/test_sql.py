@@ -130,6 +130,12 @@ async def test_every_parameter_and_result_is_of_a_type_whose_codec_nobody_change
         assert given <= {"text", "oid"}, name
 
 
+@pytest.mark.parametrize("path", sorted(_sql.root().rglob("*.sql")), ids=lambda path: path.name)
+def test_a_file_is_plain_ascii(path: Path) -> None:
+    """A character that a database's encoding does not have makes even a comment an error."""
+    assert path.read_bytes().isascii()
+
+
 def test_a_schema_that_would_need_quoting_never_becomes_sql() -> None:
     for schema in ("a b", "A", 'a"', "a;--", "", "1", "x" * 64, "a\n"):
         with pytest.raises(InvalidValueError):

@@ -33,6 +33,7 @@ from hephaestus_pg import (
     _sql,
     bulk_verbs,
 )
+from tests.catalog import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -96,12 +97,14 @@ async def test_an_instance_goes_through_its_life(verbs: Verbs) -> None:
     running = await verbs.update(replace(inserted, status=Status.RUNNING))
     waiting = await verbs.put(replace(running, status=Status.WAITING))
 
-    assert [i.revision for i in (inserted, running, waiting)] == [1, 2, 3]
+    first = inserted.revision or 0
+    assert first > MOMENT
+    assert [running.revision, waiting.revision] == [first + 1, first + 2]
     assert await verbs.get("orderid::1") == waiting
     assert await verbs.query(status="waiting") == [waiting]
     assert await verbs.count(status="running") == 0
     assert [instance async for instance in verbs.stream()] == [waiting]
-    assert await verbs.delete("orderid::1", revision=3) is True
+    assert await verbs.delete("orderid::1", revision=waiting.revision) is True
     assert await verbs.get("orderid::1") is None
 
 
@@ -132,10 +135,10 @@ class TestInsert:
         assert replaced == new
         assert replaced.workflow_version == 8
         assert replaced.unknown_state == {}
-        assert replaced.revision == 2
+        assert replaced.revision == (held.revision or 0) + 1
         read = await verbs.get(held.id)
         assert read == new
-        assert (read.revision, read.inserted_at) == (2, replaced.inserted_at)
+        assert (read.revision, read.inserted_at) == (replaced.revision, replaced.inserted_at)
 
     async def test_who_holds_the_finished_one_cannot_overwrite_the_new(self, verbs: Verbs) -> None:
         finished = await verbs.insert(order(status=Status.COMPLETED))
@@ -183,7 +186,7 @@ class TestInsert:
     async def test_one_that_lost_a_race_for_a_free_id_is_not_told_of_its_own_row(
         self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The row in its way goes; then the answer to its own commit is lost, and it is done again."""
+        """The row in its way goes; the answer to its own commit is lost, and it is done again."""
         row, atomically = storage._pool.row, storage._pool.atomically
 
         async def beaten(deadline: float, statement: str, *arguments: Any) -> Any:
@@ -207,13 +210,15 @@ async def test_what_a_write_gives_is_what_is_stored_though_the_callers_maps_chan
     verbs: Verbs,
 ) -> None:
     given: dict[str, Any] = {"order": {"id": 1}}
-    for write, revision in ((verbs.insert, None), (verbs.put, None), (verbs.update, 2)):
+    revision = None
+    for write in (verbs.insert, verbs.put, verbs.update):
         instance = order(context=Context(given), runtime_metadata=given, revision=revision)
         task = asyncio.create_task(write(instance))
         await asyncio.sleep(0)
         given["order"]["id"] += 1
         stored = await task
         given["order"]["id"] += 1
+        revision = stored.revision
 
         assert stored == await verbs.get(stored.id)
 
@@ -221,15 +226,16 @@ async def test_what_a_write_gives_is_what_is_stored_though_the_callers_maps_chan
 class TestUpdate:
     async def test_a_stale_instance_is_refused_with_both_revisions(self, verbs: Verbs) -> None:
         first = await verbs.insert(order())
-        await verbs.put(replace(first, status=Status.RUNNING))
+        second = await verbs.put(replace(first, status=Status.RUNNING))
 
         with pytest.raises(StaleInstanceError, match="get it again") as caught:
             await verbs.update(replace(first, status=Status.FAILED))
         error = caught.value
-        assert (error.id, error.expected, error.found) == ("orderid::1", 1, 2)
+        assert error.id == "orderid::1"
+        assert (error.expected, error.found) == (first.revision, second.revision)
         held = await verbs.get("orderid::1")
         assert held is not None
-        assert (held.status, held.revision) == (Status.RUNNING, 2)
+        assert (held.status, held.revision) == (Status.RUNNING, second.revision)
 
     async def test_an_instance_that_is_gone_is_not_found(self, verbs: Verbs) -> None:
         held = await verbs.insert(order())
@@ -301,9 +307,9 @@ class TestDelete:
 
         with pytest.raises(StaleInstanceError) as caught:
             await verbs.delete(held.id, revision=2)
-        assert (caught.value.expected, caught.value.found) == (2, 1)
-        assert await verbs.delete(held.id, revision=1) is True
-        assert await verbs.delete(held.id, revision=1) is False
+        assert (caught.value.expected, caught.value.found) == (2, held.revision)
+        assert await verbs.delete(held.id, revision=held.revision) is True
+        assert await verbs.delete(held.id, revision=held.revision) is False
         assert await verbs.delete(held.id) is False
 
     @pytest.mark.parametrize("revision", (0, -1, 2**63, "1", True))
@@ -315,15 +321,17 @@ class TestDelete:
 class TestMany:
     async def test_many_are_put_read_and_deleted(self, verbs: Verbs) -> None:
         given = [order(f"orderid::{n}", status=Status.RUNNING) for n in (3, 1, 2)]
-        await verbs.put(order("orderid::1"))
+        first = await verbs.put(order("orderid::1"))
 
         stored = await verbs.put_many(given)
 
         assert stored == given
-        assert [instance.revision for instance in stored] == [1, 2, 1]
+        revisions = [instance.revision or 0 for instance in stored]
+        assert revisions[1] == (first.revision or 0) + 1
+        assert min(revisions) > MOMENT
         found = await verbs.get_many([*(i.id for i in given), "orderid::none", "orderid::1"])
         assert found == {instance.id: instance for instance in given}
-        assert found["orderid::1"].revision == 2
+        assert found["orderid::1"].revision == revisions[1]
         assert await verbs.delete_many(["orderid::1", "none", "orderid::3"]) == {
             "orderid::1",
             "orderid::3",
@@ -517,6 +525,7 @@ async def test_a_corrupt_row_is_named_by_every_verb_that_reads(
 ) -> None:
     held = await storage.put(order())
     await pool.execute(f"UPDATE {storage.schema}.workflow_instances SET state = '1'")
+    seen = (held.revision or 0) + 1  # every writer raises it
 
     with pytest.raises(CorruptInstanceError, match=held.id):
         await storage.get(held.id)
@@ -527,5 +536,5 @@ async def test_a_corrupt_row_is_named_by_every_verb_that_reads(
     with pytest.raises(CorruptInstanceError, match=held.id):
         [_ async for _ in storage.stream()]
     # It can still be replaced and deleted.
-    assert (await storage.put(held)).revision == 2
+    assert (await storage.put(held)).revision == seen + 1
     assert await storage.delete(held.id)

@@ -135,6 +135,14 @@ class Contender:
     async def put_many(self, values: Sequence[Any]) -> int:
         raise NotImplementedError
 
+    async def look(self, dsn: str) -> None:
+        """Learn what revisions the rows are at, for updates."""
+        if "workflow_instances" in self.tables:
+            connection = await asyncpg.connect(dsn)
+            rows = await connection.fetch("SELECT id, revision FROM workflow_instances")
+            self.revisions.update((row["id"], row["revision"]) for row in rows)
+            await connection.close()
+
     async def clear(self, dsn: str) -> None:
         """Empty the tables; with them goes what autovacuum would do at another's expense."""
         self.revisions.clear()

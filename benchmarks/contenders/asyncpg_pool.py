@@ -43,9 +43,7 @@ class OneACall(Contender):
 
     async def update(self, value: tuple[str, str, str, int, str]) -> int:
         id, workflow, status, _, state = value
-        stored = await self._pool.fetchrow(
-            UPDATE, id, workflow, status, state, self.revisions.get(id, 1)
-        )
+        stored = await self._pool.fetchrow(UPDATE, id, workflow, status, state, self.revisions[id])
         assert stored
         self.revisions[id] = stored["revision"]
         return 1

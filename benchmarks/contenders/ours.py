@@ -34,7 +34,7 @@ class Ours(Contender):
         return 1
 
     async def update(self, value: Instance) -> int:
-        seen = replace(value, revision=self.revisions.get(value.id, 1))
+        seen = replace(value, revision=self.revisions[value.id])
         stored = await self._storage.update(seen)
         assert stored.revision
         self.revisions[value.id] = stored.revision

@@ -55,7 +55,7 @@ class Psycopg(Contender):
         id, workflow, status, _, state = value
         async with self._pool.connection() as connection:
             found = await connection.execute(
-                UPDATE, (id, workflow, status, state, self.revisions.get(id, 1))
+                UPDATE, (id, workflow, status, state, self.revisions[id])
             )
             stored = await found.fetchone()
         assert stored

@@ -79,7 +79,7 @@ class SqlAlchemy(Contender):
         id = value["id"]
         statement = (
             update(Row)
-            .where(Row.id == id, Row.revision == self.revisions.get(id, 1))
+            .where(Row.id == id, Row.revision == self.revisions[id])
             .values(
                 workflow=value["workflow"],
                 status=value["status"],

@@ -3,7 +3,7 @@ DO $$
 BEGIN
     LOCK TABLE /* schema */workflow_instances IN ACCESS EXCLUSIVE MODE;
     IF current_setting('hephaestus_pg.allow_row_loss', true) IS DISTINCT FROM 'on'
-        AND EXISTS (SELECT FROM /* schema */workflow_instances)
+        AND EXISTS (SELECT 1 FROM /* schema */workflow_instances)
     THEN
         RAISE EXCEPTION 'dropping workflow_instances would lose the instances in it'
             USING ERRCODE = 'YDL01', HINT = '--allow-row-loss';

@@ -3,7 +3,7 @@ DO $$
 BEGIN
     LOCK TABLE /* schema */workflow_instances IN ACCESS EXCLUSIVE MODE;
     IF current_setting('hephaestus_pg.allow_version_loss', true) IS DISTINCT FROM 'on'
-        AND EXISTS (SELECT FROM /* schema */workflow_instances WHERE workflow_version <> 1)
+        AND EXISTS (SELECT 1 FROM /* schema */workflow_instances WHERE workflow_version <> 1)
     THEN
         RAISE EXCEPTION 'dropping workflow_version would lose versions other than 1'
             USING ERRCODE = 'YDL01', HINT = '--allow-version-loss';

@@ -3,7 +3,7 @@ DO $$
 BEGIN
     LOCK TABLE /* schema */workflow_instances IN ACCESS EXCLUSIVE MODE;
     IF EXISTS (
-        SELECT FROM /* schema */workflow_instances AS instance
+        SELECT 1 FROM /* schema */workflow_instances AS instance
         WHERE instance.id::text !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
     ) THEN
         RAISE INFO 'ids stay varchar(255): not all of them are UUIDs';

@@ -25,7 +25,7 @@ ALTER TABLE /* schema */workflow_instances
 DO $$
 BEGIN
     IF EXISTS (
-        SELECT FROM pg_index
+        SELECT 1 FROM pg_index
         WHERE indexrelid = to_regclass('/* schema */hephaestus_pg_wide_id_key') AND NOT indisvalid
     ) THEN
         DROP INDEX /* schema */hephaestus_pg_wide_id_key;

@@ -2,7 +2,7 @@
 DO $$
 BEGIN
     IF EXISTS (
-        SELECT FROM pg_index
+        SELECT 1 FROM pg_index
         WHERE indexrelid = to_regclass('/* schema */idx_workflow_instances_state') AND NOT indisvalid
     ) THEN
         DROP INDEX /* schema */idx_workflow_instances_state;

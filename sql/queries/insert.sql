@@ -3,7 +3,7 @@
 -- Such a row becomes the new instance entirely, but its revision goes on, so that whoever still
 -- holds the finished one cannot overwrite the new.
 INSERT INTO /* schema */workflow_instances AS held (
-    id, workflow, status, workflow_version, state, inserted_at, updated_at, revision
+    id, workflow, status, workflow_version, state, inserted_at, updated_at
 )
 VALUES (
     $1::text,
@@ -12,8 +12,7 @@ VALUES (
     $4::text::integer,
     $6::text::jsonb,
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
-    1
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
 )
 ON CONFLICT (id) DO UPDATE SET
     workflow = EXCLUDED.workflow,

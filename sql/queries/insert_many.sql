@@ -1,7 +1,7 @@
 -- As insert.sql, for arrays of one length; an id that is taken gives no row. Locks in the order of
 -- the ids' bytes, as put_many.sql.
 INSERT INTO /* schema */workflow_instances AS held (
-    id, workflow, status, workflow_version, state, inserted_at, updated_at, revision
+    id, workflow, status, workflow_version, state, inserted_at, updated_at
 )
 SELECT
     given.id,
@@ -10,8 +10,7 @@ SELECT
     given.workflow_version::integer,
     given.state::jsonb,
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
-    1
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $6::text[]) AS given (
     id, workflow, status, workflow_version, state
 )

@@ -3,7 +3,7 @@
 -- workflow's prefix, $7 contained state, $8 to $11 the bounds of inserted_at and updated_at.
 --
 -- Every branch is the whole table, named for the index that is to drive it. Within it the planner
--- knows `driver`, so that `status = … OR driver <> 'status' AND …` is a plain condition on status
+-- knows `driver`, so that `status = ... OR driver <> 'status' AND ...` is a plain condition on status
 -- there. CASE keeps one branch: even a generic plan, made before the filters are known, reads by
 -- the right index; a custom plan drops the other branches and is free to choose a better one.
 SELECT id, workflow, status, workflow_version, state, revision, inserted_at, updated_at

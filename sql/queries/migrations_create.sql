@@ -3,7 +3,7 @@ DO $$
 DECLARE
     name text := btrim('/* schema */', '".');
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = name) THEN
+    IF NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = name) THEN
         EXECUTE 'CREATE SCHEMA ' || quote_ident(name);
     END IF;
 END

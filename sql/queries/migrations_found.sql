@@ -1,21 +1,67 @@
 -- What the catalog says about a schema: one row, whatever is there. Its numbers are oids, a type of
 -- which the owner of a connection has no reason to change the codec. The layout is the version of
--- HephaestusEcto's that the columns are those of, 0 if of none.
+-- HephaestusEcto's that the columns are those of, 0 if of none; columns are "name type", one a line.
 SELECT
     (to_regclass('/* schema */hephaestus_pg_migrations') IS NOT NULL)::integer::oid AS recorded,
+    (EXISTS (
+        SELECT 1 FROM pg_namespace WHERE nspname = btrim('/* schema */', '".')
+    ))::integer::oid AS schema_present,
     (found.instances IS NOT NULL)::integer::oid AS present,
+    (SELECT relkind::text FROM pg_class WHERE oid = found.instances) AS kind,
     obj_description(found.instances, 'pg_class') AS comment,
     CASE
-        WHEN NOT found.columns @> '{id,workflow,status,state,inserted_at,updated_at}' THEN 0
-        WHEN NOT found.columns @> '{workflow_version}' THEN 1
-        WHEN found.id = 'uuid'::regtype THEN 2
+        WHEN found.originals < 6 THEN 0
+        WHEN found.columns !~ '(^|\n)workflow_version ' THEN 1
+        WHEN found.columns ~ '(^|\n)id uuid' THEN 2
         ELSE 3
-    END::oid AS layout
+    END::oid AS layout,
+    coalesce(found.columns, '') AS columns,
+    (EXISTS (
+        SELECT 1 FROM pg_index WHERE indrelid = found.instances AND indisprimary
+    ))::integer::oid AS has_key,
+    -- What ON CONFLICT (id) can go by.
+    (EXISTS (
+        SELECT 1
+        FROM pg_index
+        JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+        WHERE indrelid = found.instances
+            AND attname = 'id'
+            AND indnkeyatts = 1
+            AND indisunique
+            AND indimmediate
+            AND indisvalid
+            AND indpred IS NULL
+    ))::integer::oid AS has_unique_id,
+    (EXISTS (
+        SELECT 1 FROM pg_trigger
+        WHERE tgrelid = found.instances
+            AND tgname = 'hephaestus_pg_raise_revision'
+            AND tgenabled IN ('O', 'A')
+    ))::integer::oid AS has_trigger,
+    (EXISTS (
+        SELECT 1
+        FROM pg_attrdef
+        JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+        WHERE adrelid = found.instances
+            AND attname = 'revision'
+            AND pg_get_expr(adbin, adrelid) ~ 'clock_timestamp'
+    ))::integer::oid AS has_default,
+    (EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus'))::integer::oid AS may_be_distributed,
+    current_database()::text AS database,
+    current_setting('server_encoding')::text AS server_encoding,
+    current_setting('client_encoding')::text AS client_encoding
 FROM (
     SELECT
         to_regclass('/* schema */workflow_instances') AS instances,
-        array_agg(attname::text) FILTER (WHERE NOT attisdropped) AS columns,
-        min(atttypid) FILTER (WHERE attname = 'id') AS id
+        string_agg(attname || ' ' || format_type(atttypid, NULL), chr(10)) AS columns,
+        count(*) FILTER (
+            WHERE attname IN ('id', 'workflow', 'status', 'state', 'inserted_at', 'updated_at')
+        ) AS originals
     FROM pg_attribute
     WHERE attrelid = to_regclass('/* schema */workflow_instances')
+        AND NOT attisdropped
+        AND attname IN (
+            'id', 'workflow', 'status', 'state', 'inserted_at', 'updated_at',
+            'workflow_version', 'revision'
+        )
 ) AS found

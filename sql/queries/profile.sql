@@ -7,7 +7,7 @@ SELECT
         ELSE 'none'
     END::text AS profile,
     EXISTS (
-        SELECT FROM pg_attribute
+        SELECT 1 FROM pg_attribute
         WHERE attrelid = instances AND attname = 'hephaestus_pg_initial' AND NOT attisdropped
     )::integer::oid AS has_column
 FROM to_regclass('/* schema */workflow_instances') AS instances

@@ -1,0 +1,2 @@
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS workflow_instances_pkey
+    ON /* schema */workflow_instances (id)
