@@ -56,7 +56,11 @@ def test_each_kind_of_habit_has_cases(heading: str) -> None:
 
 @pytest.mark.parametrize(
     "row",
-    [pytest.param(row, id=row[0]) for rows in TABLES.values() for row in rows],
+    [
+        pytest.param(row, id=f"{heading}: {row[0]}")
+        for heading, rows in TABLES.items()
+        for row in rows
+    ],
 )
 def test_each_case_is_shown_by_a_test_that_exists(row: list[str]) -> None:
     assert len(row) == len(HEAD)

@@ -144,7 +144,7 @@ async def test_a_statement_that_waits_for_a_row_has_locked_none_behind_it(
         pool.acquire() as other,
     ):
         finished = [Instance(id, "W", status=Status.COMPLETED) for id in IDS]
-        at = [(await storage.put(instance)).revision for instance in finished]
+        at = [str((await storage.put(instance)).revision) for instance in finished]
         given = [at if column is REVISIONS else column for column in COLUMNS[statement]]
         executor = storage._pool
         async with holder.transaction():
