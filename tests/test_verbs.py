@@ -183,7 +183,7 @@ class TestInsert:
     async def test_one_that_lost_a_race_for_a_free_id_is_not_told_of_its_own_row(
         self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The row in its way goes; then the answer to its own commit is lost, and it is done again."""
+        """What was in its way goes; then the answer to its own commit is lost."""
         row, atomically = storage._pool.row, storage._pool.atomically
 
         async def beaten(deadline: float, statement: str, *arguments: Any) -> Any:
