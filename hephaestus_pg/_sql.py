@@ -2,7 +2,8 @@
 
 A statement names its tables behind the marker ``/* schema */``, so that each file is valid SQL as
 it stands. ``/* include: name */`` is replaced by the file of that name beside it: what two
-statements share is written once. A statement's variant ``name:variant`` is made of the files
+statements share is written once. Lines that are a comment stay here: what is sent begins with its
+verb, by which tracing tools name it. A statement's variant ``name:variant`` is made of the files
 ``<name>_<variant>.sql`` where there are such, and of the others where there are not.
 """
 
@@ -20,6 +21,7 @@ _MAX_IDENTIFIER_BYTES = 63
 
 _INCLUDE = re.compile(r"/\* include: (\w+) \*/")
 _SCHEMA = "/* schema */"
+_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 
 
 def checked_schema(schema: str) -> str:
@@ -65,8 +67,15 @@ def in_schema(text: str, schema: str) -> str:
     return text.replace(_SCHEMA, f'"{checked_schema(schema)}".')
 
 
+def sent(text: str, schema: str) -> str:
+    """``text`` as it is sent: with its tables in ``schema``, and without what only readers need."""
+    return in_schema(_COMMENT.sub("", text), schema)
+
+
 def _expanded(name: str, variant: str) -> str:
     folder = root() / "queries"
     path = folder / f"{name}_{variant}.sql"
     text = (path if path.is_file() else folder / f"{name}.sql").read_text(encoding="utf-8")
-    return _INCLUDE.sub(lambda include: _expanded(include[1], variant).strip(), text)
+    return _INCLUDE.sub(
+        lambda include: _expanded(include[1], variant).strip(), _COMMENT.sub("", text)
+    )

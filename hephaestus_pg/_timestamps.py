@@ -51,7 +51,7 @@ def moment_of(text: str) -> datetime:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def moment_at(seconds: float | None) -> datetime | None:
+def moment_at(seconds: str | float | None) -> datetime | None:
     """The aware moment of a column, as its seconds since 1970; ``None`` of what is not stored yet.
 
     Seconds cross the wire, and not a timestamp: where one is infinite, or before or after the years
@@ -63,7 +63,7 @@ def moment_at(seconds: float | None) -> datetime | None:
     if seconds is None:
         return None
     try:
-        return datetime.fromtimestamp(seconds, UTC)
+        return datetime.fromtimestamp(float(seconds), UTC)
     except (OverflowError, ValueError):
         raise ValueError("its inserted_at or updated_at is not in the years 1 to 9999") from None
 
@@ -75,6 +75,6 @@ def text_of(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).isoformat()[:-6]}Z"  # for +00:00
 
 
-def for_column(moment: datetime) -> datetime:
-    """The aware moment as a column holds it."""
-    return moment.astimezone(UTC).replace(tzinfo=None)
+def for_column(moment: datetime) -> str:
+    """The aware moment as a column holds it, as text."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ")

@@ -34,5 +34,6 @@ class Backend(NamedTuple):
         text = _sql.statement("end_backend", schema)
         # Only a duration goes across, so that no two clocks have to agree.
         age = (now - self.since) * (1 - _DRIFT) - _SLACK
-        row: Any = await connection.fetchrow(text, self.pid, connection.get_server_pid(), age)
-        return not row["living"] if self.pid and row["direct"] else None
+        given = (self.pid, connection.get_server_pid(), age)
+        row: Any = await connection.fetchrow(text, *map(str, given))
+        return row["living"] == "0" if self.pid and row["direct"] == "true" else None

@@ -5,12 +5,15 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
+from hephaestus_pg.arguments import listed
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnexpectedRowError, is_a
 from hephaestus_pg.instance import Instance, checked_id
 from hephaestus_pg.instance_verbs import InstanceVerbs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
+
+    from asyncpg import Record
 
     from hephaestus_pg.encoded import EncodedInstance
     from hephaestus_pg.session import Executor
@@ -40,7 +43,7 @@ class BulkVerbs(InstanceVerbs):
             InvalidValueError: Two of them have the same id.
             SerializationError: A state cannot be stored exactly; nothing was written.
         """
-        given = list(instances)
+        given = listed("instances", instances, "Instance values")
         stored: dict[str, Instance] = {}
         for instance in given:
             if not is_a(instance, Instance):
@@ -53,13 +56,15 @@ class BulkVerbs(InstanceVerbs):
 
         async def put_all(session: Executor) -> None:
             for chunk in self._encoded(ordered):
-                columns = zip(*[new[:-1] for new in chunk.values()], strict=True)
+                columns = zip(*[(*new.columns(), new.state) for new in chunk.values()], strict=True)
                 deadline = session.deadline(timeout)
-                for row in await session.fetch(deadline, "put_many", *map(list, columns)):
+                rows = await session.fetch(deadline, "put_many", *map(list, columns))
+                self._require_these("put_many", rows, chunk, every=True)
+                for row in rows:
                     stored[row["id"]] = chunk[row["id"]].as_given(row)
 
-        with self._executor.gate:
-            await self._executor.atomically(self._executor.deadline(timeout), put_all)
+        with self._executor.operation("put_many", None, timeout) as deadline:
+            await self._executor.atomically(deadline, put_all)
         return list(stored.values())
 
     async def get_many(
@@ -70,29 +75,54 @@ class BulkVerbs(InstanceVerbs):
         Raises:
             CorruptInstanceError: A row cannot be read.
         """
+        wanted = dict.fromkeys(map(checked_id, listed("ids", ids, "ids")))
         found = {}
-        with self._executor.gate:
-            for chunk in _chunks(dict.fromkeys(map(checked_id, ids))):
+        with self._executor.operation("get_many", None, timeout):
+            for chunk in _chunks(wanted):
                 deadline = self._executor.deadline(timeout)
-                for row in await self._executor.fetch(deadline, "get_many", chunk):
-                    found[row["id"]] = self._serializer.decode(row)
+                rows = await self._executor.fetch(deadline, "get_many", chunk)
+                self._require_these("get_many", rows, set(chunk), every=False)
+                found.update({row["id"]: self._serializer.decode(row) for row in rows})
         return found
 
     async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
         """Delete the instances with those ids, all or none; the ids of those that there were."""
-        ordered = sorted(set(map(checked_id, ids)))
+        ordered = sorted(set(map(checked_id, listed("ids", ids, "ids"))))
         gone: set[str] = set()
 
         async def delete_all(session: Executor) -> None:
             for chunk in _chunks(ordered):
-                deadline = session.deadline(timeout)
-                revisions = [None] * len(chunk)
-                rows = await session.fetch(deadline, "delete_many", chunk, revisions)
-                gone.update(row["id"] for row in rows)
+                rest, kept = chunk, dict[str, str]()
+                while rest:
+                    deadline = session.deadline(timeout)
+                    rows = await session.fetch(deadline, "delete_many", rest, [None] * len(rest))
+                    self._require_these("delete_many", rows, set(rest), every=False)
+                    gone.update(row["id"] for row in rows if row["deleted"] == "true")
+                    # As in delete: others are at these rows too, or something keeps them.
+                    before = kept
+                    kept = {row["id"]: row["revision"] for row in rows if row["deleted"] != "true"}
+                    for id, _ in kept.items() & before.items():
+                        raise UnexpectedRowError(
+                            "delete_many", id, schema=self.schema, applied="no"
+                        )
+                    rest = sorted(kept)
 
-        with self._executor.gate:
-            await self._executor.atomically(self._executor.deadline(timeout), delete_all)
+        with self._executor.operation("delete_many", None, timeout) as deadline:
+            await self._executor.atomically(deadline, delete_all)
         return gone
+
+    def _require_these(
+        self, verb: str, rows: list[Record], ids: Collection[str], *, every: bool
+    ) -> None:
+        """Refuse a row of another id and, of ``every`` one, that it has none; all is taken back."""
+        given = {row["id"] for row in rows}
+        strays = given.difference(ids)
+        missing = set(ids) - given if every or strays else ()
+        if missing:
+            found = min(strays, default=None)
+            raise UnexpectedRowError(
+                verb, min(missing), schema=self.schema, found=found, applied="no"
+            )
 
     def _encoded(self, instances: Iterable[Instance]) -> Iterator[dict[str, EncodedInstance]]:
         """The instances by id, encoded, in chunks limited by rows and by bytes."""

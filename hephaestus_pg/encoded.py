@@ -23,7 +23,7 @@ _UNKNOWN_YET = dict.fromkeys(("revision", "inserted_at", "updated_at"))
 
 
 class EncodedInstance(NamedTuple):
-    """An instance as it goes into its row: all but the last is sent.
+    """An instance as it goes into its row: all but the last is sent, as text.
 
     ``given`` is the instance, which may share its maps with the caller, who may change them while
     the row is written; and its state as a read gives it, the ``step_configs`` by step.
@@ -35,6 +35,10 @@ class EncodedInstance(NamedTuple):
     workflow_version: int
     state: str
     given: tuple[Instance, dict[str, Any]]
+
+    def columns(self) -> tuple[str, str, str, str]:
+        """The columns but for the state, as text."""
+        return self.id, self.workflow, self.status, str(self.workflow_version)
 
     def expected(self, workflow_version: int) -> Instance:
         """What a read of the row would give back, but for what else only the row knows."""

@@ -36,7 +36,9 @@
         ├── ConflictError                    the server chose another transaction over this one
         ├── ConcurrentUseError               two tasks use one connection at once
         ├── AccessDeniedError                the role may not do this
-        └── RejectedError                    the server refused the statement or its data
+        ├── RejectedError                    the server refused the statement or its data
+        ├── UnexpectedRowError               a statement gave no row, or another than its own
+        └── CodecError                       a codec of the connection's owner is in the way
 
 Data travels as attributes; the message is built from them and says what to do. No message holds a
 password or the content of a stored state; one about an argument shows how that begins.
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessDeniedError",
     "AlreadyStartedError",
+    "CodecError",
     "ConcurrentUseError",
     "ConflictError",
     "ConnectionLostError",
@@ -83,6 +86,7 @@ __all__ = [
     "StorageClosedError",
     "TransactionEndedError",
     "UnavailableError",
+    "UnexpectedRowError",
     "UnknownReferenceError",
     "UnrecognizedSchemaError",
     "WrongEventLoopError",
@@ -397,7 +401,29 @@ class ConnectionLostError(DatabaseError):
 
 
 class OperationTimeoutError(DatabaseError, TimeoutError):
-    """The deadline passed."""
+    """The deadline passed.
+
+    ``verb`` and ``id`` say of what (``id`` is ``None`` where there is not just one), ``timeout``
+    how many seconds it had.
+    """
+
+    verb: str | None = None
+    id: str | None = None
+    timeout: float | None = None
+
+    def complete(self, verb: str, id: str | None, *, timeout: float, taken: float) -> None:
+        """Say what ended, of how many seconds; whoever is asked first knows best."""
+        if self.verb is not None:
+            return
+        self.verb, self.id, self.timeout = verb, id, timeout
+        what = verb if id is None else f"{verb} of {id!r}"
+        # The server's own ``statement_timeout`` may be shorter.
+        ended = (
+            f"did not end within {timeout:g} s"
+            if taken > 0.9 * timeout
+            else f"was ended after {taken:.2g} of its {timeout:g} s"
+        )
+        self.args = (f"{what} {ended}: {self.args[0]}", *self.args[1:])
 
 
 class OperationInterruptedError(DatabaseError):
@@ -452,3 +478,39 @@ class AccessDeniedError(DatabaseError):
 
 class RejectedError(DatabaseError):
     """The server refused the statement or the data in it."""
+
+
+class UnexpectedRowError(DatabaseError):
+    """A ``verb`` got no row for its ``id``, or that of ``found``, another one."""
+
+    def __init__(
+        self,
+        verb: str,
+        id: str,
+        *,
+        schema: str,
+        found: str | None = None,
+        applied: Applied = "unknown",
+    ) -> None:
+        gave = "no row" if found is None else f"the row {_shown(found)} instead"
+        super().__init__(
+            f"{verb} of {id!r} gave {gave}: something changes what is written; look at the "
+            f"triggers, rules and policies of the table workflow_instances in schema {schema!r}",
+            applied=applied,
+            retryable=False,
+        )
+        self.verb = verb
+        self.id = id
+        self.found = found
+
+
+class CodecError(DatabaseError):
+    """A codec that the owner of the connection has set is in the way of our statements."""
+
+    def __init__(self, what: str, *, applied: Applied) -> None:
+        super().__init__(
+            f"a codec set on the connection, of text or varchar, is in the way: {what}; give the "
+            "storage a connection or a pool without it, or a codec that takes and gives a str",
+            applied=applied,
+            retryable=False,
+        )

@@ -13,12 +13,13 @@ from hephaestus_pg.batch_keys import KeyedBatcher
 from hephaestus_pg.batching import Batcher
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, is_lost
 from hephaestus_pg.errors import DatabaseError
-from hephaestus_pg.gate import Gate
+from hephaestus_pg.gate import Gate, Operation, checked_timeout
 from hephaestus_pg.hooks import as_ours
 from hephaestus_pg.lease import Lease
 from hephaestus_pg.pool import RELEASE_SECONDS
 from hephaestus_pg.retry import Retries
-from hephaestus_pg.session import SessionExecutor, checked_timeout
+from hephaestus_pg.rows import fetched
+from hephaestus_pg.session import SessionExecutor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -70,6 +71,10 @@ class PoolExecutor:
         self._pool = pool
         self._owned = owned
         self.gate = Gate(name)
+        self.operation: Callable[[str, str | None, float | None], Operation] = partial(
+            Operation, self.gate, timeout
+        )
+        """See :meth:`Executor.operation`."""
         self._loop = asyncio.get_running_loop()
         self._attempts = Attempts(pool, schema)
         self._batcher = self._batched(batch_by) if batching else None
@@ -102,7 +107,7 @@ class PoolExecutor:
         return await self._attempts.result_of(
             deadline,
             statement,
-            lambda connection: connection.fetch(text, *arguments),
+            lambda connection: fetched(connection, text, arguments),
             kind=kind,
             source=source,
         )
@@ -128,8 +133,7 @@ class PoolExecutor:
         timeout: float | None = None,
     ) -> Result:
         """What ``work``, which only reads, gives on some connection, and on others if it must."""
-        deadline = self.deadline(timeout)
-        with self.gate:
+        with self.operation(name, None, timeout) as deadline:
             return await self._attempts.result_of(deadline, name, work, kind="read")
 
     async def atomically(
@@ -155,7 +159,7 @@ class PoolExecutor:
         the storage's. Only beginning is tried again: nothing of the caller's has been sent by then.
         """
         seconds = checked_timeout(timeout, self._timeout)
-        with self.gate:
+        with self.operation("transaction", None, timeout):
             begun, session = await self._begun(seconds)
             try:
                 async with begun:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from hephaestus_pg import _json
+from hephaestus_pg import _json, containment
 from hephaestus_pg._timestamps import for_column
+from hephaestus_pg.arguments import checked_flag, listed
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
 from hephaestus_pg.instance import (
     Status,
@@ -20,7 +20,7 @@ from hephaestus_pg.instance import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from hephaestus_pg.references import References
@@ -31,7 +31,10 @@ class Filters(TypedDict, total=False):
 
     ``status_in`` that is empty matches nothing. ``workflow_family`` is a literal prefix of the
     stored workflow's name. ``contains`` is a part of ``state`` (``{"context": {"initial":
-    {"order_id": 1}}}``); one that no index serves would read every row, and is refused unless
+    {"order_id": 1}}}``), which has the keys ``current_step``, ``context``, ``step_configs``,
+    ``active_steps``, ``completed_steps``, ``execution_history`` and ``runtime_metadata``; another
+    is refused, and what only other writers store is found by SQL of your own. One that no index
+    serves would read every row, and is refused unless
     ``allow_scan``: one without any value, and one that the schema's index does not hold (see
     :func:`hephaestus_pg.migrations.index`). The bounds of time are aware datetimes, exclusive,
     compared with columns that have a precision of one second.
@@ -101,14 +104,13 @@ def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any,
             raise InvalidValueError("filter", name, f"the filters are {known}")
         if value is None:
             raise InvalidTypeError(name, value, "leave the filter out to match every row")
-    if not is_a(filters.get("allow_scan", False), bool):
-        raise InvalidTypeError("allow_scan", filters["allow_scan"], "give True or False")
+    checked_flag("allow_scan", filters.get("allow_scan", False))
     family_from, family_until = _bounds(filters)
     return (
         _checked(filters, "id", checked_id),
         _statuses(filters),
         _checked(filters, "workflow", references.to_name),
-        _checked(filters, "workflow_version", checked_version),
+        _checked(filters, "workflow_version", lambda version: str(checked_version(version))),
         family_from,
         family_until,
         _contained(filters),
@@ -138,10 +140,7 @@ def _statuses(filters: Mapping[str, Any]) -> list[str] | None:
     """Both filters of status as one list; ``None`` if neither is given."""
     wanted: set[Status] | None = None
     if "status_in" in filters:
-        given = filters["status_in"]
-        if not is_a(given, Collection) or isinstance(given, str):
-            raise InvalidTypeError("status_in", given, "give a list of statuses")
-        wanted = set(map(checked_status, given))
+        wanted = set(map(checked_status, listed("status_in", filters["status_in"], "statuses")))
     if "status" in filters:
         status = checked_status(filters["status"])
         wanted = {status} if wanted is None else wanted & {status}
@@ -171,18 +170,16 @@ def _has_surrogate(text: str) -> bool:
 def _contained(filters: Mapping[str, Any]) -> str | None:
     if "contains" not in filters:
         return None
-    pattern = filters["contains"]
-    if not is_a(pattern, Mapping):
-        raise InvalidTypeError("contains", pattern, "give a part of the state as a mapping")
-    text, plain, _ = _json.dumps(pattern, "contains")
+    others = {name: None for name in Filters.__annotations__ if name != "contains"}
+    text, plain = containment.pattern(filters["contains"], others)
     if not _has_leaf(plain) and not filters.get("allow_scan", False):
         raise InvalidValueError(
             "contains",
-            pattern,
+            filters["contains"],
             "without any value the index cannot serve it and every row would be read; "
             "name a value, or allow that with allow_scan=True",
         )
-    return text.decode()
+    return text
 
 
 def _has_leaf(value: Any) -> bool:
@@ -194,6 +191,6 @@ def _has_leaf(value: Any) -> bool:
     return True
 
 
-def column_moment(name: str, value: Any) -> datetime:
-    """The aware ``value`` as the columns hold it."""
+def column_moment(name: str, value: Any) -> str:
+    """The aware ``value`` as the columns hold it, as text."""
     return for_column(checked_moment(value, name))

@@ -1,14 +1,26 @@
-"""The way into a storage: who may call, and how many are inside."""
+"""The way into a storage: who may call, how many are inside, and what each call may take."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from math import inf
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakSet
 
 import anyio
 
-from hephaestus_pg.errors import StorageClosedError, WrongEventLoopError
+from hephaestus_pg.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    OperationTimeoutError,
+    StorageClosedError,
+    WrongEventLoopError,
+    is_a,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 class Gate:
@@ -19,8 +31,8 @@ class Gate:
         self.loop = asyncio.get_running_loop()
         self._inherited = False
         _gates.add(self)
-        self._under_way = 0
-        self._closed = False
+        self.under_way = 0
+        self.closed = False
         self._empty = anyio.Event()
 
     def require_own_loop(self) -> None:
@@ -33,27 +45,38 @@ class Gate:
         if self._inherited or running is not self.loop:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
+    def refuse(self) -> NoReturn:
+        """Say why nobody gets in."""
+        self.require_own_loop()
+        raise StorageClosedError(self.name)
+
+    def left(self) -> None:
+        """See whether the last one is out, after the end."""
+        if not self.under_way:
+            self._empty.set()
+
     def __enter__(self) -> None:
         self.require_own_loop()
-        if self._closed:
-            raise StorageClosedError(self.name)
-        self._under_way += 1
+        if self.closed:
+            self.refuse()
+        self.under_way += 1
 
     def __exit__(self, *_: object) -> None:
-        self._under_way -= 1
-        if self._closed and not self._under_way:
-            self._empty.set()
+        self.under_way -= 1
+        if self.closed:
+            self.left()
 
     async def close(self) -> None:
         """Let nobody in any more, and wait until all are out."""
         self.require_own_loop()
-        self._closed = True
-        if self._under_way:
+        self.closed = True
+        if self.under_way:
             await self._empty.wait()
 
     def inherit(self) -> None:
         """Let nobody in: this is a forked process, and the connections are its parent's."""
         self._inherited = True
+        self.closed = True
 
 
 _gates: WeakSet[Gate] = WeakSet()
@@ -66,3 +89,67 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+
+
+LONGEST_TIMEOUT = 2_000_000.0
+"""Seconds that a timeout may be, 23 days: a server counts milliseconds in 31 bits."""
+
+
+def checked_timeout(timeout: Any, longest: float) -> float:
+    """``timeout`` in seconds, or ``longest`` where it is ``None``.
+
+    A call's may be no longer than the storage's: the server has that one, and ends what goes on.
+    The storage's own, for which ``longest`` is infinite, may be :data:`LONGEST_TIMEOUT`.
+    """
+    if timeout is None:
+        return longest
+    if not (is_a(timeout, int) or is_a(timeout, float)) or is_a(timeout, bool):
+        raise InvalidTypeError("timeout", timeout, "give a number of seconds")
+    if not 0 < timeout <= min(longest, LONGEST_TIMEOUT):
+        own = f"the storage's own {longest:g}" if longest < inf else f"{LONGEST_TIMEOUT:.0f}"
+        raise InvalidValueError("timeout", timeout, f"give seconds above 0, up to {own}")
+    return float(timeout)
+
+
+class Operation:
+    """A call under way: the ``with`` block holds the ``gate``, and gives the call's deadline.
+
+    An :class:`OperationTimeoutError` that leaves it says of which ``verb`` and ``id`` it is.
+    Without a gate it is on a connection whose user holds that already. ``timeout`` is in seconds,
+    up to and by default the ``longest``.
+    """
+
+    __slots__ = ("_began", "_gate", "_id", "_timeout", "_verb")
+
+    def __init__(
+        self, gate: Gate | None, longest: float, verb: str, id: str | None, timeout: float | None
+    ) -> None:
+        self._gate = gate
+        self._verb = verb
+        self._id = id
+        self._timeout = longest if timeout is None else checked_timeout(timeout, longest)
+
+    def __enter__(self) -> float:
+        loop = asyncio.get_running_loop()
+        gate = self._gate
+        if gate is not None:
+            if gate.closed or loop is not gate.loop:
+                gate.refuse()
+            gate.under_way += 1  # on the way of every call: without another call
+        self._began = began = loop.time()
+        return began + self._timeout
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        gate = self._gate
+        if gate is not None:
+            gate.under_way -= 1
+            if gate.closed:
+                gate.left()
+        if error is not None and isinstance(error, OperationTimeoutError):
+            taken = asyncio.get_running_loop().time() - self._began
+            error.complete(self._verb, self._id, timeout=self._timeout, taken=taken)

@@ -11,10 +11,17 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Self, TypeVar
+from uuid import UUID
 
 from hephaestus_pg._timestamps import moment_at, text_of
 from hephaestus_pg.business_key import MAX_ID_LENGTH
-from hephaestus_pg.errors import CorruptInstanceError, InvalidTypeError, InvalidValueError, is_a
+from hephaestus_pg.errors import (
+    CorruptInstanceError,
+    InvalidTypeError,
+    InvalidValueError,
+    _shown,
+    is_a,
+)
 
 Value = TypeVar("Value")
 
@@ -228,7 +235,7 @@ def with_row(  # noqa: PLR0913, PLR0917 - the columns
         given.completed_steps,
         runtime_metadata,
         history,
-        row["revision"],
+        None if (revision := row["revision"]) is None else int(revision),
         inserted_at,
         updated_at,
         given.unknown_state,
@@ -238,7 +245,9 @@ def with_row(  # noqa: PLR0913, PLR0917 - the columns
 def checked_id(id: Any) -> str:
     """``id``, when it can be stored exactly: 1 to 255 characters, no U+0000, no lone surrogate."""
     if type(id) is not str and not is_a(id, str):
-        raise InvalidTypeError("id", id, f"give a str of 1 to {MAX_ID_LENGTH} characters")
+        raise InvalidTypeError(
+            "id", id, f"give a str of 1 to {MAX_ID_LENGTH} characters{_such(id)}"
+        )
     if not 0 < len(id) <= MAX_ID_LENGTH:
         raise InvalidValueError("id", id, f"give 1 to {MAX_ID_LENGTH} characters, not {len(id)}")
     if not id.isascii():
@@ -249,6 +258,19 @@ def checked_id(id: Any) -> str:
     if "\0" in id:
         raise InvalidValueError("id", id, "PostgreSQL cannot store U+0000 in a text")
     return id  # type: ignore[no-any-return]
+
+
+def _such(id: Any) -> str:
+    """The text that what was given for an id stands for, if that is known."""
+    if is_a(id, Instance):
+        return f": its id, {id.id!r}"
+    if is_a(id, bytes):
+        return f", such as {_shown(id)}.decode()"
+    if is_a(id, UUID):
+        return f", such as {str(id)!r}"
+    if is_a(id, int) and not is_a(id, bool):
+        return f", such as {_shown(id)!r}"
+    return ""
 
 
 def checked_version(version: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
+from hephaestus_pg.arguments import checked_flag
 from hephaestus_pg.errors import (
     CorruptInstanceError,
     DatabaseError,
@@ -14,7 +15,7 @@ from hephaestus_pg.errors import (
     InvalidValueError,
     OperationTimeoutError,
     StaleInstanceError,
-    is_a,
+    UnexpectedRowError,
 )
 from hephaestus_pg.instance import Instance, Status, checked_id, checked_revision
 
@@ -67,24 +68,25 @@ class InstanceVerbs:
             CorruptInstanceError: The row cannot be read.
         """
         checked_id(id)
-        with self._executor.gate:
-            row = await self._executor.row(self._executor.deadline(timeout), "get", id)
-        return None if row is None else self._serializer.decode(row)
+        with self._executor.operation("get", id, timeout) as deadline:
+            row = await self._executor.row(deadline, "get", id)
+        return None if row is None else self._serializer.decode(self._own(row, "get", id))
 
     async def put(self, instance: Instance, *, timeout: float | None = None) -> Instance:
         """Store the instance, whether its row exists or not; the last writer wins.
 
-        An existing row keeps its ``workflow_version`` and ``inserted_at``; the rest is replaced and
-        ``revision`` grows by one. What comes back is what a :meth:`get` would give now. After a
-        connection that broke it may be written twice.
+        An existing row keeps its ``workflow_version``, as with HephaestusEcto, and ``inserted_at``;
+        the rest is replaced and ``revision`` grows by one. It is :meth:`update` that moves an
+        instance on to another version. What comes back is what a :meth:`get` would give now. After
+        a connection that broke it may be written twice.
 
         Raises:
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
         new = self._serializer.encode(instance)
-        with self._executor.gate:
-            row = await self._executor.row(self._executor.deadline(timeout), "put", *new[:-1])
-        return new.as_stored(row)
+        with self._executor.operation("put", new.id, timeout) as deadline:
+            row = await self._executor.row(deadline, "put", *new.columns(), new.state)
+        return new.as_stored(self._own(row, "put", new.id))
 
     async def insert(
         self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
@@ -102,8 +104,7 @@ class InstanceVerbs:
             InstanceExistsError: The id is taken; it says by what.
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
-        if not is_a(replace_finished, bool):
-            raise InvalidTypeError("replace_finished", replace_finished, "give True or False")
+        checked_flag("replace_finished", replace_finished)
         new = self._serializer.encode(instance)
         first = 1 if not replace_finished else None
 
@@ -112,28 +113,42 @@ class InstanceVerbs:
                 return "again"
             if self._is(held, new.expected(new.workflow_version)):
                 return "landed"
-            return "again" if held["revision"] == first else "unknown"
+            return "again" if int(held["revision"]) == first else "unknown"
 
-        with self._executor.gate:
-            deadline = self._executor.deadline(timeout)
-            while True:
-                _, row = await self._once(
-                    deadline, outcome, "insert", *new[:4], replace_finished, new.state
-                )
-                if row is not None:
-                    return new.as_stored(row)
+        arguments = (*new.columns(), str(replace_finished), new.state)
+        runs = 0
+
+        async def insert_and_look(session: Executor) -> Record | None:
+            # The statement locks the row that is in its way, so that it is still there afterwards.
+            nonlocal runs
+            runs += 1
+            row: Record | None = await session.row(deadline, "insert", *arguments)
+            if row is None:
+                held: Record | None = await session.row(deadline, "get", new.id)
+                if runs > 1 and outcome(held) == "landed":
+                    return held  # the answer to its commit was lost
+                self._require_free(new.id, held, replace_finished=replace_finished)
+            return row
+
+        with self._executor.operation("insert", new.id, timeout) as deadline:
+            _, row = await self._once(deadline, outcome, "insert", *arguments)
+            if row is None:
                 held = await self._executor.row(deadline, "get", new.id)
-                if held is not None and not (
-                    replace_finished and held["status"] in Status.FINISHED
-                ):
-                    raise InstanceExistsError(
-                        new.id, status=held["status"], workflow=held["workflow"]
-                    )
-                # It went, or finished, between the two statements: the id is free now.
+                self._require_free(new.id, held, replace_finished=replace_finished)
+                # It went, or finished, between the two statements, or something vetoes the insert.
+                row = await self._executor.atomically(deadline, insert_and_look)
+        return new.as_stored(self._own(row, "insert", new.id))
+
+    @staticmethod
+    def _require_free(id: str, held: Record | None, *, replace_finished: bool) -> None:
+        """Refuse an insert where ``held`` is in its way."""
+        if held is not None and not (replace_finished and held["status"] in Status.FINISHED):
+            raise InstanceExistsError(id, status=held["status"], workflow=held["workflow"])
 
     async def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
         """Store the instance only if its row is still at ``instance.revision`` (compare-and-set).
 
+        ``workflow_version`` is stored too, unlike with :meth:`put`; ``inserted_at`` stays.
         After a connection that broke, an equal instance in the row counts as this one, as with
         :meth:`insert`.
 
@@ -151,24 +166,24 @@ class InstanceVerbs:
             )
 
         def outcome(held: Record | None) -> Outcome:
-            if held is None or held["revision"] not in {seen, seen + 1}:
+            if held is None or int(held["revision"]) not in {seen, seen + 1}:
                 return "unknown"
-            mine = held["revision"] > seen and self._is(
-                held, new.expected(held["workflow_version"])
+            mine = int(held["revision"]) > seen and self._is(
+                held, new.expected(new.workflow_version)
             )
             return "landed" if mine else "again"
 
-        with self._executor.gate:
-            deadline = self._executor.deadline(timeout)
+        with self._executor.operation("update", new.id, timeout) as deadline:
             _, row = await self._once(
-                deadline, outcome, "update", new.id, new.workflow, new.status, seen, new.state
+                deadline, outcome, "update", *new.columns(), str(seen), new.state
             )
             if row is None:
                 held = await self._executor.row(deadline, "get", new.id)
                 if held is None:
                     raise InstanceNotFoundError(new.id)
-                raise StaleInstanceError(new.id, expected=seen, found=held["revision"])
-        return new.as_stored(row)
+                if int(held["revision"]) != seen:
+                    raise StaleInstanceError(new.id, expected=seen, found=int(held["revision"]))
+        return new.as_stored(self._own(row, "update", new.id))
 
     async def delete(
         self, id: str, *, revision: int | None = None, timeout: float | None = None
@@ -192,14 +207,22 @@ class InstanceVerbs:
             # With a revision, it may be another row, inserted since.
             return "again" if revision is None else "unknown"
 
-        with self._executor.gate:
-            deadline = self._executor.deadline(timeout)
-            gone, _ = await self._once(deadline, outcome, "delete", id, revision)
-            if not gone and revision is not None:
-                held = await self._executor.row(deadline, "get", id)
-                if held is not None:
-                    raise StaleInstanceError(id, expected=revision, found=held["revision"])
-        return gone
+        expected = None if revision is None else str(revision)
+        kept: str | None = None
+        with self._executor.operation("delete", id, timeout) as deadline:
+            while True:
+                gone, row = await self._once(deadline, outcome, "delete", id, expected)
+                if row is None:
+                    return gone
+                found = self._own(row, "delete", id)["revision"]
+                if row["deleted"] == "true":
+                    return True
+                if revision is not None and found != expected:
+                    raise StaleInstanceError(id, expected=revision, found=int(found))
+                if found == kept:
+                    raise UnexpectedRowError("delete", id, schema=self.schema)
+                # Another deleted or changed it at the same time; or it is kept, and will be again.
+                kept = found
 
     async def _once(
         self,
@@ -237,6 +260,19 @@ class InstanceVerbs:
                 logger.warning("%s of %r did not happen and is tried again", statement, id)
             else:
                 return row is not None, row
+
+    def _own(self, row: Record | None, verb: str, id: str) -> Record:
+        """``row``, when it is that of ``id``."""
+        if row is None or row["id"] != id:
+            found = None if row is None else row["id"]
+            raise UnexpectedRowError(
+                verb,
+                id,
+                schema=self.schema,
+                found=found,
+                applied="no" if verb == "get" else "unknown",
+            )
+        return row
 
     def _is(self, held: Record, written: Instance) -> bool:
         try:

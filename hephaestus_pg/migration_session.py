@@ -219,7 +219,7 @@ class MigrationSession:
     async def _stages(self, stages: Sequence[Stage], of: str) -> None:
         for number, stage in enumerate(stages, 1):
             logger.info("schema %s: %s, stage %d of %d", self.schema, of, number, len(stages))
-            text = _sql.in_schema(stage.text, self.schema)
+            text = _sql.sent(stage.text, self.schema)
             if stage.kind == "transaction":
                 await self.transaction(lambda text=text: self.connection.execute(text))  # type: ignore[misc]
             elif stage.kind == "slices":
@@ -254,7 +254,7 @@ class MigrationSession:
             notes.clear()
             for name in allow:
                 await self._set(f"hephaestus_pg.allow_{name}", "on", local=True)
-            await self.connection.execute(_sql.in_schema(text, self.schema))
+            await self.connection.execute(_sql.sent(text, self.schema))
             await then()
 
         self.connection.add_log_listener(listen)

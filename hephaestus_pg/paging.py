@@ -55,7 +55,8 @@ def parameters(order_by: Order, after: str | None, limit: int | None) -> tuple[A
     if limit is not None:
         checked_rows(limit, "limit")
     moment, id = (None, None) if after is None else _place(after, order_by)
-    return (id, limit) if order_by == "id" else (moment, id, limit)
+    rows = None if limit is None else str(limit)
+    return (id, rows) if order_by == "id" else (moment, id, rows)
 
 
 def checked_rows(rows: Any, field: str) -> int:
@@ -75,7 +76,7 @@ def checked_order(order_by: Any) -> Order:
     return order
 
 
-def _place(after: Any, order_by: Order) -> tuple[datetime | None, str]:
+def _place(after: Any, order_by: Order) -> tuple[str | None, str]:
     if not is_a(after, str):
         raise InvalidTypeError("after", after, "give a cursor, the text that storage.cursor made")
     try:

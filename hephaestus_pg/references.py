@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from hephaestus_pg.arguments import checked_flag
 from hephaestus_pg.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -84,8 +85,7 @@ class LoadedClasses:
     """
 
     def __init__(self, *, allow_main: bool = False) -> None:
-        if not is_a(allow_main, bool):
-            raise InvalidTypeError("allow_main", allow_main, "give True or False")
+        checked_flag("allow_main", allow_main)
         self._allow_main = allow_main
         self._names: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hephaestus_pg")
 
+FEW = 5
+"""Tries where the index of the key is amiss: it is being exchanged, or it is not there."""
+
+_OF_AN_INDEX = {"23505", "42P10"}
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds, at the most, before the second try and between later ones; they double in between."""
 
@@ -31,6 +36,7 @@ class Retries:
         self._safe_twice = safe_twice
         self._longest = FIRST_PAUSE
         self._ambiguous = False
+        self._tries = 0
         self._level = logging.WARNING
 
     async def another(self, error: DatabaseError) -> bool:
@@ -39,10 +45,12 @@ class Retries:
         It says "unknown" then if any try may have been applied, not only the last.
         """
         self._ambiguous = self._ambiguous or error.applied == "unknown"
+        self._tries += 1
         pause = random.uniform(0, self._longest)  # noqa: S311 - lest all come back at once
         if (
             not error.retryable
             or isinstance(error, OperationTimeoutError)
+            or (self._tries >= FEW and getattr(error.__cause__, "sqlstate", "") in _OF_AN_INDEX)
             or (error.applied != "no" and not self._safe_twice)
             or asyncio.get_running_loop().time() + pause >= self._deadline
         ):

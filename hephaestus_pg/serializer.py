@@ -128,7 +128,7 @@ class Serializer:
         return EncodedInstance(*row, text.decode(), (instance, state))
 
     def decode(self, row: Record) -> Instance:
-        """The instance of a row, its columns in the order of ``get.sql``, ``state`` as JSON text.
+        """The instance of a row, its columns those of ``get.sql``: text, and a version.
 
         Raises:
             CorruptInstanceError: The row cannot be read; it names the id and says why.
@@ -137,7 +137,7 @@ class Serializer:
         try:
             state = _json.loads(text)
             return self._instance(
-                id, workflow, status, version, state, revision, inserted_at, updated_at
+                id, workflow, status, version, state, int(revision), inserted_at, updated_at
             )
         except (HephaestusError, ValueError) as error:
             raise CorruptInstanceError(id, str(error)) from error
@@ -223,8 +223,8 @@ class Serializer:
         workflow_version: int,
         state: Any,
         revision: int | None = None,
-        inserted_at: float | None = None,
-        updated_at: float | None = None,
+        inserted_at: str | None = None,
+        updated_at: str | None = None,
     ) -> Instance:
         of_name = self.references.to_reference
         known, unknown = of_state(state)

@@ -6,22 +6,18 @@ There nothing is tried twice: only who began the transaction can begin it again.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
-from math import inf
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
+import asyncpg
 
 from hephaestus_pg import _sql
 from hephaestus_pg.driver_errors import DRIVER_ERRORS, translated_errors
-from hephaestus_pg.errors import (
-    DatabaseError,
-    InvalidTypeError,
-    InvalidValueError,
-    TransactionEndedError,
-    is_a,
-)
+from hephaestus_pg.errors import DatabaseError, InvalidTypeError, TransactionEndedError, is_a
+from hephaestus_pg.gate import Operation, checked_timeout
 from hephaestus_pg.pool import RELEASE_SECONDS
+from hephaestus_pg.rows import fetched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,13 +36,15 @@ class Executor(Protocol):
     retries: bool
     """Whether an operation may be done again, as a whole, after a failure."""
 
-    @property
-    def gate(self) -> AbstractContextManager[None]:
-        """The way in, which a verb holds from its first statement to its last."""
+    def operation(self, verb: str, id: str | None, timeout: float | None) -> Operation:
+        """The ``with`` block of a verb, from its first statement to its last: its deadline.
+
+        ``None`` is the storage's own timeout.
+        """
         ...
 
     def deadline(self, timeout: float | None) -> float:
-        """When an operation that begins now must end; ``None`` is the storage's own timeout."""
+        """When a statement that begins now, one of several of a verb, must end."""
         ...
 
     async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
@@ -70,7 +68,6 @@ class Executor(Protocol):
 class SessionExecutor:
     """Every statement on one connection, one after another, none of them twice."""
 
-    gate = nullcontext()  # who opened the connection holds the storage's
     retries = False
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own
@@ -95,6 +92,11 @@ class SessionExecutor:
         self._expendable = expendable
         self._ended = False
 
+    def operation(self, verb: str, id: str | None, timeout: float | None) -> Operation:
+        """See :meth:`Executor.operation`."""
+        # Who opened the connection holds the storage's gate.
+        return Operation(None, self._timeout, verb, id, timeout)
+
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""
         return asyncio.get_running_loop().time() + checked_timeout(timeout, self._timeout)
@@ -110,7 +112,7 @@ class SessionExecutor:
             raise TransactionEndedError(self._name)
         text = _sql.statement(statement, self.schema)
         return await self._within(
-            self._remaining(deadline), lambda: self.connection.fetch(text, *arguments)
+            self._remaining(deadline), lambda: fetched(self.connection, text, arguments)
         )
 
     async def row(self, deadline: float, statement: str, id: str, *arguments: Any) -> Any:
@@ -135,7 +137,12 @@ class SessionExecutor:
         ``deadline``: when it must have begun, if not as soon as it must have committed.
         ``checked``: its block is a caller's, who may catch the error of a statement in it.
         """
-        transaction = self.connection.transaction()
+        # A transaction may have been begun by a statement, of which the driver's own knows nothing.
+        transaction = (
+            _Savepoint(self.connection)
+            if self.connection.is_in_transaction()
+            else self.connection.transaction()
+        )
         seconds = self._patience if deadline is None else self._remaining(deadline)
         # As ``async with`` does it, so that the driver expects one that was cancelled as it began.
         await self._within(seconds, transaction.__aenter__)
@@ -193,21 +200,34 @@ class SessionExecutor:
                 raise
 
 
-LONGEST_TIMEOUT = 2_000_000.0
-"""Seconds that a timeout may be, 23 days: a server counts milliseconds in 31 bits."""
+class _Savepoint:
+    """A part of a transaction, however that was begun, which can be taken back by itself."""
+
+    def __init__(self, connection: AnyConnection) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> None:
+        await self._connection.execute("SAVEPOINT hephaestus_pg")
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # The latest of a name is the one that is meant.
+        end = "" if kind is None else "ROLLBACK TO SAVEPOINT hephaestus_pg; "
+        await self._connection.execute(f"{end}RELEASE SAVEPOINT hephaestus_pg")
 
 
-def checked_timeout(timeout: Any, longest: float) -> float:
-    """``timeout`` in seconds, or ``longest`` where it is ``None``.
-
-    A call's may be no longer than the storage's: the server has that one, and ends what goes on.
-    The storage's own, for which ``longest`` is infinite, may be :data:`LONGEST_TIMEOUT`.
-    """
-    if timeout is None:
-        return longest
-    if not (is_a(timeout, int) or is_a(timeout, float)) or is_a(timeout, bool):
-        raise InvalidTypeError("timeout", timeout, "give a number of seconds")
-    if not 0 < timeout <= min(longest, LONGEST_TIMEOUT):
-        own = f"the storage's own {longest:g}" if longest < inf else f"{LONGEST_TIMEOUT:.0f}"
-        raise InvalidValueError("timeout", timeout, f"give seconds above 0, up to {own}")
-    return float(timeout)
+def checked_connection(connection: Any) -> AnyConnection:
+    """``connection``, when it is one of asyncpg's own, by itself or of a pool."""
+    if is_a(connection, asyncpg.Connection):
+        return connection  # type: ignore[no-any-return]
+    advice = "give a connection of asyncpg"
+    if is_a(connection, asyncpg.Pool):
+        advice = "take a connection of it: async with pool.acquire() as connection"
+    elif hasattr(connection, "get_raw_connection"):
+        advice += ": (await connection.get_raw_connection()).driver_connection"
+    elif hasattr(connection, "get_bind") and hasattr(connection, "connection"):  # a session
+        advice += ": (await (await session.connection()).get_raw_connection()).driver_connection"
+    elif hasattr(connection, "driver_connection"):
+        advice += ": its driver_connection"
+    elif hasattr(connection, "__await__"):
+        advice += ": await this one"
+    raise InvalidTypeError("connection", connection, advice)

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from hephaestus_pg import _sql, migrations, registry
+from hephaestus_pg.arguments import checked_flag
 from hephaestus_pg.batch_keys import checked_batch_by
 from hephaestus_pg.errors import InvalidTypeError, SchemaOutdatedError, is_a
 from hephaestus_pg.executor import TIMEOUT, PoolExecutor
+from hephaestus_pg.gate import checked_timeout
 from hephaestus_pg.hooks import given_hooks, hooks_of
 from hephaestus_pg.pool import checked_pool, open_pool, usable_pool
 from hephaestus_pg.pool_options import checked_pool_options
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
-from hephaestus_pg.session import SessionExecutor, checked_timeout
+from hephaestus_pg.session import SessionExecutor, checked_connection
 from hephaestus_pg.starting import Starting
 from hephaestus_pg.verbs import Verbs
 
@@ -114,9 +116,8 @@ class AsyncStorage(Verbs):
         _sql.checked_schema(schema)
         serializer = Serializer(references, max_state_bytes=max_state_bytes, elixir=elixir)
         checked_timeout(timeout, math.inf)
-        for flag, value in (("batching", batching), ("pgbouncer", pgbouncer)):
-            if not isinstance(value, bool):
-                raise InvalidTypeError(flag, value, "give True or False")
+        checked_flag("batching", batching)
+        checked_flag("pgbouncer", pgbouncer)
         if batch_by is not None:
             checked_batch_by(batch_by, batching=batching)
         if pool is None:
@@ -196,10 +197,15 @@ class AsyncStorage(Verbs):
     def using(self, connection: AnyConnection) -> Transaction:
         """The verbs on a connection of the caller's own, inside whatever transaction it is in.
 
-        Its codecs do not matter, and nothing is retried. Without a transaction each statement
-        commits by itself.
+        It is asyncpg's; what lies behind SQLAlchemy's has no transaction before its first
+        statement. Its codecs do not matter, and nothing is retried. Without a transaction each
+        statement commits by itself.
+
+        Raises:
+            InvalidTypeError: It is no connection of asyncpg.
         """
-        return Transaction(self._pool.session(connection), self._serializer)
+        own = checked_connection(connection)
+        return Transaction(self._pool.session(own), self._serializer)
 
     async def migrated_version(self, *, timeout: float | None = None) -> int:
         """The version of the schema, 0 where there is none."""

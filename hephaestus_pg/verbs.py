@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hephaestus_pg import filters as filtering
 from hephaestus_pg import paging
+from hephaestus_pg.arguments import checked_flag
 from hephaestus_pg.bulk_verbs import CHUNK_ROWS, BulkVerbs
 from hephaestus_pg.errors import (
     CorruptInstanceError,
@@ -77,13 +79,12 @@ class Verbs(BulkVerbs):
         """
         given, search = self._filters(filters)
         skip = _skips(on_error)
-        deadline = self._executor.deadline(timeout)
-        if order_by is None and limit is None and after is None:
-            rows = await self._matching(deadline, "query", search, *given)
-        else:
+        statement, page = "query", ()
+        if not (order_by is None and limit is None and after is None):
             order = paging.checked_order("id" if order_by is None else order_by)
-            page = paging.parameters(order, after, limit)
-            rows = await self._matching(deadline, f"page_by_{order}", search, *given, *page)
+            statement, page = f"page_by_{order}", paging.parameters(order, after, limit)
+        with self._executor.operation("query", None, timeout) as deadline:
+            rows = await self._matching(deadline, statement, search, *given, *page)
         return list(self._decoded(rows, skip=skip))
 
     @staticmethod
@@ -122,8 +123,8 @@ class Verbs(BulkVerbs):
         skip = _skips(on_error)
         last, rows = None, FIRST_ROWS
         while True:
-            deadline = self._executor.deadline(timeout)
-            page = await self._matching(deadline, "page_by_id", search, *given, last, rows)
+            with self._executor.operation("stream", None, timeout) as deadline:
+                page = await self._matching(deadline, "page_by_id", search, *given, last, str(rows))
             for instance in self._decoded(page, skip=skip):
                 yield instance
             if len(page) < rows:
@@ -139,8 +140,8 @@ class Verbs(BulkVerbs):
             InvalidValueError: There is no such filter, or its value is wrong.
         """
         given, search = self._filters(filters)
-        deadline = self._executor.deadline(timeout)
-        [row] = await self._matching(deadline, "count", search, *given)
+        with self._executor.operation("count", None, timeout) as deadline:
+            [row] = await self._matching(deadline, "count", search, *given)
         return int(row["count"])
 
     async def prune(
@@ -156,31 +157,40 @@ class Verbs(BulkVerbs):
 
         It goes once through the table by id, in batches of ``batch_size``, each a transaction of
         its own unless it is in one: interrupted, it has done whole batches. A row that another
-        transaction holds at that moment is left to the next prune. ``progress`` is called with the
-        number so far after each batch. ``dry_run`` only counts.
+        transaction holds at that moment is left to the next prune; so is one that a trigger or a
+        policy keeps, with a line in the log at the end. ``progress`` is called with the number so
+        far after each batch. ``dry_run`` only counts.
 
         Raises:
             InvalidValueError: The moment has no time zone, or another argument is wrong.
         """
         moment = filtering.column_moment("finished_before", finished_before)
         size = paging.checked_rows(batch_size, "batch_size")
-        if not is_a(dry_run, bool):
-            raise InvalidTypeError("dry_run", dry_run, "give True or False")
-        if not (progress is None or callable(progress)):
-            raise InvalidTypeError("progress", progress, "give a function of a number")
+        checked_flag("dry_run", dry_run)
+        if not (progress is None or callable(progress)) or iscoroutinefunction(progress):
+            raise InvalidTypeError("progress", progress, "give a function of a number, not async")
         if dry_run:
             return await self.count(
                 timeout=timeout, status_in=Status.FINISHED, updated_before=finished_before
             )
-        pruned, last, batch = 0, None, size
-        while batch == size:
-            with self._executor.gate:
-                deadline = self._executor.deadline(timeout)
-                [row] = await self._executor.fetch(deadline, "prune", last, moment, size)
-            batch, last = row["count"], row["last"]
-            pruned += batch
+        found = pruned = 0
+        last: str | None = ""
+        while last is not None:
+            with self._executor.operation("prune", None, timeout) as deadline:
+                [row] = await self._executor.fetch(deadline, "prune", last, moment, str(size))
+            found += int(row["found"])
+            pruned += int(row["deleted"])
+            last = row["last"] if int(row["found"]) == size else None
             if progress is not None:
                 progress(pruned)
+        if pruned < found:
+            logger.warning(
+                "prune found %d instances and deleted %d of them: something keeps the others; look "
+                "at the triggers and policies of the table workflow_instances in schema %s",
+                found,
+                pruned,
+                self.schema,
+            )
         return pruned
 
     def _decoded(self, rows: Iterable[Record], *, skip: bool) -> Iterator[Instance]:
@@ -200,18 +210,17 @@ class Verbs(BulkVerbs):
         self, deadline: float, statement: str, search: Search | None, *arguments: Any
     ) -> list[Record]:
         """The rows of a statement that filters, by the index over states that there is by now."""
-        with self._executor.gate:
-            if search is None:
-                return await self._executor.fetch(deadline, statement, *arguments)
-            while True:
-                profile = await self._profile(deadline)
-                variant = search.variant(profile, self.schema)
-                try:
-                    return await self._executor.fetch(deadline, statement + variant, *arguments)
-                except RejectedError:
-                    # Between the two statements the index may have been exchanged for another.
-                    if not self._executor.retries or await self._profile(deadline) == profile:
-                        raise
+        if search is None:
+            return await self._executor.fetch(deadline, statement, *arguments)
+        while True:
+            profile = await self._profile(deadline)
+            variant = search.variant(profile, self.schema)
+            try:
+                return await self._executor.fetch(deadline, statement + variant, *arguments)
+            except RejectedError:
+                # Between the two statements the index may have been exchanged for another.
+                if not self._executor.retries or await self._profile(deadline) == profile:
+                    raise
 
     async def _profile(self, deadline: float) -> str:
         [row] = await self._executor.fetch(deadline, "profile")

@@ -52,6 +52,8 @@ EXAMPLES: list[errors.HephaestusError] = [
     errors.ConcurrentUseError(),
     errors.AccessDeniedError("no such role", applied="no", retryable=False),
     errors.RejectedError("too long", applied="no", retryable=False),
+    errors.UnexpectedRowError("put", "order::1", schema="public", found="other"),
+    errors.CodecError("it gives a bytes", applied="unknown"),
 ]
 
 

@@ -114,10 +114,10 @@ async def test_calls_in_opposite_orders_do_not_wait_for_each_other(database: str
 
 IDS = [f"row::{number}" for number in reversed(range(10))]
 COLUMNS: dict[str, list[Any]] = {
-    "put_many": [["W"] * 10, ["running"] * 10, [1] * 10, ["{}"] * 10],
-    "insert_many": [["W"] * 10, ["running"] * 10, [1] * 10, [True] * 10, ["{}"] * 10],
-    "update_many": [["W"] * 10, ["running"] * 10, [1] * 10, ["{}"] * 10],
-    "delete_many": [[1] * 10],
+    "put_many": [["W"] * 10, ["running"] * 10, ["1"] * 10, ["{}"] * 10],
+    "insert_many": [["W"] * 10, ["running"] * 10, ["1"] * 10, ["True"] * 10, ["{}"] * 10],
+    "update_many": [["W"] * 10, ["running"] * 10, ["1"] * 10, ["1"] * 10, ["{}"] * 10],
+    "delete_many": [["1"] * 10],
 }
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import InvalidValueError, _sql
+from hephaestus_pg import Instance, InvalidValueError, _sql
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from hephaestus_pg import AsyncStorage
 
 # Whole statements, but for those of the migrations, which are their own test's.
 FRAGMENTS = {
@@ -64,6 +71,63 @@ def test_a_statement_keeps_to_what_distributed_engines_run(name: str) -> None:
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_statement_is_one(name: str) -> None:
     assert ";" not in text(name)
+
+
+SENT = {
+    **{name: _sql.statement(name, "tenant_a") for name in QUERIES},
+    **{
+        path.stem: _sql.statement(path.stem, "tenant_a")
+        for path in (_sql.root() / "queries").glob("migrations_*.sql")
+    },
+    **{
+        path.stem: _sql.sent(path.read_text(encoding="utf-8"), "tenant_a")
+        for folder in ("migrations", "profiles")
+        for path in (_sql.root() / folder).glob("*.sql")
+    },
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_what_is_sent_begins_with_its_verb(name: str) -> None:
+    """Tracing tools name a statement by its first word."""
+    assert re.match(r"[A-Z]+\b", SENT[name])
+    assert not re.search(r"^\s*--", SENT[name], re.MULTILINE)
+
+
+async def test_what_the_server_sees_of_each_verb_begins_with_its_verb(
+    storage: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    seen: list[str] = []
+    async with pool.acquire() as connection:
+        with connection.query_logger(lambda record: seen.append(record.query)):
+            verbs = storage.using(connection)
+            held = await verbs.put(await verbs.insert(Instance("x", "W")))
+            await verbs.put_many([await verbs.update(held)])
+            await verbs.get_many(["x"])
+            await verbs.query(contains={"current_step": "x"})
+            await verbs.query(limit=1, order_by="inserted_at")
+            await verbs.delete("x")
+            await verbs.delete_many(["x"])
+            await verbs.prune(finished_before=datetime.now(UTC))
+            assert await verbs.count() == 0
+    assert len(seen) > 12
+    assert {query.split()[0] for query in seen} <= {
+        "SELECT", "INSERT", "UPDATE", "WITH", "DELETE", "BEGIN;", "COMMIT;"
+    }  # fmt: skip
+
+
+async def test_every_parameter_and_result_is_of_a_type_whose_codec_nobody_changes(
+    storage: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    for name in QUERIES:
+        if name.endswith(":initial"):
+            continue  # its column is not there
+        async with pool.acquire() as connection:
+            prepared = await connection.prepare(_sql.statement(name, storage.schema))
+            taken = {parameter.name for parameter in prepared.get_parameters()}
+            given = {attribute.type.name for attribute in prepared.get_attributes()}
+        assert taken <= {"text", "text[]"}, name
+        assert given <= {"text", "oid"}, name
 
 
 def test_a_schema_that_would_need_quoting_never_becomes_sql() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from hephaestus_pg import (
     InvalidValueError,
     Names,
     OperationTimeoutError,
+    RejectedError,
     SerializationError,
     StorageClosedError,
     TransactionEndedError,
@@ -42,8 +44,8 @@ async def orders(storage: AsyncStorage, pool: Pool) -> AsyncIterator[str]:
     await pool.execute(f"DROP TABLE {table}")
 
 
-def order(id: str = "orderid::1", **fields: Any) -> Instance:
-    return Instance(id, "Order", **fields)
+def order(id: str = "orderid::1", workflow: str = "Order", **fields: Any) -> Instance:
+    return Instance(id, workflow, **fields)
 
 
 async def test_instance_and_business_row_commit_together(
@@ -119,6 +121,123 @@ async def test_without_a_transaction_each_statement_commits(
                 [order("a"), order("b", runtime_metadata={"x": b""})]
             )
     assert await storage.count() == 1
+
+
+class TestTransactionsThatAStatementBegan:
+    """asyncpg's own ``transaction()`` refuses to begin in one that it has not begun itself."""
+
+    @pytest.fixture
+    async def connection(self, dsn: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+        connection = await asyncpg.connect(dsn)
+        yield connection
+        await connection.close()
+
+    async def test_every_verb_is_part_of_it(
+        self, storage: AsyncStorage, connection: asyncpg.Connection[Any]
+    ) -> None:
+        await connection.execute("BEGIN")
+        using = storage.using(connection)
+        held = await using.put(await using.insert(order()))
+        await using.put_many([order("x::1"), order("x::2"), order("x::3")])
+        await using.update(held)
+        assert await using.delete_many(["x::1"]) == {"x::1"}
+        assert await using.delete("x::2")
+        assert await using.prune(finished_before=datetime.now(UTC)) == 0
+        assert len(await using.query()) == 2
+        assert await storage.count() == 0
+        assert connection.is_in_transaction()
+        await connection.execute("ROLLBACK")
+        assert await storage.count() == 0
+
+        await connection.execute("BEGIN")
+        await using.put_many([order("x::1")])
+        await connection.execute("COMMIT")
+        assert await storage.count() == 1
+
+    async def test_a_part_that_fails_is_taken_back_by_itself(
+        self, storage: AsyncStorage, connection: asyncpg.Connection[Any]
+    ) -> None:
+        await connection.execute(
+            f"ALTER TABLE {storage.schema}.workflow_instances ADD CHECK (workflow <> 'refused');"
+            "BEGIN; SAVEPOINT hephaestus_pg"
+        )
+        using = storage.using(connection)
+        await using.put(order("before"))
+        with pytest.raises(SerializationError):
+            await using.put_many([order("a"), order("b", runtime_metadata={"x": b""})])
+        with pytest.raises(RejectedError):
+            await using.put_many([order("a"), order("b", workflow="refused")])
+        assert connection.is_in_transaction()
+        await using.put(order("after"))
+        await connection.execute("COMMIT")
+        assert sorted(i.id for i in await storage.query()) == ["after", "before"]
+
+    async def test_one_that_has_failed_says_so(
+        self, storage: AsyncStorage, connection: asyncpg.Connection[Any]
+    ) -> None:
+        await connection.execute("BEGIN")
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await connection.execute("SELECT 1 / 0")
+        for call in (storage.using(connection).put_many, storage.using(connection).delete_many):
+            with pytest.raises(RejectedError, match="current transaction is aborted"):
+                await call([])
+        await connection.execute("ROLLBACK")
+
+    async def test_the_drivers_own_savepoints_stay_as_they_are(
+        self, storage: AsyncStorage, pool: Pool
+    ) -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            using = storage.using(connection)
+            with pytest.raises(ZeroDivisionError):
+                async with connection.transaction():
+                    await using.put_many([order("a")])
+                    raise ZeroDivisionError
+            async with connection.transaction():
+                await using.put_many([order("b")])
+        assert [i.id for i in await storage.query()] == ["b"]
+
+
+class TestSQLAlchemy:
+    @pytest.fixture
+    async def engine(self, dsn: str) -> AsyncIterator[Any]:
+        pytest.importorskip("greenlet")
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://"))
+        yield engine
+        await engine.dispose()
+
+    async def test_instances_and_its_rows_commit_or_vanish_together(
+        self, storage: AsyncStorage, engine: Any
+    ) -> None:
+        from sqlalchemy import text
+
+        with pytest.raises(ZeroDivisionError):
+            async with engine.begin() as connection:
+                # SQLAlchemy begins at its first statement, of which this is one.
+                await connection.execute(text("SELECT 1"))
+                raw = (await connection.get_raw_connection()).driver_connection
+                await storage.using(raw).put(order("a"))
+                await storage.using(raw).put_many([order("b")])
+                raise ZeroDivisionError
+        assert await storage.count() == 0
+
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT 1"))
+            raw = (await connection.get_raw_connection()).driver_connection
+            await storage.using(raw).put_many([order("b")])
+            assert await storage.count() == 0
+        assert await storage.count() == 1
+
+    async def test_before_its_first_statement_each_of_ours_commits_by_itself(
+        self, storage: AsyncStorage, engine: Any
+    ) -> None:
+        """Nothing tells such a connection from one without a transaction: the README says so."""
+        async with engine.begin() as connection:
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert not raw.is_in_transaction()
+            await storage.using(raw).put_many([order("b")])
+            assert await storage.count() == 1
 
 
 async def test_an_error_of_ours_leaves_a_transaction_usable(storage: AsyncStorage) -> None:

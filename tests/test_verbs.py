@@ -180,6 +180,28 @@ class TestInsert:
         assert stored.context.initial == {"order_id": 1}
         assert stored == await storage.get("orderid::1")
 
+    async def test_one_that_lost_a_race_for_a_free_id_is_not_told_of_its_own_row(
+        self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The row in its way goes; then the answer to its own commit is lost, and it is done again."""
+        row, atomically = storage._pool.row, storage._pool.atomically
+
+        async def beaten(deadline: float, statement: str, *arguments: Any) -> Any:
+            return None if statement == "insert" else await row(deadline, statement, *arguments)
+
+        async def twice(deadline: float, work: Any) -> Any:
+            await atomically(deadline, work)
+            return await atomically(deadline, work)
+
+        monkeypatch.setattr(storage._pool, "row", beaten)
+        monkeypatch.setattr(storage._pool, "atomically", twice)
+        stored = await storage.insert(order())
+
+        assert stored == order()
+        assert stored == await storage.get("orderid::1")
+        with pytest.raises(InstanceExistsError):
+            await storage.insert(order())
+
 
 async def test_what_a_write_gives_is_what_is_stored_though_the_callers_maps_change(
     verbs: Verbs,
@@ -223,15 +245,46 @@ class TestUpdate:
         with pytest.raises(InvalidValueError, match="revision is None"):
             await verbs.update(order())
 
-    async def test_version_and_insertion_stay(self, verbs: Verbs) -> None:
+    async def test_it_moves_an_instance_on_to_another_version(self, verbs: Verbs) -> None:
         held = await verbs.insert(order(workflow_version=5))
 
         updated = await verbs.update(replace(held, workflow_version=99, workflow="Renamed"))
 
-        assert updated.workflow_version == 5
+        assert updated.workflow_version == 99
         assert updated.workflow == "Renamed"
         assert updated.inserted_at == held.inserted_at
         assert await verbs.get(held.id) == updated
+        assert await verbs.query(workflow_version=99) == [updated]
+
+    async def test_a_version_is_seen_in_a_row_whose_answer_was_lost(
+        self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held = await storage.insert(order(workflow_version=5))
+        row = storage._pool.row
+        sent: list[str] = []
+
+        async def lost(deadline: float, statement: str, *arguments: Any) -> Any:
+            sent.append(statement)
+            answer = await row(deadline, statement, *arguments)
+            if statement == "update":
+                raise ConnectionLostError("broken", applied="unknown", retryable=True)
+            return answer
+
+        monkeypatch.setattr(storage._pool, "row", lost)
+        updated = await storage.update(replace(held, workflow_version=6))
+
+        assert sent == ["update", "get"]
+        assert updated.workflow_version == 6
+        assert updated == await storage.get(held.id)
+
+    async def test_put_keeps_the_version_of_the_row(self, verbs: Verbs) -> None:
+        held = await verbs.insert(order(workflow_version=5))
+
+        for put in (verbs.put(replace(held, workflow_version=6)), verbs.put_many([held])):
+            await put
+            read = await verbs.get(held.id)
+            assert read is not None
+            assert read.workflow_version == 5
 
     async def test_a_refused_state_leaves_the_row(self, verbs: Verbs) -> None:
         held = await verbs.insert(order())

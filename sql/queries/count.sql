@@ -1,4 +1,4 @@
-SELECT count(*) AS count
+SELECT count(*)::text AS count
 FROM (
     /* include: matching */
 ) AS matching

@@ -3,12 +3,12 @@
 -- $3 seconds, somewhat fewer than have passed since the backend was seen: one that began later has
 -- been given the id since, as ids start low again where a container does, and is left in peace.
 SELECT
-    pg_backend_pid() = $2::integer AS direct,
-    count(pg_terminate_backend(pid)) AS living
+    (pg_backend_pid() = $2::text::integer)::text AS direct,
+    count(pg_terminate_backend(pid))::text AS living
 FROM pg_stat_activity
-WHERE pid = $1::integer
+WHERE pid = $1::text::integer
     AND pid <> pg_backend_pid()
-    AND pg_backend_pid() = $2::integer
+    AND pg_backend_pid() = $2::text::integer
     AND usename = current_user
     AND datname = current_database()
-    AND backend_start <= clock_timestamp() - make_interval(secs => $3::double precision)
+    AND backend_start <= clock_timestamp() - make_interval(secs => $3::text::double precision)

@@ -9,7 +9,7 @@ VALUES (
     $1::text,
     $2::text,
     $3::text,
-    $4::integer,
+    $4::text::integer,
     $6::text::jsonb,
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
@@ -23,9 +23,10 @@ ON CONFLICT (id) DO UPDATE SET
     inserted_at = EXCLUDED.inserted_at,
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
-WHERE $5::boolean AND held.status IN ('completed', 'failed')
+WHERE $5::text::boolean AND held.status IN ('completed', 'failed')
 RETURNING
-    workflow_version,
-    revision,
-    date_part('epoch', inserted_at) AS inserted_at,
-    date_part('epoch', updated_at) AS updated_at
+    id::text AS id,
+    workflow_version::oid AS workflow_version,
+    revision::text AS revision,
+    date_part('epoch', inserted_at)::text AS inserted_at,
+    date_part('epoch', updated_at)::text AS updated_at

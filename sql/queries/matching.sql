@@ -28,7 +28,7 @@ WHERE driver = CASE
         WHEN $3::text IS NOT NULL THEN 'workflow'
         WHEN $5::text IS NOT NULL THEN 'family'
         WHEN $2::text[] IS NOT NULL THEN 'status'
-        WHEN $4::integer IS NOT NULL THEN 'version'
+        WHEN $4::text IS NOT NULL THEN 'version'
         ELSE 'none'
     END
     AND (id = $1::text OR driver <> 'id' AND $1::text IS NULL)
@@ -39,11 +39,11 @@ WHERE driver = CASE
         OR driver <> 'status'
     )
     AND (workflow = $3::text OR driver <> 'workflow' AND $3::text IS NULL)
-    AND (workflow_version = $4::integer OR driver <> 'version' AND $4::integer IS NULL)
+    AND (workflow_version = $4::text::integer OR driver <> 'version' AND $4::text IS NULL)
     AND (workflow COLLATE "C" >= $5::text OR driver <> 'family' AND $5::text IS NULL)
     AND (workflow COLLATE "C" < $6::text OR driver <> 'family' AND $6::text IS NULL)
     AND (/* include: contained */ OR driver <> 'contains' AND $7::text IS NULL)
-    AND ($8::timestamp IS NULL OR inserted_at < $8::timestamp)
-    AND ($9::timestamp IS NULL OR inserted_at > $9::timestamp)
-    AND ($10::timestamp IS NULL OR updated_at < $10::timestamp)
-    AND ($11::timestamp IS NULL OR updated_at > $11::timestamp)
+    AND ($8::text IS NULL OR inserted_at < $8::text::timestamp)
+    AND ($9::text IS NULL OR inserted_at > $9::text::timestamp)
+    AND ($10::text IS NULL OR updated_at < $10::text::timestamp)
+    AND ($11::text IS NULL OR updated_at > $11::text::timestamp)

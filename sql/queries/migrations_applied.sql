@@ -1,3 +1,3 @@
-SELECT version, name, checksum, applied_at
+SELECT version::oid AS version, name, checksum, applied_at
 FROM /* schema */hephaestus_pg_migrations
-ORDER BY version
+ORDER BY hephaestus_pg_migrations.version

@@ -5,11 +5,11 @@ SELECT
         WHEN 'idx_workflow_instances_state' = ANY (valid) THEN 'full'
         WHEN 'hephaestus_pg_initial_index' = ANY (valid) THEN 'initial'
         ELSE 'none'
-    END AS profile,
+    END::text AS profile,
     EXISTS (
         SELECT FROM pg_attribute
         WHERE attrelid = instances AND attname = 'hephaestus_pg_initial' AND NOT attisdropped
-    ) AS has_column
+    )::integer::oid AS has_column
 FROM to_regclass('/* schema */workflow_instances') AS instances
 CROSS JOIN LATERAL (
     SELECT array_agg(relname::text) AS valid

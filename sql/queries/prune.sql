@@ -7,9 +7,9 @@ WITH doomed AS (
     WHERE
         id > coalesce($1::text, '')
         AND status IN ('completed', 'failed')
-        AND updated_at < $2::timestamp
+        AND updated_at < $2::text::timestamp
     ORDER BY id
-    LIMIT $3::bigint
+    LIMIT $3::text::bigint
     FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM /* schema */workflow_instances AS held
@@ -17,5 +17,8 @@ WITH doomed AS (
     WHERE held.id = doomed.id
     RETURNING held.id
 )
-SELECT count(*) AS count, max(id) AS last
-FROM gone
+SELECT
+    count(*)::text AS found,
+    (SELECT count(*) FROM gone)::text AS deleted,
+    max(id)::text AS last
+FROM doomed

@@ -9,7 +9,7 @@ VALUES (
     $1::text,
     $2::text,
     $3::text,
-    $4::integer,
+    $4::text::integer,
     $5::text::jsonb,
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
@@ -22,7 +22,8 @@ ON CONFLICT (id) DO UPDATE SET
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
 RETURNING
-    workflow_version,
-    revision,
-    date_part('epoch', inserted_at) AS inserted_at,
-    date_part('epoch', updated_at) AS updated_at
+    id::text AS id,
+    workflow_version::oid AS workflow_version,
+    revision::text AS revision,
+    date_part('epoch', inserted_at)::text AS inserted_at,
+    date_part('epoch', updated_at)::text AS updated_at

@@ -7,12 +7,12 @@ SELECT
     given.id,
     given.workflow,
     given.status,
-    given.workflow_version,
+    given.workflow_version::integer,
     given.state::jsonb,
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     1
-FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[]) AS given (
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS given (
     id, workflow, status, workflow_version, state
 )
 WHERE
@@ -25,8 +25,8 @@ ON CONFLICT (id) DO UPDATE SET
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
 RETURNING
-    id,
-    workflow_version,
-    revision,
-    date_part('epoch', inserted_at) AS inserted_at,
-    date_part('epoch', updated_at) AS updated_at
+    id::text AS id,
+    workflow_version::oid AS workflow_version,
+    revision::text AS revision,
+    date_part('epoch', inserted_at)::text AS inserted_at,
+    date_part('epoch', updated_at)::text AS updated_at

@@ -1,12 +1,12 @@
 SELECT
-    id,
-    workflow,
-    status,
-    workflow_version,
+    id::text AS id,
+    workflow::text AS workflow,
+    status::text AS status,
+    workflow_version::oid AS workflow_version,
     state::text AS state,
-    revision,
-    date_part('epoch', inserted_at) AS inserted_at,
-    date_part('epoch', updated_at) AS updated_at
+    revision::text AS revision,
+    date_part('epoch', inserted_at)::text AS inserted_at,
+    date_part('epoch', updated_at)::text AS updated_at
 FROM (
     /* include: matching */
 ) AS matching

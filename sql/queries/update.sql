@@ -1,14 +1,16 @@
--- $1 id, $2 workflow, $3 status, $4 the revision that the writer saw, $5 state.
+-- $1 id, $2 workflow, $3 status, $4 workflow_version, $5 the revision that the writer saw, $6 state.
 UPDATE /* schema */workflow_instances
 SET
     workflow = $2::text,
     status = $3::text,
-    state = $5::text::jsonb,
+    workflow_version = $4::text::integer,
+    state = $6::text::jsonb,
     updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     revision = revision + 1
-WHERE id = $1::text AND revision = $4::bigint
+WHERE id = $1::text AND revision = $5::text::bigint
 RETURNING
-    workflow_version,
-    revision,
-    date_part('epoch', inserted_at) AS inserted_at,
-    date_part('epoch', updated_at) AS updated_at
+    id::text AS id,
+    workflow_version::oid AS workflow_version,
+    revision::text AS revision,
+    date_part('epoch', inserted_at)::text AS inserted_at,
+    date_part('epoch', updated_at)::text AS updated_at

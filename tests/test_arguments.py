@@ -1,0 +1,302 @@
+"""Arguments that a slip makes something else of: each is refused, and told what to write."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+import psycopg
+import pytest
+
+from hephaestus_pg import (
+    AsyncStorage,
+    Context,
+    Instance,
+    InvalidTypeError,
+    InvalidValueError,
+    SerializationError,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+NOW = datetime.now(UTC)
+ORDER = Instance.new("Order", {"amount": 99}, id="1")
+UNIQUE = UUID("0192f0c1-2345-7abc-8def-0123456789ab")
+
+
+async def several() -> AsyncIterator[Any]:
+    yield "1"
+
+
+class Many:
+    """Iterable by ``async for`` alone, as a database cursor."""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return several()
+
+
+@pytest.fixture
+async def filled(storage: AsyncStorage) -> AsyncStorage:
+    await storage.put_many([replace(ORDER, id=id) for id in ("1", "2", "12")])
+    return storage
+
+
+def shown(value: object) -> str:
+    """A test's name, the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+NOT_MANY: tuple[Any, ...] = (
+    "12",
+    b"12",
+    bytearray(b"12"),
+    memoryview(b"12"),
+    12,
+    None,
+    ORDER,
+    UNIQUE,
+    {"1": "2"},
+    several,
+    Many(),
+)
+
+
+@pytest.mark.parametrize("given", NOT_MANY, ids=shown)
+@pytest.mark.parametrize("verb", ("get_many", "delete_many", "put_many", "status_in"))
+async def test_what_is_not_many_is_refused(filled: AsyncStorage, verb: str, given: Any) -> None:
+    if verb == "status_in" and given is None:
+        pytest.skip("no filter is None")
+    field = {"put_many": "instances", "status_in": "status_in"}.get(verb, "ids")
+    with pytest.raises(InvalidTypeError, match=rf"^{field} is .*: give a list of"):
+        if verb == "status_in":
+            await filled.query(status_in=given)
+        else:
+            await getattr(filled, verb)(given)
+    assert await filled.count() == 3
+
+
+@pytest.mark.parametrize("verb", ("get_many", "delete_many", "put_many"))
+async def test_an_async_generator_is_told_how_it_is_collected(
+    filled: AsyncStorage, verb: str
+) -> None:
+    with pytest.raises(InvalidTypeError, match="async for each in"):
+        await getattr(filled, verb)(several())
+    assert await filled.count() == 3
+
+
+async def test_statuses_as_one_text_are_refused(filled: AsyncStorage) -> None:
+    for given in ("pending", Status.PENDING):
+        with pytest.raises(InvalidTypeError, match="even of a single one"):
+            await filled.query(status_in=given)  # type: ignore[arg-type]
+    for many in (["pending"], ("pending",), {Status.PENDING}, Status.ACTIVE, iter(["pending"])):
+        assert await filled.count(status_in=many) == 3  # type: ignore[arg-type]
+
+
+async def test_whatever_can_be_iterated_will_do(filled: AsyncStorage) -> None:
+    for ids in (["1", "2"], ("1", "2"), {"1", "2"}, {"1": 0, "2": 0}.keys(), iter(["1", "2"])):
+        assert (await filled.get_many(ids)).keys() == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("id", "advice"),
+    (
+        (7, r"give a str .*, such as '7'"),
+        (UNIQUE, rf"such as '{UNIQUE}'"),
+        (b"1", r"such as b'1'.decode\(\)"),
+        (ORDER, "its id, '1'"),
+        (None, "give a str"),
+        (["1"], "give a str"),
+    ),
+    ids=shown,
+)
+async def test_an_id_that_is_no_text_says_what_to_write(
+    filled: AsyncStorage, id: Any, advice: str
+) -> None:
+    for call in (
+        lambda: filled.get(id),
+        lambda: filled.delete(id),
+        lambda: filled.get_many([id]),
+        lambda: filled.delete_many(["1", id]),
+        lambda: filled.query(id=[] if id is None else id),
+    ):
+        with pytest.raises(InvalidTypeError, match=f"^id is .*{advice}"):
+            await call()
+    with pytest.raises(InvalidTypeError, match="^id is "):
+        Instance.new("Order", {}, id=id)
+    assert await filled.count() == 3
+
+
+@pytest.mark.parametrize("flag", ("no", "", 0, 1, None, [], "true"))
+async def test_a_flag_that_is_no_bool_is_refused(filled: AsyncStorage, flag: Any) -> None:
+    calls: dict[str, Callable[[], Any]] = {
+        "replace_finished": lambda: filled.insert(ORDER, replace_finished=flag),
+        "dry_run": lambda: filled.prune(finished_before=NOW, dry_run=flag),
+        "allow_scan": lambda: filled.query(contains={"context": {}}, allow_scan=flag),
+    }
+    for name, call in calls.items():
+        with pytest.raises(InvalidTypeError, match=f"^{name} is "):
+            await call()
+    with pytest.raises(InvalidValueError, match="^on_error is "):
+        await filled.query(on_error=flag)
+    if flag is not None:
+        for call in (
+            lambda: filled.query(limit=flag if flag != 1 else True),
+            lambda: filled.get("1", timeout=flag if flag != 1 else True),
+        ):
+            with pytest.raises(InvalidValueError):
+                await call()
+    assert await filled.count() == 3
+
+
+async def test_progress_that_would_have_to_be_awaited_is_refused(filled: AsyncStorage) -> None:
+    async def report(number: int) -> None:
+        del number
+
+    with pytest.raises(InvalidTypeError, match="^progress is .*not async"):
+        await filled.prune(finished_before=NOW, progress=report)
+
+
+class TestContains:
+    @pytest.mark.parametrize(
+        ("pattern", "said"),
+        (
+            ({"amount": 99}, r"'amount'.*\{'context': \{'initial': \{'amount': 99\}\}\}"),
+            ({"initial": {"amount": 99}}, r"\{'context': \{'initial': \{'amount': 99\}\}\}"),
+            ({"steps": {"a": {}}}, r"\{'context': \{'steps': \{'a': \{\}\}\}\}"),
+            ({"context": {"amount": 99}}, r"\{'context': \{'initial': \{'amount': 99\}\}\}"),
+            ({"status": "running"}, "'status' is a filter of its own"),
+            ({"workflow": "Order"}, "'workflow' is a filter of its own"),
+            ({"active_steps": "Ship"}, r"is a list; probably .*\['Ship'\]"),
+            ({"completed_steps": {"Ship": 1}}, "is a list"),
+            ({"execution_history": {"event": "x"}}, r"\[\{'event': 'x'\}\]"),
+            ({"context": ["a"]}, "'context' of a state is a dict"),
+            ({"context": {"initial": 5}}, "'context.initial' of a state is a dict"),
+            ({"runtime_metadata": "x"}, "is a dict"),
+            ({"current_step": ["Ship"]}, "is a str"),
+            ({"Context": {"initial": {"a": 1}}}, "'Context', only current_step, context, "),
+        ),
+        ids=shown,
+    )
+    @pytest.mark.parametrize("allowed", (True, False))
+    async def test_what_no_state_contains_is_refused(
+        self, filled: AsyncStorage, pattern: Any, said: str, allowed: bool
+    ) -> None:
+        for call in (filled.query, filled.count):
+            with pytest.raises(InvalidValueError, match=f"^contains is .*{said}") as caught:
+                await call(contains=pattern, allow_scan=allowed)
+            assert caught.value.value == pattern
+        with pytest.raises(InvalidValueError):
+            [_ async for _ in filled.stream(contains=pattern)]
+
+    async def test_every_key_of_a_state_is_searched(self, filled: AsyncStorage) -> None:
+        found = await filled.put(
+            replace(
+                ORDER,
+                id="found",
+                current_step="ship",
+                context=Context({"n": 1}, {"charge": {"ok": True}}),
+                step_configs={"ship": {"by": "air"}},
+                active_steps=frozenset({"ship"}),
+                completed_steps=frozenset({"charge"}),
+                runtime_metadata={"runner": "a"},
+            )
+        )
+        for pattern in (
+            {"current_step": "ship"},
+            {"context": {"initial": {"n": 1}}},
+            {"context": {"steps": {"charge": {"ok": True}}}},
+            {"step_configs": {"ship": {"by": "air"}}},
+            {"active_steps": ["ship"]},
+            {"completed_steps": ["charge"]},
+            {"runtime_metadata": {"runner": "a"}},
+        ):
+            assert await filled.query(contains=pattern) == [found]
+        assert len(await filled.query(contains={"current_step": None})) == 3
+        assert await filled.query(contains={"execution_history": [{"event": "x"}]}) == []
+
+    @pytest.mark.parametrize(
+        ("pattern", "path"),
+        (
+            ({1: 2}, "contains"),
+            ({"context": {"initial": {"n": float("nan")}}}, "contains.context.initial.n"),
+            ({"a b": object()}, "contains['a b']"),
+        ),
+        ids=shown,
+    )
+    async def test_what_json_cannot_hold_is_named_by_its_path(
+        self, filled: AsyncStorage, pattern: Any, path: str
+    ) -> None:
+        with pytest.raises(SerializationError) as caught:
+            await filled.query(contains=pattern)
+        assert caught.value.path == path
+        assert str(caught.value).startswith(f"{path}: ")
+
+
+class TestUsing:
+    @pytest.mark.parametrize("given", (None, "postgresql://", 5, object()), ids=shown)
+    async def test_what_is_no_connection_is_refused(
+        self, storage: AsyncStorage, given: Any
+    ) -> None:
+        with pytest.raises(InvalidTypeError, match="^connection is .*give a connection of asyncpg"):
+            storage.using(given)
+
+    async def test_a_pool_is_told_to_give_one(
+        self, storage: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record]
+    ) -> None:
+        with pytest.raises(InvalidTypeError, match=r"async with pool.acquire\(\) as connection"):
+            storage.using(pool)  # type: ignore[arg-type]
+        async with pool.acquire() as connection:
+            assert await storage.using(connection).count() == 0
+
+    async def test_what_was_not_awaited_says_so(
+        self, storage: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record], dsn: str
+    ) -> None:
+        connecting = asyncpg.connect(dsn)
+        for given in (pool.acquire(), connecting):
+            with pytest.raises(InvalidTypeError, match="await this one"):
+                storage.using(given)  # type: ignore[arg-type]
+        connecting.close()
+
+    async def test_verbs_are_no_connection(self, storage: AsyncStorage) -> None:
+        async with storage.transaction() as transaction:
+            for given in (storage, transaction):
+                with pytest.raises(InvalidTypeError):
+                    storage.using(given)  # type: ignore[arg-type]
+            assert await storage.using(transaction.connection).count() == 0
+
+    async def test_a_connection_of_psycopg_is_refused(
+        self, storage: AsyncStorage, dsn: str
+    ) -> None:
+        async with await psycopg.AsyncConnection.connect(dsn) as connection:
+            with pytest.raises(InvalidTypeError, match="of asyncpg"):
+                storage.using(connection)  # type: ignore[arg-type]
+
+    async def test_sqlalchemys_says_how_to_get_the_raw_one(
+        self, storage: AsyncStorage, dsn: str
+    ) -> None:
+        pytest.importorskip("greenlet")
+        from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+        engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://"))
+        try:
+            async with engine.connect() as connection, AsyncSession(engine) as session:
+                raw = await connection.get_raw_connection()
+                for given, way in (
+                    (connection, r"get_raw_connection\(\)\).driver_connection"),
+                    (session, r"await \(await session.connection\(\)\).get_raw_connection"),
+                    (raw, "its driver_connection"),
+                    (raw.dbapi_connection, "its driver_connection"),
+                    (connection.sync_connection, "of asyncpg"),
+                ):
+                    with pytest.raises(InvalidTypeError, match=way):
+                        storage.using(given)  # type: ignore[arg-type]
+                assert raw.driver_connection is not None
+                assert await storage.using(raw.driver_connection).count() == 0
+        finally:
+            await engine.dispose()
