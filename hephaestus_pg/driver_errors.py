@@ -138,7 +138,7 @@ def _mapped(error: Exception, *, connecting: bool) -> DatabaseError:
         return ours
     if isinstance(error, TimeoutError):
         # A deadline passes by a cancel, on which the place is noted that was waited for.
-        notes = getattr(error.__cause__, "__notes__", [])
+        notes = getattr(error.__cause__, "__notes__", [_NONE_FREE] if connecting else [])
         return OperationTimeoutError(
             ": ".join(["the deadline passed", *notes]),
             applied="no" if connecting else "unknown",
@@ -165,6 +165,12 @@ def _mapped(error: Exception, *, connecting: bool) -> DatabaseError:
             retryable=True,
         )
     return _disconnected(said, connecting=connecting)
+
+
+_NONE_FREE = (
+    "no connection of the pool came free or could be opened; within a transaction use its own "
+    "verbs, which need no other, or give the pool a larger max_size"
+)
 
 
 def _disconnected(said: str, *, connecting: bool, applied: Applied = "unknown") -> DatabaseError:

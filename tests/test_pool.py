@@ -29,6 +29,7 @@ from hephaestus_pg import (
     RejectedError,
     Status,
     UnavailableError,
+    connector,
     driver_errors,
     hosts,
     pool,
@@ -292,7 +293,7 @@ class TestHosts:
     @pytest.fixture
     def thirds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Of three hosts each has a third of the time, of two a half, however long that is."""
-        monkeypatch.setattr(pool, "HOST_SECONDS", 600)
+        monkeypatch.setattr(connector, "HOST_SECONDS", 600)
 
     @pytest.mark.usefixtures("thirds")
     async def test_a_silent_or_dead_first_host_does_not_hide_the_second(

@@ -17,6 +17,7 @@ from hephaestus_pg import (
     Context,
     Instance,
     Names,
+    OperationTimeoutError,
     RejectedError,
     StaleInstanceError,
     migrations,
@@ -84,6 +85,19 @@ class TestSessions:
                 await mine.get("a")
             assert caught.value.applied == "no"
         await own.close()
+
+    async def test_a_call_beside_its_own_transaction_says_what_it_waited_for(
+        self, dsn: str, migrated: str
+    ) -> None:
+        """procrastinate-org/procrastinate#1116 and #1435: "couldn't get a connection", and why not.
+
+        Each of the pool's connections is in a transaction, whose block waits for another one.
+        """
+        async with started(dsn, migrated, max_size=1) as storage, storage.transaction() as tx:
+            with pytest.raises(OperationTimeoutError, match="use its own verbs") as caught:
+                await storage.get("a", timeout=0.1)
+            assert caught.value.applied == "no"
+            assert await tx.get("a") is None
 
     async def test_sessions_that_the_server_ends_while_idle_cost_nothing(
         self, dsn: str, migrated: str, pool: Pool
