@@ -33,17 +33,18 @@ def tables() -> dict[str, list[list[str]]]:
 
 @cache
 def names(file: str) -> set[str]:
-    """The tests of a file, as the table names them."""
+    """The file, its classes and their tests, as the table names them."""
     path = TESTS / file
     if not path.exists():
         return set()
-    found = set()
+    found = {file}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        for each in node.body if isinstance(node, ast.ClassDef) else [node]:
-            if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
+        within = [node, *node.body] if isinstance(node, ast.ClassDef) else [node]
+        for each in within:
+            if isinstance(each, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                prefix = "" if each is node else f"{node.name}::"  # type: ignore[attr-defined]
                 found.add(f"{file}::{prefix}{each.name}")
-    return {name for name in found if name.rpartition("::")[2].startswith("test_")}
+    return {name for name in found if name.rpartition("::")[2].startswith(("test_", "Test"))}
 
 
 TABLES = tables()
