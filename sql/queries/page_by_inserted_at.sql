@@ -7,8 +7,8 @@ SELECT
     workflow_version::oid AS workflow_version,
     state::text AS state,
     revision::text AS revision,
-    date_part('epoch', inserted_at)::text AS inserted_at,
-    date_part('epoch', updated_at)::text AS updated_at
+    extract(epoch FROM inserted_at)::text AS inserted_at,
+    extract(epoch FROM updated_at)::text AS updated_at
 FROM (
     /* include: matching */
 ) AS matching

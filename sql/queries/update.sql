@@ -12,5 +12,5 @@ RETURNING
     id::text AS id,
     workflow_version::oid AS workflow_version,
     revision::text AS revision,
-    date_part('epoch', inserted_at)::text AS inserted_at,
-    date_part('epoch', updated_at)::text AS updated_at
+    extract(epoch FROM inserted_at)::text AS inserted_at,
+    extract(epoch FROM updated_at)::text AS updated_at

@@ -32,5 +32,5 @@ RETURNING
     held.id::text AS id,
     held.workflow_version::oid AS workflow_version,
     held.revision::text AS revision,
-    date_part('epoch', held.inserted_at)::text AS inserted_at,
-    date_part('epoch', held.updated_at)::text AS updated_at
+    extract(epoch FROM held.inserted_at)::text AS inserted_at,
+    extract(epoch FROM held.updated_at)::text AS updated_at
