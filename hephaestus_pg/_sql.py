@@ -10,7 +10,7 @@ verb, by which tracing tools name it. A statement's variant ``name:variant`` is 
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
@@ -55,7 +55,8 @@ def root() -> Path:
     return packed if packed.is_dir() else package.parent / "sql"
 
 
-@cache
+# Some forty for each schema, and a program may have any number of those, one after another.
+@lru_cache(maxsize=50_000)
 def statement(name: str, schema: str) -> str:
     """The statement ``sql/queries/<name>.sql``, or ``name:variant`` of it, set to ``schema``."""
     name, _, variant = name.partition(":")
@@ -72,6 +73,7 @@ def sent(text: str, schema: str) -> str:
     return in_schema(_COMMENT.sub("", text), schema)
 
 
+@cache
 def _expanded(name: str, variant: str) -> str:
     folder = root() / "queries"
     path = folder / f"{name}_{variant}.sql"
