@@ -204,14 +204,14 @@ class InstanceVerbs:
         checked_id(id)
         if revision is not None:
             checked_revision(revision)
+        expected = None if revision is None else str(revision)
 
         def outcome(held: Record | None) -> Outcome:
             if held is None:
                 return "landed"
-            # With a revision, it may be another row, inserted since.
-            return "again" if revision is None else "unknown"
+            # At that revision it is the same row still: none comes twice.
+            return "again" if expected in {None, held["revision"]} else "unknown"
 
-        expected = None if revision is None else str(revision)
         kept: str | None = None
         with self._executor.operation("delete", id, timeout) as deadline:
             while True:

@@ -44,7 +44,8 @@ SELECT
         JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
         WHERE adrelid = found.instances
             AND attname = 'revision'
-            AND pg_get_expr(adbin, adrelid) ~ 'clock_timestamp'
+            -- Not by pg_get_expr, which waits for whoever has locked the table.
+            AND adbin::text ~ (':funcid ' || 'pg_catalog.clock_timestamp()'::regprocedure::oid || ' ')
     ))::integer::oid AS has_default,
     (EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus'))::integer::oid AS may_be_distributed,
     current_database()::text AS database,
