@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import (
@@ -18,6 +18,7 @@ from hephaestus_pg.errors import (
     UnrecognizedSchemaError,
 )
 from hephaestus_pg.migration_files import checked_version, shipped
+from hephaestus_pg.rows import fetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -247,7 +248,7 @@ async def read_state(
         UnrecognizedSchemaError: There is a table whose version cannot be told.
     """
     # An aggregate: there is always a row.
-    found: Any = await connection.fetchrow(_sql.statement("migrations_found", schema))
+    [found] = await fetched(connection, _sql.statement("migrations_found", schema), ())
     if found["recorded"]:
         rows = await connection.fetch(_sql.statement("migrations_applied", schema))
         return SchemaState(schema, found, {row["version"]: row for row in rows})

@@ -115,20 +115,23 @@ def order(id: str = "order::1", **fields: Any) -> Instance:
 
 
 @asynccontextmanager
-async def opened(dsn: str, schema: str, init: Any, **options: Any) -> AsyncIterator[AsyncStorage]:
+async def opened(
+    dsn: str, schema: str, init: Any, *, gathered: bool = False, **hooks: Any
+) -> AsyncIterator[AsyncStorage]:
+    shared: dict[str, Any] = {"batch_by": lambda: None} if gathered else {}
     async with (
-        asyncpg.create_pool(dsn, min_size=1, max_size=2, init=init) as pool,
+        asyncpg.create_pool(dsn, min_size=1, max_size=2, init=init, **hooks) as pool,
         AsyncStorage.start(
-            pool=pool, name="codecs", schema=schema, references=Names(), **options
+            pool=pool, name="codecs", schema=schema, references=Names(), **shared
         ) as storage,
     ):
         yield storage
 
 
 @pytest.mark.parametrize("init", HARMLESS.values(), ids=HARMLESS)
-@pytest.mark.parametrize("batching", (True, False))
-async def test_no_verb_minds_codecs(dsn: str, migrated: str, init: Any, batching: bool) -> None:
-    async with opened(dsn, migrated, init, batching=batching) as storage:
+@pytest.mark.parametrize("gathered", (True, False))
+async def test_no_verb_minds_codecs(dsn: str, migrated: str, init: Any, gathered: bool) -> None:
+    async with opened(dsn, migrated, init, gathered=gathered) as storage:
         assert await storage.migrated_version() == await plain_version(dsn, migrated)
         ids = [f"order::{n}" for n in range(20)]
         await asyncio.gather(*(storage.put(order(id)) for id in ids))
@@ -233,16 +236,28 @@ async def test_a_codec_of_text_that_is_in_the_way_is_named(
             await connection.close()
 
 
-@pytest.mark.parametrize("batching", (True, False))
+@pytest.mark.parametrize("gathered", (True, False))
 async def test_callers_who_share_a_statement_are_each_told(
-    dsn: str, migrated: str, batching: bool
+    dsn: str, migrated: str, gathered: bool
 ) -> None:
-    wrapped = BREAKING["a text wrapped"]
-    async with opened(dsn, migrated, wrapped, batching=batching) as storage, asyncio.timeout(20):
+    started = False
+
+    async def wrapped_later(connection: asyncpg.Connection[Any]) -> None:
+        if started:
+            await BREAKING["a text wrapped"](connection)
+
+    async with opened(dsn, migrated, None, gathered=gathered, setup=wrapped_later) as storage:
+        started = True
         calls = [storage.put(order(f"order::{n}")) for n in range(30)]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(result) for result in results} == {CodecError}
         assert len(set(map(id, results))) == 30
+
+
+async def test_a_storage_does_not_start_on_such_a_codec(dsn: str, migrated: str) -> None:
+    with pytest.raises(CodecError):
+        async with opened(dsn, migrated, BREAKING["a text wrapped"]):
+            pass
 
 
 async def test_a_codec_of_text_that_changes_an_id_is_noticed(dsn: str, migrated: str) -> None:

@@ -24,6 +24,7 @@ from hephaestus_pg import (
     HephaestusError,
     Instance,
     InvalidValueError,
+    MigrationError,
     Names,
     OperationTimeoutError,
     RejectedError,
@@ -337,7 +338,7 @@ class TestReadOnly:
         assert "tried again" not in caplog.text
 
     async def test_a_migration_says_so_too(self, database: str) -> None:
-        with pytest.raises(RejectedError, match="default_transaction_read_only"):
+        with pytest.raises(MigrationError, match="default_transaction_read_only"):
             await migrations.up(f"{database}?default_transaction_read_only=on")
 
     async def test_who_asks_for_a_server_to_write_to_is_told_what_there_is(

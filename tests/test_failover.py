@@ -256,7 +256,7 @@ async def test_wherever_several_hosts_are_named_the_primary_is_taken(
 
     assert await port() == pair.primary.port
     async with AsyncStorage.start(dsn, references=Names(), **options) as storage:
-        assert (await storage.put(Instance.new("W", {}, id="x"))).revision == 1
+        assert (await storage.put(Instance.new("W", {}, id="x"))).id == "x"
     monkeypatch.setenv("PGTARGETSESSIONATTRS", "standby")
     assert await port() == pair.standby.port
 
@@ -277,7 +277,7 @@ async def test_a_write_leaves_the_connections_to_a_demoted_primary(
             await happens(lambda: "it is a standby, or was made one" in caplog.text)
             assert await storage.count() == 0
             leads_to = pair.primary.port
-            assert (await write).revision == 1
+            assert (await write).id == "x"
             async with storage.transaction() as transaction:
                 there: Any = await transaction.connection.fetchval("SHOW port")
             assert int(there) == pair.primary.port
@@ -299,4 +299,4 @@ async def test_a_primary_that_may_only_be_read_makes_way_for_one_that_may_be_wri
         assert await storage.count() == 0
         await execute(pair.standby, "SELECT pg_promote()")
     async with AsyncStorage.start(dsn, references=Names()) as storage:
-        assert (await storage.put(Instance.new("W", {}, id="x"))).revision == 1
+        assert (await storage.put(Instance.new("W", {}, id="x"))).id == "x"

@@ -236,7 +236,7 @@ def test_rows_to_change_are_read_by_the_key_and_compared_with_nothing_but_their_
             "text[], text[], text[], text[], text[], text[]",
             (ids, ["W"] * 50, ["failed"] * 50, ones, ones, ["{}"] * 50),
         ),
-        "delete_many": ("text[], text[]", (ids, ones)),
+        "delete_many": ("text[], text[]", (ids, [None] * 50)),
     }[verb]
 
     executed = explained(filled, verb, types, given, plan)

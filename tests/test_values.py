@@ -155,6 +155,7 @@ async def values(storage: AsyncStorage, dsn: str) -> dict[str, list[Any]]:
         "MigrationResult": [down, up],
         "MigrationStatus": [*status.migrations],
         "SchemaStatus": [status],
+        "Difference": [migrations.Difference("the table has no primary key", "run up")],
         "Step": [*down.steps, *up.steps],
     }
     for error in failures():

@@ -2,6 +2,7 @@
 -- which the owner of a connection has no reason to change the codec. The layout is the version of
 -- HephaestusEcto's that the columns are those of, 0 if of none; columns are "name type", one a line.
 SELECT
+    current_database()::text AS database,
     (to_regclass('/* schema */hephaestus_pg_migrations') IS NOT NULL)::integer::oid AS recorded,
     (EXISTS (
         SELECT 1 FROM pg_namespace WHERE nspname = btrim('/* schema */', '".')
@@ -48,7 +49,6 @@ SELECT
             AND adbin::text ~ (':funcid ' || 'pg_catalog.clock_timestamp()'::regprocedure::oid || ' ')
     ))::integer::oid AS has_default,
     (EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus'))::integer::oid AS may_be_distributed,
-    current_database()::text AS database,
     current_setting('server_encoding')::text AS server_encoding,
     current_setting('client_encoding')::text AS client_encoding
 FROM (
