@@ -52,7 +52,8 @@ _NATIVE |= orjson.OPT_PASSTHROUGH_DATACLASS
 
 _NEGATIVE_EXPONENT = re.compile(rb"\d(\.\d+)?e-(\d+)")
 _MOST_ZEROS = 324  # of a float's smallest exponent, -324
-_MOST_GROWTH = 47  # from 5e-324 and a comma to 0.00…5 with a comma and a space
+MOST_GROWTH = 47
+"""Times its size that a text may take as the server prints it, with 5e-324 as 0.00…5."""
 
 _STRING = re.compile(rb'"[^"]*"')
 _MAPS_AS_LISTS = bytes.maketrans(b"{}", b"[]")
@@ -116,8 +117,6 @@ def printed_size(text: bytes, limit: int) -> int:
     It prints a space after each comma and colon, and all digits of 5e-324, instead of 6 bytes 326.
     """
     size = len(text)
-    if size * _MOST_GROWTH <= limit:
-        return size
     # Each separator stands behind a byte of its own. Texts may hold e- too.
     bound = size + size // 2 + _MOST_ZEROS * text.count(b"e-")
     if bound <= limit:

@@ -256,13 +256,13 @@ class Batcher:
                 rows = await run(deadline, statement, *call.arguments)
                 answers = {call.id: rows[0]} if rows else {}
             else:
-                columns = zip(*[call.arguments for call in batch], strict=True)
-                rows = await run(deadline, f"{statement}_many:gathered", *map(list, columns))
+                ids, *rest = map(list, zip(*[call.arguments for call in batch], strict=True))
+                rows = await run(deadline, f"{statement}_many:gathered", ids, *rest)
                 answers = {row["id"]: row for row in rows}
-                if strays := answers.keys() - {call.id for call in batch}:
-                    # Whose they are, nobody can tell; each verb refuses a row that is not its own.
-                    stray = answers[min(strays)]
-                    answers = {call.id: answers.get(call.id, stray) for call in batch}
+                if len([id for id in ids if id in answers]) < len(answers):
+                    # Whose the others are, nobody can tell; each verb refuses one not its own.
+                    stray = answers[min(answers.keys() - set(ids))]
+                    answers = {id: answers.get(id, stray) for id in ids}
         except _OF_ONE as error:
             now = self._loop.time()
             late = isinstance(error, OperationTimeoutError) and deadline - now < now - began
@@ -304,10 +304,12 @@ class Batcher:
 
     def _finish(self, batch: list[Call]) -> None:
         """Let the next calls for the same ids go on."""
-        ended = [call for call in batch if not call.finished]
-        for call in ended:
-            call.finished = True
-        self._calls.finish(*[call.id for call in ended])
+        ended = []
+        for call in batch:
+            if not call.finished:
+                call.finished = True
+                ended.append(call.id)
+        self._calls.finish(*ended)
 
 
 def _expired(*, sent: bool) -> OperationTimeoutError:

@@ -160,8 +160,8 @@ class Serializer:
                 "state", f"reading it raised {type(error).__name__}"
             ) from error
         text, state, same = _json.dumps(given)
-        size = _json.printed_size(text, self._max_state_bytes)
-        if size > self._max_state_bytes:
+        size, limit = len(text), self._max_state_bytes
+        if size * _json.MOST_GROWTH > limit and (size := _json.printed_size(text, limit)) > limit:
             raise SerializationError(
                 "state",
                 f"it takes {size:,} bytes as JSON, {self._max_state_bytes:,} at most; keep "

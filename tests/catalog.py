@@ -65,7 +65,9 @@ REVISED_INDEXES = VERSIONED_INDEXES | {
     f'CREATE INDEX {FAMILY_INDEX} {ON} btree (workflow COLLATE "C")',
     f"CREATE INDEX {INSERTED_INDEX} {ON} btree (inserted_at, id)",
 }
-MICROSECONDS = "((EXTRACT(epoch FROM clock_timestamp()) * (1000000)::numeric))::bigint"
+MICROSECONDS = (
+    "((date_part('epoch'::text, clock_timestamp()) * (1000000)::double precision))::bigint"
+)
 
 # What each version leaves: columns (type, not null, default), and indexes.
 EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {

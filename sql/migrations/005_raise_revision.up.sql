@@ -5,7 +5,7 @@
 -- Microseconds since 1970: an id that is deleted and inserted again begins where no handle of the
 -- instance before has been, since nobody writes it a million times a second.
 ALTER TABLE /* schema */workflow_instances
-    ALTER COLUMN revision SET DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+    ALTER COLUMN revision SET DEFAULT (date_part('epoch', clock_timestamp()) * 1000000)::bigint;
 
 -- It is run under the search_path of whoever writes, so nothing in it depends on that.
 CREATE OR REPLACE FUNCTION /* schema */hephaestus_pg_raise_revision() RETURNS trigger
