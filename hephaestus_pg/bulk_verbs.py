@@ -76,16 +76,18 @@ class BulkVerbs(InstanceVerbs):
             CorruptInstanceError: A row cannot be read.
         """
         found = {}
-        for chunk in _chunks(dict.fromkeys(map(checked_id, listed("ids", ids, "ids")))):
-            with self._executor.operation("get_many", None, timeout) as deadline:
+        wanted = dict.fromkeys(map(checked_id, listed("ids", ids, "ids", keys=True)))
+        with self._executor.operation("get_many", None, timeout):
+            for chunk in _chunks(wanted):
+                deadline = self._executor.deadline(timeout)
                 rows = await self._executor.fetch(deadline, "get_many", chunk)
-            self._require_these("get_many", rows, set(chunk), every=False)
-            found.update({row["id"]: self._serializer.decode(row) for row in rows})
+                self._require_these("get_many", rows, set(chunk), every=False)
+                found.update({row["id"]: self._serializer.decode(row) for row in rows})
         return found
 
     async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
         """Delete the instances with those ids, all or none; the ids of those that there were."""
-        ordered = sorted(set(map(checked_id, listed("ids", ids, "ids"))))
+        ordered = sorted(set(map(checked_id, listed("ids", ids, "ids", keys=True))))
         gone: set[str] = set()
 
         async def delete_all(session: Executor) -> None:

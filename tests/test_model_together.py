@@ -132,7 +132,7 @@ class Caller:
                 await call
             assert (caught.value.expected, caught.value.found) == (seen.revision, held.revision)
         else:
-            self.wrote(await call, self.upserted(changed))
+            self.wrote(await call, replace(changed, revision=(held.revision or 0) + 1))
 
     async def delete(self, id: str) -> None:
         assert await self.storage.delete(id) == (self.rows.pop(id, None) is not None)
