@@ -75,8 +75,8 @@ class BulkVerbs(InstanceVerbs):
         Raises:
             CorruptInstanceError: A row cannot be read.
         """
-        wanted = dict.fromkeys(map(checked_id, listed("ids", ids, "ids")))
         found = {}
+        wanted = dict.fromkeys(map(checked_id, listed("ids", ids, "ids", keys=True)))
         with self._executor.operation("get_many", None, timeout):
             for chunk in _chunks(wanted):
                 deadline = self._executor.deadline(timeout)
@@ -87,7 +87,7 @@ class BulkVerbs(InstanceVerbs):
 
     async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
         """Delete the instances with those ids, all or none; the ids of those that there were."""
-        ordered = sorted(set(map(checked_id, listed("ids", ids, "ids"))))
+        ordered = sorted(set(map(checked_id, listed("ids", ids, "ids", keys=True))))
         gone: set[str] = set()
 
         async def delete_all(session: Executor) -> None:

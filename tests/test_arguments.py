@@ -80,6 +80,16 @@ async def test_what_is_not_many_is_refused(filled: AsyncStorage, verb: str, give
     assert await filled.count() == 3
 
 
+async def test_a_mapping_will_do_by_its_ids_alone(filled: AsyncStorage) -> None:
+    found = await filled.get_many(["1", "2"])
+    assert await filled.get_many(found) == found
+    with pytest.raises(InvalidTypeError, match=r"^instances is .*its values\(\)"):
+        await filled.put_many(found)  # type: ignore[arg-type]
+    with pytest.raises(InvalidTypeError, match="^status_in is "):
+        await filled.query(status_in={Status.PENDING: True})
+    assert await filled.delete_many(found) == {"1", "2"}
+
+
 @pytest.mark.parametrize("verb", ("get_many", "delete_many", "put_many"))
 async def test_an_async_generator_is_told_how_it_is_collected(
     filled: AsyncStorage, verb: str

@@ -135,7 +135,7 @@ class Machine(RuleBasedStateMachine):
                 self.run(call)
             assert (caught.value.expected, caught.value.found) == (seen.revision, held.revision)
         else:
-            self.wrote(self.run(call), self.stored(changed))
+            self.wrote(self.run(call), replace(changed, revision=(held.revision or 0) + 1))
 
     @rule(id=ids)
     def delete(self, id: str) -> None:
