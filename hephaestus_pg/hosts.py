@@ -8,7 +8,12 @@ from urllib.parse import unquote
 
 import anyio
 
-from hephaestus_pg.errors import DatabaseError, InvalidTypeError, InvalidValueError
+from hephaestus_pg.errors import (
+    DatabaseError,
+    InvalidTypeError,
+    InvalidValueError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -144,6 +149,12 @@ async def first_of(
         unwanted(late)
     if won:
         return won[0]
+    if not failures:  # who ends a program by cancelling every task has cancelled these too
+        raise UnavailableError(
+            "no connection to PostgreSQL: the tries to connect were cancelled",
+            applied="no",
+            retryable=True,
+        )
     telling = next((each for each in failures if not _passing(each)), failures[-1])
     if isinstance(telling, DatabaseError):
         # A host that refuses us for good does not keep another one from coming back.

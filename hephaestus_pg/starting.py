@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
+
+from hephaestus_pg.errors import LifecycleError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -18,6 +21,18 @@ _ADVICE = (
     "the storage is not started yet: write `storage = await AsyncStorage.start(...)`, "
     "or `async with AsyncStorage.start(...) as storage:`"
 )
+
+
+def require_asyncio(name: str) -> None:
+    """Refuse to start where no event loop of asyncio's runs, as under trio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise LifecycleError(
+            name,
+            f"the storage {name!r} runs on asyncio's event loop, and none runs here: start it "
+            "within asyncio.run(), or anyio.run(…, backend='asyncio')",
+        ) from None
 
 
 class Starting(Generic[Storage]):

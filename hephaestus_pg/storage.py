@@ -21,7 +21,7 @@ from hephaestus_pg.pool import checked_pool, open_pool, usable_pool
 from hephaestus_pg.pool_options import checked_pool_options
 from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.session import SessionExecutor, checked_connection
-from hephaestus_pg.starting import Starting
+from hephaestus_pg.starting import Starting, require_asyncio
 from hephaestus_pg.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ class AsyncStorage(Verbs):
         shared = batching and (batch_by is not None or not hooks)
 
         async def started() -> Self:
+            require_asyncio(name)
             if batching and not shared:
                 logger.info(
                     "calls on storage %s share no statements, since its pool has hooks (%s); "

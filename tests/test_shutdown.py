@@ -16,10 +16,12 @@ from hephaestus_pg import (
     Instance,
     Names,
     OperationInterruptedError,
+    UnavailableError,
 )
 from hephaestus_pg.attempts import Attempts
 from hephaestus_pg.batching import Batcher
 from hephaestus_pg.calls import Calls
+from hephaestus_pg.hosts import first_of
 from hephaestus_pg.lease import Lease
 
 if TYPE_CHECKING:
@@ -236,6 +238,19 @@ async def test_a_release_whose_task_is_cancelled_before_it_begins_gives_the_conn
                     task.cancel()
             await asyncio.gather(call, return_exceptions=True)
             assert (await storage.put(order("order::1"))).revision
+
+
+async def test_tries_of_several_hosts_that_are_cancelled_are_no_connection() -> None:
+    before = asyncio.all_tasks()
+    hosts = [asyncio.Event().wait, asyncio.Event().wait]
+    call = asyncio.create_task(first_of(hosts, unwanted=lambda _: None))
+    while not call.done():
+        await asyncio.sleep(0)
+        for task in others(before | {call}):
+            task.cancel()
+    with pytest.raises(UnavailableError) as caught:
+        await call
+    assert (caught.value.applied, caught.value.retryable) == ("no", True)
 
 
 async def test_leaving_the_storage_while_every_task_is_cancelled(dsn: str, migrated: str) -> None:

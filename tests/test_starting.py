@@ -15,6 +15,7 @@ from hephaestus_pg import (
     Instance,
     InvalidTypeError,
     InvalidValueError,
+    LifecycleError,
     LoadedClasses,
     NamedClasses,
     Names,
@@ -109,6 +110,11 @@ class TestWhatWasNotMeant:
             await forgotten.get("order::1")
         with pytest.raises(TypeError, match="async with AsyncStorage.start"), forgotten:
             pass
+
+    def test_a_start_outside_asyncio(self, dsn: str) -> None:
+        """As under trio, which drives the coroutine itself."""
+        with pytest.raises(LifecycleError, match="backend='asyncio'"):
+            next(AsyncStorage.start(dsn).__await__())
 
     async def test_a_storage_made_by_hand(self, dsn: str) -> None:
         make: Any = AsyncStorage
