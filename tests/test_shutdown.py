@@ -23,6 +23,7 @@ from hephaestus_pg.batching import Batcher
 from hephaestus_pg.calls import Calls
 from hephaestus_pg.hosts import first_of
 from hephaestus_pg.lease import Lease
+from tests.lag import happens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,12 +243,16 @@ async def test_a_release_whose_task_is_cancelled_before_it_begins_gives_the_conn
 
 async def test_tries_of_several_hosts_that_are_cancelled_are_no_connection() -> None:
     before = asyncio.all_tasks()
-    hosts = [asyncio.Event().wait, asyncio.Event().wait]
-    call = asyncio.create_task(first_of(hosts, unwanted=lambda _: None))
-    while not call.done():
-        await asyncio.sleep(0)
-        for task in others(before | {call}):
-            task.cancel()
+    tried: list[int] = []
+
+    async def silent() -> None:
+        tried.append(1)
+        await asyncio.Event().wait()
+
+    call = asyncio.create_task(first_of([silent, silent], unwanted=lambda _: None))
+    await happens(lambda: len(tried) == 2)
+    for task in others(before | {call}):
+        task.cancel()
     with pytest.raises(UnavailableError) as caught:
         await call
     assert (caught.value.applied, caught.value.retryable) == ("no", True)
