@@ -1,6 +1,6 @@
 """What becomes of a DSN's parameters: libpq's, PostgreSQL's settings, and those of other libraries.
 
-https://www.postgresql.org/docs/current/libpq-connect.html#libpq.PARAMETERS-PARAMKEYWORDS
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
 from __future__ import annotations
