@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from hephaestus_pg import AsyncStorage, Instance, Names, OperationTimeoutError, RejectedError
+from hephaestus_pg import AsyncStorage, Instance, Names, OperationTimeoutError
 
 if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -64,29 +64,6 @@ async def test_a_call_that_is_too_slow_alone_is_told_so(
     failed = {n: each for n, each in enumerate(puts) if not isinstance(each, Instance)}
     assert failed.keys() == {7}
     assert isinstance(failed[7], OperationTimeoutError)
-
-
-@pytest.mark.parametrize("code", ("53100", "58030", "23505", "42P10"))
-async def test_what_is_refused_for_a_while_is_each_callers_own(
-    dsn: str, migrated: str, pool: Pool, code: str
-) -> None:
-    """A full disk, for one: nobody is told that a call may have had its effect."""
-    await trigger(
-        pool,
-        migrated,
-        f'IF NEW.state @> \'{{"context": {{"initial": {{"bad": true}}}}}}\''
-        f" THEN RAISE EXCEPTION 'no room' USING ERRCODE = '{code}'; END IF;",
-    )
-    async with AsyncStorage.start(
-        dsn, name=migrated, schema=migrated, references=Names(), timeout=20
-    ) as storage:
-        bad = [storage.put(order(n, bad=True), timeout=2) for n in range(6)]
-        good = [storage.put(order(n, bad=False)) for n in range(6, 40)]
-        answers = await asyncio.gather(*good, *bad, return_exceptions=True)
-    assert all(isinstance(each, Instance) for each in answers[:34]), answers
-    for each in answers[34:]:
-        assert isinstance(each, RejectedError), each
-        assert each.applied == "no"
 
 
 @pytest.mark.parametrize("statement", ("DEALLOCATE ALL", "DISCARD PLANS; DEALLOCATE ALL"))
