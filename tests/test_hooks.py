@@ -343,7 +343,7 @@ async def started(dsn: str, schema: str, hook: Failing, **options: Any) -> Async
         schema=schema,
         references=Names(),
         max_size=2,
-        timeout=5,
+        timeout=30,
         **hooks,
         **options,
     )

@@ -35,23 +35,23 @@ async def test_a_statement_too_slow_for_the_role_is_divided(
     dsn: str, migrated: str, pool: Pool
 ) -> None:
     """Each alone is fast enough; together they are not."""
-    await trigger(pool, migrated, "PERFORM pg_sleep(0.05);")
-    settings = {"statement_timeout": "400ms"}
+    await trigger(pool, migrated, "PERFORM pg_sleep(0.25);")
+    settings = {"statement_timeout": "2s"}
     async with (
         asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=settings) as theirs,
         AsyncStorage.start(
             pool=theirs, name=migrated, schema=migrated, references=Names(), timeout=60
         ) as storage,
     ):
-        puts = await asyncio.gather(*[storage.put(order(n)) for n in range(40)])
-    assert len(puts) == 40
+        puts = await asyncio.gather(*[storage.put(order(n)) for n in range(20)])
+    assert len(puts) == 20
 
 
 async def test_a_call_that_is_too_slow_alone_is_told_so(
     dsn: str, migrated: str, pool: Pool
 ) -> None:
     await trigger(pool, migrated, "IF NEW.id = 'order::7' THEN PERFORM pg_sleep(3600); END IF;")
-    settings = {"statement_timeout": "200ms"}
+    settings = {"statement_timeout": "1500ms"}
     async with (
         asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=settings) as theirs,
         AsyncStorage.start(
