@@ -141,6 +141,15 @@ class TestAfterTheOriginalsWayDown:
         await assert_is_at(database, "public", 5)
         await theirs.close()
 
+    async def test_a_table_younger_than_the_snapshot_is_not_there_yet(self, database: str) -> None:
+        looking = await asyncpg.connect(database)
+        async with looking.transaction(isolation="repeatable_read"):
+            await looking.execute("SELECT 1")  # takes the snapshot
+            await migrations.up(database)
+            assert (await migrations.status(connection=looking)).version == 0
+        assert (await migrations.status(connection=looking)).version == 5
+        await looking.close()
+
     async def test_many_of_both_at_once_on_an_empty_schema(self, pytestconfig: Any) -> None:
         text = "".join(
             f"{ORIGINAL[version].partition('INSERT')[0].partition('UPDATE')[0]};"

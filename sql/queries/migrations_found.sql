@@ -1,9 +1,13 @@
 -- What the catalog says about a schema: one row, whatever is there. Its numbers are oids, a type of
 -- which the owner of a connection has no reason to change the codec. The layout is the version of
 -- HephaestusEcto's that the columns are those of, 0 if of none; columns are "name type", one a line.
+-- to_regclass sees what others commit while this statement runs, the rest does not: what it names
+-- counts from when pg_class has it too.
 SELECT
     current_database()::text AS database,
-    (to_regclass('/* schema */hephaestus_pg_migrations') IS NOT NULL)::integer::oid AS recorded,
+    (EXISTS (
+        SELECT 1 FROM pg_class WHERE oid = to_regclass('/* schema */hephaestus_pg_migrations')
+    ))::integer::oid AS recorded,
     (EXISTS (
         SELECT 1 FROM pg_namespace WHERE nspname = btrim('/* schema */', '".')
     ))::integer::oid AS schema_present,
@@ -53,16 +57,22 @@ SELECT
     current_setting('client_encoding')::text AS client_encoding
 FROM (
     SELECT
-        to_regclass('/* schema */workflow_instances') AS instances,
+        named.instances,
         string_agg(attname || ' ' || format_type(atttypid, NULL), chr(10)) AS columns,
         count(*) FILTER (
             WHERE attname IN ('id', 'workflow', 'status', 'state', 'inserted_at', 'updated_at')
         ) AS originals
-    FROM pg_attribute
-    WHERE attrelid = to_regclass('/* schema */workflow_instances')
+    FROM (
+        SELECT (
+            SELECT oid FROM pg_class WHERE oid = to_regclass('/* schema */workflow_instances')
+        ) AS instances
+    ) AS named
+    LEFT JOIN pg_attribute
+        ON attrelid = named.instances
         AND NOT attisdropped
         AND attname IN (
             'id', 'workflow', 'status', 'state', 'inserted_at', 'updated_at',
             'workflow_version', 'revision'
         )
+    GROUP BY named.instances
 ) AS found
