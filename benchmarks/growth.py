@@ -14,7 +14,12 @@ import asyncpg
 from benchmarks.apart import alone, resident
 from benchmarks.load import Sample
 from benchmarks.states import build, text
-from hephaestus_pg import AsyncStorage, Names, Status, migrations
+from hephaestus_pg import (
+    AsyncStorage,
+    Names,
+    Status,
+    migrations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -10,7 +10,11 @@ import asyncpg
 
 from benchmarks.load import Load
 from benchmarks.states import STAGES, build, text
-from hephaestus_pg import AsyncStorage, Names, migrations
+from hephaestus_pg import (
+    AsyncStorage,
+    Names,
+    migrations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -20,7 +20,11 @@ import psycopg
 from benchmarks.load import Sample
 from benchmarks.states import SIZES, STAGES, order
 from benchmarks.workload import ORDERS
-from hephaestus_pg import Names, Serializer, migrations
+from hephaestus_pg import (
+    Names,
+    Serializer,
+    migrations,
+)
 
 if TYPE_CHECKING:
     from benchmarks.server import Server

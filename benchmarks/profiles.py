@@ -11,7 +11,11 @@ import psycopg
 
 from benchmarks.load import Load
 from benchmarks.states import STAGES, order
-from hephaestus_pg import AsyncStorage, Names, migrations
+from hephaestus_pg import (
+    AsyncStorage,
+    Names,
+    migrations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,14 @@ from functools import cache
 
 import orjson
 
-from hephaestus_pg import Context, ExecutionEntry, Instance, Names, Serializer, Status
+from hephaestus_pg import (
+    Context,
+    ExecutionEntry,
+    Instance,
+    Names,
+    Serializer,
+    Status,
+)
 
 SIZES = {"1kb": 1_000, "10kb": 10_000, "50kb": 50_000}
 STEPS = ("Validate", "Reserve", "Charge", "Ship")

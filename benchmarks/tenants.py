@@ -12,7 +12,11 @@ from benchmarks.apart import alone, resident
 from benchmarks.contenders import POOL
 from benchmarks.load import Load
 from benchmarks.states import STAGES, order
-from hephaestus_pg import AsyncStorage, Names, migrations
+from hephaestus_pg import (
+    AsyncStorage,
+    Names,
+    migrations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

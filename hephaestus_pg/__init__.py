@@ -6,7 +6,11 @@ there, exact, and the next process goes on.
 
 from typing import Any
 
-from hephaestus_pg import business_key, migrations
+from hephaestus_pg import (
+    business_key,
+    migrations,
+)
+from hephaestus_pg.codec.serializer import Serializer
 from hephaestus_pg.errors import (
     AccessDeniedError,
     AlreadyStartedError,
@@ -46,11 +50,10 @@ from hephaestus_pg.errors import (
     UnrecognizedSchemaError,
     WrongEventLoopError,
 )
-from hephaestus_pg.filters import Filters
-from hephaestus_pg.instance import Context, ExecutionEntry, Instance, Status
-from hephaestus_pg.references import LoadedClasses, NamedClasses, Names, References
-from hephaestus_pg.serializer import Serializer
 from hephaestus_pg.storage import AsyncStorage
+from hephaestus_pg.values.instance import Context, ExecutionEntry, Instance, Status
+from hephaestus_pg.values.references import LoadedClasses, NamedClasses, Names, References
+from hephaestus_pg.verbs.filters import Filters
 
 __all__ = [
     "AccessDeniedError",

@@ -6,14 +6,19 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hephaestus_pg import _cli, demo, migrate, prune
+from hephaestus_pg import (
+    migrate,
+    prune,
+)
+from hephaestus_pg.cli import options
+from hephaestus_pg.demo import command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PROG = "python -m hephaestus_pg"
 _COMMANDS = {
-    "demo": partial(demo.main, prog=f"{_PROG} demo"),
+    "demo": partial(command.main, prog=f"{_PROG} demo"),
     "migrate": partial(migrate.main, prog=f"{_PROG} migrate"),
     "prune": partial(prune.main, prog=f"{_PROG} prune"),
 }
@@ -26,8 +31,8 @@ prune: delete what finished long ago.
 
 def main(argv: Sequence[str]) -> int:
     """Hand the rest of the arguments to the command named first; the exit code is its."""
-    parser = _cli.Parser(prog=_PROG, description=_DESCRIPTION)
-    _cli.add_version_flag(parser)
+    parser = options.Parser(prog=_PROG, description=_DESCRIPTION)
+    options.add_version_flag(parser)
     parser.add_argument("command", choices=_COMMANDS, help="COMMAND --help tells more")
     command = parser.parse_args(argv[:1]).command
     return _COMMANDS[command](argv[1:])

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from hephaestus_pg import _cli, migrations
-from hephaestus_pg.migration_scripts import LOSSES, alembic_revision, grants, numbered_files
+from hephaestus_pg import migrations
+from hephaestus_pg.cli import options
+from hephaestus_pg.migrations.scripts import LOSSES, alembic_revision, grants, numbered_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,16 +27,16 @@ def main(
     0: done; 1: ``status`` found something that is not as it should be; 2: an error, on stderr.
     """
     arguments = _parser(prog).parse_args(argv)
-    with _cli.warnings_shown():
-        return _cli.exit_code(lambda: arguments.run(arguments))
+    with options.warnings_shown():
+        return options.exit_code(lambda: arguments.run(arguments))
 
 
-def _parser(prog: str) -> _cli.Parser:
-    parser = _cli.Parser(prog=prog, description="Bring a schema to a version.")
-    _cli.add_version_flag(parser)
+def _parser(prog: str) -> options.Parser:
+    parser = options.Parser(prog=prog, description="Bring a schema to a version.")
+    options.add_version_flag(parser)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    dsn, schema = _cli.dsn_flag(), _cli.schema_flag()
-    wait = _cli.Parser(add_help=False)
+    dsn, schema = options.dsn_flag(), options.schema_flag()
+    wait = options.Parser(add_help=False)
     wait.add_argument(
         "--wait",
         type=float,
@@ -43,14 +44,14 @@ def _parser(prog: str) -> _cli.Parser:
         metavar="SECONDS",
         help="how long to try for a lock; default: %(default)g",
     )
-    origin = _cli.Parser(add_help=False)
+    origin = options.Parser(add_help=False)
     origin.add_argument(
         "--assume-version",
         type=int,
         metavar="N",
         help="the version of a HephaestusEcto table that does not say it itself",
     )
-    losses = _cli.Parser(add_help=False)
+    losses = options.Parser(add_help=False)
     losses.add_argument(
         "--allow-row-loss", action="store_true", help="take back 1 though there are instances"
     )
@@ -59,7 +60,7 @@ def _parser(prog: str) -> _cli.Parser:
         action="store_true",
         help="take back 2 though there are workflow versions other than 1",
     )
-    since = _cli.Parser(add_help=False)
+    since = options.Parser(add_help=False)
     since.add_argument(
         "--from-version", type=int, metavar="N", help="the version that the database is at"
     )
@@ -182,7 +183,7 @@ def _told(arguments: argparse.Namespace, done: str) -> Iterator[list[Step]]:
 def _print_steps(schema: str, steps: Iterable[Step], done: str) -> None:
     for step in steps:
         how = " online" if step.online else ""
-        took = _cli.duration(step.seconds)
+        took = options.duration(step.seconds)
         print(f"schema {schema}: {done} {step.version} ({step.name}){how} in {took}")
         for note in step.notes:
             print(f"  note: {note}")
@@ -194,7 +195,7 @@ def _report(result: MigrationResult, done: str) -> None:
         print(f"{where}: took over HephaestusEcto's version {result.adopted}")
     _print_steps(result.schema, result.steps, done)
     if result.steps:
-        took = _cli.duration(result.seconds)
+        took = options.duration(result.seconds)
         print(f"{where}: from version {result.from_version} to {result.to_version} in {took}")
     else:
         print(f"{where}: nothing to do, it is at version {result.to_version}")
@@ -214,7 +215,7 @@ def _index(arguments: argparse.Namespace) -> int:
     )
     print(
         f"schema {result.schema}: index {result.after}, before {result.before}, "
-        f"in {_cli.duration(result.seconds)}"
+        f"in {options.duration(result.seconds)}"
     )
     if result.rewritten:
         print(f"  note: the table ({result.rewritten / 2**20:,.0f} MiB) was rewritten")

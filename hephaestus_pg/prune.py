@@ -14,12 +14,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from hephaestus_pg import _cli
-from hephaestus_pg._terminal import progress
-from hephaestus_pg.bulk_verbs import CHUNK_ROWS
+from hephaestus_pg.cli import options
+from hephaestus_pg.cli.terminal import progress
 from hephaestus_pg.errors import MigrationError, SchemaOutdatedError
-from hephaestus_pg.references import Names
 from hephaestus_pg.storage import AsyncStorage
+from hephaestus_pg.values.references import Names
+from hephaestus_pg.verbs.bulk import CHUNK_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,10 +33,10 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
 
     0: done, or there was nothing to do; 1: the answer was no; 2: an error, on stderr.
     """
-    parser = _cli.Parser(
+    parser = options.Parser(
         prog=prog,
         description="Delete the completed and failed instances that were last written long ago.",
-        parents=[_cli.dsn_flag(), _cli.schema_flag()],
+        parents=[options.dsn_flag(), options.schema_flag()],
     )
     parser.add_argument(
         "--finished-before",
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
         "--batch-size",
-        type=_cli.at_least(1),
+        type=options.at_least(1),
         default=CHUNK_ROWS,
         metavar="N",
         help="how many to delete in one transaction; default: %(default)s",
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
     arguments = parser.parse_args(argv)
     if not (arguments.yes or arguments.dry_run or sys.stdin.isatty()):
         parser.error("there is no terminal to ask on; give --yes, or --dry-run")
-    return _cli.exit_code(lambda: _prune(arguments))
+    return options.exit_code(lambda: _prune(arguments))
 
 
 def _moment(text: str) -> datetime:

@@ -10,28 +10,33 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from hephaestus_pg import _sql, migrations, registry
-from hephaestus_pg.arguments import checked_flag
-from hephaestus_pg.batch_keys import checked_batch_by
+from hephaestus_pg import (
+    _sql,
+    migrations,
+    registry,
+)
+from hephaestus_pg.batching.keyed import checked_batch_by
+from hephaestus_pg.codec.serializer import MAX_STATE_BYTES, Serializer
+from hephaestus_pg.driver.hooks import given_hooks, hooks_of
+from hephaestus_pg.driver.pool import checked_pool, open_pool, usable_pool
+from hephaestus_pg.driver.pool_options import checked_pool_options
 from hephaestus_pg.errors import InvalidTypeError, MigrationError, SchemaOutdatedError, is_a
-from hephaestus_pg.executor import TIMEOUT, PoolExecutor
-from hephaestus_pg.gate import checked_timeout
-from hephaestus_pg.hooks import given_hooks, hooks_of
-from hephaestus_pg.pool import checked_pool, open_pool, usable_pool
-from hephaestus_pg.pool_options import checked_pool_options
-from hephaestus_pg.serializer import MAX_STATE_BYTES, Serializer
-from hephaestus_pg.session import SessionExecutor, checked_connection
-from hephaestus_pg.starting import Starting, require_asyncio
-from hephaestus_pg.verbs import Verbs
+from hephaestus_pg.execution.connection_executor import SessionExecutor, checked_connection
+from hephaestus_pg.execution.lifecycle import checked_timeout
+from hephaestus_pg.execution.pool_executor import TIMEOUT, PoolExecutor
+from hephaestus_pg.execution.starting import Starting, require_asyncio
+from hephaestus_pg.migrations.engine import state_of
+from hephaestus_pg.values.arguments import checked_flag
+from hephaestus_pg.verbs.search import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from asyncpg import Pool
 
-    from hephaestus_pg.batch_keys import BatchBy
-    from hephaestus_pg.driver_errors import AnyConnection
-    from hephaestus_pg.references import References
+    from hephaestus_pg.batching.keyed import BatchBy
+    from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.values.references import References
 
 logger = logging.getLogger("hephaestus_pg")
 
@@ -245,7 +250,7 @@ class AsyncStorage(Verbs):
     async def _check_schema(self) -> None:
         state = await self._pool.read(
             "check_schema",
-            lambda connection: migrations.state_of(connection, self.schema),
+            lambda connection: state_of(connection, self.schema),
         )
         found, needed = state.version, migrations.LATEST
         if found < needed:

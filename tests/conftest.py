@@ -50,7 +50,7 @@ hypothesis_settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 hypothesis_settings.load_profile("any machine")
-# pytest tests/test_exactness.py --hypothesis-profile long --timeout 0
+# pytest tests/system/test_exactness.py --hypothesis-profile long --timeout 0
 hypothesis_settings.register_profile("long", max_examples=100_000)
 
 _dsn = pytest.StashKey[str]()
@@ -209,7 +209,10 @@ async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
 @pytest.fixture
 async def storage(dsn: str, migrated: str) -> AsyncIterator[AsyncStorage]:
     """A storage on a migrated schema for this test alone, started under the schema's name."""
-    from hephaestus_pg import AsyncStorage, Names
+    from hephaestus_pg import (
+        AsyncStorage,
+        Names,
+    )
 
     async with AsyncStorage.start(
         dsn, name=migrated, schema=migrated, references=Names()

@@ -2,7 +2,11 @@ import re
 
 import pytest
 
-from hephaestus_pg import InvalidTypeError, InvalidValueError, business_key
+from hephaestus_pg import (
+    InvalidTypeError,
+    InvalidValueError,
+    business_key,
+)
 
 UUID = "550e8400-e29b-41d4-a716-446655440000"
 

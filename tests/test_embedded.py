@@ -12,9 +12,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from hephaestus_pg import EmbeddedServerError, embedded
+from hephaestus_pg import (
+    EmbeddedServerError,
+    embedded,
+)
 from hephaestus_pg.embedded import EmbeddedServer
-from tests.catalog import PATIENCE
+from tests.support.catalog import PATIENCE
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 

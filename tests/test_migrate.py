@@ -16,11 +16,15 @@ import psycopg
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg import _cli, migrate, migrations
+from hephaestus_pg import (
+    migrate,
+    migrations,
+)
+from hephaestus_pg.cli import options
 from hephaestus_pg.errors import HephaestusError
-from hephaestus_pg.migration_files import shipped
-from hephaestus_pg.migration_state import read_state
-from tests.catalog import PATIENCE
+from hephaestus_pg.migrations.files import shipped
+from hephaestus_pg.migrations.state import read_state
+from tests.support.catalog import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +200,7 @@ def test_a_wait_is_said_on_stderr(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("hephaestus_pg.migration_waits.SAY_AFTER", 0.0)
+    monkeypatch.setattr("hephaestus_pg.migrations.waits.SAY_AFTER", 0.0)
     run("up", "--version", "2")
     err = ""
     with psycopg.connect(dsn) as connection, ThreadPoolExecutor(1) as thread:
@@ -226,7 +230,7 @@ def test_index_says_what_it_did_and_status_what_is(
     )
     assert run("status")[1].splitlines()[-1] == "index over states: initial"
     assert "index none, before initial" in run("index", "none")[1]
-    monkeypatch.setattr("hephaestus_pg.index_profiles.REWRITE_UP_TO", 1)
+    monkeypatch.setattr("hephaestus_pg.migrations.profiles.REWRITE_UP_TO", 1)
     code, out, err = run("index", "initial")
     assert (code, out) == (2, "")
     assert err.endswith("; --rewrite allows it\n")
@@ -304,9 +308,9 @@ def test_an_interruption_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> 
     def failing() -> int:
         raise HephaestusError("two\nlines of postgresql://user:secret@host/x")
 
-    assert _cli.exit_code(interrupted) == 130
+    assert options.exit_code(interrupted) == 130
     assert capsys.readouterr().err == "interrupted\n"
-    assert _cli.exit_code(failing) == 2
+    assert options.exit_code(failing) == 2
     assert capsys.readouterr().err == "error: two lines of postgresql://user:***@host/x\n"
 
 
@@ -314,13 +318,13 @@ def test_an_interruption_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> 
     ("seconds", "text"), ((0.0123, "12 ms"), (3.44, "3.4 s"), (310.0, "5 min 10 s"))
 )
 def test_durations_are_for_readers(seconds: float, text: str) -> None:
-    assert _cli.duration(seconds) == text
+    assert options.duration(seconds) == text
 
 
 def test_without_an_installation_there_is_no_release_to_tell(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_cli, "version", Mock(side_effect=PackageNotFoundError))
+    monkeypatch.setattr(options, "version", Mock(side_effect=PackageNotFoundError))
     with pytest.raises(SystemExit):
         migrate.main(["-V"])
     assert capsys.readouterr().out == "hephaestus_pg (not installed)\n"

@@ -16,7 +16,7 @@ import pytest
 
 import hephaestus_pg
 from hephaestus_pg import prune
-from tests.catalog import PATIENCE
+from tests.support.catalog import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import Instance, InvalidValueError, _sql
+from hephaestus_pg import (
+    Instance,
+    InvalidValueError,
+    _sql,
+)
 
 if TYPE_CHECKING:
     import asyncpg

@@ -31,9 +31,9 @@ from hephaestus_pg import (
     migrations,
     registry,
 )
-from tests.catalog import MOMENT, PATIENCE
-from tests.test_references import Charge
-from tests.test_serializer import CLASSES, COLUMNS, ROWS, Order
+from tests.codec.test_serializer import CLASSES, COLUMNS, ROWS, Order
+from tests.support.catalog import MOMENT, PATIENCE
+from tests.values.test_references import Charge
 
 if TYPE_CHECKING:
     import asyncpg
@@ -264,8 +264,8 @@ class TestReferences:
             ("builtins.eval", None),
             ("antigravity.Anything", None),
             ("hephaestus_pg.storage.logger", None),
-            ("tests.test_serializer.CLASSES", None),
-            ("tests.test_references.Charge.Inner", Charge.Inner),
+            ("tests.codec.test_serializer.CLASSES", None),
+            ("tests.values.test_references.Charge.Inner", Charge.Inner),
             ("no.such.Module", None),
         ),
     )

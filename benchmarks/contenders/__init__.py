@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import asyncpg
 import orjson
 
-from hephaestus_pg import Names, Serializer
+from hephaestus_pg import (
+    Names,
+    Serializer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,10 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from benchmarks.contenders import POOL, Contender
-from hephaestus_pg import Names, Serializer
+from hephaestus_pg import (
+    Names,
+    Serializer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks.contenders import Contender
-from hephaestus_pg import AsyncStorage, Names, Status, migrations
+from hephaestus_pg import (
+    AsyncStorage,
+    Names,
+    Status,
+    migrations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,11 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from benchmarks.contenders import POOL, Contender
-from hephaestus_pg import Names, Serializer, migrations
+from hephaestus_pg import (
+    Names,
+    Serializer,
+    migrations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -31,9 +31,9 @@ from hephaestus_pg import (
     Names,
     Status,
 )
-from hephaestus_pg.driver_errors import translated_errors
+from hephaestus_pg.driver.errors import translated_errors
 from tests.chaos.history import TOKENS, Call, Outcome
-from tests.lag import Lag
+from tests.support.lag import Lag
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -23,7 +23,7 @@ from tests.chaos.history import Call, History
 from tests.chaos.load import POOL
 from tests.chaos.proxy import HOST, Proxy
 from tests.chaos.schedule import Arena, schedule
-from tests.lag import Lag, happens
+from tests.support.lag import Lag, happens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence

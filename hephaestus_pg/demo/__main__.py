@@ -1,0 +1,7 @@
+"""``python -m hephaestus_pg.demo``, as good as ``python -m hephaestus_pg demo``."""
+
+import sys
+
+from hephaestus_pg.demo.command import main
+
+sys.exit(main())

@@ -1,0 +1,94 @@
+"""The demo's promises, held against what was acknowledged, what was done, and what is stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hephaestus_pg import (
+    Instance,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+STEPS = frozenset({"Reserve", "Charge", "Pack", "Collect", "Notify"})
+
+
+class Work(NamedTuple):
+    """A step that ran: as its line in the ledger says, or as its runner acknowledged."""
+
+    order_id: str
+    step: str
+    runner: int
+    receipt: str
+    revision: int
+    """The order's: in the ledger the one that its runner knew, acknowledged the one it made."""
+
+    def __str__(self) -> str:
+        return f"{self.step} of {self.order_id} by runner {self.runner}"
+
+
+class Check(NamedTuple):
+    """A promise, and what speaks against it."""
+
+    promise: str
+    against: list[str]
+
+
+def checks(
+    orders: Sequence[Instance],
+    ledger: Iterable[Work],
+    acknowledged: Sequence[Work],
+    lost_at_a_kill: Iterable[Work] = (),
+) -> list[Check]:
+    """Whether the promises were kept."""
+    unfinished = [order.id for order in orders if not _is_complete(order)]
+    gone = {*lost_at_a_kill, *lost(acknowledged, orders)}
+    return [
+        Check("every instance completed", unfinished),
+        Check("no acknowledged step lost", sorted(map(str, gone))),
+        Check("no step acknowledged twice", list(map(str, acknowledged_again(acknowledged)))),
+        Check("no acknowledged step run again", list(map(str, run_again(acknowledged, ledger)))),
+    ]
+
+
+def _is_complete(order: Instance) -> bool:
+    return order.status is Status.COMPLETED and order.context.steps.keys() == STEPS
+
+
+def lost(acknowledged: Iterable[Work], orders: Iterable[Instance]) -> list[Work]:
+    """The acknowledged steps that the stored orders do not hold, with this very result."""
+    stored = {
+        (order.id, step, result["receipt"])
+        for order in orders
+        for step, result in order.context.steps.items()
+    }
+    return [work for work in acknowledged if (work.order_id, work.step, work.receipt) not in stored]
+
+
+def acknowledged_again(acknowledged: Sequence[Work]) -> list[Work]:
+    """What was acknowledged though its step had been."""
+    first = _first(acknowledged)
+    return [work for work in acknowledged if work is not first[work.order_id, work.step]]
+
+
+def run_again(acknowledged: Sequence[Work], ledger: Iterable[Work]) -> list[Work]:
+    """The work in the ledger whose runner knew that its step was done.
+
+    It did if it had acknowledged the step itself, or read the order after that was recorded.
+    Without that knowledge a step may be done again: by a runner after one that was killed before
+    it could record it, and by several at once, of which one records it.
+    """
+    recorded = _first(acknowledged)
+    return [
+        work
+        for work in ledger
+        if (first := recorded.get((work.order_id, work.step)))
+        and work.receipt != first.receipt
+        and (work.runner == first.runner or work.revision >= first.revision)
+    ]
+
+
+def _first(acknowledged: Sequence[Work]) -> dict[tuple[str, str], Work]:
+    return {(work.order_id, work.step): work for work in reversed(acknowledged)}

@@ -1,0 +1,4 @@
+"""The way to the server: connections, the pool, hooks, and errors.
+
+The only place that knows asyncpg's classes and errors. It knows no table and no statement.
+"""

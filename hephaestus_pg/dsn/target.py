@@ -1,0 +1,244 @@
+"""Where to connect, and how: by a DSN, by the service that it names, and by the PG variables."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from hephaestus_pg.dsn import libpq
+from hephaestus_pg.dsn.hosts import checked_ports, hosts_in, with_ports
+from hephaestus_pg.dsn.parameters import (
+    Parameter,
+    checked,
+    sorted_out,
+    split_options,
+)
+from hephaestus_pg.dsn.services import service_parameters
+from hephaestus_pg.dsn.text import text_of, url_of
+from hephaestus_pg.dsn.tls import checked_files, system_context
+from hephaestus_pg.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FILES = (
+    *("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword", "sslnegotiation"),
+    *("ssl_min_protocol_version", "ssl_max_protocol_version"),
+)
+"""What asyncpg takes from a DSN alone."""
+
+_SOCKET = (
+    *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+    "tcp_user_timeout",
+)
+
+
+_ARGUMENTS = {
+    "user": "user",
+    "password": "password",
+    "database": "dbname",
+    "passfile": "passfile",
+    "krbsrvname": "krbsrvname",
+    "gsslib": "gsslib",
+    "ssl": "sslmode",
+}
+"""What asyncpg takes as an option, and libpq's name for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where to connect, and how."""
+
+    hosts: tuple[tuple[str, int], ...]
+    """None: where a server on this machine listens, as asyncpg finds it."""
+
+    dsn: str | None = field(repr=False)
+    """For asyncpg: what it takes from nothing else."""
+
+    options: Mapping[str, Any] = field(repr=False)
+    """For asyncpg."""
+
+    settings: Mapping[str, Parameter]
+    """For the server."""
+
+    socket: Mapping[str, int]
+    connect_timeout: float | None
+    """Seconds that each host has, if there is a limit."""
+
+    session: str | None
+    """What sort of server is wanted: ``target_session_attrs``."""
+
+    shuffled: bool
+    """The hosts are taken in any order."""
+
+
+def checked_dsn(dsn: Any) -> str | None:
+    """The DSN as text, of any object whose ``str`` it is; by default ``HEPHAESTUS_PG_DSN``.
+
+    ``None`` leaves it to the ``PG*`` variables.
+
+    Raises:
+        InvalidValueError: It cannot be read; it says what to type instead.
+    """
+    origin = ""
+    if dsn is None:
+        dsn = os.environ.get("HEPHAESTUS_PG_DSN") or None
+        origin = " (from HEPHAESTUS_PG_DSN)"
+    if dsn is None:
+        return None
+    text = text_of(dsn)
+    url_of(text, origin)
+    return text
+
+
+def target(dsn: str | None, options: Mapping[str, Any]) -> Target:
+    """Where the DSN leads, and how to connect; asyncpg's ``options`` go before what it says.
+
+    Raises:
+        InvalidValueError: It cannot be read, or says what cannot be done.
+    """
+    theirs = {name: value for name, value in options.items() if value is not None}
+    authority, own = url_of(dsn) if dsn else ([], {})
+    given = _with_service({name: Parameter(value, name) for name, value in own.items()}, theirs)
+    named = bool(authority or "host" in given or theirs.get("host"))
+    variables = {
+        name: Parameter(value, variable)
+        for name, variable in libpq.VARIABLES.items()
+        if (value := os.environ.get(variable)) and not (named and name in {"host", "hostaddr"})
+    }
+    port = variables.pop("port", None)
+    honoured, settings = sorted_out({**variables, **given})
+    hosts = _hosts(authority, honoured, theirs, port)
+    values = {name: parameter.value for name, parameter in honoured.items()}
+    arguments, files = _arguments(honoured, theirs, local=all(host[0] == "/" for host, _ in hosts))
+    if not hosts and "port" in honoured:
+        arguments["port"] = checked_ports(*honoured["port"])
+    session = theirs.get("target_session_attrs")
+    if isinstance(session, str):
+        session = checked("target_session_attrs", session, "target_session_attrs")
+    seconds = int(values.get("connect_timeout", 0))
+    return Target(
+        hosts=tuple(hosts),
+        dsn=f"postgresql://?{urlencode(files)}" if files else None,
+        options=arguments,
+        settings=_with_options(settings, honoured),
+        socket={name: int(values[name]) for name in _SOCKET if name in values},
+        connect_timeout=seconds if seconds > 0 else None,
+        session=session or values.get("target_session_attrs"),
+        shuffled=values.get("load_balance_hosts") == "random",
+    )
+
+
+def _with_service(given: dict[str, Parameter], options: Mapping[str, Any]) -> dict[str, Parameter]:
+    """What is given, and what the service says that it names, or an option, or ``PGSERVICE``."""
+    service = given.pop("service", None)
+    if asked := options.get("service"):
+        service = Parameter(asked, "service")
+    elif service is None and (asked := os.environ.get("PGSERVICE")):
+        service = Parameter(asked, "PGSERVICE")
+    file = given.pop("servicefile", None)
+    if service is None:
+        return given
+    path = options.get("servicefile") or (file.value if file else None)
+    found = service_parameters(service.value, path, service.field)
+    if "database" in found:
+        found["dbname"] = found.pop("database")
+    place = f"of the service {service.value}"
+    return {name: Parameter(found[name], f"{name} {place}") for name in found} | given
+
+
+def _hosts(
+    authority: list[tuple[str, str]],
+    given: Mapping[str, Parameter],
+    options: Mapping[str, Any],
+    variable: Parameter | None,
+) -> list[tuple[str, int]]:
+    """Each host and its port, of the first of options, DSN, service and environment with any."""
+    asked, first = options.get("host"), checked_ports(options.get("port"), "port")
+    if asked:
+        names = asked.split(",") if isinstance(asked, str) else asked
+        hosts = [(str(name), "") for name in names]
+    elif authority:
+        hosts = authority
+    else:
+        hosts = hosts_in(*given["host"]) if "host" in given else []
+    if not asked and (address := given.get("hostaddr")):
+        hosts = _at(address, hosts, verified=given.get("sslmode", address).value == "verify-full")
+    if not first and "port" in given and (asked or not authority):
+        first = checked_ports(*given["port"])
+    last = checked_ports(*variable) if variable else []
+    return with_ports(hosts, first, last) if hosts else []
+
+
+def _at(
+    address: Parameter, hosts: list[tuple[str, str]], *, verified: bool
+) -> list[tuple[str, str]]:
+    """The hosts at the addresses that ``hostaddr`` says, where no name is looked up."""
+    addresses = [each.strip() for each in address.value.split(",")]
+    if hosts and (verified or len(addresses) != len(hosts)):
+        raise InvalidValueError(
+            address.field,
+            address.value,
+            "asyncpg would look for the address in the server's certificate: take it away, so that "
+            "the host's name is looked up"
+            if verified
+            else f"give as many as there are hosts, {len(hosts)}",
+        )
+    ports = [port for _, port in hosts] or [""] * len(addresses)
+    return list(zip(addresses, ports, strict=True))
+
+
+def _arguments(
+    given: Mapping[str, Parameter], options: Mapping[str, Any], *, local: bool
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What asyncpg takes as options, and what it takes from a DSN alone."""
+    if isinstance(asked := options.get("ssl"), str):
+        given = {**given, "sslmode": Parameter(checked("sslmode", asked, "ssl"), "ssl")}
+    values = {name: parameter.value for name, parameter in given.items()}
+    arguments: dict[str, Any] = {
+        option: values[name] for option, name in _ARGUMENTS.items() if name in values
+    }
+    files = {name: values[name] for name in _FILES if name in values}
+    if (asked is None or isinstance(asked, str)) and not local:
+        checked_files(given)
+        if files.get("sslrootcert") == "system":
+            arguments["ssl"] = system_context(values)
+            del files["sslrootcert"]
+    passwords = (values.get("password"), options.get("password"), os.environ.get("PGPASSWORD"))
+    if not any(passwords):
+        file = options.get("passfile")
+        named = Parameter(os.fspath(file), "passfile") if file else given.get("passfile")
+        if named:
+            _check_passfile(*named)
+    return arguments, files
+
+
+def _check_passfile(path: str, field: str) -> None:
+    """See that asyncpg will read the file of passwords, which it would else leave out silently."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - the file may be a device
+        if not stat.S_ISREG(mode):
+            return  # /dev/null, for one: no file is wanted
+        with open(path, "rb"):  # noqa: PTH123
+            pass
+    except OSError as error:
+        raise InvalidValueError(field, path, f"it cannot be read: {error.strerror}") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO) and os.name != "nt":
+        raise InvalidValueError(field, path, f"others may read it: chmod 600 {path}")
+
+
+def _with_options(
+    settings: dict[str, Parameter], given: Mapping[str, Parameter]
+) -> dict[str, Parameter]:
+    """The settings that stand for themselves, and those within ``options``."""
+    found: dict[str, Parameter] = {}
+    if options := given.get("options"):
+        within, rest = split_options(options.value)
+        found = {name: Parameter(value, name) for name, value in within.items()}
+        if rest:
+            found["options"] = Parameter(rest, options.field)
+    name = given.get("application_name") or given.get("fallback_application_name")
+    return found | settings | ({"application_name": name} if name else {})

@@ -1,0 +1,89 @@
+"""The files of a TLS connection, looked at before any connection is made."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hephaestus_pg.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hephaestus_pg.dsn.parameters import Parameter
+
+_SURE = {"verify-ca", "verify-full"}
+
+
+def checked_files(given: Mapping[str, Parameter]) -> None:
+    """See that what names a file names one that TLS can use, where ``sslmode`` needs it.
+
+    Raises:
+        InvalidValueError: It does not; it names that parameter.
+    """
+    mode = given["sslmode"].value if "sslmode" in given else "prefer"
+    if mode == "disable":
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if mode in _SURE or "sslrootcert" in given:
+        _check_authority(mode, given)
+    for name in ("sslrootcert", "sslcrl"):
+        if name in given and given[name].value != "system" and mode in {*_SURE, "require"}:
+            _load(given[name], lambda path: context.load_verify_locations(cafile=path))
+    for name in ("sslcert", "sslkey"):
+        if name in given:
+            _load(given[name], lambda path: Path(path).read_bytes())
+    if "sslcert" in given:
+        key = given["sslkey"].value if "sslkey" in given else None
+        password = given["sslpassword"].value if "sslpassword" in given else ""
+        _load(
+            given["sslcert"],
+            lambda path: context.load_cert_chain(path, key, lambda: password),
+            ", with its key in sslkey and the key's password in sslpassword",
+        )
+
+
+def _check_authority(mode: str, given: Mapping[str, Parameter]) -> None:
+    """See that there is somebody to vouch for the server."""
+    field = given["sslmode"].field if "sslmode" in given else "sslmode"
+    root, own = given.get("sslrootcert"), Path("~/.postgresql/root.crt").expanduser()
+    if root is None and not own.exists():
+        raise InvalidValueError(
+            field,
+            mode,
+            "who vouches for the server? give sslrootcert=FILE, the certificate of its authority, "
+            f"or sslrootcert=system for a public one (there is no {own} either)",
+        )
+    if root is not None and root.value == "system" and mode != "verify-full":
+        raise InvalidValueError(
+            field,
+            mode,
+            "sslrootcert=system needs sslmode=verify-full: anybody may have a certificate of an "
+            "authority that the system knows",
+        )
+
+
+def _load(parameter: Parameter, load: Callable[[str], object], more: str = "") -> None:
+    path, field = parameter
+    try:
+        load(path)
+    except OSError as error:  # ssl.SSLError too
+        said = error.strerror if isinstance(error, FileNotFoundError) else str(error)
+        raise InvalidValueError(
+            field, path, f"the file cannot be used: {said}; give a PEM file{more}"
+        ) from error
+
+
+def system_context(values: Mapping[str, str]) -> ssl.SSLContext:
+    """TLS with a server that an authority known to the system vouches for."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["postgresql"])
+    if "sslcert" in values:
+        password = values.get("sslpassword", "")
+        context.load_cert_chain(values["sslcert"], values.get("sslkey"), lambda: password)
+    for name in ("minimum", "maximum"):
+        version = values.get(f"ssl_{name[:3]}_protocol_version")
+        if version:
+            setattr(context, f"{name}_version", ssl.TLSVersion[version.replace(".", "_")])
+    return context

@@ -1,0 +1,47 @@
+"""Bringing a schema to a version, from Python: results are returned, nothing is printed.
+
+::
+
+    result = await migrations.up("postgresql://…", schema="tenant_a")
+    result.from_version, result.to_version      # 0, 5
+    [step.name for step in result.steps]        # ['create_workflow_instances', …]
+
+Versions 1, 2, 3 are those of HephaestusEcto, and a database that it migrated is taken over where it
+stands. What is applied is kept in ``hephaestus_pg_migrations``, a table in the same schema. The
+comment in which HephaestusEcto keeps its version is read and never written.
+
+Migrate over a connection to the server itself: the lock belongs to a session, which a pooler in
+transaction mode does not have.
+"""
+
+from hephaestus_pg.migrations.engine import (
+    LATEST,
+    ONLINE_ABOVE,
+    down,
+    migrated_version,
+    status,
+    up,
+)
+from hephaestus_pg.migrations.profiles import REWRITE_UP_TO, IndexResult, Profile, index
+from hephaestus_pg.migrations.results import MigrationResult, MigrationStatus, SchemaStatus, Step
+from hephaestus_pg.migrations.scripts import script as sql
+from hephaestus_pg.migrations.state import Difference
+
+__all__ = [
+    "LATEST",
+    "ONLINE_ABOVE",
+    "REWRITE_UP_TO",
+    "Difference",
+    "IndexResult",
+    "MigrationResult",
+    "MigrationStatus",
+    "Profile",
+    "SchemaStatus",
+    "Step",
+    "down",
+    "index",
+    "migrated_version",
+    "sql",
+    "status",
+    "up",
+]

@@ -1,0 +1,3 @@
+"""Not a command: ``python -m hephaestus_pg.migrate`` is."""
+
+raise SystemExit("error: run python -m hephaestus_pg.migrate")

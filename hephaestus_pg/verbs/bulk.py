@@ -1,0 +1,145 @@
+"""The verbs on instances by their ids, any number at once."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnexpectedRowError, is_a
+from hephaestus_pg.values.arguments import listed
+from hephaestus_pg.values.instance import Instance, checked_id
+from hephaestus_pg.verbs.single import InstanceVerbs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from asyncpg import Record
+
+    from hephaestus_pg.codec.encoded import EncodedInstance
+    from hephaestus_pg.execution.connection_executor import Executor
+
+CHUNK_ROWS = 1000
+"""Rows that one statement of a bulk verb holds at the most."""
+
+CHUNK_BYTES = 8 * 2**20
+"""Bytes of states after which a statement of ``put_many`` takes no more rows."""
+
+
+class BulkVerbs(InstanceVerbs):
+    """Beside the verbs on one instance those on many, a write all or none.
+
+    They have the ``timeout`` for each statement, which holds a chunk of what is given.
+    """
+
+    async def put_many(
+        self, instances: Iterable[Instance], *, timeout: float | None = None
+    ) -> list[Instance]:
+        """Store all of the instances or none, each as :meth:`put` does, in their order.
+
+        For the sake of memory, what comes back shares the maps of what was given, where those are
+        stored as they are: it shows what is stored as long as they are not changed.
+
+        Raises:
+            InvalidValueError: Two of them have the same id.
+            SerializationError: A state cannot be stored exactly; nothing was written.
+        """
+        given = listed("instances", instances, "Instance values")
+        stored: dict[str, Instance] = {}
+        for instance in given:
+            if not is_a(instance, Instance):
+                raise InvalidTypeError("instances", instance, "give Instance values")
+            if instance.id in stored:
+                raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
+            stored[instance.id] = instance
+        # In one order across the statements too, lest two calls wait for each other's rows.
+        ordered = sorted(given, key=lambda instance: instance.id)
+
+        async def put_all(session: Executor) -> None:
+            for chunk in self._encoded(ordered):
+                columns = zip(*[(*new.columns(), new.state) for new in chunk.values()], strict=True)
+                deadline = session.deadline(timeout)
+                rows = await session.fetch(deadline, "put_many", *map(list, columns))
+                self._require_these("put_many", rows, chunk, every=True)
+                for row in rows:
+                    stored[row["id"]] = chunk[row["id"]].as_given(row)
+
+        with self._executor.operation("put_many", None, timeout) as deadline:
+            await self._executor.atomically(deadline, put_all)
+        return list(stored.values())
+
+    async def get_many(
+        self, ids: Iterable[str], *, timeout: float | None = None
+    ) -> dict[str, Instance]:
+        """The instances with those ids, by id; an id without a row is absent.
+
+        Raises:
+            CorruptInstanceError: A row cannot be read.
+        """
+        found = {}
+        wanted = dict.fromkeys(map(checked_id, listed("ids", ids, "ids", keys=True)))
+        with self._executor.operation("get_many", None, timeout):
+            for chunk in _chunks(wanted):
+                deadline = self._executor.deadline(timeout)
+                rows = await self._executor.fetch(deadline, "get_many", chunk)
+                self._require_these("get_many", rows, set(chunk), every=False)
+                found.update({row["id"]: self._serializer.decode(row) for row in rows})
+        return found
+
+    async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
+        """Delete the instances with those ids, all or none; the ids of those that there were."""
+        ordered = sorted(set(map(checked_id, listed("ids", ids, "ids", keys=True))))
+        gone: set[str] = set()
+
+        async def delete_all(session: Executor) -> None:
+            for chunk in _chunks(ordered):
+                rest, kept = chunk, dict[str, str]()
+                while rest:
+                    deadline = session.deadline(timeout)
+                    rows = await session.fetch(deadline, "delete_many", rest, [None] * len(rest))
+                    self._require_these("delete_many", rows, set(rest), every=False)
+                    gone.update(row["id"] for row in rows if row["deleted"] == "true")
+                    # As in delete: others are at these rows too, or something keeps them.
+                    before = kept
+                    kept = {row["id"]: row["revision"] for row in rows if row["deleted"] != "true"}
+                    for id, _ in kept.items() & before.items():
+                        raise UnexpectedRowError(
+                            "delete_many", id, schema=self.schema, applied="no"
+                        )
+                    rest = sorted(kept)
+
+        with self._executor.operation("delete_many", None, timeout) as deadline:
+            await self._executor.atomically(deadline, delete_all)
+        return gone
+
+    def _require_these(
+        self, verb: str, rows: list[Record], ids: Collection[str], *, every: bool
+    ) -> None:
+        """Refuse a row of another id and, of ``every`` one, that it has none; all is taken back."""
+        given = {row["id"] for row in rows}
+        strays = given.difference(ids)
+        missing = set(ids) - given if every or strays else ()
+        if missing:
+            found = min(strays, default=None)
+            raise UnexpectedRowError(
+                verb, min(missing), schema=self.schema, found=found, applied="no"
+            )
+
+    def _encoded(self, instances: Iterable[Instance]) -> Iterator[dict[str, EncodedInstance]]:
+        """The instances by id, encoded, in chunks limited by rows and by bytes."""
+        chunk: dict[str, EncodedInstance] = {}
+        size = 0
+        for instance in instances:
+            new = self._serializer.encode(instance)
+            if chunk and (len(chunk) == CHUNK_ROWS or size + len(new.state) > CHUNK_BYTES):
+                yield chunk
+                chunk, size = {}, 0
+            chunk[new.id] = new
+            size += len(new.state)
+        if chunk:
+            yield chunk
+
+
+def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(ids)
+    while chunk := list(islice(rest, CHUNK_ROWS)):
+        yield chunk

@@ -1,0 +1,197 @@
+"""What a query asks for, checked and turned into the parameters of ``sql/queries/matching.sql``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from hephaestus_pg.codec import exact_json
+from hephaestus_pg.codec.timestamps import for_column
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
+from hephaestus_pg.values.arguments import checked_flag, listed
+from hephaestus_pg.values.instance import (
+    Status,
+    StatusName,
+    checked_id,
+    checked_moment,
+    checked_status,
+    checked_version,
+)
+from hephaestus_pg.verbs import containment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
+
+    from hephaestus_pg.values.references import References
+
+
+class Filters(TypedDict, total=False):
+    """The filters of ``query``, ``stream`` and ``count``. All that are given must hold.
+
+    ``status_in`` that is empty matches nothing. ``workflow_family`` is a literal prefix of the
+    stored workflow's name. ``contains`` is a part of ``state`` (``{"context": {"initial":
+    {"order_id": 1}}}``), which has the keys ``current_step``, ``context``, ``step_configs``,
+    ``active_steps``, ``completed_steps``, ``execution_history`` and ``runtime_metadata``; another
+    is refused, and what only other writers store is found by SQL of your own. One that no index
+    serves would read every row, and is refused unless
+    ``allow_scan``: one without any value, and one that the schema's index does not hold (see
+    :func:`hephaestus_pg.migrations.index`). The bounds of time are aware datetimes, exclusive,
+    compared with columns that have a precision of one second.
+    """
+
+    id: str
+    status: Status | StatusName
+    # The tuple for mypy, which takes one of texts for no collection of these.
+    status_in: Collection[Status | StatusName] | tuple[Status | StatusName, ...]
+    workflow: Any
+    workflow_version: int
+    workflow_family: str
+    contains: Mapping[str, Any]
+    allow_scan: bool
+    inserted_before: datetime
+    inserted_after: datetime
+    updated_before: datetime
+    updated_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a ``contains`` needs of the index over states."""
+
+    pattern: Mapping[str, Any]
+    in_initial: bool
+    """It has a value in the initial context, so that an index over those is enough."""
+    may_scan: bool
+
+    def variant(self, profile: str, schema: str) -> str:
+        """Which variant of a statement uses the index that there is, ``""`` the plain one.
+
+        Raises:
+            InvalidValueError: The index does not serve this, and every row may not be read.
+        """
+        if profile == "initial" and self.in_initial:
+            return ":initial"
+        if profile != "full" and not self.may_scan:
+            raise InvalidValueError(
+                "contains",
+                self.pattern,
+                f"the index over states in schema {schema!r} is {profile!r}, which does not serve "
+                "it, and every row would be read; run: python -m hephaestus_pg.migrate index full "
+                f"--schema {schema}, or allow that with allow_scan=True",
+            )
+        return ""
+
+
+_MOMENTS = ("inserted_before", "inserted_after", "updated_before", "updated_after")
+
+# What stands between these is no character, and cannot be sent.
+_FIRST_SURROGATE, _LAST_SURROGATE = 0xD800, 0xDFFF
+_LAST_CHARACTER = "\U0010ffff"
+
+
+def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any, ...]:
+    """The parameters ``$1`` to ``$11`` of ``matching.sql``; ``None`` where a filter is not given.
+
+    Raises:
+        InvalidValueError: There is no such filter, or its value is out of its range.
+        InvalidTypeError: A value is of the wrong type; ``None`` too, lest a variable that happens
+            to be ``None`` returns every row.
+    """
+    for name, value in filters.items():
+        if name not in Filters.__annotations__:
+            known = ", ".join(Filters.__annotations__)
+            raise InvalidValueError("filter", name, f"the filters are {known}")
+        if value is None:
+            raise InvalidTypeError(name, value, "leave the filter out to match every row")
+    checked_flag("allow_scan", filters.get("allow_scan", False))
+    family_from, family_until = _bounds(filters)
+    return (
+        _checked(filters, "id", checked_id),
+        _statuses(filters),
+        _checked(filters, "workflow", references.to_name),
+        _checked(filters, "workflow_version", lambda version: str(checked_version(version))),
+        family_from,
+        family_until,
+        _contained(filters),
+        *(_checked(filters, name, partial(column_moment, name)) for name in _MOMENTS),
+    )
+
+
+def search(filters: Mapping[str, Any]) -> Search | None:
+    """What the ``contains`` among checked filters needs, if there is one."""
+    if "contains" not in filters:
+        return None
+    _, plain, _ = exact_json.dumps(filters["contains"])
+    context = plain.get("context")
+    initial = context.get("initial") if isinstance(context, dict) else None
+    return Search(
+        filters["contains"],
+        in_initial=isinstance(initial, dict) and _has_leaf(initial),
+        may_scan=filters.get("allow_scan", False),
+    )
+
+
+def _checked(filters: Mapping[str, Any], name: str, check: Callable[[Any], Any]) -> Any:
+    return check(filters[name]) if name in filters else None
+
+
+def _statuses(filters: Mapping[str, Any]) -> list[str] | None:
+    """Both filters of status as one list; ``None`` if neither is given."""
+    wanted: set[Status] | None = None
+    if "status_in" in filters:
+        wanted = set(map(checked_status, listed("status_in", filters["status_in"], "statuses")))
+    if "status" in filters:
+        status = checked_status(filters["status"])
+        wanted = {status} if wanted is None else wanted & {status}
+    return None if wanted is None else sorted(wanted)
+
+
+def _bounds(filters: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:
+    """The texts between which, byte by byte, exactly those with the prefix lie: from, until."""
+    if "workflow_family" not in filters:
+        return None, None
+    prefix = filters["workflow_family"]
+    if not is_a(prefix, str):
+        raise InvalidTypeError("workflow_family", prefix, "give the beginning of a name as a str")
+    head = prefix.rstrip(_LAST_CHARACTER)
+    if not head or "\0" in prefix or _has_surrogate(prefix):
+        raise InvalidValueError("workflow_family", prefix, "give the beginning of a name")
+    following = ord(head[-1]) + 1
+    if following == _FIRST_SURROGATE:
+        following = _LAST_SURROGATE + 1
+    return prefix, head[:-1] + chr(following)
+
+
+def _has_surrogate(text: str) -> bool:
+    return any(_FIRST_SURROGATE <= ord(character) <= _LAST_SURROGATE for character in text)
+
+
+def _contained(filters: Mapping[str, Any]) -> str | None:
+    if "contains" not in filters:
+        return None
+    others = {name: None for name in Filters.__annotations__ if name != "contains"}
+    text, plain = containment.pattern(filters["contains"], others)
+    if not _has_leaf(plain) and not filters.get("allow_scan", False):
+        raise InvalidValueError(
+            "contains",
+            filters["contains"],
+            "without any value the index cannot serve it and every row would be read; "
+            "name a value, or allow that with allow_scan=True",
+        )
+    return text
+
+
+def _has_leaf(value: Any) -> bool:
+    match value:
+        case dict():
+            return any(map(_has_leaf, value.values()))
+        case list():
+            return any(map(_has_leaf, value))
+    return True
+
+
+def column_moment(name: str, value: Any) -> str:
+    """The aware ``value`` as the columns hold it, as text."""
+    return for_column(checked_moment(value, name))

@@ -1,0 +1,233 @@
+"""All that can be done with instances: to the verbs on ids, it adds those that search."""
+
+from __future__ import annotations
+
+import logging
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from hephaestus_pg.errors import (
+    CorruptInstanceError,
+    InvalidTypeError,
+    InvalidValueError,
+    RejectedError,
+    is_a,
+)
+from hephaestus_pg.values.arguments import checked_flag
+from hephaestus_pg.values.instance import Instance, Status
+from hephaestus_pg.verbs import filters as filtering
+from hephaestus_pg.verbs import keyset
+from hephaestus_pg.verbs.bulk import CHUNK_ROWS, BulkVerbs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from datetime import datetime
+    from typing import Unpack
+
+    from asyncpg import Record
+
+    from hephaestus_pg.verbs.filters import Filters, Search
+    from hephaestus_pg.verbs.keyset import Order
+
+logger = logging.getLogger("hephaestus_pg")
+
+OnError = Literal["raise", "skip"]
+"""What to do about a row that cannot be read."""
+
+PAGE_BYTES = 4 * 2**20
+"""Bytes of states that ``stream`` aims to have in memory at once."""
+
+FIRST_ROWS = 4
+"""Rows of a stream's first page, before anything is known of their size."""
+
+GROWTH = 8
+"""How many times the rows of its page before a page of a stream may hold, if they are small."""
+
+
+class Verbs(BulkVerbs):
+    """The verbs, the same on a storage, in a transaction, and on a caller's own connection.
+
+    ``query`` and ``count`` have one deadline for all that they do. Those that may send any number
+    of statements have the ``timeout`` for each: a chunk of the ``_many``, a page of a ``stream``, a
+    batch of ``prune``.
+    """
+
+    async def query(
+        self,
+        *,
+        order_by: Order | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        on_error: OnError = "raise",
+        timeout: float | None = None,
+        **filters: Unpack[Filters],
+    ) -> list[Instance]:
+        """The instances that every given filter lets through; see :class:`Filters`.
+
+        With ``limit``, ``after`` or ``order_by`` they come in order, by id unless that says
+        otherwise, and ``after`` a :meth:`cursor` those behind it. Without, they come in no order.
+
+        By ``id`` and by ``inserted_at`` a page is read from an index, wherever it lies. By
+        ``updated_at`` each page reads all that the filters let through: an index of it would cost
+        every write more than it is worth here, so give a filter that leaves few.
+
+        ``on_error="skip"`` leaves out rows that cannot be read, each with a line in the log.
+
+        Raises:
+            InvalidValueError: There is no such filter or order, or a value is wrong.
+            CorruptInstanceError: A row cannot be read.
+        """
+        given, search = self._filters(filters)
+        skip = _skips(on_error)
+        statement, page = "query", ()
+        if not (order_by is None and limit is None and after is None):
+            order = keyset.checked_order("id" if order_by is None else order_by)
+            statement, page = f"page_by_{order}", keyset.parameters(order, after, limit)
+        with self._executor.operation("query", None, timeout) as deadline:
+            rows = await self._matching(deadline, statement, search, *given, *page)
+        return list(self._decoded(rows, skip=skip))
+
+    @staticmethod
+    def cursor(instance: Instance, *, order_by: Order = "id") -> str:
+        """The place of a stored ``instance`` in that order, for ``query(after=…)``.
+
+        A text of URL-safe characters, which may be kept anywhere.
+
+        Raises:
+            InvalidValueError: There is no such order, or the instance was never stored.
+        """
+        return keyset.cursor(instance, order_by)
+
+    async def stream(
+        self,
+        *,
+        on_error: OnError = "raise",
+        timeout: float | None = None,
+        **filters: Unpack[Filters],
+    ) -> AsyncIterator[Instance]:
+        """The instances that every given filter lets through, by id, a page in memory at a time.
+
+        A page holds a few rows at first, then as many as fit into 4 MiB, going by the size of those
+        before them, up to 1,000.
+
+        No connection is held between two pages, so that leaving the loop early costs nothing. A row
+        is seen once at the most; one that is inserted behind the current place, or changed so that
+        the filters let it through there, is seen too. ``timeout`` is for each page, ``on_error`` as
+        in :meth:`query`.
+
+        Raises:
+            InvalidValueError: There is no such filter, or its value is wrong.
+            CorruptInstanceError: A row cannot be read.
+        """
+        given, search = self._filters(filters)
+        skip = _skips(on_error)
+        last, rows = None, FIRST_ROWS
+        while True:
+            with self._executor.operation("stream", None, timeout) as deadline:
+                page = await self._matching(deadline, "page_by_id", search, *given, last, str(rows))
+            for instance in self._decoded(page, skip=skip):
+                yield instance
+            if len(page) < rows:
+                return
+            last = page[-1]["id"]
+            size = sum(len(row["state"]) for row in page) // len(page) + 1
+            rows = max(1, min(CHUNK_ROWS, GROWTH * rows, PAGE_BYTES // size))
+
+    async def count(self, *, timeout: float | None = None, **filters: Unpack[Filters]) -> int:
+        """How many instances every given filter lets through.
+
+        Raises:
+            InvalidValueError: There is no such filter, or its value is wrong.
+        """
+        given, search = self._filters(filters)
+        with self._executor.operation("count", None, timeout) as deadline:
+            [row] = await self._matching(deadline, "count", search, *given)
+        return int(row["count"])
+
+    async def prune(
+        self,
+        *,
+        finished_before: datetime,
+        dry_run: bool = False,
+        batch_size: int = CHUNK_ROWS,
+        progress: Callable[[int], object] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete the completed and failed instances last written before a moment; how many.
+
+        It goes once through the table by id, in batches of ``batch_size``, each a transaction of
+        its own unless it is in one: interrupted, it has done whole batches. A row that another
+        transaction holds at that moment is left to the next prune; so is one that a trigger or a
+        policy keeps, with a line in the log at the end. ``progress`` is called with the number so
+        far after each batch. ``dry_run`` only counts.
+
+        Raises:
+            InvalidValueError: The moment has no time zone, or another argument is wrong.
+        """
+        moment = filtering.column_moment("finished_before", finished_before)
+        size = keyset.checked_rows(batch_size, "batch_size")
+        checked_flag("dry_run", dry_run)
+        if not (progress is None or callable(progress)) or iscoroutinefunction(progress):
+            raise InvalidTypeError("progress", progress, "give a function of a number, not async")
+        if dry_run:
+            return await self.count(
+                timeout=timeout, status_in=Status.FINISHED, updated_before=finished_before
+            )
+        found = pruned = 0
+        last: str | None = ""
+        while last is not None:
+            with self._executor.operation("prune", None, timeout) as deadline:
+                [row] = await self._executor.fetch(deadline, "prune", last, moment, str(size))
+            found += int(row["found"])
+            pruned += int(row["deleted"])
+            last = row["last"] if int(row["found"]) == size else None
+            if progress is not None:
+                progress(pruned)
+        if pruned < found:
+            logger.warning(
+                "prune found %d instances and deleted %d of them: something keeps the others; look "
+                "at the triggers and policies of the table workflow_instances in schema %s",
+                found,
+                pruned,
+                self.schema,
+            )
+        return pruned
+
+    def _decoded(self, rows: Iterable[Record], *, skip: bool) -> Iterator[Instance]:
+        for row in rows:
+            try:
+                yield self._serializer.decode(row)
+            except CorruptInstanceError as error:
+                if not skip:
+                    raise
+                logger.warning("skipped: %s", error)
+
+    def _filters(self, filters: Any) -> tuple[tuple[Any, ...], Search | None]:
+        given = filtering.parameters(filters, self._serializer.references)
+        return given, filtering.search(filters)
+
+    async def _matching(
+        self, deadline: float, statement: str, search: Search | None, *arguments: Any
+    ) -> list[Record]:
+        """The rows of a statement that filters, by the index over states that there is by now."""
+        if search is None:
+            return await self._executor.fetch(deadline, statement, *arguments)
+        while True:
+            profile = await self._profile(deadline)
+            variant = search.variant(profile, self.schema)
+            try:
+                return await self._executor.fetch(deadline, statement + variant, *arguments)
+            except RejectedError:
+                # Between the two statements the index may have been exchanged for another.
+                if not self._executor.retries or await self._profile(deadline) == profile:
+                    raise
+
+    async def _profile(self, deadline: float) -> str:
+        [row] = await self._executor.fetch(deadline, "profile")
+        return str(row["profile"])
+
+
+def _skips(on_error: Any) -> bool:
+    if not is_a(on_error, str) or on_error not in get_args(OnError):
+        raise InvalidValueError("on_error", on_error, "give 'raise' or 'skip'")
+    return bool(on_error == "skip")

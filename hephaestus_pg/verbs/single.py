@@ -1,0 +1,285 @@
+"""The verbs on one instance: each is one statement, on whatever runs statements."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+from hephaestus_pg.errors import (
+    CorruptInstanceError,
+    DatabaseError,
+    InstanceExistsError,
+    InstanceNotFoundError,
+    InvalidTypeError,
+    InvalidValueError,
+    OperationTimeoutError,
+    StaleInstanceError,
+    UnexpectedRowError,
+)
+from hephaestus_pg.values.arguments import checked_flag
+from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_revision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncpg import Record
+
+    from hephaestus_pg.codec.serializer import Serializer
+    from hephaestus_pg.execution.connection_executor import Executor
+
+logger = logging.getLogger("hephaestus_pg")
+
+Outcome = Literal["landed", "again", "unknown"]
+"""What became of a write whose answer was lost."""
+
+
+class InstanceVerbs:
+    """The verbs on one instance.
+
+    Each takes a ``timeout`` in seconds, up to and by default the storage's own, which covers
+    waiting for a connection and trying again too. Each may raise a :class:`DatabaseError`, of which
+    ``applied`` says whether the call may have taken effect; past the deadline it is an
+    :class:`OperationTimeoutError`. What a write stores is what the instance holds when the call
+    begins to run, whatever its maps become later. Where the row keeps a moment that is beyond
+    Python's years, a write takes effect, and then raises a :class:`CorruptInstanceError`.
+    """
+
+    def __init__(self, executor: Executor, serializer: Serializer) -> None:
+        self._executor = executor
+        self._serializer = serializer
+
+    def __reduce__(self) -> Any:
+        raise InvalidTypeError(
+            "storage",
+            self,
+            "it can't be copied or sent to another process: start one there, with the same DSN",
+        )
+
+    @property
+    def schema(self) -> str:
+        """The schema that holds the table."""
+        return self._executor.schema
+
+    async def get(self, id: str, *, timeout: float | None = None) -> Instance | None:
+        """The instance with that id, or ``None``.
+
+        Raises:
+            InvalidValueError: No row can have such an id.
+            CorruptInstanceError: The row cannot be read.
+        """
+        checked_id(id)
+        with self._executor.operation("get", id, timeout) as deadline:
+            row = await self._executor.row(deadline, "get", id)
+        return None if row is None else self._serializer.decode(self._own(row, "get", id))
+
+    async def put(self, instance: Instance, *, timeout: float | None = None) -> Instance:
+        """Store the instance, whether its row exists or not; the last writer wins.
+
+        An existing row keeps its ``workflow_version``, as with HephaestusEcto, and ``inserted_at``;
+        the rest is replaced and ``revision`` grows by one. It is :meth:`update` that moves an
+        instance on to another version. What comes back is what a :meth:`get` would give now. After
+        a connection that broke it may be written twice.
+
+        Raises:
+            SerializationError: The state cannot be stored exactly; nothing was written.
+        """
+        new = self._serializer.encode(instance)
+        with self._executor.operation("put", new.id, timeout) as deadline:
+            row = await self._executor.row(deadline, "put", *new.columns(), new.state)
+        return new.as_stored(self._own(row, "put", new.id))
+
+    async def insert(
+        self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
+    ) -> Instance:
+        """Store the instance only if no row has its id; of many at once exactly one succeeds.
+
+        With ``replace_finished`` it may also take the place of a completed or failed one. It then
+        becomes the row entirely; only ``revision`` goes on from the old one's.
+
+        After a connection that broke, an equal instance in the row counts as this one; of any other
+        nobody can tell whether this one came before it, and the error says "unknown". Callers that
+        may insert equal ones at once, of whom only one must go on, leave a mark of their own in it,
+        such as ``runtime_metadata={"runner": name}``.
+
+        Raises:
+            InstanceExistsError: The id is taken; it says by what.
+            SerializationError: The state cannot be stored exactly; nothing was written.
+        """
+        checked_flag("replace_finished", replace_finished)
+        new = self._serializer.encode(instance)
+
+        def outcome(held: Record | None) -> Outcome:
+            if held is None:
+                return "again"
+            # Another's row may have been there before, or have come after ours was deleted.
+            return "landed" if self._is(held, new.expected(new.workflow_version)) else "unknown"
+
+        arguments = (*new.columns(), str(replace_finished), new.state)
+        runs = 0
+
+        async def insert_and_look(session: Executor) -> Record | None:
+            # The statement locks the row that is in its way, so that it is still there afterwards.
+            nonlocal runs
+            runs += 1
+            row: Record | None = await session.row(deadline, "insert", *arguments)
+            if row is None:
+                held: Record | None = await session.row(deadline, "get", new.id)
+                if runs > 1 and outcome(held) == "landed":
+                    return held  # the answer to its commit was lost
+                self._require_free(new.id, held, replace_finished=replace_finished)
+            return row
+
+        with self._executor.operation("insert", new.id, timeout) as deadline:
+            _, row = await self._once(deadline, outcome, "insert", *arguments)
+            if row is None:
+                held = await self._executor.row(deadline, "get", new.id)
+                self._require_free(new.id, held, replace_finished=replace_finished)
+                # It went, or finished, between the two statements, or something vetoes the insert.
+                row = await self._executor.atomically(deadline, insert_and_look)
+        return new.as_stored(self._own(row, "insert", new.id))
+
+    @staticmethod
+    def _require_free(id: str, held: Record | None, *, replace_finished: bool) -> None:
+        """Refuse an insert where ``held`` is in its way."""
+        if held is not None and not (replace_finished and held["status"] in Status.FINISHED):
+            raise InstanceExistsError(id, status=held["status"], workflow=held["workflow"])
+
+    async def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
+        """Store the instance only if its row is still at ``instance.revision`` (compare-and-set).
+
+        ``workflow_version`` is stored too, unlike with :meth:`put`; ``inserted_at`` stays.
+
+        Every writer raises the revision, HephaestusEcto and an ``UPDATE`` by hand too, and none
+        comes twice for an id. What this cannot prevent is that a writer who does not compare, such
+        as an Elixir runner that holds its instance in memory and puts all of it, overwrites this.
+
+        After a connection that broke, an equal instance in the row counts as this one, as with
+        :meth:`insert`.
+
+        Raises:
+            StaleInstanceError: Another writer was first; it says which revision is there.
+            InstanceNotFoundError: The row is gone.
+            InvalidValueError: The instance has no revision: it was not read from the table.
+            SerializationError: The state cannot be stored exactly; nothing was written.
+        """
+        new = self._serializer.encode(instance)
+        seen = instance.revision
+        if seen is None:
+            raise InvalidValueError(
+                "revision", None, "update takes an instance that was read or written; insert it"
+            )
+
+        def outcome(held: Record | None) -> Outcome:
+            if held is None or int(held["revision"]) not in {seen, seen + 1}:
+                return "unknown"
+            mine = int(held["revision"]) > seen and self._is(
+                held, new.expected(new.workflow_version)
+            )
+            return "landed" if mine else "again"
+
+        with self._executor.operation("update", new.id, timeout) as deadline:
+            _, row = await self._once(
+                deadline, outcome, "update", *new.columns(), str(seen), new.state
+            )
+            if row is None:
+                held = await self._executor.row(deadline, "get", new.id)
+                if held is None:
+                    raise InstanceNotFoundError(new.id)
+                if int(held["revision"]) != seen:
+                    raise StaleInstanceError(new.id, expected=seen, found=int(held["revision"]))
+        return new.as_stored(self._own(row, "update", new.id))
+
+    async def delete(
+        self, id: str, *, revision: int | None = None, timeout: float | None = None
+    ) -> bool:
+        """Delete the instance with that id. ``True`` if there was one; again, ``False``.
+
+        With a ``revision`` the row goes only if it is still at that one (compare-and-set). After a
+        connection that broke, ``True`` may also say that another deleted it meanwhile.
+
+        Raises:
+            InvalidValueError: No row can have such an id or revision.
+            StaleInstanceError: The row is at another revision.
+        """
+        checked_id(id)
+        if revision is not None:
+            checked_revision(revision)
+        expected = None if revision is None else str(revision)
+
+        def outcome(held: Record | None) -> Outcome:
+            if held is None:
+                return "landed"
+            # At that revision it is the same row still: none comes twice.
+            return "again" if expected in {None, held["revision"]} else "unknown"
+
+        kept: str | None = None
+        with self._executor.operation("delete", id, timeout) as deadline:
+            while True:
+                gone, row = await self._once(deadline, outcome, "delete", id, expected)
+                if row is None:
+                    return gone
+                found = self._own(row, "delete", id)["revision"]
+                if row["deleted"] == "true":
+                    return True
+                if revision is not None and found != expected:
+                    raise StaleInstanceError(id, expected=revision, found=int(found))
+                if found == kept:
+                    raise UnexpectedRowError("delete", id, schema=self.schema)
+                # Another deleted or changed it at the same time; or it is kept, and will be again.
+                kept = found
+
+    async def _once(
+        self,
+        deadline: float,
+        outcome: Callable[[Record | None], Outcome],
+        statement: str,
+        id: str,
+        *arguments: Any,
+    ) -> tuple[bool, Record | None]:
+        """Whether a write that must not happen twice happened, and its row.
+
+        When that is unknown, ``outcome`` of what the table holds now decides. An instance there
+        that equals the one to be written counts as it.
+        """
+        while True:
+            try:
+                row: Record | None = await self._executor.row(deadline, statement, id, *arguments)
+            except DatabaseError as error:
+                if (
+                    error.applied == "no"
+                    or not error.retryable
+                    or not self._executor.retries
+                    or isinstance(error, OperationTimeoutError)  # no time is left for a look
+                ):
+                    raise
+                try:
+                    held = await self._executor.row(deadline, "get", id)
+                except DatabaseError:
+                    raise error from error.__cause__  # still the one that says "unknown"
+                match outcome(held):
+                    case "unknown":
+                        raise
+                    case "landed":
+                        return True, held
+                logger.warning("%s of %r did not happen and is tried again", statement, id)
+            else:
+                return row is not None, row
+
+    def _own(self, row: Record | None, verb: str, id: str) -> Record:
+        """``row``, when it is that of ``id``."""
+        if row is None or row["id"] != id:
+            found = None if row is None else row["id"]
+            raise UnexpectedRowError(
+                verb,
+                id,
+                schema=self.schema,
+                found=found,
+                applied="no" if verb == "get" else "unknown",
+            )
+        return row
+
+    def _is(self, held: Record, written: Instance) -> bool:
+        try:
+            return self._serializer.decode(held) == written
+        except CorruptInstanceError:
+            return False

@@ -1,0 +1,130 @@
+"""A lane's connection: kept from statement to statement, and never for long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from hephaestus_pg import (
+    AsyncStorage,
+    DatabaseError,
+    Instance,
+    Names,
+)
+from hephaestus_pg.execution import pinned
+from hephaestus_pg.execution.pinned import Lease
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    Pool = asyncpg.Pool[asyncpg.Record]
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, time is not up."""
+    monkeypatch.setattr(pinned, "KEEP_SECONDS", 600)
+
+
+@pytest.fixture
+async def two(dsn: str) -> AsyncIterator[Pool]:
+    """A pool of two connections."""
+    async with asyncpg.create_pool(dsn, min_size=0, max_size=2) as pool:
+        yield pool
+
+
+async def given_back(pool: Pool, leased: Lease) -> None:
+    if (kept := leased.end()) is not None:
+        await pool.release(kept)
+
+
+async def statement(leased: Lease) -> Any:
+    """Which of the server's processes carries it out."""
+    connection = await leased.acquire()
+    pid = await connection.fetchval("SELECT pg_backend_pid()")
+    await leased.release(connection, timeout=60)
+    return pid
+
+
+@pytest.mark.usefixtures("kept")
+async def test_statements_share_a_connection_which_is_given_back_at_the_end(two: Pool) -> None:
+    leased = Lease(two)
+    assert len({await statement(leased) for _ in range(5)}) == 1
+    assert two.get_idle_size() == 0
+    await given_back(two, leased)
+    assert two.get_idle_size() == two.get_size() == 1
+    await given_back(two, leased)
+
+
+@pytest.mark.usefixtures("kept")
+async def test_two_statements_at_once_have_one_each_and_one_is_kept(two: Pool) -> None:
+    leased = Lease(two)
+    connections = [await leased.acquire(), await leased.acquire()]
+    for connection in connections:
+        await leased.release(connection, timeout=60)
+    assert (two.get_size(), two.get_idle_size()) == (2, 1)
+    await given_back(two, leased)
+    assert two.get_idle_size() == 2
+
+
+async def test_it_is_given_back_when_its_time_is_up(
+    two: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pinned, "KEEP_SECONDS", 0)
+    await statement(Lease(two))
+    assert two.get_idle_size() == 1
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("when", ("in use", "kept"))
+async def test_one_that_broke_is_replaced(two: Pool, when: str) -> None:
+    leased = Lease(two)
+    first = await leased.acquire()
+    pid = first.get_server_pid()
+    if when == "in use":
+        first.terminate()
+    await leased.release(first, timeout=60)
+    if when == "kept":
+        first.terminate()
+
+    assert await statement(leased) != pid
+    await given_back(two, leased)
+    assert two.get_idle_size() == two.get_size() == 1
+
+
+async def test_busy_lanes_let_others_have_the_only_connection(dsn: str, migrated: str) -> None:
+    stop = False
+
+    async def caller(id: str) -> None:
+        while not stop:
+            await storage.put(Instance.new("W", {}, id=id))
+
+    async with AsyncStorage.start(dsn, schema=migrated, references=Names(), max_size=1) as storage:
+        async with asyncio.TaskGroup() as group:
+            for n in range(32):
+                group.create_task(caller(f"x::{n}"))
+            for turn in range(5):
+                async with storage.transaction() as transaction:
+                    await transaction.put(Instance.new("W", {}, id=f"own::{turn}"))
+            stop = True
+        assert await storage.count() == 32 + 5
+
+
+async def test_what_failed_is_not_kept(
+    dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the next try there may be a pause of seconds."""
+    monkeypatch.setattr(pinned, "KEEP_SECONDS", 60)
+    async with (
+        AsyncStorage.start(dsn, schema=migrated, references=Names(), max_size=1) as storage,
+        storage._pool._lane() as run,
+    ):
+        deadline = asyncio.get_running_loop().time() + 60
+        assert await run(deadline, "count", *[None] * 11)
+        assert storage._pool._pool.get_idle_size() == 0
+        with pytest.raises(DatabaseError, match="expects 11 arguments"):
+            await run(deadline, "count")
+        assert storage._pool._pool.get_idle_size() == 1

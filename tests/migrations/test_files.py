@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hephaestus_pg import migrations
+from hephaestus_pg.errors import MigrationFileError
+from hephaestus_pg.migrations.files import latest, load, shipped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WHOLE = ("001_first.up.sql", "001_first.down.sql", "002_second.up.sql", "002_second.down.sql")
+
+
+def written(folder: Path, *names: str, text: str = "SELECT 1;\n") -> Path:
+    for name in names:
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_the_shipped_set_is_whole() -> None:
+    assert [each.version for each in shipped()] == list(range(1, latest() + 1))
+    assert latest() == migrations.LATEST >= 4
+
+
+def test_a_whole_set_is_loaded_in_order(tmp_path: Path) -> None:
+    stages = ("002_second.online.2.alone.sql", "002_second.online.1.slices.sql")
+    first, second = load(written(tmp_path, *WHOLE, *stages, "002_second.online.up.sql"))
+    assert (first.version, first.name, first.stages, first.online_up) == (1, "first", (), None)
+    assert [stage.kind for stage in second.stages] == ["slices", "alone"]
+    assert second.online_up == "SELECT 1;\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    (
+        ((), "numbered from 1 without a gap"),
+        (WHOLE[2:], r"without a gap; found \[2\]"),
+        ((*WHOLE[:2], "003_third.up.sql", "003_third.down.sql"), r"found \[1, 3\]"),
+        (WHOLE[:3], r"002_second\.down\.sql is missing"),
+        ((*WHOLE[:2], WHOLE[3]), r"002_second\.up\.sql is missing"),
+        (
+            (*WHOLE, "002_other.up.sql", "002_other.down.sql"),
+            "two migrations have the number 2: other and second",
+        ),
+        ((*WHOLE, "003.up.sql"), r"003\.up\.sql is not named"),
+        ((*WHOLE, "3_third.up.sql"), "is not named"),
+        ((*WHOLE, "002_second.online.1.quickly.sql"), "is not named"),
+    ),
+)
+def test_a_set_that_is_not_whole_is_refused(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(MigrationFileError, match=message):
+        load(written(tmp_path, *names))
+
+
+@pytest.mark.parametrize("marker", ("/* schmea */", "/*schema*/", "/* include: x */"))
+def test_a_marker_that_nothing_replaces_is_refused(tmp_path: Path, marker: str) -> None:
+    with pytest.raises(MigrationFileError, match=r"001_first\.down\.sql has a marker"):
+        load(written(tmp_path, "001_first.down.sql", text=f"DROP TABLE {marker}t;"))
+
+
+def test_line_ends_do_not_change_a_checksum(tmp_path: Path) -> None:
+    written(tmp_path, *WHOLE)
+    before = [each.checksum for each in load(tmp_path)]
+    (tmp_path / WHOLE[0]).write_bytes(b"SELECT 1;\r\n")
+    assert [each.checksum for each in load(tmp_path)] == before
+    (tmp_path / WHOLE[0]).write_bytes(b"SELECT 2;\n")
+    assert load(tmp_path)[0].checksum != before[0]
+
+
+def test_no_shipped_file_writes_the_originals_comment() -> None:
+    for each in shipped():
+        texts = [each.up, each.down, each.online_up or "", *(stage.text for stage in each.stages)]
+        assert not any("COMMENT ON" in text.upper() for text in texts)

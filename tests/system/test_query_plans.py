@@ -1,0 +1,316 @@
+"""Each statement reads by its index, whatever kind of plan the server makes for it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from hephaestus_pg import (
+    Names,
+    _sql,
+    migrations,
+)
+from hephaestus_pg.verbs import filters
+from tests.conftest import new_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROWS = 100_000
+EPOCH = datetime(2026, 1, 1)  # noqa: DTZ001 - as the columns have it
+TABLE = "plans.workflow_instances"
+INITIAL = "plans_initial"
+
+# One row in a thousand waits, one workflow in two hundred is any row's, version 9 is rare.
+FILL = f"""
+INSERT INTO {TABLE} (id, workflow, status, workflow_version, state, inserted_at, updated_at)
+SELECT 'orderid::' || n,
+       'app.workflows.W' || n % 200,
+       CASE WHEN n % 1000 = 0 THEN 'waiting' WHEN n % 7 = 0 THEN 'failed' ELSE 'completed' END,
+       CASE WHEN n % 999 = 0 THEN 9 ELSE 1 + n % 3 END,
+       jsonb_build_object('context', jsonb_build_object('initial', jsonb_build_object(
+           'n', n, 'text', repeat(md5(n::text), 10)))),
+       timestamp '2026-01-01' + n * interval '1 second',
+       timestamp '2026-01-01' + n * interval '1 second'
+FROM generate_series(1, {ROWS}) AS n
+"""
+
+KEY = "workflow_instances_pkey"
+STATUS = "workflow_instances_status_index"
+WORKFLOW = "workflow_instances_workflow_index"
+VERSION = "workflow_instances_workflow_workflow_version_index"
+FAMILY = "workflow_instances_workflow_family_index"
+INSERTED = "workflow_instances_inserted_at_id_index"
+STATE = "idx_workflow_instances_state"
+
+# The filters, and the indexes any of which serves them well.
+CASES: list[tuple[dict[str, Any], set[str]]] = [
+    ({"id": "orderid::77"}, {KEY}),
+    ({"status": "waiting"}, {STATUS}),
+    ({"status_in": ["waiting", "pending"]}, {STATUS}),
+    ({"workflow": "app.workflows.W7"}, {WORKFLOW, VERSION, FAMILY}),
+    ({"workflow_version": 9}, {VERSION}),
+    ({"workflow_family": "app.workflows.W17"}, {FAMILY}),
+    ({"contains": {"context": {"initial": {"n": 77}}}}, {STATE}),
+    ({"workflow": "app.workflows.W7", "workflow_version": 9}, {WORKFLOW, VERSION}),
+    ({"status": "waiting", "workflow": "app.workflows.W0"}, {STATUS, WORKFLOW, VERSION}),
+    ({"status": "waiting", "workflow_family": "app.workflows.W0"}, {STATUS, FAMILY}),
+    ({"contains": {"context": {"initial": {"n": 77}}}, "status": "completed"}, {STATE}),
+]
+
+# What lets most rows through, and so must not drive a page.
+WIDE: list[dict[str, Any]] = [
+    {},
+    {"status": "completed"},
+    {"status_in": ["completed", "failed"]},
+    {"workflow_family": "app.workflows."},
+    {"status": "completed", "workflow_version": 1},
+]
+
+# Chosen: by the server, which has had ten executions to learn from.
+PLANS = ("custom", "generic", "chosen")
+
+FILTER_TYPES = "text, text[], text" + ", text" * 8
+
+
+LOCALES = {
+    "C": " TEMPLATE template0 LOCALE 'C'",
+    "ICU": " TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'und' LOCALE 'C'",
+}
+
+
+@pytest.fixture(scope="module", params=LOCALES)
+def filled(
+    pytestconfig: pytest.Config, request: pytest.FixtureRequest
+) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to 100,000 rows, in a database whose collation sorts by bytes and one by ICU."""
+    with ExitStack() as stack:
+        try:
+            dsn = stack.enter_context(new_database(pytestconfig, LOCALES[request.param]))
+        except psycopg.errors.FeatureNotSupported:
+            pytest.skip("this server is built without ICU")
+        asyncio.run(migrations.up(dsn, schema="plans"))
+        with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as connection:
+            connection.execute(FILL)
+            connection.execute(f"VACUUM ANALYZE {TABLE}")
+            yield connection
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("verb", ("query", "count"))
+@pytest.mark.parametrize(("given", "indexes"), CASES, ids=["+".join(given) for given, _ in CASES])
+def test_a_filter_is_read_by_its_index(
+    filled: psycopg.Connection[Any],
+    verb: str,
+    given: dict[str, Any],
+    indexes: set[str],
+    plan: str,
+) -> None:
+    executed = explained(filled, verb, FILTER_TYPES, filters.parameters(given, Names()), plan)
+
+    assert scanned(executed)
+    assert scanned(executed) <= indexes
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("given", WIDE, ids=["+".join(given) or "all" for given in WIDE])
+@pytest.mark.parametrize(
+    ("order", "place"),
+    (("id", ("orderid::55",)), ("inserted_at", (EPOCH + timedelta(seconds=50_000), "x"))),
+)
+def test_a_page_in_the_middle_costs_what_a_first_one_does(
+    filled: psycopg.Connection[Any],
+    given: dict[str, Any],
+    order: str,
+    place: tuple[Any, ...],
+    plan: str,
+) -> None:
+    executed = explained(
+        filled,
+        f"page_by_{order}",
+        f"{FILTER_TYPES}, {'text' if order == 'id' else 'text, text'}, text",
+        (*filters.parameters(given, Names()), *place, 20),
+        plan,
+    )
+
+    assert scanned(executed) == {KEY if order == "id" else INSERTED}
+    assert "Sort" not in {node["Node Type"] for node in executed}
+    assert rows_read(executed) < 200
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_page_by_update_reads_what_its_filter_leaves(
+    filled: psycopg.Connection[Any], plan: str
+) -> None:
+    executed = explained(
+        filled,
+        "page_by_updated_at",
+        f"{FILTER_TYPES}, text, text, text",
+        (
+            *filters.parameters({"status": "waiting"}, Names()),
+            EPOCH + timedelta(seconds=50_000),
+            "x",
+            20,
+        ),
+        plan,
+    )
+
+    assert scanned(executed) == {STATUS}
+    assert rows_read(executed) == ROWS // 1000
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_batch_of_prune_reads_what_it_deletes(filled: psycopg.Connection[Any], plan: str) -> None:
+    executed = explained(
+        filled,
+        "prune",
+        "text, timestamp, bigint",
+        ("orderid::55", EPOCH + timedelta(seconds=90_000), 20),
+        plan,
+    )
+
+    assert scanned(executed) == {KEY}
+    assert "Sort" not in {node["Node Type"] for node in executed}
+    assert rows_read(executed) < 200
+
+
+@pytest.fixture(scope="module")
+def searched(filled: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    """``filled``, with the same rows in a schema whose index is over initial contexts."""
+    to = filled.info
+    dsn = f"postgresql://{to.user}:{to.password}@{to.host}:{to.port}/{to.dbname}"
+    asyncio.run(migrations.up(dsn, schema=INITIAL))
+    columns = "id, workflow, status, workflow_version, state, inserted_at, updated_at"
+    asyncio.run(migrations.index(dsn, schema=INITIAL, profile="none"))
+    table = f"{INITIAL}.workflow_instances"
+    filled.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {TABLE}")
+    filled.execute(f"VACUUM ANALYZE {table}")
+    asyncio.run(migrations.index(dsn, schema=INITIAL, profile="initial", rewrite=True))
+    return filled
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("verb", ("query", "count"))
+@pytest.mark.parametrize(
+    "given",
+    (
+        {"contains": {"context": {"initial": {"n": 77}}}},
+        {"contains": {"context": {"initial": {"n": 77}}, "current_step": None}},
+        {"contains": {"context": {"initial": {"n": 77}}}, "status": "completed"},
+    ),
+)
+def test_a_search_in_initial_contexts_is_read_by_their_index(
+    searched: psycopg.Connection[Any], verb: str, given: dict[str, Any], plan: str
+) -> None:
+    executed = explained(
+        searched,
+        f"{verb}:initial",
+        FILTER_TYPES,
+        filters.parameters(given, Names()),
+        plan,
+        schema=INITIAL,
+    )
+
+    assert scanned(executed) == {"hephaestus_pg_initial_index"}
+    assert rows_read(executed) == 1
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_many_ids_are_read_by_the_key(filled: psycopg.Connection[Any], plan: str) -> None:
+    wanted = [f"orderid::{number}" for number in range(1, 51)]
+
+    executed = explained(filled, "get_many", "text[]", (wanted,), plan)
+
+    assert scanned(executed) == {KEY}
+    assert rows_read(executed) == 50
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("verb", ("update_many", "delete_many"))
+def test_rows_to_change_are_read_by_the_key_and_compared_with_nothing_but_their_own(
+    filled: psycopg.Connection[Any], verb: str, plan: str
+) -> None:
+    ids, ones = [f"orderid::{number}" for number in range(1, 51)], ["1"] * 50
+    types, given = {
+        "update_many": (
+            "text[], text[], text[], text[], text[], text[]",
+            (ids, ["W"] * 50, ["failed"] * 50, ones, ones, ["{}"] * 50),
+        ),
+        "delete_many": ("text[], text[]", (ids, [None] * 50)),
+    }[verb]
+
+    executed = explained(filled, verb, types, given, plan)
+
+    assert scanned(executed) == {KEY}
+    assert rows_read(executed) == 50 + 50  # to lock them, and to change them
+    assert not [node for node in executed if node.get("Rows Removed by Join Filter")]
+
+
+def explained(
+    connection: psycopg.Connection[Any],
+    name: str,
+    types: str,
+    parameters: tuple[Any, ...],
+    plan: str,
+    *,
+    schema: str = "plans",
+) -> list[dict[str, Any]]:
+    """The nodes of the statement's plan that were executed; what it changed is rolled back."""
+    statement = _sql.statement(name, schema)
+    literals = ", ".join(map(literal, parameters))
+    mode = "auto" if plan == "chosen" else f"force_{plan}_plan"
+    connection.execute(f"PREPARE explained ({types}) AS {statement}")
+    # Workers, which a busy server may not have to give, each count their own part of the rows.
+    connection.execute(f"SET plan_cache_mode = {mode}; SET max_parallel_workers_per_gather = 0")
+    try:
+        with connection.transaction(force_rollback=True):
+            for _ in range(10 if plan == "chosen" else 0):
+                connection.execute(f"EXPLAIN EXECUTE explained ({literals})")
+            executed = connection.execute(
+                f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) EXECUTE explained ({literals})"
+            )
+            [[described]] = executed.fetchall()
+    finally:
+        connection.execute("DEALLOCATE explained")
+    return list(nodes(described[0]["Plan"]))
+
+
+def nodes(plan: dict[str, Any]) -> Any:
+    if plan["Actual Loops"]:
+        yield plan
+        for inner in plan.get("Plans", ()):
+            yield from nodes(inner)
+
+
+def scanned(executed: list[dict[str, Any]]) -> set[str]:
+    """The indexes that were read, and "Seq Scan" if there was one."""
+    return {
+        node.get("Index Name", node["Node Type"])
+        for node in executed
+        if "Index Name" in node or node["Node Type"] == "Seq Scan"
+    }
+
+
+def rows_read(executed: list[dict[str, Any]]) -> int:
+    """The rows that came from an index or a table, whether a filter let them through or not."""
+    return sum(
+        round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
+        for node in executed
+        if node["Node Type"] in {"Index Scan", "Index Only Scan", "Seq Scan", "Bitmap Heap Scan"}
+    )
+
+
+def literal(value: Any) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case list():
+            return f"ARRAY[{', '.join(map(literal, value))}]::text[]"
+        case int():
+            return str(value)
+    return "'" + str(value).replace("'", "''") + "'"
