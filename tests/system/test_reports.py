@@ -183,7 +183,7 @@ class TestProcesses:
                 while await pool.fetchval(WAITING, migrated):
                     await asyncio.sleep(0.01)
         lines = said.decode().splitlines()
-        assert lines[-1] == "KeyboardInterrupt"
+        assert lines[-1] == "KeyboardInterrupt", said.decode()
         assert not [line for line in lines if "never retrieved" in line or "destroyed" in line]
 
 
