@@ -151,12 +151,15 @@ class TestProcesses:
     ) -> None:
         """psycopg/psycopg#543, janbjorge/pgqueuer#282: queries ran on, tracebacks showed."""
         code = """if True:
-            import asyncio, sys
+            import asyncio, signal, sys
             from hephaestus_pg import (
                 AsyncStorage,
                 Instance,
                 Names,
             )
+
+            # A shell has its background jobs ignore it, and so the tests that run in one.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
             async def main():
                 dsn, schema = sys.argv[1:]
