@@ -174,7 +174,7 @@ async def status(
     """
     async with connected(dsn, connection, schema) as link:
         state = await read_state(link, schema)
-        found: Any = await link.fetchrow(_sql.statement("profile", schema))
+        found: Any = await link.fetchrow(_sql.statement("index_profile", schema))
     known = {migration.version: migration.name for migration in shipped()}
     recorded = state.recorded or {}
     listed = []

@@ -88,7 +88,7 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
         state = await read_state(link, schema)
         if state.version < latest():
             raise SchemaOutdatedError(schema, found=state.version, needed=latest())
-        found: Any = await link.fetchrow(_sql.statement("profile", schema))
+        found: Any = await link.fetchrow(_sql.statement("index_profile", schema))
         size = 0
         if profile == "initial" and not found["has_column"]:
             size = await link.fetchval(_sql.statement("migrations_size", schema))

@@ -165,7 +165,7 @@ async def test_a_storage_gives_up_what_has_expired(dsn: str, migrated: str, prox
     async with AsyncStorage.start(
         through(dsn, proxy.port), schema=migrated, references=Names(), min_size=2, max_size=2
     ) as storage:
-        async with storage._pool.connection():
+        async with storage._pool._pool.acquire():
             proxy.lose()
             proxy.heal()
             lost = set(proxy.paths)

@@ -8,19 +8,19 @@
 -- the right index; a custom plan drops the other branches and is free to choose a better one.
 SELECT id, workflow, status, workflow_version, state, revision, inserted_at, updated_at
 FROM (
-    SELECT 'id' AS driver, /* include: columns */ FROM /* schema */workflow_instances
+    SELECT 'id' AS driver, /* include: stored_columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'contains', /* include: columns */ FROM /* schema */workflow_instances
+    SELECT 'contains', /* include: stored_columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'workflow', /* include: columns */ FROM /* schema */workflow_instances
+    SELECT 'workflow', /* include: stored_columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'family', /* include: columns */ FROM /* schema */workflow_instances
+    SELECT 'family', /* include: stored_columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'status', /* include: columns */ FROM /* schema */workflow_instances
+    SELECT 'status', /* include: stored_columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'version', /* include: columns */ FROM /* schema */workflow_instances
+    SELECT 'version', /* include: stored_columns */ FROM /* schema */workflow_instances
     UNION ALL
-    SELECT 'none', /* include: columns */ FROM /* schema */workflow_instances
+    SELECT 'none', /* include: stored_columns */ FROM /* schema */workflow_instances
 ) AS driven
 WHERE driver = CASE
         WHEN $1::text IS NOT NULL THEN 'id'

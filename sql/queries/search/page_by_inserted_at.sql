@@ -1,14 +1,7 @@
 -- $12 and $13 the moment and id that ended the page before, $14 the limit; each may be NULL.
 -- For coalesce see page_by_id.sql.
 SELECT
-    id::text AS id,
-    workflow::text AS workflow,
-    status::text AS status,
-    workflow_version::oid AS workflow_version,
-    state::text AS state,
-    revision::text AS revision,
-    extract(epoch FROM inserted_at)::text AS inserted_at,
-    extract(epoch FROM updated_at)::text AS updated_at
+    /* include: row */
 FROM (
     /* include: matching */
 ) AS matching

@@ -5,7 +5,7 @@ WITH doomed AS (
     FROM unnest($1::text[], $2::text[]) AS given (id, revision)
     JOIN /* schema */workflow_instances AS held ON held.id = given.id
     WHERE
-        /* include: patience */
+        /* include: lock_timeout */
     ORDER BY held.id COLLATE "C"
     FOR UPDATE OF held
 ), gone AS (

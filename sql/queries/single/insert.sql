@@ -24,8 +24,4 @@ ON CONFLICT (id) DO UPDATE SET
     revision = held.revision + 1
 WHERE $5::text::boolean AND held.status IN ('completed', 'failed')
 RETURNING
-    id::text AS id,
-    workflow_version::oid AS workflow_version,
-    revision::text AS revision,
-    extract(epoch FROM inserted_at)::text AS inserted_at,
-    extract(epoch FROM updated_at)::text AS updated_at
+    /* include: written */

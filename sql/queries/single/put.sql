@@ -22,8 +22,4 @@ ON CONFLICT (id) DO UPDATE SET
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
 RETURNING
-    id::text AS id,
-    workflow_version::oid AS workflow_version,
-    revision::text AS revision,
-    extract(epoch FROM inserted_at)::text AS inserted_at,
-    extract(epoch FROM updated_at)::text AS updated_at
+    /* include: written */

@@ -9,8 +9,4 @@ SET
     revision = revision + 1
 WHERE id = $1::text AND revision = $5::text::bigint
 RETURNING
-    id::text AS id,
-    workflow_version::oid AS workflow_version,
-    revision::text AS revision,
-    extract(epoch FROM inserted_at)::text AS inserted_at,
-    extract(epoch FROM updated_at)::text AS updated_at
+    /* include: written */
