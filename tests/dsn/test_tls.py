@@ -24,7 +24,8 @@ from hephaestus_pg import (
     migrations,
 )
 from hephaestus_pg.driver.pool import connect
-from hephaestus_pg.embedded import EmbeddedServer, _unprivileged_account
+from hephaestus_pg.embedded import EmbeddedServer
+from hephaestus_pg.embedded.programs import unprivileged_account
 from hephaestus_pg.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def folder() -> Iterator[Path]:
 def server(folder: Path) -> Iterator[EmbeddedServer]:
     public, key = certificate(folder, "server")
     if os.geteuid() == 0:  # then the server runs as another, who must own its key
-        account = _unprivileged_account()
+        account = unprivileged_account()
         os.chown(key, account["user"], account["group"])
     trusted, _ = certificate(folder, "client", "runner")
     settings = {

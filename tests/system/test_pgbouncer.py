@@ -43,7 +43,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.driver import errors
 from tests.support.catalog import PATIENCE
-from tests.test_embedded import wait_until_gone
+from tests.support.embedded import wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
