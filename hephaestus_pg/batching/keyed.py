@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.driver.hooks import from_hook
+from hephaestus_pg.driver.hooks import hook_error
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class KeyedBatcher:
         try:
             key = self._batch_by()
         except Exception as error:
-            if (ours := from_hook(error, "batch_by")) is None:
+            if (ours := hook_error(error, "batch_by")) is None:
                 raise
             raise ours from error
         try:

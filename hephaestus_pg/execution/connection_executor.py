@@ -13,9 +13,9 @@ import anyio
 import asyncpg
 
 from hephaestus_pg import _sql
+from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated_errors
-from hephaestus_pg.driver.pool import RELEASE_SECONDS
-from hephaestus_pg.driver.rows import fetched
+from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import (
     DatabaseError,
     InvalidTypeError,
@@ -121,7 +121,7 @@ class SessionExecutor:
         text = _sql.statement(statement, self.schema)
         try:
             return await self._within(
-                self._remaining(deadline), lambda: fetched(self.connection, text, arguments)
+                self._remaining(deadline), lambda: fetch_rows(self.connection, text, arguments)
             )
         except RejectedError as error:
             if error.missing:
@@ -208,8 +208,7 @@ class SessionExecutor:
                     return await work()
             except TimeoutError:
                 if self._expendable:
-                    with suppress(*DRIVER_ERRORS):  # it may be gone already
-                        self.connection.terminate()
+                    terminate(self.connection)
                 raise
 
 

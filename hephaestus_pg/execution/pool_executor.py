@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hephaestus_pg import _sql
 from hephaestus_pg.batching.batcher import Batcher
 from hephaestus_pg.batching.keyed import KeyedBatcher
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, is_lost
-from hephaestus_pg.driver.hooks import as_ours
-from hephaestus_pg.driver.pool import RELEASE_SECONDS
-from hephaestus_pg.driver.rows import fetched
+from hephaestus_pg.driver.connection import RELEASE_SECONDS
+from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
+from hephaestus_pg.driver.hooks import translate_any
+from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import DatabaseError
 from hephaestus_pg.execution.attempts import Attempts, released
 from hephaestus_pg.execution.connection_executor import SessionExecutor
@@ -107,7 +107,7 @@ class PoolExecutor:
         return await self._attempts.result_of(
             deadline,
             statement,
-            lambda connection: fetched(connection, text, arguments),
+            lambda connection: fetch_rows(connection, text, arguments),
             kind=kind,
             source=source,
         )
@@ -165,7 +165,7 @@ class PoolExecutor:
                 async with begun:
                     yield session
             except Exception as error:
-                if is_lost(error):
+                if should_reset_pool(error):
                     await self._pool.expire_connections()
                 raise
 
@@ -220,7 +220,7 @@ class PoolExecutor:
             async with asyncio.timeout_at(deadline):
                 connection = await self._pool.acquire()
         except BaseException as error:
-            if (ours := as_ours(error, None)) is error:
+            if (ours := translate_any(error, None)) is error:
                 raise
             raise ours from error
         try:
@@ -245,7 +245,7 @@ class PoolExecutor:
                     return stack.pop_all(), session
             except DatabaseError as error:
                 error.applied = "no"  # whatever became of a BEGIN
-                if is_lost(error):
+                if should_reset_pool(error):
                     await self._pool.expire_connections()
                 if retries is None:
                     name = f"the beginning of a transaction in schema {self.schema}"

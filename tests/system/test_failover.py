@@ -21,7 +21,7 @@ from hephaestus_pg import (
     RejectedError,
     migrations,
 )
-from hephaestus_pg.driver.pool import connect
+from hephaestus_pg.driver.connector import connect
 from hephaestus_pg.embedded import EmbeddedServer
 from tests.chaos.proxy import Proxy
 from tests.support.catalog import PATIENCE

@@ -318,7 +318,7 @@ class TestWithoutTheFlag:
         error = asyncpg.DuplicatePreparedStatementError(
             'prepared statement "__asyncpg_stmt_1__" already exists'
         )
-        assert "pgbouncer=True" in str(errors.translated(error))
+        assert "pgbouncer=True" in str(errors.translate(error))
 
 
 class TestParameters:
