@@ -85,8 +85,8 @@ _BY_SQLSTATE: dict[str, Meaning] = {
     "40": _CONFLICT,  # transaction rollbacks: serialization_failure, deadlock_detected, …
     "40003": _CONFLICT._replace(applied="unknown"),  # statement_completion_unknown
     "42501": _DENIED,  # insufficient_privilege
-    "42P10": _MAY_PASS,  # invalid_column_reference: likewise, ON CONFLICT may see no index
     "42P05": _FORGOTTEN,  # duplicate_prepared_statement: another session's, of the same name
+    "42P10": _MAY_PASS,  # invalid_column_reference: as at 23505, ON CONFLICT may see no index
     "53": _MAY_PASS,  # insufficient resources: disk_full, out_of_memory, …
     "53300": Meaning(  # too_many_connections
         UnavailableError,

@@ -84,7 +84,7 @@ def checked_value(name: str, value: str, field: str) -> str:
 
 
 def _foreign_advice(name: str, value: str) -> str:
-    """What to give instead of another library's parameter; empty for a possible setting."""
+    """Advice on a parameter of another library; empty for one that may be a setting."""
     away = "it is no parameter of PostgreSQL's: take it out of the DSN"
     if name in libpq.FOREIGN:
         instead = libpq.FOREIGN[name].format(value=value)

@@ -49,7 +49,7 @@ _ARGUMENTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where to connect, and how."""
+    """The hosts to connect to, and how."""
 
     hosts: tuple[tuple[str, int], ...]
     """Empty: asyncpg looks for a server on this machine."""

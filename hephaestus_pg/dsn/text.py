@@ -103,7 +103,7 @@ def _parameters(user: str, path: str, query: str) -> tuple[dict[str, str], str]:
 
 
 def _shape_advice(text: str) -> str:
-    """How to write a text that is no URL of PostgreSQL's; empty for one that is."""
+    """Advice on a text that is no URL of PostgreSQL's; empty for one that is."""
     if not text:
         return (
             "it is empty: give one, or leave it out for HEPHAESTUS_PG_DSN, else the PG* variables"
@@ -140,7 +140,7 @@ ENCODE = (
 
 
 def _ambiguity_advice(rest: str, user: str, hosts: str, path: str) -> str:
-    """How to write a URL that can be read in two ways; empty for one that cannot."""
+    """Advice on a URL that can be read in two ways; empty for one that cannot."""
     if "#" in rest or "@" in user or (not user and ":" in hosts and "@" in path):
         return ENCODE
     if "%00" in rest:

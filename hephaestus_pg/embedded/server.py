@@ -80,7 +80,7 @@ class EmbeddedServer:
 
     @property
     def dsn(self) -> str:
-        """Where to connect, as the superuser."""
+        """The DSN with which the superuser connects."""
         return f"postgresql://postgres@{_HOST}:{self._port}/postgres"
 
     def start(self) -> None:

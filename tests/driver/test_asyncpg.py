@@ -1,4 +1,4 @@
-"""What is worked around in asyncpg. A test that passes tells that a workaround may go."""
+"""Faults of asyncpg that are worked around; a test that passes means a workaround may go."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def last_words(dsn: str) -> AsyncIterator[tuple[int, asyncio.Event]]:
-    """A port that leads to the server, and tells of its last words but not that it has hung up.
+    """A port that passes on what the server says, but not that it has closed the connection.
 
-    And what is set once it has: on its way that news may always be a little later.
+    The event is set once it has: on a real network that news may always come a little later.
     """
     over = asyncio.Event()
 

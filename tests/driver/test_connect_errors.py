@@ -1,4 +1,4 @@
-"""How connecting fails, and what the error says then."""
+"""Errors of connecting name the place and say what to do, without a password."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ host all shut        127.0.0.1/32 reject
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[EmbeddedServer]:
-    """A server that lets some in, each in its own way."""
+    """A server with a rule of its own in pg_hba.conf for each role."""
     with EmbeddedServer(settings={"fsync": "off"}) as server:
         asyncio.run(_guard(server))
         yield server
@@ -104,7 +104,7 @@ async def test_a_server_that_refuses_says_what_to_do(
 
 @asynccontextmanager
 async def listening(answer: bytes | None) -> AsyncIterator[int]:
-    """A port that says that to whoever comes, and hangs up; ``None``: it says nothing, for ever."""
+    """A port that answers every client so and hangs up; ``None``: it stays silent."""
     writers = []
 
     async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,7 +124,7 @@ async def listening(answer: bytes | None) -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("mode", ("prefer", "disable", "require"))
 @pytest.mark.parametrize("answer", (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", b""))
-async def test_what_is_no_postgresql_is_called_so(mode: str, answer: bytes) -> None:
+async def test_a_server_of_another_kind_is_named_as_no_postgresql(mode: str, answer: bytes) -> None:
     async with listening(answer) as port:
         with pytest.raises(UnavailableError, match=f"127.0.0.1:{port}: .*PostgreSQL: check|hung"):
             await AsyncStorage.start(f"postgresql://u@127.0.0.1:{port}/db?sslmode={mode}")
@@ -139,7 +139,7 @@ async def test_what_is_no_postgresql_is_called_so(mode: str, answer: bytes) -> N
         ("%2Fno%2Fsuch%2Ffolder", "at /no/such/folder:5432: .*there is no socket"),
     ),
 )
-async def test_where_nobody_answers_the_place_is_named(host: str, said: str) -> None:
+async def test_an_address_without_a_server_is_named(host: str, said: str) -> None:
     with pytest.raises(UnavailableError, match=said):
         await AsyncStorage.start(f"postgresql://u:secret@{host}/db")
 
@@ -213,7 +213,7 @@ class TestPasswords:
             ("{own}", "sslnegotiation=direct"),
         ),
     )
-    async def test_none_is_shown_whatever_fails(
+    async def test_no_error_shows_a_password(
         self,
         guarded: EmbeddedServer,
         given: tuple[str, dict[str, Any]],

@@ -1,4 +1,4 @@
-"""What becomes of a session when a caller had it, and of a connection that has expired."""
+"""Connections of our pool are reset after a caller had them, and end in bounded time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         ),
     ),
 )
-async def test_what_a_caller_left_in_a_session_is_gone(
+async def test_session_state_left_by_a_caller_is_reset(
     dsn: str, migrated: str, statement: str, look: str, clear: set[Any]
 ) -> None:
     async with AsyncStorage.start(
@@ -45,7 +45,9 @@ async def test_what_a_caller_left_in_a_session_is_gone(
             assert await tx.connection.fetchval(look) in clear
 
 
-async def test_a_storage_gives_up_what_has_expired(dsn: str, migrated: str, proxy: Proxy) -> None:
+async def test_an_expired_connection_is_closed_in_bounded_time(
+    dsn: str, migrated: str, proxy: Proxy
+) -> None:
     async with AsyncStorage.start(
         through(dsn, proxy.port), schema=migrated, references=Names(), min_size=2, max_size=2
     ) as storage:
@@ -63,7 +65,7 @@ async def test_a_storage_gives_up_what_has_expired(dsn: str, migrated: str, prox
         task.result()
 
 
-async def test_a_connection_that_is_the_pools_again_is_not_terminated(
+async def test_a_released_connection_is_not_terminated(
     pool: asyncpg.Pool[asyncpg.Record],
 ) -> None:
     async with pool.acquire() as connection:

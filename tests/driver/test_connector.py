@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Silence:
-    """Whom a silent server keeps waiting."""
+    """The clients that a silent server keeps waiting."""
 
     port = 0
 
@@ -196,7 +196,7 @@ class TestSettings:
         ):
             return [await transaction.connection.fetchval(f"SHOW {name}") for name in names]
 
-    async def test_those_of_the_dsn_go_before_ours_and_behind_the_callers(
+    async def test_settings_of_the_dsn_override_defaults_and_yield_to_options(
         self, dsn: str, migrated: str
     ) -> None:
         names = "application_name", "statement_timeout", "client_connection_check_interval"
@@ -226,7 +226,7 @@ class TestSettings:
             ("max_connections=5", "^max_connections is '5': .*cannot be changed"),
         ),
     )
-    async def test_one_that_the_server_does_not_know_is_named(
+    async def test_a_setting_that_the_server_refuses_is_named(
         self, dsn: str, query: str, said: str
     ) -> None:
         own = urlsplit(dsn).netloc.rpartition("@")[2]
@@ -238,7 +238,7 @@ class TestSettings:
                 await migrations.status(f"{given}?{query}")
 
 
-async def test_a_password_that_cannot_be_had_is_no_fault_of_the_dsn(dsn: str) -> None:
+async def test_an_error_of_a_password_function_is_not_blamed_on_the_dsn(dsn: str) -> None:
     def password() -> str:
         raise ValueError("the vault is shut")
 

@@ -105,6 +105,6 @@ def test_each_kind_says_whether_it_was_applied_and_may_be_retried(
     assert (ours.applied, ours.retryable) == (applied, retryable)
 
 
-def test_nothing_has_been_applied_by_who_could_not_connect() -> None:
+def test_an_error_while_connecting_says_nothing_was_applied() -> None:
     for error in (ConnectionRefusedError("no"), asyncpg.AdminShutdownError("bye"), TimeoutError()):
         assert errors.translate(error, connecting=True).applied == "no"

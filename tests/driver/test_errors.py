@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 
-def test_where_there_is_no_connection_to_spare_those_that_there_are_stay() -> None:
+def test_a_full_server_does_not_reset_the_pool() -> None:
     full = errors.translate(asyncpg.TooManyConnectionsError("full"))
     full.__cause__ = asyncpg.TooManyConnectionsError("full")
     assert not errors.should_reset_pool(full)
@@ -38,7 +38,7 @@ def test_where_there_is_no_connection_to_spare_those_that_there_are_stay() -> No
 
 
 @pytest.mark.parametrize("batching", (True, False))
-async def test_what_a_state_holds_is_in_no_message_log_or_traceback(
+async def test_no_message_log_or_traceback_shows_a_state(
     dsn: str, migrated: str, pool: Any, batching: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     held = uuid4().hex[:12]  # the server quotes only the beginning of a state
@@ -59,7 +59,7 @@ async def test_what_a_state_holds_is_in_no_message_log_or_traceback(
     assert held not in caplog.text
 
 
-async def test_what_cannot_be_encoded_is_not_shown_either(pool: Any) -> None:
+async def test_an_argument_that_cannot_be_encoded_is_not_shown(pool: Any) -> None:
     held = f"({uuid4().hex} (x"
     with (
         pytest.raises(RejectedError, match=r"argument \$1 \('str' object") as caught,
@@ -69,7 +69,9 @@ async def test_what_cannot_be_encoded_is_not_shown_either(pool: Any) -> None:
     assert held[1:9] not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_changed_type_is_no_error_of_put_many(dsn: str, migrated: str, pool: Any) -> None:
+async def test_put_many_survives_a_change_of_a_columns_type(
+    dsn: str, migrated: str, pool: Any
+) -> None:
     async with AsyncStorage.start(
         dsn, name=migrated, schema=migrated, references=Names(), max_size=1
     ) as storage:
@@ -169,7 +171,7 @@ class TestReadOnly:
         with pytest.raises(MigrationError, match="default_transaction_read_only"):
             await migrations.up(f"{database}?default_transaction_read_only=on")
 
-    async def test_who_asks_for_a_server_to_write_to_is_told_what_there_is(
+    async def test_an_unmet_target_session_attrs_names_the_kind_of_server(
         self, database: str
     ) -> None:
         query = "default_transaction_read_only=on&target_session_attrs=read-write"

@@ -10,7 +10,9 @@ import pytest
 from hephaestus_pg.driver import happy_eyeballs
 
 
-async def test_who_connects_too_late_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_comes_too_late_is_discarded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(happy_eyeballs, "HEAD_START", 0.01)
     both = asyncio.Event()
     unwanted: list[str] = []
@@ -43,7 +45,7 @@ async def test_who_connects_too_late_is_sent_away(monkeypatch: pytest.MonkeyPatc
     assert unwanted[-1] == "late"
 
 
-async def test_whoever_has_connected_is_sent_away_when_the_caller_is_cancelled(
+async def test_a_connection_is_discarded_when_the_caller_is_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(happy_eyeballs, "HEAD_START", 0.01)

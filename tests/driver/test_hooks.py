@@ -1,4 +1,4 @@
-"""Which hooks a pool has, and what happens when one fails."""
+"""Hooks are found, and their errors are the callers' own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_each_hook_of_a_pool_is_seen(dsn: str) -> None:
 
 
 class Stubborn(Exception):  # noqa: N818 - a user's own
-    """One that cannot be copied: its constructor needs what ``args`` do not have."""
+    """An error that cannot be copied: its constructor needs more than its ``args`` hold."""
 
     def __init__(self, *, reason: str) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ async def started(dsn: str, schema: str, hook: Failing, **options: Any) -> Async
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
 @pytest.mark.parametrize("batch_by", (None, lambda: 0), ids=("single", "gathered"))
 @pytest.mark.parametrize("name", ("connect", "init", "setup", "password"))
-async def test_an_error_of_a_hook_is_each_callers_with_its_cause(
+async def test_each_caller_gets_a_hooks_error_with_its_cause(
     dsn: str, migrated: str, name: str, batch_by: Any, failure: BaseException
 ) -> None:
     hook = Failing(name)
@@ -138,7 +138,7 @@ async def test_a_reset_that_fails_costs_its_connection_and_no_result(
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
 @pytest.mark.parametrize("batch_by", (None, lambda: 0), ids=("single", "gathered"))
-async def test_a_hook_of_a_pool_of_theirs_that_fails(
+async def test_a_failing_hook_of_a_users_pool_is_an_error_of_ours(
     dsn: str, migrated: str, batch_by: Any, failure: BaseException
 ) -> None:
     hook = Failing("setup")
@@ -165,7 +165,7 @@ async def test_a_start_whose_hook_fails_names_it(dsn: str, migrated: str) -> Non
         assert isinstance(caught.value.__cause__, ValueError)
 
 
-async def test_a_service_of_passwords_that_is_away_for_a_moment_costs_time_alone(
+async def test_a_password_service_that_is_away_for_a_moment_only_costs_time(
     dsn: str, migrated: str
 ) -> None:
     hook = Failing("password")

@@ -6,7 +6,7 @@ from typing import Any
 from hephaestus_pg.driver import connector
 
 
-async def test_what_keeps_a_connection_alive_is_set(dsn: str) -> None:
+async def test_keepalive_options_are_set_on_the_socket(dsn: str) -> None:
     query = (
         "keepalives=1&keepalives_idle=31&keepalives_interval=7&keepalives_count=4"
         "&tcp_user_timeout=9000"

@@ -15,7 +15,7 @@ from hephaestus_pg.driver import pool
 from tests.support.lag import within
 
 
-async def test_a_closed_pool_is_said_at_once(pool: Any, migrated: str) -> None:
+async def test_a_closed_pool_is_an_error_at_once(pool: Any, migrated: str) -> None:
     async with AsyncStorage.start(
         pool=pool, name=migrated, schema=migrated, references=Names()
     ) as storage:
@@ -29,7 +29,7 @@ async def test_a_closed_pool_is_said_at_once(pool: Any, migrated: str) -> None:
         assert not caught.value.retryable
 
 
-async def test_a_server_that_cannot_look_for_its_client_is_not_asked_to(
+async def test_a_server_without_client_checks_is_not_asked_for_them(
     dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "_CHECK_INTERVAL", "such as Windows refuses")

@@ -1,4 +1,4 @@
-"""Pools whose connections carry something of their caller's, such as a tenant."""
+"""Calls whose connections carry their caller's tenant share no statements with others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TENANTS = ("acme", "globex", "initech")
 
 
 async def become(connection: Any) -> None:
-    """The usual hook of row-level security: the session is the tenant's for whom it is taken."""
+    """The usual hook for row-level security: it names the caller's tenant in the session."""
     await connection.execute("SELECT set_config('app.tenant', $1, false)", tenant.get(""))
 
 
@@ -107,7 +107,7 @@ async def test_a_pool_that_sets_the_tenant_shares_no_statement(
     assert "share no statements, since its pool has hooks (setup)" in caplog.text
 
 
-async def test_a_setup_given_to_a_pool_of_our_own_is_theirs_alone_too(
+async def test_a_setup_of_our_own_pool_shares_no_statement(
     dsn: str, migrated: str, role: str
 ) -> None:
     async with AsyncStorage.start(
@@ -122,7 +122,9 @@ async def test_a_setup_given_to_a_pool_of_our_own_is_theirs_alone_too(
 
 
 @pytest.mark.parametrize("own", (True, False), ids=("our pool", "their pool"))
-async def test_who_may_share_says_batch_by(dsn: str, migrated: str, role: str, own: bool) -> None:
+async def test_batch_by_decides_which_calls_share_a_statement(
+    dsn: str, migrated: str, role: str, own: bool
+) -> None:
     """The same, gathered: calls of one tenant share statements, and those of two never do."""
     statements: list[str] = []
 
@@ -150,7 +152,9 @@ async def test_who_may_share_says_batch_by(dsn: str, migrated: str, role: str, o
             assert len(statements) < 50
 
 
-async def test_what_a_tenant_set_is_gone_for_who_sets_nothing(dsn: str, migrated: str) -> None:
+async def test_a_tenants_setting_is_reset_for_a_caller_that_sets_none(
+    dsn: str, migrated: str
+) -> None:
     async def only_if_any(connection: Any) -> None:
         if name := tenant.get(""):
             await connection.execute("SELECT set_config('app.tenant', $1, false)", name)
@@ -165,7 +169,7 @@ async def test_what_a_tenant_set_is_gone_for_who_sets_nothing(dsn: str, migrated
     assert seen in {"", None}
 
 
-async def test_a_password_is_asked_for_in_the_context_of_its_caller(
+async def test_a_password_function_runs_in_the_context_of_its_caller(
     dsn: str, migrated: str
 ) -> None:
     seen: list[str] = []
@@ -191,9 +195,9 @@ async def test_a_password_is_asked_for_in_the_context_of_its_caller(
     assert set(seen) <= {"start", *TENANTS}
 
 
-async def test_a_pool_of_a_class_of_its_own_shares_nothing(pool: Pool, migrated: str) -> None:
+async def test_a_pool_of_another_class_shares_no_statement(pool: Pool, migrated: str) -> None:
     class Tenants:
-        """Stands before a pool, as those do that pick one by tenant."""
+        """Stands before a pool, like a router that picks one by tenant."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(pool, name)
@@ -209,7 +213,7 @@ async def test_a_pool_of_a_class_of_its_own_shares_nothing(pool: Pool, migrated:
         assert storage._pool._batcher is None
 
 
-async def test_keys_that_come_and_go_leave_nothing(dsn: str, migrated: str) -> None:
+async def test_batchers_of_former_keys_are_dropped(dsn: str, migrated: str) -> None:
     keys = iter(range(10 * KEPT))
     async with AsyncStorage.start(
         dsn,
@@ -225,7 +229,7 @@ async def test_keys_that_come_and_go_leave_nothing(dsn: str, migrated: str) -> N
 
 
 @pytest.mark.parametrize("given", (5, "tenant", become))
-async def test_a_batch_by_that_is_no_plain_function_is_refused(given: Any) -> None:
+async def test_a_batch_by_must_be_a_plain_function(given: Any) -> None:
     with pytest.raises(InvalidTypeError, match="batch_by"):
         AsyncStorage.start("postgresql://", batch_by=given)
 
@@ -235,9 +239,7 @@ async def test_a_batch_by_without_batching_is_refused() -> None:
         AsyncStorage.start("postgresql://", batch_by=lambda: 1, batching=False)
 
 
-async def test_a_batch_by_that_fails_or_cannot_be_compared_is_said_to(
-    dsn: str, migrated: str
-) -> None:
+async def test_a_batch_by_that_fails_or_does_not_hash_is_named(dsn: str, migrated: str) -> None:
     values: list[Any] = [KeyError("no tenant"), [1], "acme"]
 
     def batch_by() -> Any:

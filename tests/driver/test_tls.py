@@ -84,7 +84,7 @@ def server(folder: Path) -> Iterator[EmbeddedServer]:
         yield running
 
 
-async def test_a_trusted_server_is_spoken_to_in_private(
+async def test_a_connection_to_a_trusted_server_is_encrypted(
     server: EmbeddedServer, folder: Path
 ) -> None:
     dsn = (
@@ -139,7 +139,7 @@ async def test_a_server_of_another_name_or_authority_is_refused(
             await AsyncStorage.start(dsn)
 
 
-async def test_an_authority_that_the_system_knows_will_do(
+async def test_sslrootcert_system_trusts_the_systems_authorities(
     server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "server.crt"))
@@ -152,7 +152,7 @@ async def test_an_authority_that_the_system_knows_will_do(
         await connect(f"postgresql://postgres@localhost:{server.port}/postgres?{query}")
 
 
-async def test_what_tls_needs_may_stand_in_a_service_or_the_environment(
+async def test_tls_parameters_may_stand_in_a_service_or_the_environment(
     server: EmbeddedServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "services"
@@ -179,7 +179,7 @@ def locked(key: Path) -> Path:
     return path
 
 
-async def test_a_key_with_a_password(server: EmbeddedServer, folder: Path) -> None:
+async def test_a_key_may_have_a_password(server: EmbeddedServer, folder: Path) -> None:
     dsn = (
         f"postgresql://postgres@localhost:{server.port}/postgres?sslmode=require"
         f"&sslcert={folder / 'client.crt'}&sslkey={locked(folder / 'client.key')}&sslpassword="

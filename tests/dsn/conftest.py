@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of the machine's: neither variables nor files in the home folder."""
+    """Keep the machine's variables and the files in its home folder out."""
     for name in [name for name in os.environ if name.startswith(("PG", "HEPHAESTUS_PG_DSN"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))

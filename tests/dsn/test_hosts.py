@@ -28,7 +28,7 @@ from tests.support.targets import read
         ("postgresql://a,b:7/db?hostaddr=::1,::2", (("::1", 5432), ("::2", 7))),
     ),
 )
-def test_each_form_is_read(dsn: str, hosts: tuple[tuple[str, int], ...]) -> None:
+def test_each_form_of_a_host_is_read(dsn: str, hosts: tuple[tuple[str, int], ...]) -> None:
     assert read(dsn).hosts == hosts
 
 
@@ -68,7 +68,7 @@ def test_each_form_is_read(dsn: str, hosts: tuple[tuple[str, int], ...]) -> None
         (None, {"PGCHANNELBINDING": "require"}, {}, "^PGCHANNELBINDING is 'require'"),
     ),
 )
-def test_what_is_wrong_is_named_wherever_it_stands(
+def test_a_wrong_value_is_named_wherever_it_stands(
     monkeypatch: pytest.MonkeyPatch,
     dsn: str | None,
     variables: dict[str, str],
@@ -81,7 +81,7 @@ def test_what_is_wrong_is_named_wherever_it_stands(
         read(dsn, **options)
 
 
-def test_an_address_in_the_environment_is_for_the_host_there(
+def test_hostaddr_in_the_environment_applies_only_to_its_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PGHOSTADDR", "10.0.0.1")
@@ -116,7 +116,7 @@ PARSED = vars(asyncpg.connect_utils)["_parse_connect_dsn_and_args"]
         (None, {}, {}, []),
     ),
 )
-def test_several_hosts_are_told_apart_as_asyncpg_does(
+def test_several_hosts_are_read_as_by_asyncpg(
     monkeypatch: pytest.MonkeyPatch,
     dsn_given: str | None,
     options: dict[str, Any],

@@ -8,7 +8,7 @@ import psycopg
 from hephaestus_pg.dsn import libpq
 
 
-def test_every_parameter_of_libpq_has_its_place() -> None:
+def test_every_parameter_of_libpq_is_known() -> None:
     known = {each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()}
     assert known <= libpq.PARAMETERS
     variables = {

@@ -1,4 +1,4 @@
-"""Which parameters of a DSN are honoured, ignored or refused, and what is the server's."""
+"""Parameters of a DSN are honoured, ignored, refused, or passed on as settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.targets import read, settings
         "max_protocol_version=latest",
     ),
 )
-def test_what_loses_nothing_is_left_out_with_one_line_in_the_log(
+def test_a_harmless_parameter_is_ignored_with_one_line_in_the_log(
     query: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     found = read(f"postgresql://u:secret@h/db?{query}&sslsni=1")
@@ -60,7 +60,7 @@ def test_what_loses_nothing_is_left_out_with_one_line_in_the_log(
         ("oauth_issuer=https://issuer", "password="),
     ),
 )
-def test_what_would_lose_safety_is_refused(query: str, advice: str) -> None:
+def test_a_parameter_whose_safety_asyncpg_lacks_is_refused(query: str, advice: str) -> None:
     name = query.partition("=")[0]
     with pytest.raises(InvalidValueError, match=f"^{name} is .*{advice}") as caught:
         read(f"postgresql://u:secret@h/db?{query}")
@@ -103,14 +103,14 @@ def test_what_would_lose_safety_is_refused(query: str, advice: str) -> None:
         ("a%20b=1", "take it out"),
     ),
 )
-def test_what_is_another_librarys_says_what_to_do(query: str, advice: str) -> None:
+def test_a_parameter_of_another_library_says_what_to_give_instead(query: str, advice: str) -> None:
     with pytest.raises(InvalidValueError, match=advice) as caught:
         read(f"postgresql://u:secret@h/db?{query}")
     assert not str(caught.value).startswith("dsn is")
     assert "secret" not in str(caught.value)
 
 
-def test_all_of_them_are_named_at_once() -> None:
+def test_several_refused_parameters_are_named_at_once() -> None:
     with pytest.raises(InvalidValueError, match=r"^pgbouncer is .*max_size=5.*schema='x'"):
         read("postgresql://u:secret@h/db?pgbouncer=true&connection_limit=5&schema=x")
 

@@ -37,7 +37,9 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_it_is_read_wherever_it_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_is_read_wherever_it_is_named(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = [read("postgresql://?service=pair"), read("postgresql:///?service=pair")]
     found += [read(None, service="pair"), read("postgresql://", service="pair")]
     monkeypatch.delenv("PGSERVICEFILE")
@@ -75,7 +77,7 @@ def test_the_dsn_comes_first_and_the_variables_last(monkeypatch: pytest.MonkeyPa
     assert read("postgresql://h/?service=one").hosts == (("h", 9),)
 
 
-def test_a_missing_one_is_an_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_service_is_an_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidValueError, match=r"^service is 'none': .*\[none\].*services"):
         read("postgresql://?service=none")
     monkeypatch.setenv("PGSERVICE", "none")
@@ -92,7 +94,9 @@ def test_a_missing_one_is_an_error(file: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("file")
-def test_what_it_cannot_say_names_the_place(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_line_of_a_service_is_named_without_its_content(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with pytest.raises(InvalidValueError, match=r"line 17 of .*services") as caught:
         read("postgresql://?service=wrong")
     assert "secret" not in str(caught.value)

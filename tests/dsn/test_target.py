@@ -1,4 +1,4 @@
-"""What a DSN, its service, options and variables come to."""
+"""A DSN, its service, options and variables are resolved into one target."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_variable_that_is_empty_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEPHAESTUS_PG_DSN", "")
     assert checked_dsn(None) is None
 
 
-def test_no_database_is_left_to_the_server() -> None:
+def test_a_dsn_may_leave_the_database_to_the_server() -> None:
     assert "database" not in read("postgresql://u@h/").options
     assert read("postgresql://u@h/db%2F1").options["database"] == "db/1"
 
 
-def test_what_is_honoured() -> None:
+def test_parameters_of_libpq_are_honoured() -> None:
     found = read(
         "postgresql://u:p@h:1/db?connect_timeout=7&keepalives=1&keepalives_idle=30"
         "&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=1000"
@@ -52,7 +52,7 @@ def test_what_is_honoured() -> None:
     assert found.options["krbsrvname"] == "pg"
 
 
-def test_no_timeout_is_none() -> None:
+def test_a_connect_timeout_below_one_is_no_limit() -> None:
     for seconds in ("0", "-1"):
         assert read(f"postgresql://h/db?connect_timeout={seconds}").connect_timeout is None
 
@@ -75,7 +75,7 @@ def test_the_environment_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_a_file_of_passwords_that_cannot_be_read_is_named(
+def test_a_passfile_that_cannot_be_used_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     missing, open_to_all = tmp_path / "missing", tmp_path / "open"

@@ -64,7 +64,7 @@ from tests.support.targets import read
         ("postgresql://u:***@h/db", "render_as_string"),
     ),
 )
-def test_what_is_none_says_what_to_type_and_shows_no_password(
+def test_a_malformed_dsn_says_what_to_type_and_shows_no_password(
     dsn: str, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InvalidValueError, match=rf"^dsn is .*{advice}") as caught:
@@ -117,7 +117,7 @@ def test_what_is_none_says_what_to_type_and_shows_no_password(
         ("postgresql://u:p@x.cockroachlabs.cloud:26257/d?sslmode=require", None, "u", "d"),
     ),
 )
-def test_those_that_hosts_hand_out_are_read(
+def test_dsns_of_hosting_services_are_read(
     dsn: str, host: str | None, user: str, database: str
 ) -> None:
     found = read(dsn)
@@ -140,7 +140,7 @@ def test_those_that_hosts_hand_out_are_read(
         ("postgresql://u:first@h/db?password=second", "first"),
     ),
 )
-def test_a_password_may_hold_anything(dsn: str, password: str) -> None:
+def test_a_password_may_hold_reserved_characters(dsn: str, password: str) -> None:
     found = read(dsn)
     assert found.options["password"] == password
     assert found.options["user"] == "u"

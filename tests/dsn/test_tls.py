@@ -33,7 +33,7 @@ def test_a_file_that_is_missing_or_no_pem_is_named(
     assert read(f"postgresql:///db?host={tmp_path}").options == {"database": "db"}
 
 
-def test_somebody_must_vouch_for_the_server() -> None:
+def test_verification_needs_a_certificate_authority() -> None:
     for mode in ("verify-ca", "verify-full"):
         with pytest.raises(InvalidValueError, match=f"^sslmode is '{mode}'.*sslrootcert=FILE"):
             read(f"postgresql://h/db?sslmode={mode}")
