@@ -17,8 +17,8 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.batching.keyed import checked_batch_by
 from hephaestus_pg.codec.serializer import MAX_STATE_BYTES, Serializer
-from hephaestus_pg.driver.connections import checked_connection
-from hephaestus_pg.driver.hooks import given_hooks, hooks_of
+from hephaestus_pg.driver.connection import checked_connection
+from hephaestus_pg.driver.hooks import option_hooks, pool_hooks
 from hephaestus_pg.driver.pool import checked_pool, open_pool, usable_pool
 from hephaestus_pg.driver.pool_options import checked_pool_options
 from hephaestus_pg.errors import InvalidTypeError, MigrationError, SchemaOutdatedError, is_a
@@ -133,7 +133,7 @@ class AsyncStorage(Verbs):
             checked_pool_options(pool_options, others=inspect.signature(cls.start).parameters)
         else:
             checked_pool(pool, dsn, pool_options)
-        hooks = given_hooks(pool_options) if pool is None else hooks_of(pool)
+        hooks = option_hooks(pool_options) if pool is None else pool_hooks(pool)
         shared = batching and (batch_by is not None or not hooks)
 
         async def started() -> Self:

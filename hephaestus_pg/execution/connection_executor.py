@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import anyio
 
 from hephaestus_pg import _sql
+from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated_errors
-from hephaestus_pg.driver.pool import RELEASE_SECONDS
-from hephaestus_pg.driver.rows import fetched
+from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import (
     DatabaseError,
     RejectedError,
@@ -74,7 +74,7 @@ class ConnectionExecutor:
             raise TransactionEndedError(self.name)
         try:
             return await self._within(
-                _remaining(deadline), lambda: fetched(self.connection, statement.text, arguments)
+                _remaining(deadline), lambda: fetch_rows(self.connection, statement.text, arguments)
             )
         except RejectedError as error:
             if error.missing:
@@ -150,8 +150,7 @@ class ConnectionExecutor:
                     return await work()
             except TimeoutError:
                 if self.is_disposable:
-                    with suppress(*DRIVER_ERRORS):  # it may be gone already
-                        self.connection.terminate()
+                    terminate(self.connection)
                 raise
 
 

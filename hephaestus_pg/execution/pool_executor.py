@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from hephaestus_pg.batching.batcher import Batcher
 from hephaestus_pg.batching.keyed import KeyedBatcher
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, is_lost
-from hephaestus_pg.driver.hooks import as_ours, from_hook
-from hephaestus_pg.driver.pool import RELEASE_SECONDS
-from hephaestus_pg.driver.rows import fetched
+from hephaestus_pg.driver.connection import RELEASE_SECONDS
+from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
+from hephaestus_pg.driver.hooks import hook_error, translate_any
+from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.execution import retrying
 from hephaestus_pg.execution.connection_executor import ConnectionExecutor
 from hephaestus_pg.execution.lifecycle import Lifecycle, Operation, checked_timeout
@@ -102,7 +102,7 @@ class PoolExecutor:
         return self._runner.run(
             deadline,
             statement.name,
-            lambda connection: fetched(connection, statement.text, arguments),
+            lambda connection: fetch_rows(connection, statement.text, arguments),
             kind=statement.kind,
             is_batch=statement.is_batch,
             source=source,
@@ -161,7 +161,7 @@ class PoolExecutor:
                 async with begun:
                     yield inner
             except Exception as error:
-                if is_lost(error):
+                if should_reset_pool(error):
                     await self._pool.expire_connections()
                 raise
 
@@ -180,7 +180,7 @@ class PoolExecutor:
 
         async def on_failure(error: DatabaseError) -> None:
             error.applied = "no"  # whatever became of a BEGIN
-            if is_lost(error):
+            if should_reset_pool(error):
                 await self._pool.expire_connections()
 
         return await retrying.run(
@@ -259,7 +259,7 @@ class PoolExecutor:
             async with asyncio.timeout_at(deadline):
                 connection = await self._pool.acquire()
         except BaseException as error:
-            if (ours := as_ours(error, None)) is error:
+            if (ours := translate_any(error, None)) is error:
                 raise
             raise ours from error
         finally:
@@ -276,6 +276,6 @@ def _called(batch_by: BatchBy) -> Hashable:
     try:
         return batch_by()
     except Exception as error:
-        if (ours := from_hook(error, "batch_by")) is None:
+        if (ours := hook_error(error, "batch_by")) is None:
             raise
         raise ours from error

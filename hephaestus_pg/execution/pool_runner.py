@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, is_lost
-from hephaestus_pg.driver.hooks import as_ours, cancelled
-from hephaestus_pg.driver.pool import RELEASE_SECONDS
+from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
+from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
+from hephaestus_pg.driver.hooks import cancel_requested, translate_any
 from hephaestus_pg.errors import (
     ConflictError,
     DatabaseError,
@@ -142,10 +141,8 @@ class _Attempt(Generic[Result]):
             if connection is not None and (
                 isinstance(error, TimeoutError) or _forgot_statements(error)
             ):
-                # Asking to cancel may take for ever on a silent network: MagicStack/asyncpg#1326.
-                with suppress(*DRIVER_ERRORS):  # it may be gone already
-                    connection.terminate()
-            if (ours := as_ours(error, connection)) is error:
+                terminate(connection)
+            if (ours := translate_any(error, connection)) is error:
                 raise
             raise ours from error
         finally:
@@ -167,7 +164,7 @@ class _Attempt(Generic[Result]):
                 raise error  # the batcher divides it, lest one call holds up the others
             if _forgot_statements(error.__cause__):
                 error.retryable = True
-        if is_lost(error):
+        if should_reset_pool(error):
             await runner.pool.expire_connections()
             if self.backend and error.applied == "unknown":
                 error.retryable = await runner.fence(self.backend, self.deadline)
@@ -191,13 +188,8 @@ async def released(source: Source, connection: PoolConnectionProxy[Any]) -> None
     except BaseException as error:
         # The driver releases it in a task of its own, which goes on, unless that was cancelled as
         # well, before it began: then nobody else gives it back.
-        asyncio.get_running_loop().call_later(2 * RELEASE_SECONDS, _give_up, connection)
+        asyncio.get_running_loop().call_later(2 * RELEASE_SECONDS, terminate, connection)
         if isinstance(error, Exception):
             logger.exception("the pool's reset hook raised; its connection is closed")
-        elif cancelled() or not isinstance(error, asyncio.CancelledError):
+        elif cancel_requested() or not isinstance(error, asyncio.CancelledError):
             raise
-
-
-def _give_up(connection: PoolConnectionProxy[Any]) -> None:
-    with suppress(*DRIVER_ERRORS):  # it has been released
-        connection.terminate()

@@ -20,7 +20,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.batching import batcher
 from hephaestus_pg.batching.queue import RequestQueue
-from hephaestus_pg.dsn.hosts import first_of
+from hephaestus_pg.driver.happy_eyeballs import first_to_connect
 from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.pool_runner import _Attempt
 from tests.support.lag import happens
@@ -245,7 +245,7 @@ async def test_tries_of_several_hosts_that_are_cancelled_are_no_connection() -> 
         tried.append(1)
         await asyncio.Event().wait()
 
-    call = asyncio.create_task(first_of([silent, silent], unwanted=lambda _: None))
+    call = asyncio.create_task(first_to_connect([silent, silent], discard=lambda _: None))
     await happens(lambda: len(tried) == 2)
     for task in others(before | {call}):
         task.cancel()

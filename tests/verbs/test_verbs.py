@@ -31,7 +31,7 @@ from hephaestus_pg import (
     StaleInstanceError,
     Status,
 )
-from hephaestus_pg.driver.rows import fetched
+from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.execution import connection_executor, pool_executor
 from hephaestus_pg.execution.statements import statements_of
 from hephaestus_pg.verbs import bulk
@@ -391,10 +391,10 @@ class TestMany:
 
         async def counted(connection: Any, text: str, arguments: Any) -> Any:
             sent[names[text]] += 1
-            return await fetched(connection, text, arguments)
+            return await fetch_rows(connection, text, arguments)
 
         for module in (connection_executor, pool_executor):
-            monkeypatch.setattr(module, "fetched", counted)
+            monkeypatch.setattr(module, "fetch_rows", counted)
 
         assert await verbs.put_many(given) == given
         ids = [instance.id for instance in given]
