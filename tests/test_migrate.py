@@ -160,7 +160,7 @@ def test_what_was_done_is_printed_whatever_comes_after(
             raise HephaestusError("the server has gone")
         return await read_state(*given, **options)
 
-    monkeypatch.setattr("hephaestus_pg.migrations.read_state", failing)
+    monkeypatch.setattr("hephaestus_pg.migrations.engine.read_state", failing)
     code, out, err = run("up", "--version", "2")
     assert (code, err) == (2, "error: the server has gone\n")
     assert [line.split(" in ")[0] for line in out.splitlines()] == [

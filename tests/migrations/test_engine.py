@@ -210,7 +210,7 @@ async def test_a_file_changed_after_it_was_applied_stops_the_run(
     before = await snapshot(dsn, schema)
     first, second, *others = shipped()
     changed = (first, replace(second, up=second.up + "-- and more"), *others)
-    for module in ("hephaestus_pg.migrations", "hephaestus_pg.migrations.state"):
+    for module in ("hephaestus_pg.migrations.engine", "hephaestus_pg.migrations.state"):
         monkeypatch.setattr(f"{module}.shipped", lambda: changed)
 
     with pytest.raises(MigrationChangedError, match=r"migration 2 .*restore the file") as caught:

@@ -16,6 +16,7 @@ import pytest
 import hephaestus_pg
 from hephaestus_pg import migrations
 from hephaestus_pg.errors import ConnectionLostError, RejectedError
+from hephaestus_pg.migrations import engine
 from hephaestus_pg.migrations.files import shipped
 from tests.support.catalog import (
     FAMILY_INDEX,
@@ -64,6 +65,7 @@ STAGES = [
 KILLED = """
 import asyncio, logging, os, signal, sys
 from hephaestus_pg import migrations
+from hephaestus_pg.migrations import engine
 
 class Kill(logging.Handler):
     def emit(self, record):
@@ -118,11 +120,11 @@ async def test_online_leaves_what_a_plain_alter_does(database: str) -> None:
 async def test_a_large_table_is_migrated_online_unasked(
     dsn: str, filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "ONLINE_ABOVE", 100_000)
+    monkeypatch.setattr(engine, "ONLINE_ABOVE", 100_000)
     result = await migrations.up(dsn, schema=filled)
     assert [step.online for step in result.steps] == [True, True, False]
     result = await migrations.down(dsn, schema=filled, version=2)
-    monkeypatch.setattr(migrations, "ONLINE_ABOVE", 100_000_000)
+    monkeypatch.setattr(engine, "ONLINE_ABOVE", 100_000_000)
     result = await migrations.up(dsn, schema=filled)
     assert [step.online for step in result.steps] == [False, False, False]
 
