@@ -59,7 +59,7 @@ def show(outcome: Outcome, *, title: str) -> None:
         show_text(line, indent="  ", hanging=" " * 16)
     print("\nWhat next:")
     for command, purpose in _NEXT:
-        show_text(command, indent="  ")
+        print(f"  {command}")  # in one line, to be copied
         show_text(purpose, indent="    ")
 
 
