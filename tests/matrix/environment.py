@@ -30,14 +30,7 @@ class Environment:
     def __init__(self, interpreter: Path, folder: Path) -> None:
         subprocess.run([interpreter, "-m", "venv", folder], check=True)
         self._python = folder / "bin" / "python"
-        pip: list[str | Path] = [
-            self._python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]
+        pip: list[str | Path] = [self._python, "-m", "pip", "install", "-qq"]
         subprocess.run([*pip, "--upgrade", "pip"], check=True)  # groups need 25.1
         installed = ["--editable", ".[cli,embedded]", "--group", "test"]
         subprocess.run([*pip, *installed], check=True, cwd=CHECKOUT)
