@@ -1,1 +1,1 @@
-"""What hephaestus_pg costs, side by side with what else one could use: ``python -m benchmarks``."""
+"""Measures hephaestus_pg beside what else one could use: ``python -m benchmarks``."""

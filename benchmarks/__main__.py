@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: arguments, and what is run in which order."""
+"""``python -m benchmarks``: parses the arguments, runs the scenarios, writes the results."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import growth, history, operations, profiles, report, tenants
 from benchmarks.contenders import CONTENDERS, OPERATIONS
+from benchmarks.reporting import report
+from benchmarks.scenarios import growth, history, operations, profiles, tenants
 from benchmarks.server import Server
 from benchmarks.states import SIZES
 
@@ -24,7 +25,7 @@ _USUAL_CALLERS = 64
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything."""
+    """The amount of work in each scenario."""
 
     callers: tuple[int, ...] = (1, 8, 64, 256)
     sizes: tuple[str, ...] = tuple(SIZES)
@@ -134,7 +135,7 @@ def _records(
 
 
 def main() -> None:
-    """Run what was asked for, and write the results."""
+    """Runs the chosen scenarios and writes the results."""
     options = _arguments()
     scale = _scale(options)
     settings = dict(each.split("=", 1) for each in options.set)

@@ -16,7 +16,7 @@ PERCENTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "worst": 1.0}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a run of load saw; ``latencies`` in seconds, a call, and ``cpu`` of this process."""
+    """The figures of one run of load: ``latencies`` in seconds a call, ``cpu`` of this process."""
 
     instances: int
     seconds: float

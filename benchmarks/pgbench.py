@@ -1,4 +1,4 @@
-"""What the server alone takes: the upsert, from PostgreSQL's own load generator, in C.
+"""Measures the server alone: the upsert, sent by PostgreSQL's own load generator in C.
 
 One row a statement, from as many clients as there are callers, 64 at the most; or what the callers
 have under way divided among four clients, many rows a statement. The first is the limit of who

@@ -1,4 +1,4 @@
-"""The server that everything runs on, and what it counts of itself."""
+"""The server that everything runs on, and its own counters."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Server:
 
     @contextmanager
     def counted(self) -> Iterator[dict[str, float]]:
-        """What the block costs the server: CPU seconds, and bytes of WAL."""
+        """Counts the block's cost to the server: CPU seconds, and bytes of WAL."""
         costs: dict[str, float] = {}
         cpu, wal = self._cpu(), self._wal()
         yield costs
@@ -98,7 +98,7 @@ class Server:
         return float(total)
 
     def about(self) -> dict[str, Any]:
-        """What whoever runs this again has to know."""
+        """Describes machine, versions and settings, for comparison with another run."""
         row = self._control.execute("SHOW server_version").fetchone()
         assert row
         return {

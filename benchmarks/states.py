@@ -1,4 +1,4 @@
-"""What is stored: orders on their way through four steps, as real as they need be."""
+"""The stored instances: orders on their way through four steps."""
 
 from __future__ import annotations
 

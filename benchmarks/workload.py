@@ -26,7 +26,7 @@ WRITES = frozenset({"put", "update", "put_many"})
 
 
 class Workload:
-    """What one contender is asked to do with states of one size."""
+    """The calls that one contender answers, with states of one size."""
 
     def __init__(self, contender: Contender, size: str) -> None:
         self._contender = contender

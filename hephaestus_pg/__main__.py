@@ -1,9 +1,8 @@
-"""``python -m hephaestus_pg``: what a person types."""
+"""``python -m hephaestus_pg`` and ``hephaestus-pg``: every command behind one name."""
 
 from __future__ import annotations
 
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
 from hephaestus_pg import (
@@ -11,32 +10,38 @@ from hephaestus_pg import (
     prune,
 )
 from hephaestus_pg.cli import options
-from hephaestus_pg.demo import command
+from hephaestus_pg.demo import command as demo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PROG = "python -m hephaestus_pg"
-_COMMANDS = {
-    "demo": partial(command.main, prog=f"{_PROG} demo"),
-    "migrate": partial(migrate.main, prog=f"{_PROG} migrate"),
-    "prune": partial(prune.main, prog=f"{_PROG} prune"),
+_COMMANDS = {"demo": demo.main, "migrate": migrate.main, "prune": prune.main}
+_HELP = {
+    "demo": "run workflows, kill their runner again and again, and check that nothing was lost",
+    "migrate": "bring a schema to a version; the same as python -m hephaestus_pg.migrate",
+    "prune": "delete instances that finished long ago",
 }
-_DESCRIPTION = """\
-demo: run workflows, kill their runner again and again, and check that nothing was lost.
-migrate: bring a schema to a version; the same as python -m hephaestus_pg.migrate.
-prune: delete what finished long ago.
-"""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Hand the rest of the arguments to the command named first; the exit code is its."""
-    parser = options.Parser(prog=_PROG, description=_DESCRIPTION)
+def main(argv: Sequence[str] | None = None, *, prog: str = "hephaestus-pg") -> int:
+    """Runs the command named first with the arguments after it, and gives its exit code.
+
+    Without a command it prints the help.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    parser = options.Parser(prog=prog, description="Durable workflow state on PostgreSQL.")
     options.add_version_flag(parser)
-    parser.add_argument("command", choices=_COMMANDS, help="COMMAND --help tells more")
+    commands = parser.add_subparsers(
+        title="commands", dest="command", description="COMMAND --help tells more of each."
+    )
+    for name, help_ in _HELP.items():
+        commands.add_parser(name, help=help_, add_help=False)
     command = parser.parse_args(argv[:1]).command
-    return _COMMANDS[command](argv[1:])
+    if command is None:
+        parser.print_help()
+        parser.exit()
+    return _COMMANDS[command](argv[1:], prog=f"{prog} {command}")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    sys.exit(main(prog="python -m hephaestus_pg"))

@@ -1,4 +1,4 @@
-"""``python -m hephaestus_pg prune``: delete what finished long ago, if a person says so.
+"""``python -m hephaestus_pg prune``: delete instances that finished long ago, once confirmed.
 
 ::
 
@@ -29,7 +29,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg prune") -> int:
-    """Run the command with ``argv`` (default: the process's); the exit code.
+    """Runs the command with ``argv`` (default: the process's) and gives its exit code.
 
     0: done, or there was nothing to do; 1: the answer was no; 2: an error, on stderr.
     """
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
 
 
 def _moment(text: str) -> datetime:
-    """The moment that is so long ago, or that is given; one without a zone is in UTC."""
+    """Parses an age, counted back from now, or a moment; one without a zone is in UTC."""
     try:
         if age := _AGE.fullmatch(text):
             return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})

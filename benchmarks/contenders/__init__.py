@@ -29,7 +29,7 @@ OPERATIONS = ("put", "get", "update", "query", "stream", "put_many")
 
 
 class Described(NamedTuple):
-    """What is known of a contender without importing it."""
+    """A contender's title, and where to import it from."""
 
     title: str
     module: str

@@ -1,4 +1,4 @@
-"""What the commands share: options, messages, and a terminal's colours.
+"""The parts that commands share: flags, exit codes, progress, and tables for a terminal.
 
-It knows no command.
+It knows no command and no database.
 """

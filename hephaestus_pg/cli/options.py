@@ -1,9 +1,10 @@
-"""What the commands share: flags, how long something took, and an error as one line."""
+"""Flags, exit codes and one-line errors, the same for every command."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -16,15 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FAILED = 2
-"""The exit code of an error, as argparse has it; 1 is a command's own answer, such as "pending"."""
+"""The exit code of an error, as in argparse; 1 is a command's own answer, such as "pending"."""
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: 128 and the number of SIGINT, as shells report it."""
+
+PIPE_CLOSED = 141
+"""The exit code when nobody reads the output any longer: 128 and the number of SIGPIPE."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all others."""
+    """A parser that reports a wrong argument in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments, and exit."""
+        """Prints the message to stderr and exits."""
         self.exit(FAILED, f"error: {message} (see {self.prog} --help)\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exits once the help is written, quietly if nobody reads it."""
+        super().exit(status if _flushed() else PIPE_CLOSED, message)
 
 
 def dsn_flag() -> Parser:
@@ -46,7 +57,7 @@ def schema_flag() -> Parser:
 
 
 def add_version_flag(parser: argparse.ArgumentParser) -> None:
-    """``-V``: the release of this package."""
+    """Adds ``-V`` and ``--version``, which print the release of this package."""
     try:
         release = version("hephaestus_pg")
     except PackageNotFoundError:  # a checkout that is not installed
@@ -55,7 +66,7 @@ def add_version_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def at_least(low: int) -> Callable[[str], int]:
-    """The type of an argument that is a whole number from ``low`` on."""
+    """The argparse type of a whole number from ``low`` on."""
 
     def number(text: str) -> int:
         if int(text) < low:
@@ -67,7 +78,7 @@ def at_least(low: int) -> Callable[[str], int]:
 
 @contextmanager
 def warnings_shown() -> Iterator[None]:
-    """While it lasts, the package's warnings go to stderr, a line each."""
+    """Sends the package's warnings to stderr, a line each, while the block runs."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
     logger = logging.getLogger("hephaestus_pg")
@@ -79,20 +90,37 @@ def warnings_shown() -> Iterator[None]:
 
 
 def exit_code(command: Callable[[], int]) -> int:
-    """Run ``command``; what goes wrong in a way that we know is one line on stderr."""
+    """Runs ``command`` and gives its exit code; an expected error becomes one line on stderr."""
     try:
-        return command()
+        code = command()
+    except BrokenPipeError:  # of stdout: a connection's is a HephaestusError
+        _flushed()
+        return PIPE_CLOSED
     except (HephaestusError, OSError) as error:
         line = " ".join(without_password(str(error)).split())
         print(f"error: {line}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+    return code if _flushed() else PIPE_CLOSED
+
+
+def _flushed() -> bool:
+    """Writes out stdout; False if its reader is gone, as with ``| head``."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and would complain.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return False
+    return True
 
 
 def duration(seconds: float) -> str:
-    """A duration as a reader wants it: ``12 ms``, ``3.4 s``, ``5 min 10 s``."""
+    """Formats a duration for a reader: ``12 ms``, ``3.4 s``, ``5 min 10 s``."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:  # noqa: PLR2004 - a minute

@@ -1,8 +1,11 @@
-"""What commands show: a bar and a table in colours with rich on a terminal, else plain lines."""
+"""Progress, tables and prose: in colours on a terminal where rich is installed, else plain."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import textwrap
 import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, Self
@@ -11,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SECONDS_BETWEEN_LINES = 1.0
+_NARROWEST_VALUE = 24
+"""Columns that a table's values need; with fewer they go below their labels."""
 
 
 class Progress(Protocol):
@@ -21,11 +26,11 @@ class Progress(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def show(self, done: int, text: str) -> None:
-        """So much is done, and ``text`` says what else there is to say."""
+        """Shows the number of steps done, with ``text`` beside it."""
         ...
 
     def say(self, text: str) -> None:
-        """Something happened."""
+        """Prints a line about an event, beside the progress."""
         ...
 
 
@@ -35,7 +40,7 @@ def progress(total: int, unit: str = "steps") -> Progress:
 
 
 def show_table(title: str, rows: Iterable[tuple[str, str]]) -> None:
-    """Print what came out."""
+    """Prints labels with their values; "yes" and "no: …" are coloured where colours are."""
     if _has_rich():
         from rich import box
         from rich.console import Console
@@ -51,11 +56,38 @@ def show_table(title: str, rows: Iterable[tuple[str, str]]) -> None:
     width = max(len(label) for label, _ in rows)
     print(f"\n{title}\n{'-' * len(title)}")
     for label, value in rows:
-        print(f"{label:<{width}}  {value}")
+        if _columns() - width - 2 >= _NARROWEST_VALUE:
+            show_text(f"{label:<{width}}  {value}", hanging=" " * (width + 2))
+        else:
+            show_text(label)
+            show_text(value, indent="  ")
+
+
+def show_text(text: str, *, indent: str = "", hanging: str | None = None) -> None:
+    """Prints a paragraph as wide as the terminal, its further lines behind ``hanging``."""
+    lines = textwrap.wrap(
+        text,
+        _columns(),
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        # A command or a path is copied by the reader, so it stays whole.
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    print("\n".join(lines))
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def _has_rich() -> bool:
-    return sys.stdout.isatty() and find_spec("rich") is not None
+    return sys.stdout.isatty() and not _is_dumb() and find_spec("rich") is not None
+
+
+def _is_dumb() -> bool:
+    """True if the terminal cannot move its cursor, which a bar needs."""
+    return os.environ.get("TERM", "dumb").lower() in {"", "dumb", "unknown"}
 
 
 class _Lines:
@@ -76,10 +108,11 @@ class _Lines:
         if due and done != self._shown:
             self._shown = done
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-            self.say(f"{done:>6} of {self._total} {self._unit}; {text}")
+            self.say("; ".join(filter(None, (f"{done:>6} of {self._total} {self._unit}", text))))
 
     def say(self, text: str) -> None:
-        print(text, flush=True)
+        show_text(text, hanging="    ")
+        sys.stdout.flush()
 
 
 class _Bar:

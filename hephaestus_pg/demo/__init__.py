@@ -1,4 +1,4 @@
-"""A runner that is killed again and again, and shows that nothing is lost.
+"""Runs workflows, kills their runners again and again, and shows that nothing is lost.
 
-It uses the public names alone.
+It is written against the public names, as a program of your own would be.
 """

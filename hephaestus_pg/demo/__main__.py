@@ -1,4 +1,4 @@
-"""``python -m hephaestus_pg.demo``, as good as ``python -m hephaestus_pg demo``."""
+"""``python -m hephaestus_pg.demo``, the same as ``python -m hephaestus_pg demo``."""
 
 import sys
 

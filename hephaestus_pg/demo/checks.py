@@ -1,4 +1,4 @@
-"""The demo's promises, held against what was acknowledged, what was done, and what is stored."""
+"""The demo's promises, checked against the acknowledged steps, the work done and the table."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ STEPS = frozenset({"Reserve", "Charge", "Pack", "Collect", "Notify"})
 
 
 class Work(NamedTuple):
-    """A step that ran: as its line in the ledger says, or as its runner acknowledged."""
+    """One run of a step: a line of the ledger, or a runner's acknowledgement."""
 
     order_id: str
     step: str
     runner: int
     receipt: str
     revision: int
-    """The order's: in the ledger the one that its runner knew, acknowledged the one it made."""
+    """The order's: in the ledger as its runner had read it, acknowledged as its runner wrote it."""
 
     def __str__(self) -> str:
         return f"{self.step} of {self.order_id} by runner {self.runner}"
 
 
 class Check(NamedTuple):
-    """A promise, and what speaks against it."""
+    """A promise, with the evidence against it; none if it was kept."""
 
     promise: str
     against: list[str]
@@ -42,7 +42,7 @@ def checks(
     acknowledged: Sequence[Work],
     lost_at_a_kill: Iterable[Work] = (),
 ) -> list[Check]:
-    """Whether the promises were kept."""
+    """Checks each promise."""
     unfinished = [order.id for order in orders if not _is_complete(order)]
     gone = {*lost_at_a_kill, *lost(acknowledged, orders)}
     return [
@@ -58,7 +58,7 @@ def _is_complete(order: Instance) -> bool:
 
 
 def lost(acknowledged: Iterable[Work], orders: Iterable[Instance]) -> list[Work]:
-    """The acknowledged steps that the stored orders do not hold, with this very result."""
+    """The acknowledged steps whose very result is missing from the stored orders."""
     stored = {
         (order.id, step, result["receipt"])
         for order in orders
@@ -68,7 +68,7 @@ def lost(acknowledged: Iterable[Work], orders: Iterable[Instance]) -> list[Work]
 
 
 def acknowledged_again(acknowledged: Sequence[Work]) -> list[Work]:
-    """What was acknowledged though its step had been."""
+    """The acknowledgements of steps that were acknowledged before."""
     first = _first(acknowledged)
     return [work for work in acknowledged if work is not first[work.order_id, work.step]]
 
@@ -76,9 +76,9 @@ def acknowledged_again(acknowledged: Sequence[Work]) -> list[Work]:
 def run_again(acknowledged: Sequence[Work], ledger: Iterable[Work]) -> list[Work]:
     """The work in the ledger whose runner knew that its step was done.
 
-    It did if it had acknowledged the step itself, or read the order after that was recorded.
-    Without that knowledge a step may be done again: by a runner after one that was killed before
-    it could record it, and by several at once, of which one records it.
+    A runner knew if it had acknowledged the step itself, or had read the order after the step was
+    recorded. Without that knowledge a step may be run again: after a kill that came before the
+    step was recorded, and by several runners at once, of which one records it.
     """
     recorded = _first(acknowledged)
     return [

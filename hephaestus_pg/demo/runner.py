@@ -1,16 +1,16 @@
 """The demo's runner, and a pattern for your own: it may be killed at any moment.
 
-An order takes five steps, two of them at once, one of them waiting for an outside event::
+An order takes five steps, two of them at once, one of them after an outside event::
 
     Reserve ─┬─ Charge ─┬─ Collect (once the courier came) ── Notify
              └─ Pack ───┘
 
 An order is started with ``storage.insert``, which succeeds once, however many try. Each step does
-its work, then records it with ``storage.update``; once that has returned, whoever reads the order
-does not do the step again. So any number of runners may run one order: of those that do a step at
-once, the first one records it, and the updates of the others are refused, as is what a dead runner
-sent too late. Work that was done but not recorded is done again: so give its effect a key, such as
-the instance's id and the step's name, by which the other side knows it.
+its work, then records it with ``storage.update``; once that has returned, no runner that reads the
+order does the step again. So any number of runners may run one order: if several do a step at once,
+the first one records it and the updates of the others are refused, as is a late update of a dead
+runner. Work that was done but not recorded is done again, so give its effect a key, such as the
+instance's id and the step's name, by which the other side knows it.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ ORDERS_AT_ONCE = 40
 
 
 class Step:
-    """What an order goes through, once every step in ``after`` is completed."""
+    """A step of an order, which can run once every step in ``after`` is completed."""
 
     after: ClassVar[frozenset[type[Step]]] = frozenset()
 
     @classmethod
     async def wait(cls, run: Run) -> None:
-        """Return once the step can be done."""
+        """Returns once the step can be done."""
 
 
 class Reserve(Step):
@@ -73,14 +73,14 @@ class Pack(Step):
 
 
 class Collect(Step):
-    """Give it to the courier, who comes when he comes, even while no runner is there."""
+    """Give the parcel to the courier, who may come while no runner is there."""
 
     after = frozenset({Charge, Pack})
 
     @classmethod
     async def wait(cls, run: Run) -> None:
-        """Record that the order waits, then look for the event until it is there."""
-        await run.update(cls, lambda order: replace(order, status=Status.WAITING))
+        """Records that the order waits, then looks for the event until it is there."""
+        await run.update(cls, lambda order: waiting(order, cls))
         while not await run.courier_came():  # noqa: ASYNC110 - the event is a row
             await asyncio.sleep(0.1)
 
@@ -102,14 +102,14 @@ REFERENCES = NamedClasses({f"demo.{cls.__name__}": cls for cls in CLASSES})
 
 
 def ready(completed: frozenset[type[Step]]) -> frozenset[type[Step]]:
-    """The steps that can run now."""
+    """The steps that can run once these are completed."""
     return frozenset(
         step for step in Order.steps if step not in completed and step.after <= completed
     )
 
 
 def with_step_completed(order: Instance, step: type[Step], result: dict[str, Any]) -> Instance:
-    """The order as it is to be stored once the step is done."""
+    """The order to be stored once the step is done."""
     completed = order.completed_steps | {step}
     active = ready(completed)
     return replace(
@@ -119,15 +119,22 @@ def with_step_completed(order: Instance, step: type[Step], result: dict[str, Any
         context=order.context.put_step_result(step.__name__, result),
         active_steps=active,
         completed_steps=completed,
-        execution_history=(
-            *order.execution_history,
-            ExecutionEntry(step, "completed", datetime.now(UTC)),
-        ),
+        execution_history=_history(order, step, "completed"),
     )
 
 
+def waiting(order: Instance, step: type[Step]) -> Instance:
+    """The order to be stored while the step waits for its event."""
+    history = _history(order, step, "began to wait")
+    return replace(order, status=Status.WAITING, execution_history=history)
+
+
+def _history(order: Instance, step: type[Step], event: str) -> tuple[ExecutionEntry, ...]:
+    return (*order.execution_history, ExecutionEntry(step, event, datetime.now(UTC)))
+
+
 class Run:
-    """One order on its way. All that another runner needs to know of it is in the table."""
+    """Runs one order. Another runner finds all it needs to go on with it in the table."""
 
     def __init__(
         self, storage: AsyncStorage, pool: asyncpg.Pool[Any], runner: int, order: Instance
@@ -139,18 +146,19 @@ class Run:
         self._one_update_at_a_time = asyncio.Lock()
 
     async def to_the_end(self) -> None:
-        """Run what is ready, all of it at once, until nothing is left."""
+        """Runs all steps that are ready, at once, until none is left."""
         await self._read()  # when its turn comes, another runner may have done some of it
         while steps := ready(self._order.completed_steps):
             async with asyncio.TaskGroup() as at_once:
                 for step in steps:
-                    at_once.create_task(self._take(step))
+                    at_once.create_task(self.run_step(step))
 
-    async def _take(self, step: type[Step]) -> None:
+    async def run_step(self, step: type[Step]) -> None:
+        """Does the step's work and records it, unless another runner has done so by then."""
         await step.wait(self)
         if step in self._order.completed_steps:
             return
-        result = await self._work(step)
+        result = await self._do_work(step)
         recorded = await self.update(step, lambda order: with_step_completed(order, step, result))
         if recorded is not None:
             _tell("acknowledged", recorded.id, step.__name__, *result.values(), recorded.revision)
@@ -158,9 +166,9 @@ class Run:
     async def update(
         self, step: type[Step], change: Callable[[Instance], Instance]
     ) -> Instance | None:
-        """Store the changed order, unless the step is completed: then there is nothing to change.
+        """Stores the changed order, unless the step is completed: then it gives None.
 
-        If another runner was first, decide anew on what that one stored.
+        If another runner wrote first, ``change`` is applied anew to what that one stored.
         """
         async with self._one_update_at_a_time:
             while step not in self._order.completed_steps:
@@ -178,8 +186,8 @@ class Run:
         assert order is not None, "nobody deletes an order"
         self._order = order
 
-    async def _work(self, step: type[Step]) -> dict[str, Any]:
-        """A step's work. Here: a line in the ledger, by which others can count, and some time."""
+    async def _do_work(self, step: type[Step]) -> dict[str, Any]:
+        """A step's work: here a line in the ledger, by which the checks count, and some time."""
         receipt = uuid4().hex
         await self._pool.execute(
             "INSERT INTO demo_ledger (order_id, step, runner, receipt, revision) "
@@ -190,7 +198,7 @@ class Run:
         return {"runner": self._runner, "receipt": receipt}
 
     async def courier_came(self) -> bool:
-        """Whether the outside event is there."""
+        """True once the outside event is there."""
         return bool(
             await self._pool.fetchval(
                 "SELECT EXISTS (SELECT FROM demo_events WHERE order_id = $1)", self._order.id
@@ -199,13 +207,13 @@ class Run:
 
 
 def _tell(*what: Any) -> None:
-    """For the demo's checks: an acknowledged step must never be lost, nor done again."""
+    """Tells the supervisor: an acknowledged step must never be lost, nor done again."""
     print(json.dumps(what), flush=True)
 
 
 async def main(schema: str, runner: int) -> None:
-    """Start what was ordered, take up every order that is not finished, and run each to its end."""
-    places = asyncio.Semaphore(ORDERS_AT_ONCE)
+    """Starts what was ordered, and runs every order that is not finished to its end."""
+    slots = asyncio.Semaphore(ORDERS_AT_ONCE)
 
     async def start(number: int) -> None:
         id = business_key.build("order", str(number))
@@ -213,7 +221,7 @@ async def main(schema: str, runner: int) -> None:
             await storage.insert(Instance.new(Order, {"number": number}, id=id))
 
     async def run(order: Instance) -> None:
-        async with places:
+        async with slots:
             await Run(storage, pool, runner, order).to_the_end()
 
     dsn, settings = os.environ["HEPHAESTUS_PG_DSN"], {"search_path": schema}

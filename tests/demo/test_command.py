@@ -1,61 +1,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import random
+import os
+import pty
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import asyncpg
 import pytest
 
-from hephaestus_pg import (
-    AsyncStorage,
-    Context,
-    Instance,
-    Status,
-)
-from hephaestus_pg.__main__ import main
-from hephaestus_pg.cli.terminal import progress, show_table
+import hephaestus_pg
 from hephaestus_pg.demo import command
-from hephaestus_pg.demo.checks import STEPS, Check, Work, checks
-from hephaestus_pg.demo.runner import (
-    REFERENCES,
-    Charge,
-    Collect,
-    Notify,
-    Order,
-    Pack,
-    Reserve,
-    Run,
-    ready,
-    with_step_completed,
-)
+from hephaestus_pg.demo.checks import STEPS
 from tests.support.catalog import PATIENCE
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-WORK = [
-    Work("order::1", step, runner=1, receipt=f"receipt of {step}", revision=1 + number)
-    for number, step in enumerate(sorted(STEPS), start=1)
-]
-ORDER = Instance(
-    "order::1",
-    "demo.Order",
-    status=Status.COMPLETED,
-    context=Context({}, {work.step: {"receipt": work.receipt, "runner": 1} for work in WORK}),
-)
-
-
-def broken(found: list[Check]) -> list[str]:
-    return [promise for promise, against in found if against]
+CODE = Path(hephaestus_pg.__file__).parents[1]
 
 
 def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -87,75 +53,15 @@ def test_orders_survive_three_kills(database: str, runners: int) -> None:
     lines = dict(line.split("  ", 1) for line in done.stdout.splitlines() if "  " in line.strip())
     table = {label.strip(): value.strip() for label, value in lines.items()}
     assert done.stdout.count("killed after") == 3
-    assert table["completed"] == "40"
-    assert table["kills"] == "3"
+    assert table["orders completed"] == "40"
+    assert table["runners killed"] == "3"
     assert int(table["writes"]) >= 40 * (1 + len(STEPS))
-    assert table["updates refused, another was first"].isdigit()  # how many is chance
+    assert table["updates refused"].partition(" ")[0].isdigit()  # how many is chance
+    assert table["steps recorded in the table"] == str(40 * len(STEPS))
     assert table["every instance completed"] == "yes"
     assert table["no acknowledged step lost"] == "yes"
     assert table["no step acknowledged twice"] == "yes"
     assert table["no acknowledged step run again"] == "yes"
-
-
-@pytest.fixture
-async def runs(dsn: str, migrated: str) -> AsyncIterator[list[Run]]:
-    """Two runners' runs of one order."""
-    async with (
-        asyncpg.create_pool(dsn, min_size=1, server_settings={"search_path": migrated}) as pool,
-        AsyncStorage.start(
-            pool=pool, name=migrated, schema=migrated, references=REFERENCES
-        ) as storage,
-    ):
-        await pool.execute(command._TABLES)
-        order = await storage.insert(Instance.new(Order, {}, id="order::1"))
-        yield [Run(storage, pool, runner, order) for runner in (1, 2)]
-
-
-async def test_of_two_runners_that_do_a_step_at_once_one_records_it(
-    runs: list[Run], capsys: pytest.CaptureFixture[str]
-) -> None:
-    await asyncio.gather(*(run._take(Reserve) for run in runs))
-    [refused, acknowledged] = sorted(
-        (json.loads(line) for line in capsys.readouterr().out.splitlines()), key=len
-    )
-    assert refused == ["refused"]
-    order = runs[0]._order
-    assert order == runs[1]._order
-    assert order.completed_steps == {Reserve}
-    result = order.context.steps["Reserve"]
-    assert acknowledged == ["acknowledged", "order::1", "Reserve", *result.values(), order.revision]
-    assert await runs[0]._pool.fetchval("SELECT count(*) FROM demo_ledger") == 2
-
-
-async def test_a_step_that_another_runner_did_while_this_one_waited_is_left_alone(
-    runs: list[Run], capsys: pytest.CaptureFixture[str]
-) -> None:
-    slow, fast = runs
-    await fast.update(Collect, lambda order: with_step_completed(order, Collect, {}))
-    await fast._pool.execute("INSERT INTO demo_events VALUES ('order::1')")
-    await slow._take(Collect)
-    assert slow._order.status is Status.RUNNING
-    assert capsys.readouterr().out == '["refused"]\n'
-    assert await slow._pool.fetchval("SELECT count(*) FROM demo_ledger") == 0
-
-
-async def test_a_death_that_is_due_already_comes_at_once(
-    pool: asyncpg.Pool[asyncpg.Record],
-    storage: AsyncStorage,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As it is where the runner before was heard of when it had done nearly all."""
-    runner = tmp_path / "runner"
-    runner.write_text("#!/bin/sh\nexec sleep 100\n")
-    runner.chmod(0o700)
-    monkeypatch.setattr("sys.executable", str(runner))
-    shop = command._Demo("", pool, storage, random.Random(1))
-    shop._deaths.extend((0, 0, 1))
-    async with asyncio.timeout(PATIENCE):
-        assert await shop._dies(1)
-        assert await shop._dies(2)
-    assert list(shop._deaths) == [1]
 
 
 async def test_a_given_server_is_left_as_it_was(database: str) -> None:
@@ -195,6 +101,54 @@ async def test_an_interrupted_demo_takes_its_runner_and_schema_with_it(database:
     assert await demo_schemas(database) == []
 
 
+async def test_it_ends_quietly_when_nobody_reads_on(database: str) -> None:
+    demo = shlex.join([sys.executable, "-m", "hephaestus_pg", "demo", "--dsn", database])
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-c", f"{demo} | head -n 1; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    assert done.stderr == ""
+    assert done.stdout == "     0 of 1000 steps\n141\n"
+    assert await demo_schemas(database) == []
+
+
+@pytest.mark.parametrize("narrow", ({"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}))
+def test_a_narrow_terminal_gets_narrow_lines(database: str, narrow: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hephaestus_pg", "demo", "--dsn", database, "--instances", "2"],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": "40", **narrow},
+        cwd=CODE,
+    )
+    os.close(theirs)
+    shown = read_all(ours)
+    assert process.wait(PATIENCE) == 0
+    assert re.findall(r"\x1b\[(?:\d+;)*[349]\d", shown) == []  # a colour
+    assert ("\x1b" in shown) == (narrow["TERM"] != "dumb")
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "\n").split("\n")
+    # A command stays whole, to be copied.
+    too_long = [line for line in lines if len(line) > 40 and "python -m" not in line]
+    assert too_long == []
+    assert "yes" in shown
+
+
+def read_all(terminal: int) -> str:
+    """All that is written to the terminal until its last writer ends."""
+    shown = b""
+    with suppress(OSError):  # as Linux tells the end
+        while chunk := os.read(terminal, 10_000):
+            shown += chunk
+    os.close(terminal)
+    return shown.decode()
+
+
 def test_a_runner_that_fails_is_an_error(
     database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,121 +172,3 @@ def test_what_is_wrong_is_one_line_on_stderr(arguments: list[str], said: str) ->
     [line] = done.stderr.splitlines()
     assert said in line
     assert "secret" not in line
-
-
-def test_kept_promises_pass() -> None:
-    assert broken(checks([ORDER], WORK, WORK)) == []
-
-
-def test_an_order_that_is_not_complete_breaks_a_promise() -> None:
-    running = replace(ORDER, status=Status.RUNNING)
-    assert broken(checks([running], WORK, WORK)) == ["every instance completed"]
-    steps = {"Reserve": ORDER.context.steps["Reserve"]}
-    short = replace(ORDER, context=Context({}, steps))
-    assert "every instance completed" in broken(checks([short], WORK, []))
-
-
-def test_an_acknowledged_step_with_another_result_is_lost() -> None:
-    forged = ORDER.context.put_step_result("Charge", {"receipt": "another", "runner": 2})
-    found = checks([replace(ORDER, context=forged)], WORK, WORK)
-    assert broken(found) == ["no acknowledged step lost"]
-    assert "Charge of order::1 by runner 1" in found[1].against
-
-
-def test_a_loss_seen_at_a_kill_counts_though_it_was_made_good() -> None:
-    assert broken(checks([ORDER], WORK, WORK, [WORK[0]])) == ["no acknowledged step lost"]
-
-
-def test_one_who_read_the_order_after_the_step_was_recorded_must_not_run_it_again() -> None:
-    again = WORK[0]._replace(runner=2, receipt="another")
-    assert broken(checks([ORDER], [*WORK, again], WORK)) == ["no acknowledged step run again"]
-
-
-def test_one_who_acknowledged_the_step_must_not_run_it_again_whatever_it_read() -> None:
-    again = WORK[0]._replace(receipt="another", revision=1)
-    assert broken(checks([ORDER], [*WORK, again], WORK)) == ["no acknowledged step run again"]
-
-
-def test_several_may_run_a_step_at_once_but_only_one_may_acknowledge_it() -> None:
-    at_once = WORK[0]._replace(runner=2, receipt="another", revision=1)
-    assert broken(checks([ORDER], [at_once, *WORK], WORK)) == []
-    found = checks([ORDER], [at_once, *WORK], [*WORK, at_once])
-    assert broken(found) == ["no acknowledged step lost", "no step acknowledged twice"]
-
-
-def test_work_that_a_kill_cut_off_may_be_run_again() -> None:
-    cut_off = WORK[0]._replace(runner=0, receipt="cut off", revision=1)
-    assert broken(checks([ORDER], [cut_off, *WORK], WORK)) == []
-
-
-def test_the_runner_takes_steps_in_their_order() -> None:
-    assert ready(frozenset()) == {Reserve}
-    assert ready(frozenset({Reserve})) == {Charge, Pack}
-    assert ready(frozenset({Reserve, Charge})) == {Pack}
-    assert ready(frozenset({Reserve, Charge, Pack})) == {Collect}
-    assert ready(frozenset(Order.steps)) == frozenset()
-
-
-def test_a_completed_step_is_all_in_the_instance() -> None:
-    order = Instance.new(Order, {}, id="order::1")
-    order = with_step_completed(order, Reserve, {"receipt": "1"})
-    assert order.status is Status.RUNNING
-    assert order.active_steps == {Charge, Pack}
-    assert order.context.steps == {"Reserve": {"receipt": "1"}}
-    for step in (Charge, Pack, Collect, Notify):
-        order = with_step_completed(order, step, {})
-    assert order.status is Status.COMPLETED
-    assert order.active_steps == frozenset()
-    assert [entry.step_ref for entry in order.execution_history] == list(Order.steps)
-
-
-def test_the_runner_has_the_steps_that_the_checks_ask_for() -> None:
-    assert {REFERENCES.to_name(step) for step in Order.steps} == {f"demo.{step}" for step in STEPS}
-
-
-def test_elsewhere_a_line_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress(2) as view:
-        for done in (0, 2, 2):
-            view.show(done, "ok")
-    assert capsys.readouterr().out.split("\n") == [
-        "     0 of 2 steps; ok",
-        "     2 of 2 steps; ok",
-        "",
-    ]
-
-
-def test_a_terminal_gets_a_bar_and_a_table(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("hephaestus_pg.cli.terminal._has_rich", lambda: True)
-    with progress(5) as view:
-        view.show(5, "all completed")
-        view.say("runner 1 killed")
-    show_table("1 order", [("kills", "1"), ("nothing lost", "yes"), ("and else", "no: 1")])
-    printed = capsys.readouterr().out
-    for said in ("5/5", "all completed", "runner 1 killed", "1 order", "nothing lost", "no: 1"):
-        assert said in printed
-
-
-def test_the_command_names_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["--help"])
-    assert caught.value.code == 0
-    assert "{demo,migrate,prune}" in capsys.readouterr().out
-
-
-def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["dance"])
-    assert caught.value.code == 2
-    assert "invalid choice: 'dance'" in capsys.readouterr().err
-
-
-def test_migrate_is_handed_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["migrate", "sql"]) == 0
-    assert "CREATE TABLE" in capsys.readouterr().out
-
-
-def test_answers_name_a_few_of_what_speaks_against_a_promise() -> None:
-    assert command._answer([]) == "yes"
-    assert command._answer(["a", "b", "c", "d"]) == "no: 4, such as a; b; c"

@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("benchmarks")
 
 from benchmarks.load import Load, Sample, percentile
+from benchmarks.reporting.summary import medians
 from benchmarks.states import SIZES, order, text
-from benchmarks.summary import medians
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -43,6 +44,7 @@ class Environment:
 
     def __init__(self, folder: Path) -> None:
         venv.create(folder, symlinks=True)
+        self.folder = folder
         self.python = folder / "bin" / "python"
         [self.packages] = folder.glob("lib/*/site-packages")
         # The dependencies are lent by the environment that runs the tests, so that nothing has to
@@ -51,14 +53,15 @@ class Environment:
         (self.packages / "lent.pth").write_text("\n".join(lent))
 
     def pip(self, *arguments: str | Path) -> None:
-        """Run pip for this environment."""
-        self._run([sys.executable, "-m", "pip", "--python", self.python, *arguments, "--quiet"], {})
+        """Runs pip for this environment."""
+        self.execute(sys.executable, "-m", "pip", "--python", self.python, *arguments, "--quiet")
 
     def run(self, script: str, **environment: str) -> str:
-        """What a script prints, run from within the environment's own folder."""
-        return self._run([self.python, "-c", script], environment)
+        """Runs a script and gives its output."""
+        return self.execute(self.python, "-c", script, **environment)
 
-    def _run(self, command: list[str | Path], environment: dict[str, str]) -> str:
+    def execute(self, *command: str | Path, **environment: str) -> str:
+        """Runs a command from within the environment's own folder, and gives its output."""
         inherited = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         done = subprocess.run(
             command,
@@ -77,20 +80,80 @@ def environment(tmp_path: Path) -> Environment:
     return Environment(tmp_path / "environment")
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with the wheel that this checkout builds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    environment = Environment(folder / "environment")
+    environment.pip("wheel", "--no-deps", "--no-build-isolation", "-w", folder, CHECKOUT)
+    [built] = folder.glob("*.whl")
+    environment.pip("install", "--no-deps", "--no-index", built)
+    return environment
+
+
 @needs_checkout
-def test_the_wheel_holds_all_that_it_needs(
-    environment: Environment, tmp_path: Path, database: str
-) -> None:
-    environment.pip("wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, CHECKOUT)
-    [wheel] = tmp_path.glob("*.whl")
-    environment.pip("install", "--no-deps", "--no-index", wheel)
-    root = environment.run(MIGRATE_PUT_GET, HEPHAESTUS_PG_DSN=database)
-    installed = environment.packages / "hephaestus_pg"
-    assert Path(root) == installed / "sql"
+def test_the_wheel_holds_all_that_it_needs(wheel: Environment, database: str) -> None:
+    root = Path(wheel.run(MIGRATE_PUT_GET, HEPHAESTUS_PG_DSN=database))
+    installed = wheel.packages / "hephaestus_pg"
+    assert root == installed / "sql"
+    assert files_of(root) == files_of(CHECKOUT / "sql")
     assert (installed / "py.typed").is_file()
-    assert environment.run("import hephaestus_pg; print(hephaestus_pg.__version__)") == version(
+    assert wheel.run("import hephaestus_pg; print(hephaestus_pg.__version__)") == version(
         "hephaestus_pg"
     )
+
+
+@needs_checkout
+def test_the_wheel_has_every_public_name(wheel: Environment) -> None:
+    for module in ("hephaestus_pg", "hephaestus_pg.migrations"):
+        names = wheel.run(f"from {module} import *; print(*sorted(globals()))").split()
+        assert set(importlib.import_module(module).__all__) <= set(names)
+    wheel.run("from hephaestus_pg.embedded import EmbeddedServer")
+
+
+COMMANDS = {
+    "hephaestus-pg": ["bin/hephaestus-pg"],
+    "python -m hephaestus_pg": ["bin/python", "-m", "hephaestus_pg"],
+}
+
+
+@needs_checkout
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_wheel_brings_the_commands(wheel: Environment, name: str) -> None:
+    program, *module = COMMANDS[name]
+    command: list[str | Path] = [wheel.folder / program, *module]
+    assert wheel.execute(*command, "--version") == f"hephaestus_pg {version('hephaestus_pg')}"
+    assert wheel.execute(*command).startswith(f"usage: {name} [-h]")
+    for subcommand in ("demo", "migrate", "prune"):
+        assert wheel.execute(*command, subcommand, "--help").startswith(
+            f"usage: {name} {subcommand} [-h]"
+        )
+
+
+@needs_checkout
+@pytest.mark.parametrize("module", ("migrate", "prune", "demo"))
+def test_each_command_of_the_wheel_is_a_module_too(wheel: Environment, module: str) -> None:
+    shown = wheel.execute(wheel.python, "-m", f"hephaestus_pg.{module}", "--help")
+    assert shown.startswith("usage: python -m hephaestus_pg")
+
+
+@needs_checkout
+def test_the_wheels_migrate_command_brings_a_database_up_to_date(
+    wheel: Environment, database: str
+) -> None:
+    migrate: list[str | Path] = [wheel.python, "-m", "hephaestus_pg.migrate"]
+    assert wheel.execute(*migrate, "up", "--dsn", database)
+    latest = str(hephaestus_pg.migrations.LATEST)
+    assert wheel.execute(*migrate, "version", "--dsn", database) == latest
+    command = wheel.folder / "bin" / "hephaestus-pg"
+    assert wheel.execute(command, "migrate", "version", "--dsn", database) == latest
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*.sql")
+    }
 
 
 @needs_checkout

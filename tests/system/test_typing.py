@@ -1,21 +1,25 @@
-"""What type checkers say of a small client: what is wrong is an error, what is right is none.
+"""Two clients of the public names are checked by mypy and basedpyright, where those are installed.
 
-With mypy and basedpyright, where they are installed.
+In one some lines are wrong, and each of them must be an error. The other uses every public name,
+and must have none in strict mode: no type of it may be unknown.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import hephaestus_pg
+
+TYPED_CLIENT = Path(__file__).with_name("typed_client.py")
 
 # A line with `# wrong` must be an error, every other must not. What dataclasses.replace takes only
 # mypy knows.
@@ -80,8 +84,8 @@ def client(tmp_path: Path) -> Path:
     return client
 
 
-def run(module: str, *arguments: str | Path, cwd: Path) -> str:
-    """What the checker prints, run away from the checkout and its settings."""
+def run(module: str, *arguments: str | Path, cwd: Path, code: int) -> str:
+    """Runs the checker away from the checkout and its settings, and gives its output."""
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
     done = subprocess.run(
@@ -91,24 +95,65 @@ def run(module: str, *arguments: str | Path, cwd: Path) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
 
-def test_mypy_sees_what_is_wrong(client: Path) -> None:
-    out = run("mypy", "--strict", "--cache-dir", client.parent / "cache", client, cwd=client.parent)
+def mypy(client: Path, *, code: int) -> str:
+    cache = client.parent / "cache"
+    return run("mypy", "--strict", "--cache-dir", cache, client, cwd=client.parent, code=code)
 
+
+def pyright(client: Path, *, code: int) -> list[tuple[int, str]]:
+    """Each error's line and message."""
+    arguments = ("--outputjson", "--level", "error", "--pythonpath", sys.executable)
+    out = run("basedpyright", *arguments, client, cwd=client.parent, code=code)
+    return [
+        (each["range"]["start"]["line"] + 1, each["message"])
+        for each in json.loads(out)["generalDiagnostics"]
+        if each["severity"] == "error"
+    ]
+
+
+def test_mypy_sees_what_is_wrong(client: Path) -> None:
+    out = mypy(client, code=1)
     found = re.findall(r"^client\.py:(\d+): error", out, re.MULTILINE)
     assert set(map(int, found)) == marked("# wrong", "# wrong, to mypy"), out
 
 
 def test_pyright_sees_what_is_wrong(client: Path) -> None:
-    arguments = ("--outputjson", "--level", "error", "--pythonpath", sys.executable)
-    out = run("basedpyright", *arguments, client, cwd=client.parent)
+    found = pyright(client, code=1)
+    assert {line for line, _ in found} == marked("# wrong"), found
 
-    found = [
-        each["range"]["start"]["line"] + 1
-        for each in json.loads(out)["generalDiagnostics"]
-        if each["severity"] == "error"
-    ]
-    assert set(found) == marked("# wrong"), out
+
+@pytest.fixture
+def typed_client(tmp_path: Path) -> Path:
+    # Strict mode makes an error of whatever is unknown.
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    return Path(shutil.copy(TYPED_CLIENT, tmp_path / "client.py"))
+
+
+def test_the_client_uses_every_public_name() -> None:
+    tree = ast.parse(TYPED_CLIENT.read_text(encoding="utf-8"))
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "pg"
+    }
+    assert used == set(hephaestus_pg.__all__)
+
+
+def test_every_public_name_is_typed_to_mypy(typed_client: Path) -> None:
+    mypy(typed_client, code=0)
+
+
+def test_every_public_name_is_typed_to_pyright(typed_client: Path) -> None:
+    assert pyright(typed_client, code=0) == []
+
+
+def test_pyright_would_see_a_type_that_is_unknown(typed_client: Path) -> None:
+    with typed_client.open("a", encoding="utf-8") as file:
+        file.write("\n\ndef untyped(value):\n    print(value)\n")
+    assert any("unknown" in message for _, message in pyright(typed_client, code=1))

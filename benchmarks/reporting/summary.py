@@ -1,4 +1,4 @@
-"""From the records of the rounds to one line for each contender of a cell."""
+"""Reduces the records of the rounds to one line for each contender of a cell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 BASE = "asyncpg"
-"""What the others are compared with."""
+"""The contender that the others are compared with."""
 
 
 def medians(

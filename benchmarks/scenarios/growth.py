@@ -1,4 +1,4 @@
-"""What each call costs as the table grows, to one caller, and what ``stream`` takes of memory."""
+"""Measures each call of one caller as the table grows, and the memory that ``stream`` takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from benchmarks.apart import alone, resident
+from benchmarks.fresh_process import alone, resident
 from benchmarks.load import Sample
 from benchmarks.states import build, text
 from hephaestus_pg import (
@@ -169,7 +169,7 @@ def _streamed(dsn: str) -> dict[str, Any]:
 
 
 async def _stream(dsn: str) -> dict[str, Any]:
-    """What the process grows by at the most, once the first page is read."""
+    """The peak growth of the process after the first page is read."""
     async with AsyncStorage.start(dsn, references=Names()) as storage:
         seen, first, most = 0, 0.0, 0.0
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What a put costs as an instance's history grows, and what an append in the server would."""
+"""Measures a put as an instance's history grows, beside an append in the server."""
 
 from __future__ import annotations
 

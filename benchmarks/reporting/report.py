@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import plots, texts
 from benchmarks.contenders import CONTENDERS
-from benchmarks.summary import medians
+from benchmarks.reporting import plots, texts
+from benchmarks.reporting.summary import medians
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -140,7 +140,7 @@ def growth(records: Records) -> str:
 
 
 def history(records: Records) -> str:
-    """What a put costs, and why."""
+    """The cost of a put, with an explanation."""
     puts = [record for record in records if record["way"] == "put"]
     appends = {record["entries"]: record for record in records if record["way"] == "append"}
     first, last = puts[0], puts[-1]
@@ -181,7 +181,7 @@ def history(records: Records) -> str:
 
 
 def tenants(records: Records) -> str:
-    """What a tenant costs."""
+    """The cost of a tenant."""
     return "\n\n".join(
         (
             texts.TENANTS.strip(),
@@ -208,7 +208,7 @@ def tenants(records: Records) -> str:
 
 
 def profiles(records: Records) -> str:
-    """What the index of the state costs."""
+    """The cost of the index over states."""
     return "\n\n".join(
         (
             texts.PROFILES.strip().format(puts=records[0]["puts"]),

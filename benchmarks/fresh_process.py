@@ -1,4 +1,4 @@
-"""Running a function in a process that has done nothing else, for what it takes of memory."""
+"""Runs a function in a process that has done nothing else, to see its use of memory."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Result = TypeVar("Result")
 def alone(
     function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Result:
-    """What ``function``, one of a module's top, gives in a new process."""
+    """The result of ``function``, defined at a module's top level, in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(function, *args, **kwargs).result()
 
 
 def resident() -> float:
-    """MiB of memory that this process has now."""
+    """Resident memory of this process, in MiB."""
     return float(psutil.Process().memory_info().rss / 2**20)

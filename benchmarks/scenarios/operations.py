@@ -1,4 +1,4 @@
-"""Every operation, by every contender, under as many callers and with states as large as asked."""
+"""Measures every operation of every contender, by number of callers and size of states."""
 
 from __future__ import annotations
 

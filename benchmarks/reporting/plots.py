@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.summary import medians
+from benchmarks.reporting.summary import medians
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -74,7 +74,7 @@ def growth(folder: Path, records: Records) -> list[str]:
 
 
 def history(folder: Path, records: Records) -> list[str]:
-    """What a put costs against the entries."""
+    """The cost of a put by the number of entries."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots(1, 2)
     for axis, name, label in zip(

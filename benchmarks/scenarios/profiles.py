@@ -1,4 +1,4 @@
-"""What the index of the whole state costs: puts under each index profile."""
+"""Measures puts under each index profile, so the cost of indexing the whole state."""
 
 from __future__ import annotations
 

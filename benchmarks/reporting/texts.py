@@ -1,4 +1,4 @@
-"""What the tables are of, and what they show, in Markdown."""
+"""The prose around the tables, in Markdown."""
 
 OPERATIONS = """
 ## Operations

@@ -1,4 +1,4 @@
-"""Many tenants, each with a schema and a storage, over one pool."""
+"""Measures many tenants, each with a schema and a storage, over one pool."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from benchmarks.apart import alone, resident
 from benchmarks.contenders import POOL
+from benchmarks.fresh_process import alone, resident
 from benchmarks.load import Load
 from benchmarks.states import STAGES, order
 from hephaestus_pg import (

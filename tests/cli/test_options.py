@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import hephaestus_pg
+from hephaestus_pg.cli import options
+from hephaestus_pg.errors import HephaestusError
+
+CODE = Path(hephaestus_pg.__file__).parents[1]
+
+
+def raising(error: BaseException) -> int:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    (
+        (HephaestusError("this\n  is wrong"), 2, "error: this is wrong\n"),
+        (HephaestusError("at postgresql://u:secret@h/d"), 2, "error: at postgresql://u:***@h/d\n"),
+        (OSError("no such file"), 2, "error: no such file\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ),
+    ids=("ours", "password", "system", "interrupt"),
+)
+def test_an_expected_error_is_one_line_without_a_password(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
+) -> None:
+    assert options.exit_code(lambda: raising(error)) == code
+    assert capsys.readouterr() == ("", line)
+
+
+def test_an_unexpected_error_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        options.exit_code(lambda: raising(ZeroDivisionError()))
+
+
+def test_the_commands_answer_is_the_exit_code() -> None:
+    assert options.exit_code(lambda: 1) == 1
+
+
+@pytest.mark.parametrize("unbuffered", ("", "1"), ids=("buffered", "unbuffered"))
+@pytest.mark.parametrize("arguments", (("migrate", "sql"), ("migrate", "--help"), ()))
+def test_output_that_nobody_reads_is_no_error(
+    arguments: tuple[str, ...], *, unbuffered: str
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hephaestus_pg", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        cwd=CODE,
+    )
+    assert process.stdout
+    process.stdout.close()
+    process.stdout = None
+    _, said = process.communicate()
+    assert said == b""
+    # What argparse itself prints is lost without a word where it is not buffered.
+    assert process.returncode == 141 or (unbuffered and "sql" not in arguments)
+
+
+def test_the_version_is_the_releases(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = options.Parser()
+    options.add_version_flag(parser)
+    for flag in ("-V", "--version"):
+        with pytest.raises(SystemExit) as caught:
+            parser.parse_args([flag])
+        assert caught.value.code == 0
+        assert capsys.readouterr().out == f"hephaestus_pg {version('hephaestus_pg')}\n"
+
+
+def test_a_wrong_argument_is_one_line_that_names_the_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        options.Parser(prog="it").parse_args(["--what"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: unrecognized arguments: --what (see it --help)\n"
+
+
+def test_a_number_has_a_lower_bound() -> None:
+    number = options.at_least(2)
+    assert number("2") == 2
+    with pytest.raises(argparse.ArgumentTypeError, match="1 is below 2"):
+        number("1")
+
+
+def test_warnings_are_shown_within_the_block_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("hephaestus_pg.anything")
+    with options.warnings_shown():
+        logger.warning("look")
+        logger.info("nothing")
+    logger.warning("too late")
+    assert capsys.readouterr().err == "look\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    ((0.0123, "12 ms"), (3.42, "3.4 s"), (310, "5 min 10 s")),
+)
+def test_a_duration_is_given_in_the_unit_that_suits_it(seconds: float, text: str) -> None:
+    assert options.duration(seconds) == text

@@ -1,0 +1,80 @@
+"""A client that uses every public name, for test_typing.py; it is checked, and never run."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import assert_type
+
+import hephaestus_pg as pg
+
+
+class Order: ...
+
+
+REFERENCES: tuple[pg.References, ...] = (
+    pg.NamedClasses({"order": Order}),
+    pg.LoadedClasses(allow_main=True),
+    pg.Names(),
+)
+SERIALIZER = pg.Serializer(REFERENCES[0], elixir=["amount"])
+
+
+def advice(error: pg.HephaestusError) -> str | int | bool | None:  # noqa: C901, PLR0912 - all of them
+    match error:
+        case pg.SerializationError():
+            return f"{error.path}: {error.reason}"
+        case pg.InvalidTypeError() | pg.InvalidValueError():
+            return error.field
+        case pg.UnknownReferenceError() | pg.NotStartedError() | pg.AlreadyStartedError():
+            return error.name
+        case pg.WrongEventLoopError() | pg.StorageClosedError() | pg.TransactionEndedError():
+            return str(error)
+        case pg.LifecycleError() | pg.EmbeddedServerError() | pg.MigrationLockError():
+            return str(error)
+        case pg.InstanceExistsError():
+            return f"{error.status} {error.workflow}"
+        case pg.StaleInstanceError():
+            return error.found - error.expected
+        case pg.CorruptInstanceError() | pg.InstanceNotFoundError() | pg.InstanceError():
+            return error.id
+        case pg.SchemaOutdatedError():
+            return error.command
+        case pg.DataLossError() | pg.RewriteRefusedError():
+            return error.flag
+        case pg.MigrationChangedError():
+            return error.version
+        case pg.UnrecognizedSchemaError() | pg.MigrationFileError() | pg.MigrationError():
+            return error.schema
+        case pg.OperationTimeoutError():
+            return f"{error.verb} {error.id} {error.timeout}"
+        case pg.HookError():
+            return error.hook
+        case pg.UnexpectedRowError():
+            return error.found
+        case pg.UnavailableError() | pg.ConnectionLostError() | pg.ConflictError():
+            return error.retryable
+        case pg.ConcurrentUseError() | pg.AccessDeniedError() | pg.RejectedError():
+            return error.applied
+        case pg.OperationInterruptedError() | pg.CodecError() | pg.DatabaseError():
+            return error.applied == "no"
+        case _:
+            return None
+
+
+async def run(filters: pg.Filters) -> None:
+    migrated = await pg.migrations.up("postgresql://host/name", schema="orders")
+    assert_type(migrated.to_version, int)
+    async with pg.AsyncStorage.start(schema="orders", references=REFERENCES[0]) as storage:
+        order = pg.Instance.new(Order, {"amount": 99}, id=pg.business_key.build("order", "1"))
+        order = await storage.insert(replace(order, context=pg.Context({"amount": 99}, {})))
+        entry = pg.ExecutionEntry(Order, "completed", datetime.now(UTC))
+        order = replace(order, status=pg.Status.RUNNING, execution_history=(entry,))
+        assert_type(await storage.update(order), pg.Instance)
+        assert_type(await storage.get(order.id), pg.Instance | None)
+        assert_type(await storage.query(**filters), list[pg.Instance])
+        assert_type(await storage.put_many([order]), list[pg.Instance])
+        assert_type(await storage.get_many([order.id]), dict[str, pg.Instance])
+        assert_type(await storage.delete(order.id, revision=order.revision), bool)
+        async with storage.transaction() as transaction:
+            assert_type(await transaction.put(order), pg.Instance)
+        async for each in storage.stream(status_in=pg.Status.ACTIVE):
+            assert_type(SERIALIZER.from_db(*SERIALIZER.to_db(each)), pg.Instance)
