@@ -70,7 +70,7 @@ def in_schema(text: str, schema: str) -> str:
 
 def sent(text: str, schema: str) -> str:
     """``text`` as it is sent: with its tables in ``schema``, and without what only readers need."""
-    return in_schema(_COMMENT.sub("", text), schema)
+    return in_schema(_included(text, ""), schema)
 
 
 @cache
@@ -78,6 +78,10 @@ def _expanded(name: str, variant: str) -> str:
     folder = root() / "queries"
     path = folder / f"{name}_{variant}.sql"
     text = (path if path.is_file() else folder / f"{name}.sql").read_text(encoding="utf-8")
+    return _included(text, variant)
+
+
+def _included(text: str, variant: str) -> str:
     return _INCLUDE.sub(
         lambda include: _expanded(include[1], variant).strip(), _COMMENT.sub("", text)
     )

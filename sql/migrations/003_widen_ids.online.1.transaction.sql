@@ -21,14 +21,7 @@ ALTER TABLE /* schema */workflow_instances
     ADD CONSTRAINT hephaestus_pg_wide_id_filled
         CHECK (hephaestus_pg_wide_id IS NOT NULL) NOT VALID;
 
--- A concurrent build that was interrupted leaves an invalid index, which IF NOT EXISTS would accept.
-DO $$
-BEGIN
-    IF EXISTS (
-        SELECT 1 FROM pg_index
-        WHERE indexrelid = to_regclass('/* schema */hephaestus_pg_wide_id_key') AND NOT indisvalid
-    ) THEN
-        DROP INDEX /* schema */hephaestus_pg_wide_id_key;
-    END IF;
-END
-$$;
+-- Begins without what an interrupted run left.
+SET LOCAL hephaestus_pg.indexes = 'hephaestus_pg_wide_id_key';
+
+/* include: migrations_drop_invalid_indexes */
