@@ -160,7 +160,7 @@ async def test_sixty_four_processes_at_once_are_one_migration(
 
 @pytest.mark.parametrize("work", ("up", "online", "down"))
 @pytest.mark.parametrize("stride", (11, pytest.param(1, marks=pytest.mark.long)))
-async def test_killed_at_any_statement_it_can_be_started_again(
+async def test_a_run_killed_at_any_statement_can_be_repeated(
     database: str, migrators: Migrators, work: str, stride: int
 ) -> None:
     chance = random.Random(20261122)
