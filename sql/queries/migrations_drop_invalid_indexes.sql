@@ -1,6 +1,6 @@
--- A concurrent build that was interrupted leaves an invalid index, which IF NOT EXISTS would accept.
--- The including file names the indexes that it is about to build: another one may be invalid only
--- because somebody is building it at this moment.
+-- An interrupted concurrent build leaves an invalid index, which IF NOT EXISTS would accept. The
+-- including file names the indexes that are about to be built, since any other invalid index may
+-- be one that somebody is building at this moment.
 DO $$
 DECLARE
     invalid regclass;

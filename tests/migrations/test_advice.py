@@ -1,4 +1,4 @@
-"""The notes that say what to know and what to run."""
+"""Notes with the statement to run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tests.support.migrated import Link
 
 COMMENT = "SELECT obj_description('workflow_instances'::regclass, 'pg_class')"
-
-
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 
 
@@ -40,5 +38,5 @@ async def test_an_index_choice_notes_how_to_keep_ecto_from_undoing_it(
         comment = note[note.index("COMMENT ON") :]
         assert comment == f"COMMENT ON TABLE {migrated}.workflow_instances IS '3'"
         await link.execute(comment)
-    # And with it there is nothing to say.
+    # With that comment there is nothing to note.
     assert (await migrations.index(dsn, schema=migrated, profile=profile)).notes == ()

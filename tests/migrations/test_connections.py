@@ -1,4 +1,4 @@
-"""The connection that migrates: whose it is, what it must allow, how it is left."""
+"""Connections that migrate: the caller's or our own, checked before and left in order."""
 
 from __future__ import annotations
 

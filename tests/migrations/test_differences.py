@@ -1,6 +1,6 @@
-"""What a schema really holds, whatever its version table says.
+"""Differences between a schema and its version table.
 
-``status`` says what differs, ``up`` mends it where no data is at stake, and ``start`` refuses where
+``status`` lists them, ``up`` mends those that touch no data, and ``start`` refuses those with which
 nothing could be written.
 """
 

@@ -18,8 +18,6 @@ ROWS = """
     SELECT id::text, workflow, status, state::text, inserted_at, updated_at
     FROM workflow_instances ORDER BY id
 """
-
-
 COMMENT = "SELECT obj_description('workflow_instances'::regclass, 'pg_class')"
 
 

@@ -26,7 +26,7 @@ from tests.support.migrated import kill_at_stage
 if TYPE_CHECKING:
     from tests.support.migrated import Link
 
-ROWS = 3500  # more than three slices
+ROWS = 3500  # more than three chunks
 FILL = f"""
     INSERT INTO {{}}.workflow_instances (id, workflow, inserted_at, updated_at)
     SELECT gen_random_uuid(), 'Elixir.Order', now(), now() FROM generate_series(1, {ROWS})
@@ -213,7 +213,7 @@ async def test_an_index_that_a_kill_left_invalid_is_built_again(
         await link.execute(
             f'CREATE INDEX {FAMILY_INDEX} ON workflow_instances (workflow COLLATE "C")'
         )
-    # Who builds concurrently waits for whoever writes to the table.
+    # A concurrent build waits for every writer of the table.
     held = holder.transaction()
     await held.start()
     await holder.execute("LOCK TABLE workflow_instances IN ROW EXCLUSIVE MODE")

@@ -1,4 +1,4 @@
-"""What a schema is at after others have been at work on it."""
+"""The state of a schema after others than our migrations have changed it."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class TestWhatIsNoTable:
 
 
 class TestALiveStorage:
-    """Whoever takes a table or a column away under it: the error says the command."""
+    """If a table or a column is taken away under it, the error says the command."""
 
     VERBS: tuple[Callable[[Any], Awaitable[Any]], ...] = (
         lambda verbs: verbs.get("x"),

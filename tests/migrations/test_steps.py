@@ -1,4 +1,4 @@
-"""The steps down, which refuse to lose data and are taken all or not at all; the key."""
+"""Steps: down refuses to lose data and takes back all or nothing; up mends the key."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class TestGuards:
 
 
 class TestAllOrNothing:
-    """What the way down would meet at any step is known before the first is taken."""
+    """Down takes back every step or none."""
 
     @pytest.mark.parametrize(
         ("made", "target"),

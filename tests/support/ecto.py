@@ -1,4 +1,4 @@
-"""What HephaestusEcto's own migrations do, for tests of databases that it made."""
+"""HephaestusEcto's own migrations, for tests of databases that it made."""
 
 from __future__ import annotations
 
