@@ -1,7 +1,38 @@
 """Durable workflow state on PostgreSQL for asyncio Python.
 
 ``await storage.put(instance)`` at each step of a workflow; when the process dies, the instance is
-there, exact, and the next process goes on.
+there, exact, and the next process goes on. How it works::
+
+    your code                await storage.update(instance)
+        │
+    storage ── registry      a name, a schema and a pool; started once, found by its name
+        │
+    verbs                    single, bulk, search: which statement runs, what its row means
+        ├── codec, values    an Instance to a row and back, exactly or not at all
+        │
+    execution                deadline, retries, life of a storage; a pool or a pinned connection
+        ├── batching         concurrent calls on single ids become one statement: admission,
+        │                    queue, workers, one timer for all deadlines
+        │
+    driver ── dsn            asyncpg: pool, connecting, hooks; its errors become ours
+        │
+    PostgreSQL ── sql/       one statement a file
+
+A call waits, until its deadline at the most: to be admitted (10,000 are at once); in the queue, for
+its batch or for the earlier call on the same id; for a connection of the pool; for the server.
+Bulk and search verbs, transactions and ``batching=False`` have no queue.
+
+A call is tried again in ``execution``: reads, and writes that may happen twice (``put``,
+``prune``, and the whole transaction of a ``put_many`` or ``delete_many``) while the deadline lasts;
+``insert``, ``update`` and ``delete`` only if they surely did not happen. Where the connection of a
+write broke, its process on the server is ended first (fencing). If one of these three may have
+happened, the verb then reads the row and decides (reconciling): it was applied, it is sent again,
+or nobody can know. In ``transaction()`` and ``using()`` nothing is tried again.
+
+Beside these, ``migrations`` (``python -m hephaestus_pg.migrate``) brings a schema to a version,
+``cli``, ``demo`` and ``prune`` are what a person types, ``embedded`` is a server for tests,
+``business_key`` makes ids, and ``errors`` is one tree. Imports only go down in this drawing; the
+layers stand in ``pyproject.toml``.
 """
 
 from typing import Any

@@ -1,10 +1,10 @@
 """The text of ``sql/``: found, read once, and set to a schema.
 
-A statement names its tables behind the marker ``/* schema */``, so that each file is valid SQL as
-it stands. ``/* include: name */`` is replaced by the file of that name beside it: what two
-statements share is written once. Lines that are a comment stay here: what is sent begins with its
-verb, by which tracing tools name it. A statement's variant ``name:variant`` is made of the files
-``<name>_<variant>.sql`` where there are such, and of the others where there are not.
+Tables stand behind the marker ``/* schema */``. ``/* include: name */`` is replaced by the file of
+that name in ``sql/queries/fragments``, so that what several statements share is written once. A
+fragment with a ``variant``, such as ``contained_initial.sql``, takes the place of the plain one in
+that variant of a statement. Comment lines are not sent, so that a statement begins with its verb,
+by which tracing tools name it.
 """
 
 from __future__ import annotations
@@ -57,9 +57,11 @@ def root() -> Path:
 
 # Some forty for each schema, and a program may have any number of those, one after another.
 @lru_cache(maxsize=50_000)
-def statement(name: str, schema: str) -> str:
-    """The statement ``sql/queries/<name>.sql``, or ``name:variant`` of it, set to ``schema``."""
-    name, _, variant = name.partition(":")
+def statement(name: str, schema: str, variant: str = "") -> str:
+    """The statement ``<name>.sql`` of ``sql/queries``, set to ``schema``: each time the same text.
+
+    The names of statements are unique across the folders, which only sort them.
+    """
     return in_schema(_expanded(name, variant), schema)
 
 
@@ -70,18 +72,28 @@ def in_schema(text: str, schema: str) -> str:
 
 def sent(text: str, schema: str) -> str:
     """``text`` as it is sent: with its tables in ``schema``, and without what only readers need."""
-    return in_schema(_included(text, ""), schema)
+    return in_schema(_included(text), schema)
 
 
 @cache
 def _expanded(name: str, variant: str) -> str:
-    folder = root() / "queries"
-    path = folder / f"{name}_{variant}.sql"
-    text = (path if path.is_file() else folder / f"{name}.sql").read_text(encoding="utf-8")
-    return _included(text, variant)
+    files = _query_files()
+    path = files.get(f"{name}_{variant}") or files[name]
+    return _included(path.read_text(encoding="utf-8"), variant)
 
 
-def _included(text: str, variant: str) -> str:
+def _included(text: str, variant: str = "") -> str:
     return _INCLUDE.sub(
         lambda include: _expanded(include[1], variant).strip(), _COMMENT.sub("", text)
     )
+
+
+@cache
+def _query_files() -> dict[str, Path]:
+    return {path.stem: path for path in (root() / "queries").rglob("*.sql")}
+
+
+@cache
+def needed_version() -> int:
+    """The version of the schema that the statements need: that of the last migration."""
+    return max(int(path.name[:3]) for path in (root() / "migrations").glob("[0-9]*.sql"))

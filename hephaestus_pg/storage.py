@@ -17,11 +17,11 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.batching.keyed import checked_batch_by
 from hephaestus_pg.codec.serializer import MAX_STATE_BYTES, Serializer
-from hephaestus_pg.driver.hooks import given_hooks, hooks_of
+from hephaestus_pg.driver.connection import checked_connection
+from hephaestus_pg.driver.hooks import option_hooks, pool_hooks
 from hephaestus_pg.driver.pool import checked_pool, open_pool, usable_pool
 from hephaestus_pg.driver.pool_options import checked_pool_options
 from hephaestus_pg.errors import InvalidTypeError, MigrationError, SchemaOutdatedError, is_a
-from hephaestus_pg.execution.connection_executor import SessionExecutor, checked_connection
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.execution.pool_executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.execution.starting import Starting, require_asyncio
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.batching.keyed import BatchBy
     from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.execution.connection_executor import ConnectionExecutor
+    from hephaestus_pg.execution.statistics import Stats
     from hephaestus_pg.values.references import References
 
 logger = logging.getLogger("hephaestus_pg")
@@ -45,9 +47,9 @@ logger = logging.getLogger("hephaestus_pg")
 class Transaction(Verbs):
     """The verbs on one connection; ``connection`` takes the caller's own statements too."""
 
-    def __init__(self, session: SessionExecutor, serializer: Serializer) -> None:
-        super().__init__(session, serializer)
-        self.connection: AnyConnection = session.connection
+    def __init__(self, executor: ConnectionExecutor, serializer: Serializer) -> None:
+        super().__init__(executor, serializer)
+        self.connection: AnyConnection = executor.connection
 
 
 class AsyncStorage(Verbs):
@@ -132,7 +134,7 @@ class AsyncStorage(Verbs):
             checked_pool_options(pool_options, others=inspect.signature(cls.start).parameters)
         else:
             checked_pool(pool, dsn, pool_options)
-        hooks = given_hooks(pool_options) if pool is None else hooks_of(pool)
+        hooks = option_hooks(pool_options) if pool is None else pool_hooks(pool)
         shared = batching and (batch_by is not None or not hooks)
 
         async def started() -> Self:
@@ -166,10 +168,10 @@ class AsyncStorage(Verbs):
     async def _registered(cls, executor: PoolExecutor, serializer: Serializer) -> Self:
         storage = cls.__new__(cls)
         Verbs.__init__(storage, executor, serializer)
-        storage.name = executor.gate.name
+        storage.name = executor.lifecycle.name
         storage._pool = executor  # noqa: SLF001 - its own class
         try:
-            registry.register(storage.name, storage, executor.gate.loop)
+            registry.register(storage.name, storage, executor.lifecycle.loop)
             await storage._check_schema()  # noqa: SLF001 - its own class
         except BaseException:
             with anyio.CancelScope(shield=True):
@@ -186,7 +188,7 @@ class AsyncStorage(Verbs):
             WrongEventLoopError: It belongs to another event loop.
         """
         storage = registry.find(name, AsyncStorage)
-        storage._pool.gate.require_own_loop()  # noqa: SLF001 - its own class
+        storage._pool.lifecycle.require_own_loop()  # noqa: SLF001 - its own class
         return storage
 
     @asynccontextmanager
@@ -200,8 +202,8 @@ class AsyncStorage(Verbs):
         Raises:
             RejectedError: A statement in it failed, and the block caught that: nothing is kept.
         """
-        async with self._pool.transaction(timeout) as session:
-            yield Transaction(session, self._serializer)
+        async with self._pool.transaction(timeout) as executor:
+            yield Transaction(executor, self._serializer)
 
     def using(self, connection: AnyConnection) -> Transaction:
         """The verbs on a connection of the caller's own, inside whatever transaction it is in.
@@ -214,7 +216,7 @@ class AsyncStorage(Verbs):
             InvalidTypeError: It is no connection of asyncpg.
         """
         own = checked_connection(connection)
-        return Transaction(self._pool.session(own), self._serializer)
+        return Transaction(self._pool.on_connection(own), self._serializer)
 
     async def migrated_version(self, *, timeout: float | None = None) -> int:
         """The version of the schema, 0 where there is none."""
@@ -226,6 +228,10 @@ class AsyncStorage(Verbs):
             timeout,
         )
 
+    async def stats(self) -> Stats:
+        """Figures about this storage in this process: its pool, its calls, its batches so far."""
+        return self._pool.stats()
+
     async def close(self) -> None:
         """Refuse new calls, wait for those under way, free the name, and close an own pool.
 
@@ -233,10 +239,10 @@ class AsyncStorage(Verbs):
         loses its connection, unless the pool is yours. Where the event loop that started it has
         been closed before, only the name is left to be freed.
         """
-        if self._pool.gate.loop.is_closed():
+        if self._pool.lifecycle.loop.is_closed():
             registry.unregister(self.name, self)  # whatever was under way ended with its loop
             return
-        self._pool.gate.require_own_loop()
+        self._pool.lifecycle.require_own_loop()
         try:
             await self._pool.close()
         finally:

@@ -21,29 +21,23 @@ if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
 
 # Whole statements, but for those of the migrations, which are their own test's.
-FRAGMENTS = {
-    "columns",
-    "columns_initial",
-    "contained",
-    "contained_initial",
-    "matching",
-    "patience",
-    "patience_gathered",
-}
-QUERIES = sorted(
-    name
-    for path in (_sql.root() / "queries").glob("*.sql")
-    if not (name := path.stem).startswith("migrations_") and name not in FRAGMENTS
-)
+PATHS = {path.stem: path for path in (_sql.root() / "queries").rglob("*.sql")}
+WHOLE = sorted(name for name, path in PATHS.items() if path.parent.name != "fragments")
+QUERIES = [name for name in WHOLE if not name.startswith("migrations_")]
 QUERIES += [
-    *(f"{name}:initial" for name in QUERIES if name in {"count", "query"} or "page" in name),
-    *(f"{name}:gathered" for name in QUERIES if name.endswith("_many")),
+    *(f"{name}:initial" for name in QUERIES if PATHS[name].parent.name == "search"),
+    *(f"{name}:batched" for name in QUERIES if name.endswith("_many")),
 ]
 
 
 def text(name: str) -> str:
     """The statement as it is sent, without its comments."""
-    return re.sub(r"--[^\n]*", "", _sql.statement(name, "tenant_a"))
+    return re.sub(r"--[^\n]*", "", sent(name, "tenant_a"))
+
+
+def sent(name: str, schema: str) -> str:
+    name, _, variant = name.partition(":")
+    return _sql.statement(name, schema, variant)
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -78,11 +72,7 @@ def test_a_statement_is_one(name: str) -> None:
 
 
 SENT = {
-    **{name: _sql.statement(name, "tenant_a") for name in QUERIES},
-    **{
-        path.stem: _sql.statement(path.stem, "tenant_a")
-        for path in (_sql.root() / "queries").glob("migrations_*.sql")
-    },
+    **{name: sent(name, "tenant_a") for name in (*QUERIES, *WHOLE)},
     **{
         path.stem: _sql.sent(path.read_text(encoding="utf-8"), "tenant_a")
         for folder in ("migrations", "profiles")
@@ -127,7 +117,7 @@ async def test_every_parameter_and_result_is_of_a_type_whose_codec_nobody_change
         if name.endswith(":initial"):
             continue  # its column is not there
         async with pool.acquire() as connection:
-            prepared = await connection.prepare(_sql.statement(name, storage.schema))
+            prepared = await connection.prepare(sent(name, storage.schema))
             taken = {parameter.name for parameter in prepared.get_parameters()}
             given = {attribute.type.name for attribute in prepared.get_attributes()}
         assert taken <= {"text", "text[]"}, name
@@ -147,7 +137,7 @@ def test_a_schema_that_would_need_quoting_never_becomes_sql() -> None:
 
 
 def test_the_folder_is_the_checkouts_or_the_wheels() -> None:
-    assert (_sql.root() / "queries" / "get.sql").is_file()
+    assert (_sql.root() / "queries" / "single" / "get.sql").is_file()
     assert _sql.root().parent in {
         Path(_sql.__file__).resolve().parent,
         Path(_sql.__file__).resolve().parent.parent,

@@ -1,4 +1,4 @@
-"""Back-pressure: so many may be inside, and who comes later waits outside for a place."""
+"""Admission: so many calls may be inside, and who comes later waits outside, in order."""
 
 from __future__ import annotations
 
@@ -6,21 +6,29 @@ import asyncio
 from collections import deque
 
 
-class Places:
-    """A number of places, given in the order in which they were asked for."""
+class Admission:
+    """Lets up to ``limit`` calls in, those that wait in the order in which they came."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.taken = 0
-        """Whoever finds fewer than ``number`` counts itself; the others :meth:`wait`."""
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.inside = 0
+        """Whoever finds fewer than ``limit`` counts itself; the others :meth:`enter`."""
         self._outside: deque[asyncio.Future[None]] = deque()
 
-    async def wait(self, deadline: float) -> None:
-        """Wait for a place until the ``deadline``, a time of the loop's clock.
+    @property
+    def waiting(self) -> int:
+        """The number of calls that wait outside."""
+        return len(self._outside)
+
+    async def enter(self, deadline: float) -> None:
+        """Wait to be let in until the ``deadline``, a time of the loop's clock.
 
         Raises:
-            TimeoutError: There was none in time.
+            TimeoutError: Too many were inside for all of the time.
         """
+        if self.inside < self.limit:
+            self.inside += 1
+            return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outside.append(turn)
         try:
@@ -28,14 +36,14 @@ class Places:
                 await turn
         except BaseException:
             if not turn.cancelled():
-                self.leave()  # the place was given already
+                self.leave()  # it was let in already
             raise
 
     def leave(self, number: int = 1) -> None:
-        """Give so many places to those who wait the longest, and back what nobody waits for."""
+        """Let as many in as leave, those first who have waited the longest."""
         while self._outside and number:
             turn = self._outside.popleft()
             if not turn.done():
                 turn.set_result(None)
                 number -= 1
-        self.taken -= number
+        self.inside -= number

@@ -10,32 +10,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEP = 0.01
-"""Seconds between two looks at the least: with many deadlines a look is at many calls."""
+"""Seconds between two calls of ``expire`` at the least: with many deadlines each looks at many."""
 
 
-class Alarm:
-    """Has ``look`` called, with the time, when the first deadline has come; it gives the next."""
+class DeadlineTimer:
+    """Calls ``expire`` with the time when the first deadline has come; it returns the next one."""
 
-    def __init__(self, look: Callable[[float], float]) -> None:
-        self._look = look
+    def __init__(self, expire: Callable[[float], float]) -> None:
+        self._expire = expire
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._at = inf
+        self.next = inf
+        """The deadline for which the timer is set."""
 
     def set(self, deadline: float) -> None:
-        """See to it that there is a look at the ``deadline``, a time of the loop's clock."""
-        if deadline < self._at:
+        """Have ``expire`` called by the ``deadline``, a time of the loop's clock."""
+        if deadline < self.next:
             self.stop()
-            self._timer, self._at = self._loop.call_at(deadline, self._ring), deadline
+            self._timer, self.next = self._loop.call_at(deadline, self._ring), deadline
 
     def stop(self) -> None:
-        """Look no more, until another deadline is set."""
+        """Call nothing any more, until another deadline is set."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._at = None, inf
+        self._timer, self.next = None, inf
 
     def _ring(self) -> None:
         self.stop()
         now = self._loop.time()
-        if (following := self._look(now)) < inf:
+        if (following := self._expire(now)) < inf:
             self.set(max(following, now + STEP))

@@ -1,4 +1,4 @@
-"""A batcher for each kind of caller: who may share statements with whom, the user says."""
+"""A batcher for each group of callers who may share statements."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.driver.hooks import from_hook
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from hephaestus_pg.batching.batcher import Batcher
+    from hephaestus_pg.batching.queue import Statement
 
 BatchBy = Callable[[], Hashable]
 """Called in the context of a call, it tells which others the call may share statements with."""
@@ -32,21 +32,23 @@ def checked_batch_by(batch_by: Any, *, batching: bool) -> None:
 
 
 class KeyedBatcher:
-    """Gathers only calls for which ``batch_by`` gives the same value."""
+    """Sends only calls together for which ``batch_by`` gives the same value."""
 
     def __init__(self, make: Callable[[], Batcher], batch_by: BatchBy) -> None:
         self._make = make
         self._batch_by = batch_by
         self._batchers: dict[Hashable, Batcher] = {}
 
-    def row(self, deadline: float, statement: str, *arguments: Any) -> Awaitable[Record | None]:
+    @property
+    def batchers(self) -> list[Batcher]:
+        """Those that are kept."""
+        return list(self._batchers.values())
+
+    def row(
+        self, deadline: float, statement: Statement, *arguments: Any
+    ) -> Awaitable[Record | None]:
         """See :meth:`Batcher.row`."""
-        try:
-            key = self._batch_by()
-        except Exception as error:
-            if (ours := from_hook(error, "batch_by")) is None:
-                raise
-            raise ours from error
+        key = self._batch_by()
         try:
             batcher = self._batchers.get(key)
         except TypeError as error:
@@ -56,14 +58,14 @@ class KeyedBatcher:
             batcher = self._batchers[key] = self._make()
         return batcher.row(deadline, statement, *arguments)
 
-    def stop_clock(self) -> None:
-        """See :meth:`Batcher.stop_clock`."""
+    def stop_timer(self) -> None:
+        """See :meth:`Batcher.stop_timer`."""
         for batcher in self._batchers.values():
-            batcher.stop_clock()
+            batcher.stop_timer()
 
     def _forget_idle(self) -> None:
         if len(self._batchers) >= KEPT:
             for key, batcher in list(self._batchers.items()):
-                if batcher.idle:
-                    batcher.stop_clock()
+                if not batcher.calls_inside:
+                    batcher.stop_timer()
                     del self._batchers[key]

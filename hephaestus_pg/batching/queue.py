@@ -1,137 +1,162 @@
-"""Calls that wait to be sent, in order: first in, first out for each id, and oldest first."""
+"""Requests that wait to be sent: first in, first out for each id, and the oldest first."""
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from asyncpg import Record
 
-    from hephaestus_pg.batching.admission import Places
+    from hephaestus_pg.batching.admission import Admission
 
 MAX_ROWS = 256
-"""Calls that one statement holds at the most."""
+"""Requests that one statement holds at the most."""
 
 MAX_BYTES = 4 * 2**20
-"""Characters of states after which a statement takes no more calls."""
+"""Characters of states after which a statement takes no more requests."""
 
-MIN_SHARE = 8
-"""Calls below which it does not pay to divide them among lanes."""
+MIN_BATCH = 8
+"""Requests below which it does not pay to divide them among workers."""
 
-MIN_SPARE = 16
-"""Calls below which it does not pay to have a share wait while every lane is busy.
+MIN_PREFETCH = 16
+"""Requests below which it does not pay to have a batch wait while every worker is busy.
 
 With one that waits, 64 callers put 1.07 and update 1.11 times as much, and get 0.95 times.
 """
 
-READS = frozenset({"get"})
-"""Statements that cost this process more than the server: of these no share waits."""
+
+class Statement(Protocol):
+    """A statement that the requests of several callers can share."""
+
+    @property
+    def many(self) -> Any:
+        """Its sibling, whose parameters are the requests' as arrays."""
+
+    @property
+    def kind(self) -> str:
+        """``"read"``: it costs this process more than the server, so that no batch waits ready."""
 
 
-class Call:
-    """One caller's statement, the first argument of which is the id; ``answer`` gets its row.
+class Request:
+    """One caller's statement, the first argument of which is the id; ``answer`` gets its row."""
 
-    ``finished``: its statement has ended, or was never sent.
-    """
-
-    __slots__ = ("answer", "arguments", "deadline", "finished", "id", "statement")
+    __slots__ = ("answer", "arguments", "deadline", "has_ended", "id", "statement")
 
     def __init__(
         self,
         answer: asyncio.Future[Record | None],
         deadline: float,
-        statement: str,
+        statement: Statement,
         arguments: tuple[Any, ...],
     ) -> None:
         self.answer = answer
         self.deadline = deadline
         self.statement = statement
         self.arguments = arguments
-        self.finished = False
         self.id: str = arguments[0]
+        self.has_ended = False
+        """Its statement has ended, or was never sent."""
 
 
-class Calls:
-    """Those that wait. ``places`` are theirs and those of the calls under way.
+class RequestQueue:
+    """The requests that wait, and the ids of those under way, which hold back later ones.
 
-    A call that is given up keeps its place until its turn.
+    A request that its caller gives up stays in the queue, and so inside, until its turn.
     """
 
-    def __init__(self, lanes: int, places: Places) -> None:
-        self._places = places
-        self._lanes = lanes
-        # Calls whose turn it is, by statement, the statement that has waited longest first.
-        self._ready: defaultdict[str, deque[Call]] = defaultdict(deque)
-        # For each id that has a call ready or under way, the later calls for it, if any.
-        self._later: dict[str, deque[Call] | None] = {}
+    def __init__(self, num_workers: int, admission: Admission) -> None:
+        self._num_workers = num_workers
+        self._admission = admission
+        # Requests whose turn it is, by statement, the statement that has waited longest first.
+        self._ready: defaultdict[Statement, deque[Request]] = defaultdict(deque)
+        # For each id with a request that is ready or under way, the later requests for it, if any.
+        self._later: dict[str, deque[Request] | None] = {}
 
-    def __iter__(self) -> Iterator[Call]:
+    def __iter__(self) -> Iterator[Request]:
         waiting = chain(self._ready.values(), filter(None, self._later.values()))
         return chain.from_iterable(waiting)
 
     @property
-    def ready(self) -> bool:
-        """Whether it is some call's turn."""
+    def has_ready(self) -> bool:
+        """It is some request's turn."""
         return bool(self._ready)
 
     @property
-    def spare_ready(self) -> bool:
-        """Whether a share waits that is worth a statement as it is."""
-        return bool(self._ready) and len(next(iter(self._ready.values()))) >= MIN_SPARE
+    def has_prefetch(self) -> bool:
+        """A batch waits that is worth a statement as it is."""
+        return bool(self._ready) and len(next(iter(self._ready.values()))) >= MIN_PREFETCH
 
-    def add(self, call: Call) -> None:
-        """Let the call wait for its turn, or for the call before it on the same id."""
-        if call.id not in self._later:
-            self._later[call.id] = None
-            self._ready[call.statement].append(call)
-        elif (later := self._later[call.id]) is None:
-            self._later[call.id] = deque([call])
+    @property
+    def held_ids(self) -> int:
+        """The number of ids that have a request ready or under way."""
+        return len(self._later)
+
+    def add(self, request: Request) -> None:
+        """Queue a request, behind the earlier one for the same id if there is one."""
+        id = request.id
+        if id not in self._later:
+            self._later[id] = None
+            self._ready[request.statement].append(request)
+        elif (later := self._later[id]) is None:
+            self._later[id] = deque([request])
         else:
-            later.append(call)
+            later.append(request)
 
     def hold(self, id: str) -> None:
-        """A call for this id is under way: later ones wait for it."""
+        """Hold back later requests for an id: one is under way that was never queued."""
         self._later[id] = None
 
-    def finish(self, *ids: str) -> None:
-        """These ids' calls are done with: their places are free, and the next ones have a turn."""
-        for id in ids:
-            if later := self._later[id]:
-                call = later.popleft()
-                self._ready[call.statement].append(call)
-            else:
-                del self._later[id]
-        self._places.leave(len(ids))
+    def release(self, id: str) -> None:
+        """Give the next request for an id its turn, and the place of the last one to others."""
+        self._release(id)
+        self._admission.leave()
 
-    def share(self) -> list[Call]:
-        """The oldest calls of the statement that has waited longest, as many as are a share."""
-        batch: list[Call] = []
+    def end(self, requests: Iterable[Request]) -> None:
+        """Release the ids of requests that have ended, once each."""
+        ended = 0
+        for request in requests:
+            if not request.has_ended:
+                request.has_ended = True
+                self._release(request.id)
+                ended += 1
+        self._admission.leave(ended)
+
+    def _release(self, id: str) -> None:
+        if later := self._later[id]:
+            request = later.popleft()
+            self._ready[request.statement].append(request)
+        else:
+            del self._later[id]
+
+    def next_batch(self) -> list[Request]:
+        """The oldest requests for the statement that has waited longest, up to a worker's part."""
+        batch: list[Request] = []
         size = 0
         while self._ready and not batch:
-            statement, calls = next(iter(self._ready.items()))
-            most = self._share_of(statement)
-            while calls and len(batch) < most and size < MAX_BYTES:
-                call = calls.popleft()
-                if call.answer.done():  # given up while it waited
-                    self.finish(call.id)
+            statement, requests = next(iter(self._ready.items()))
+            most = self._batch_size(statement)
+            while requests and len(batch) < most and size < MAX_BYTES:
+                request = requests.popleft()
+                if request.answer.done():  # given up while it waited
+                    self.end([request])
                     continue
-                batch.append(call)
-                last = call.arguments[-1]  # the state comes last, and all else is short
+                batch.append(request)
+                last = request.arguments[-1]  # the state comes last, and all else is short
                 size += len(last) if type(last) is str else 0
             del self._ready[statement]
-            if calls:
-                self._ready[statement] = calls  # behind the others
+            if requests:
+                self._ready[statement] = requests  # behind the others
         return batch
 
-    def _share_of(self, statement: str) -> int:
-        """A part for each lane, and one that waits meanwhile where there are enough for it."""
-        calls = self._places.taken
-        share = -(-calls // (self._lanes + 1))  # rounded up
-        if share < MIN_SPARE or statement in READS:
-            share = -(-calls // self._lanes)
-        return min(max(share, MIN_SHARE), MAX_ROWS)
+    def _batch_size(self, statement: Statement) -> int:
+        """A part for each worker, and one to prefetch where there are enough requests for it."""
+        inside = self._admission.inside
+        size = -(-inside // (self._num_workers + 1))  # rounded up
+        if size < MIN_PREFETCH or statement.kind == "read":
+            size = -(-inside // self._num_workers)
+        return min(max(size, MIN_BATCH), MAX_ROWS)

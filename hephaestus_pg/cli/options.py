@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NoReturn
 
-from hephaestus_pg.dsn.text import without_password
+from hephaestus_pg.dsn.masking import without_password
 from hephaestus_pg.errors import HephaestusError
 
 if TYPE_CHECKING:

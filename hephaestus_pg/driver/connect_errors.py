@@ -1,4 +1,4 @@
-"""Why there is no connection, and what to do about it."""
+"""The errors of connecting: why there is no connection, and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from hephaestus_pg.driver.errors import said_by, translated
+from hephaestus_pg.driver.error_table import message_of
+from hephaestus_pg.driver.errors import translate
 from hephaestus_pg.errors import (
     AccessDeniedError,
     OperationTimeoutError,
@@ -21,35 +22,35 @@ if TYPE_CHECKING:
     from hephaestus_pg.errors import DatabaseError
 
 
-def silent(place: str, *, final: bool) -> DatabaseError:
-    """That host has not answered in the time that it had.
+def host_timeout_error(place: str, *, final: bool) -> DatabaseError:
+    """Make the error for a host that did not answer in time.
 
-    ``final``: that was all of the caller's, so that no other try may find it.
+    ``final`` says that this was all of the caller's time, so that there is none for another try.
     """
     kind = OperationTimeoutError if final else UnavailableError
     said = "the deadline passed" if final else "no connection to PostgreSQL"
-    return kind(f"{said}: {unanswered(place)}", applied="no", retryable=True)
+    return kind(f"{said}: {no_answer(place)}", applied="no", retryable=True)
 
 
-def unanswered(place: str) -> str:
-    """What is to be said of a host that has not answered."""
+def no_answer(place: str) -> str:
+    """The message about a host that does not answer."""
     return (
         f"{place} does not answer; check the DSN's host and port, the firewall between, and that "
         "it is a PostgreSQL"
     )
 
 
-def connecting_failed(error: Exception, place: str, *, named_database: bool) -> DatabaseError:
-    """One of the driver's errors while it connected to that ``place``, as ours.
+def connect_error(error: Exception, place: str, *, named_database: bool) -> DatabaseError:
+    """Make the error for the driver's, which was raised while it connected to ``place``.
 
-    ``named_database``: a database was named, else it is the one of the user's name.
+    ``named_database`` is false where the server assumed the database of the user's name.
     """
-    ours = translated(error, connecting=True)
-    said, code = _plain(said_by(error)), getattr(error, "sqlstate", None)
+    ours = translate(error, connecting=True)
+    said, code = _plain(message_of(error)), getattr(error, "sqlstate", None)
     kind, retryable, advice = type(ours), ours.retryable, _advice(error, said, code)
-    for pattern, final, what in _POOLER if code == "08P01" else ():
+    for pattern, pooler_kind, pooler_advice in _BY_POOLER_MESSAGE if code == "08P01" else ():
         if re.search(pattern, said):
-            kind, retryable, advice = final, False, what
+            kind, retryable, advice = pooler_kind, False, pooler_advice
             break
     if code == "3D000" and not named_database:
         advice += "; none is named in the DSN, so that it is the one of the user's name"
@@ -61,16 +62,13 @@ def connecting_failed(error: Exception, place: str, *, named_database: bool) -> 
 
 
 def _plain(said: str) -> str:
-    """What the driver says of a server of another sort, in words that ``target_session_attrs`` has.
-
-    Else what it says, as it is.
-    """
+    """The driver's message; that about the wrong kind of server in libpq's words."""
     found = re.search(r"None of the hosts match.*'([\w-]+)'", said)
     return f"it is not {found[1]}, which target_session_attrs asks for" if found else said
 
 
-# What PgBouncer says, all under one code.
-_POOLER: tuple[tuple[str, type[DatabaseError], str], ...] = (
+# PgBouncer has one code for everything; its message says which error it is.
+_BY_POOLER_MESSAGE: tuple[tuple[str, type[DatabaseError], str], ...] = (
     (
         "unsupported startup parameter",
         RejectedError,
@@ -90,8 +88,8 @@ _POOLER: tuple[tuple[str, type[DatabaseError], str], ...] = (
 
 _ENCODED = "what is reserved in a password is percent-encoded in a DSN: @ is %40, / is %2F"
 
-# By what is said first, since 28000 says many things; then by SQLSTATE.
-_BY_TEXT: tuple[tuple[str, str], ...] = (
+# These come before the SQLSTATE, since 28000 covers many of them.
+_BY_MESSAGE: tuple[tuple[str, str], ...] = (
     (
         r"no pg_hba\.conf entry.*(no encryption|SSL off)",
         "let the server's pg_hba.conf have it in; if the server wants TLS, give sslmode=require",
@@ -149,7 +147,7 @@ _CHECK = "check the DSN and that the server runs"
 
 
 def _advice(error: Exception, said: str, code: str | None) -> str:
-    for pattern, advice in _BY_TEXT:
+    for pattern, advice in _BY_MESSAGE:
         if re.search(pattern, said):
             return advice
     if code is not None:

@@ -1,7 +1,7 @@
-"""Functions of the user's that a pool calls: which a pool has, and what becomes of their errors.
+"""Hooks: the user's functions that a pool calls, and the errors that they raise.
 
-A hook may give a connection something of the caller on whose behalf it is taken, such as a tenant's
-id for row-level security. So what runs with hooks is not shared among callers unless they say so.
+A hook may set something of its caller's on a connection, such as a tenant's id for row-level
+security. So calls on a pool with hooks share no statements unless the user says so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated
+from hephaestus_pg.driver.errors import DRIVER_ERRORS, translate
 from hephaestus_pg.errors import DatabaseError, HephaestusError, HookError
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from hephaestus_pg.errors import Applied
 
 HOOKS = ("connect", "init", "setup", "reset", "password")
-"""Options of a pool that may be functions."""
+"""The options of a pool that may be functions."""
 
 _SOME_HOOK = "a hook of the pool (connect, init, setup, reset or password)"
 _SOME_CODE = "code that was given to the connection (a codec, a listener or a class)"
 
 
-def hooks_of(pool: Pool[Any]) -> list[str]:
-    """The hooks of a pool of the user's: whatever may run other code than asyncpg's own.
+def pool_hooks(pool: Pool[Any]) -> list[str]:
+    """Name the hooks of a user's pool: whatever may run other code than asyncpg's own.
 
-    Where a later asyncpg keeps one under another name, it counts as given.
+    A hook that a later asyncpg keeps under another name counts as given.
     """
     found = [name for name in ("init", "setup", "reset") if getattr(pool, f"_{name}", True)]
     if getattr(pool, "_connect", None) is not asyncpg.connect:
@@ -49,68 +49,69 @@ def hooks_of(pool: Pool[Any]) -> list[str]:
     return found
 
 
-def given_hooks(options: Mapping[str, Any]) -> list[str]:
-    """The hooks among the options of a pool of our own."""
+def option_hooks(options: Mapping[str, Any]) -> list[str]:
+    """Name the hooks among the options for a pool of our own."""
     found = [name for name in HOOKS if callable(options.get(name))]
     return found + ["connection_class"] * ("connection_class" in options)
 
 
-def named_hooks(options: dict[str, Any]) -> dict[str, Any]:
-    """The options, with each hook raising its errors as a :class:`HookError` that names it."""
-    hooks = {name: _named(name, options[name]) for name in HOOKS if callable(options.get(name))}
+def wrap_hooks(options: dict[str, Any]) -> dict[str, Any]:
+    """Wrap each hook among the options, so that it raises a :class:`HookError` that names it."""
+    hooks = {name: _wrap(name, options[name]) for name in HOOKS if callable(options.get(name))}
     return {**options, **hooks}
 
 
-def _named(name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap(name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(hook, updated=())
     async def called(*arguments: Any, **options: Any) -> Any:
         try:
             result = hook(*arguments, **options)
             return await result if inspect.isawaitable(result) else result
         except BaseException as error:
-            if (ours := from_hook(error, name)) is None:
+            if (ours := hook_error(error, name)) is None:
                 raise
             raise ours from error
 
     return called
 
 
-def as_ours(error: BaseException, connection: AnyConnection | None) -> BaseException:
-    """The error of a connection, or of a hook while it is opened or used, as one of ours.
+def translate_any(error: BaseException, connection: AnyConnection | None) -> BaseException:
+    """Translate whatever a call on a connection raised: an error of the driver's or of a hook's.
 
-    ``connection``: the one that was used; ``None`` while there was none yet.
+    ``connection`` is the one that was used, ``None`` if there was none yet. An error that is to be
+    raised as it is comes back as it is.
     """
     connecting = connection is None
     if isinstance(error, HephaestusError):
         return error
     if isinstance(error, DRIVER_ERRORS):
-        return translated(error, connecting=connecting, connection=connection)
+        return translate(error, connecting=connecting, connection=connection)
     hook = _SOME_HOOK if connecting else _SOME_CODE
-    return from_hook(error, hook, applied="no" if connecting else "unknown") or error
+    return hook_error(error, hook, applied="no" if connecting else "unknown") or error
 
 
-def from_hook(error: BaseException, hook: str, *, applied: Applied = "no") -> HookError | None:
-    """The error of a hook as ours; ``None`` of one that is to be raised as it is.
+def hook_error(error: BaseException, hook: str, *, applied: Applied = "no") -> HookError | None:
+    """Make the error for what a hook raised; ``None`` if that is to be raised as it is.
 
-    Those are our own, what ends the program, a cancellation that was asked for, and what says that
-    a connection broke or was not to be had: another try may mend that.
+    That holds for our own errors, for those that end the program, for a cancellation that somebody
+    requested, and where a connection broke or could not be had: there another try may help.
     """
     if isinstance(error, DatabaseError):
         return None
     if isinstance(error, asyncio.CancelledError):
-        if cancelled():
+        if cancel_requested():
             return None
     elif not isinstance(error, Exception):
         return None
-    outage = isinstance(error, OSError)  # of a service that hands out passwords, for one
+    outage = isinstance(error, OSError)  # such as that of a service that hands out passwords
     if isinstance(error, DRIVER_ERRORS) and (
-        hook == "connect" if outage else translated(error).retryable
+        hook == "connect" if outage else translate(error).retryable
     ):
         return None
     return HookError(hook, error, applied=applied, retryable=outage)
 
 
-def cancelled() -> bool:
-    """Whether somebody asked for the running task's cancellation: a hook may raise one unasked."""
+def cancel_requested() -> bool:
+    """Tell whether somebody cancelled the running task; a hook may raise CancelledError unasked."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

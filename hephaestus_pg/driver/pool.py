@@ -1,95 +1,77 @@
-"""Opening connections and pools."""
+"""The pool: one of our own, opened with defaults of ours, or one of the user's, checked."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from hephaestus_pg.driver.connector import Connector
-from hephaestus_pg.driver.errors import translated_errors
-from hephaestus_pg.driver.hooks import given_hooks, named_hooks
+from hephaestus_pg.driver.connection import PooledConnection
+from hephaestus_pg.driver.connector import Connector, connecting_errors
+from hephaestus_pg.driver.hooks import option_hooks, wrap_hooks
+from hephaestus_pg.driver.pool_options import MAX_SIZE
 from hephaestus_pg.dsn.target import checked_dsn
-from hephaestus_pg.dsn.text import shown, without_password
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, RejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from asyncpg import Connection, Pool
+    from asyncpg import Pool
 
+# asyncpg opens ten connections at once by default, which is a storm where tenants are many, and
+# while it restores its minimum a silent host may hold a slot for as long as it likes. Its cache of
+# statements stays: without it one caller puts 0.64 and gets 0.53 times as much; 64 callers, who
+# share statements, 0.88 and 0.97 times.
+_DEFAULTS: dict[str, Any] = {
+    "min_size": 0,
+    "max_size": MAX_SIZE,
+    "reset": PooledConnection.reset_if_lent,
+    "connection_class": PooledConnection,
+}
 
-def resolved_dsn(dsn: Any) -> str | None:
-    """The DSN to use: the one given, else ``HEPHAESTUS_PG_DSN``; ``None`` leaves it to ``PG*``.
+_SERVER_SHARE = 0.9  # of a timeout: the rest is for the way there and back
 
-    Raises:
-        InvalidValueError: It cannot be read.
-    """
-    return checked_dsn(dsn)
-
-
-async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:
-    """A connection of its own, outside any pool.
-
-    Raises:
-        InvalidValueError: The DSN cannot be read.
-        DatabaseError: No connection could be had.
-    """
-    with _connecting(dsn):
-        return await Connector(resolved_dsn(dsn)).connect(**options)
-
-
-@contextmanager
-def _connecting(dsn: str | None) -> Iterator[None]:
-    with translated_errors(connecting=True):
-        try:
-            yield
-        except asyncpg.ClientConfigurationError as error:
-            raise InvalidValueError(
-                "dsn",
-                shown(resolved_dsn(dsn) or "(from the PG* variables)"),
-                without_password(error.args[0]),
-            ) from error
+# A call that was given up would otherwise wait on for its lock, and might be done much later.
+_CHECK_INTERVAL = "1s"
 
 
 async def open_pool(
     dsn: str | None, *, timeout: float, pgbouncer: bool, **options: Any
 ) -> Pool[Any]:
-    """A pool of our own, with asyncpg's ``options`` where ours don't suit.
+    """Open a pool of our own; ``options`` are asyncpg's and take precedence over our defaults.
 
-    The server is told to end a statement a little before ``timeout`` seconds have passed, and soon
-    after its client has gone; but for PgBouncer, which refuses what it does not know and shares its
-    sessions: no statement is kept there either.
+    The server is told to end a statement shortly before ``timeout`` seconds have passed, and soon
+    after its client has gone. PgBouncer is not: it refuses settings that it does not know, and its
+    sessions are shared, for which reason no prepared statement is kept there either.
 
     Raises:
         InvalidValueError: The DSN cannot be read.
         DatabaseError: No connection could be had.
     """
-    ours: dict[str, Any] = {**_POOL_DEFAULTS, "timeout": timeout}
-    if given_hooks(options):
+    ours: dict[str, Any] = {**_DEFAULTS, "timeout": timeout}
+    if option_hooks(options):
         del ours["reset"]  # asyncpg's own clears what a hook may have set for a session
-    options = named_hooks(options)
+    options = wrap_hooks(options)
     if pgbouncer:
-        return await _opened(dsn, {**ours, "statement_cache_size": 0, **options})
+        return await _open(dsn, {**ours, "statement_cache_size": 0, **options})
     theirs = options.pop("server_settings", None) or {}
     limit = {"statement_timeout": str(int(timeout * 1000 * _SERVER_SHARE) + 1)}
-    looking = {"client_connection_check_interval": _CHECK_INTERVAL}
+    check = {"client_connection_check_interval": _CHECK_INTERVAL}
     try:
-        return await _opened(dsn, {**ours, **options, "server_settings": limit | looking | theirs})
+        return await _open(dsn, {**ours, **options, "server_settings": limit | check | theirs})
     except RejectedError:
-        pass  # a server that cannot look, as on Windows, lets nobody in who asks for it
-    return await _opened(dsn, {**ours, **options, "server_settings": limit | theirs})
+        pass  # a server on Windows cannot check for its client, and refuses the setting
+    return await _open(dsn, {**ours, **options, "server_settings": limit | theirs})
 
 
-async def _opened(dsn: str | None, options: dict[str, Any]) -> Pool[Any]:
-    resolved = resolved_dsn(dsn)
-    with _connecting(dsn):
+async def _open(dsn: str | None, options: dict[str, Any]) -> Pool[Any]:
+    dsn = checked_dsn(dsn)
+    with connecting_errors(dsn):
         pool: Pool[Any] = await asyncpg.create_pool(
-            resolved, **options | {"connect": options.get("connect") or Connector(resolved).connect}
+            dsn, **options | {"connect": options.get("connect") or Connector(dsn).connect}
         )
-        try:  # what is wrong with the DSN shows now
+        try:  # an error in the DSN shows now, not at the first call
             async with asyncio.timeout(options["timeout"]), pool.acquire():
                 return pool
         except BaseException:
@@ -97,62 +79,13 @@ async def _opened(dsn: str | None, options: dict[str, Any]) -> Pool[Any]:
             raise
 
 
-RELEASE_SECONDS = 0.5
-"""Seconds for a connection to come to rest or to say goodbye, before it is given up."""
-
-
-class _Connection(asyncpg.Connection):
-    """One that is closed in bounded time, knows its age, and whether a caller had it.
-
-    A pool closes its expired connections without a timeout (seen in asyncpg 0.32), and where the
-    network is silent the socket, and the task that closes it, would stay for ever.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.opened_at = asyncio.get_running_loop().time()
-        self._lent = False
-
-    def lend(self) -> None:
-        """Let a caller have it, who may leave something in its session."""
-        self._lent = True
-
-    async def reset_if_lent(self) -> None:
-        """Clear its session, unless only we had it: we leave nothing in there.
-
-        asyncpg would do that at each release, which is a round trip: without it asyncpg itself gets
-        1.5 times as much.
-        """
-        if self._lent:
-            self._lent = False
-            await self.reset()
-            # RESET ALL leaves these. Only pools without hooks come here: an init may set a role.
-            await self.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
-
-    async def close(self, *, timeout: float | None = None) -> None:
-        with suppress(TimeoutError):  # it is given up then
-            await super().close(timeout=RELEASE_SECONDS if timeout is None else timeout)
-
-
-# asyncpg's default of ten connections at once for each pool is a storm where tenants are many, and
-# what it does to keep up a number of them may hold a slot for as long as a silent host takes. Its
-# cache of statements stays: without it one caller puts 0.64 and gets 0.53 times as much; 64, who
-# share statements, 0.88 and 0.97 times.
-_POOL_DEFAULTS: dict[str, Any] = {
-    "min_size": 0,
-    "max_size": 10,
-    "reset": _Connection.reset_if_lent,
-    "connection_class": _Connection,
-}
-
-_SERVER_SHARE = 0.9  # of a deadline: the rest is for the way
-
-# What a call gave up would else go on where it waits for a lock, and might be done much later.
-_CHECK_INTERVAL = "1s"
-
-
 def checked_pool(pool: Any, dsn: object, options: Mapping[str, Any]) -> None:
-    """Refuse what is not a pool of asyncpg's, nor used like one, and what goes without one only."""
+    """Refuse a user's pool that is none of asyncpg's, and arguments that exclude one.
+
+    Raises:
+        InvalidTypeError: It is no pool.
+        InvalidValueError: There is a DSN too, or an option for a pool of our own.
+    """
     if dsn is not None:
         raise InvalidValueError("pool", pool, "give a dsn or a pool, not both")
     if options:
@@ -169,7 +102,11 @@ def checked_pool(pool: Any, dsn: object, options: Mapping[str, Any]) -> None:
 
 
 async def usable_pool(pool: Pool[Any]) -> Pool[Any]:
-    """The pool of the user's, when it can be used in the running event loop."""
+    """Return a user's pool if it can be used in the running event loop.
+
+    Raises:
+        InvalidValueError: It belongs to another event loop, or has not been awaited.
+    """
     loop = asyncio.get_running_loop()
     if getattr(pool, "_loop", loop) is not loop:
         raise InvalidValueError("pool", pool, "make it in the event loop that uses it")

@@ -1,4 +1,4 @@
-"""The options of a pool of our own: asyncpg's, looked at before it sees them."""
+"""The options for a pool of our own, checked before asyncpg sees them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ POOL_OPTIONS = frozenset(
     for name, parameter in inspect.signature(function).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY and name not in {"loop", "timeout"}
 )
-"""What asyncpg takes, but for what is the storage's to say."""
+"""The options of asyncpg's, without those that the storage decides."""
 
 MAX_SIZE = 10
-"""Connections of a pool at the most, where nothing else is said."""
+"""The default for the number of connections in a pool."""
 
 
 def checked_pool_options(
     options: Mapping[str, Any], *, others: Iterable[str] = ()
 ) -> Mapping[str, Any]:
-    """The options as they are, if asyncpg takes them.
+    """Return the options unchanged if asyncpg takes them.
 
-    ``others``: names that the caller takes itself, which may have been meant.
+    ``others`` are names that the caller takes itself, to be suggested for misspelt ones.
 
     Raises:
-        InvalidTypeError: There is no option of a name, or its value is of a wrong type.
+        InvalidTypeError: An option does not exist, or its value is of the wrong type.
         InvalidValueError: A value is out of range.
     """
     for name, value in options.items():
@@ -46,21 +46,15 @@ def checked_pool_options(
             raise InvalidTypeError(
                 name, _without_secret(name, value), f"there is no such option{meant}"
             )
-        if name in _INTEGERS and (value is not None or name not in _MAY_BE_NONE):
-            _check_number(name, value, (int,), _INTEGERS[name])
-        elif name in _SECONDS and (value is not None or name not in _MAY_BE_NONE):
-            _check_number(name, value, (int, float), _SECONDS[name])
-        elif name in _CALLABLES and not (value is None or callable(value)):
-            raise InvalidTypeError(name, value, "give a function")
-        elif name in _TEXTS and value is not None:
-            _check_text(name, value)
-        elif name in _CLASSES and not (
-            isinstance(value, type) and issubclass(value, _CLASSES[name])
-        ):
-            raise InvalidTypeError(name, value, f"give a subclass of {_CLASSES[name].__name__}")
+        _check_type(name, value)
     _check_hosts(options.get("host"), options.get("port"))
     _check_settings(options.get("server_settings"))
     _check_ssl(options.get("ssl"))
+    _check_sizes(options)
+    return options
+
+
+def _check_sizes(options: Mapping[str, Any]) -> None:
     lowest, highest = options.get("min_size", 0), options.get("max_size", MAX_SIZE)
     if lowest > highest:
         default = "" if "max_size" in options else ", the default"
@@ -72,10 +66,9 @@ def checked_pool_options(
         raise InvalidValueError(
             "init_size", first, f"give from min_size to max_size, {lowest} to {highest}"
         )
-    return options
 
 
-# The least that each may be.
+# The lower bound of each.
 _INTEGERS = {
     "max_cacheable_statement_size": 0,
     "init_size": 0,
@@ -107,6 +100,19 @@ _CLASSES: dict[str, type] = {
     "connection_class": asyncpg.Connection,
     "record_class": asyncpg.Record,
 }
+
+
+def _check_type(name: str, value: Any) -> None:
+    if name in _INTEGERS and (value is not None or name not in _MAY_BE_NONE):
+        _check_number(name, value, (int,), _INTEGERS[name])
+    elif name in _SECONDS and (value is not None or name not in _MAY_BE_NONE):
+        _check_number(name, value, (int, float), _SECONDS[name])
+    elif name in _CALLABLES and not (value is None or callable(value)):
+        raise InvalidTypeError(name, value, "give a function")
+    elif name in _TEXTS and value is not None:
+        _check_text(name, value)
+    elif name in _CLASSES and not (isinstance(value, type) and issubclass(value, _CLASSES[name])):
+        raise InvalidTypeError(name, value, f"give a subclass of {_CLASSES[name].__name__}")
 
 
 def _check_number(name: str, value: Any, kinds: tuple[type, ...], least: float) -> None:

@@ -1,9 +1,8 @@
-"""The rows of one statement, whatever codecs the owner of the connection has set.
+"""Fetching the rows of a statement, whatever codecs the owner of the connection has set.
 
-A pool's owner may have set codecs: for ``jsonb`` mostly, and for numbers and moments. So all that
-our statements take and give is text, each with a cast of its own, or an ``oid``, which is a whole
-number that nobody has a codec for. A codec for text itself is found out by what it gives, and is an
-error that says so.
+Owners set codecs for ``jsonb`` mostly, and for numbers and timestamps. So our statements take and
+give only text, with casts in the SQL, and ``oid``, an integer that nobody has a codec for. A codec
+for text itself shows in the results, and is an error that says so.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated
+from hephaestus_pg.driver.errors import DRIVER_ERRORS, translate
 from hephaestus_pg.errors import CodecError
 
 if TYPE_CHECKING:
@@ -21,14 +20,20 @@ if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
 
 
-async def fetched(connection: AnyConnection, text: str, arguments: tuple[Any, ...]) -> list[Record]:
-    """The rows of the statement ``text``, the first column of which is never NULL."""
+async def fetch_rows(
+    connection: AnyConnection, text: str, arguments: tuple[Any, ...]
+) -> list[Record]:
+    """Fetch the rows of the statement ``text``, whose first column is text and never NULL.
+
+    Raises:
+        CodecError: A codec for text is in the way.
+    """
     try:
         rows: list[Record] = await connection.fetch(text, *arguments)
     except DRIVER_ERRORS as error:
-        # What we give is a text, or a list of them: the driver's own codec takes every one.
+        # Every argument is a text or a list of texts, which the driver's own codec would take.
         if isinstance(error, asyncpg.DataError) and "query argument" in str(error):
-            translated(error)  # it shows the argument no more
+            translate(error)  # so that it no longer quotes the argument
             raise CodecError(str(error), applied="no") from error
         raise
     except Exception as error:

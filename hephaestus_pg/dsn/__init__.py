@@ -1,4 +1,4 @@
-"""Where to connect: DSNs, services, the PG variables, hosts and certificates.
+"""Reading where to connect: DSNs, services, the PG variables, hosts and certificates.
 
-It reads and checks, and opens nothing. Rules are libpq's.
+It reads and checks by libpq's rules, and gives the driver a target. It opens no connection.
 """

@@ -1,4 +1,4 @@
-"""The parameters of libpq, and those of other libraries, by what becomes of them.
+"""The parameters of libpq and of other libraries, sorted by what this package does with them.
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
@@ -34,7 +34,7 @@ VARIABLES = {
     "sslrootcert": "PGSSLROOTCERT",
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
-"""The PG variables that are read here. Those of user, password and database asyncpg reads."""
+"""The PG variables read here; asyncpg reads those of user, password and database itself."""
 
 _TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -83,7 +83,7 @@ TEXTS = {
 }
 HONOURED = TEXTS | NUMBERS | CHOICES.keys()
 
-LEFT_OUT = {
+IGNORED = {
     "authtype",
     "gssdelegation",
     "max_protocol_version",
@@ -92,7 +92,7 @@ LEFT_OUT = {
     "sslsni",
     "tty",
 }
-"""What asyncpg cannot do, and nobody loses by that."""
+"""Parameters that asyncpg lacks and that are safe to do without, whatever their value."""
 
 _VERIFY = (
     "sslmode=verify-full, with sslrootcert=system for a public authority, keeps others out of the "
@@ -100,7 +100,7 @@ _VERIFY = (
 )
 _NO_OAUTH = "asyncpg has no OAuth: take it away, and give the token as password="
 _NO_KEYS = "asyncpg needs the password itself: take it away, and give that"
-UNLESS: dict[str, tuple[tuple[str, ...], str]] = {
+REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "channel_binding": (
         ("disable", "prefer"),
         f"asyncpg cannot bind to the channel; take it away: {_VERIFY} as well",
@@ -139,9 +139,9 @@ UNLESS: dict[str, tuple[tuple[str, ...], str]] = {
     "sslcertmode": (("allow",), "asyncpg shows what sslcert names if asked: take it away"),
     "sslcrldir": ((), "asyncpg reads one file of revoked certificates: give that as sslcrl"),
 }
-"""What asyncpg cannot do either: the values that lose nothing, and what to do about another."""
+"""Parameters that asyncpg lacks: the values safe to ignore, and the advice on any other value."""
 
-PARAMETERS = HONOURED | LEFT_OUT | UNLESS.keys()
+PARAMETERS = HONOURED | IGNORED | REFUSED.keys()
 SECRET = {"oauth_client_secret", "password", "scram_client_key", "scram_server_key", "sslpassword"}
 
 FOREIGN = {
@@ -180,3 +180,40 @@ FOREIGN = {
     "workaround": "",
 }
 """Parameters of Prisma, JDBC, SQLAlchemy, node-postgres and others, and what to give instead."""
+
+OPTIONS = {
+    "command_timeout",
+    "connect",
+    "connect_kwargs",
+    "connection_class",
+    "database",
+    "direct_tls",
+    "dsn",
+    "gsslib",
+    "host",
+    "init",
+    "init_size",
+    "krbsrvname",
+    "loop",
+    "max_cacheable_statement_size",
+    "max_cached_statement_lifetime",
+    "max_inactive_connection_lifetime",
+    "max_queries",
+    "max_size",
+    "min_size",
+    "passfile",
+    "password",
+    "port",
+    "record_class",
+    "reset",
+    "server_settings",
+    "service",
+    "servicefile",
+    "setup",
+    "ssl",
+    "statement_cache_size",
+    "target_session_attrs",
+    "timeout",
+    "user",
+}
+"""Options of asyncpg's functions, which some put into the DSN."""

@@ -1,17 +1,14 @@
-"""What becomes of a DSN's parameters: libpq's, PostgreSQL's settings, and those of other libraries.
+"""The parameters of a DSN: libpq's, the server's settings, and those of other libraries.
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
-
-import asyncpg
 
 from hephaestus_pg.dsn import libpq
 from hephaestus_pg.errors import InvalidValueError
@@ -23,63 +20,58 @@ logger = logging.getLogger("hephaestus_pg")
 
 
 class Parameter(NamedTuple):
-    """What was given, and where: the name of the parameter or of the PG variable."""
+    """A value, and the field that errors name: the parameter or the PG variable it stood in."""
 
     value: str
     field: str
 
 
-# Where a parameter stands if not in the DSN or in a service.
-_OPTIONS = inspect.signature(asyncpg.connect).parameters | (
-    inspect.signature(asyncpg.create_pool).parameters
-)
-_SETTING = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)*")
-
-
-def sorted_out(
+def classify(
     given: Mapping[str, Parameter],
 ) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
-    """What is honoured here, and what is a setting of the server's, as far as names tell.
+    """Divide parameters into those that libpq has and those that are settings of the server.
 
-    What is left out because nobody loses by it is one line in the log.
+    A name that nothing here knows counts as a setting: only the server knows all of those. The
+    ones safe to ignore are left out, with one line in the log.
 
     Raises:
-        InvalidValueError: A parameter is none of these, or its value is not what it takes.
+        InvalidValueError: A parameter has an impossible value, asks for something that asyncpg
+            cannot do, or belongs to another library; all of the latter are named.
     """
     honoured: dict[str, Parameter] = {}
     settings: dict[str, Parameter] = {}
-    left_out: list[str] = []
+    ignored: list[str] = []
     refused: list[tuple[str, str, str]] = []
     for name, parameter in given.items():
         value, field = parameter
-        values, advice = libpq.UNLESS.get(name, ((), ""))
-        if name == "ssl" and value == "true":  # as libpq reads it, for JDBC's sake
+        harmless, advice = libpq.REFUSED.get(name, ((), ""))
+        if name == "ssl" and value == "true":  # libpq reads it so for the sake of JDBC's URLs
             honoured["sslmode"] = Parameter("require", field)
         elif name in libpq.HONOURED:
-            honoured[name] = Parameter(checked(name, value, field), field)
-        elif name in libpq.LEFT_OUT or value.lower() in values:
-            left_out.append(field)
-        elif advice := advice or _other_library(name, value):
+            honoured[name] = Parameter(checked_value(name, value, field), field)
+        elif name in libpq.IGNORED or value.lower() in harmless:
+            ignored.append(field)
+        elif advice := advice or _foreign_advice(name, value):
             refused.append((field, "***" if name in libpq.SECRET else value, advice))
         else:
             settings[name] = parameter
     if refused:
         (field, value, advice), *others = refused
-        also = "".join(f"; {name}={value}: {what}" for name, value, what in others)
+        also = "".join(f"; {name}={value}: {other}" for name, value, other in others)
         raise InvalidValueError(field, value, advice + also)
-    if left_out:
+    if ignored:
         logger.warning(
             "asyncpg cannot do what %s in the DSN (or its environment) says; connecting without",
-            ", ".join(left_out),
+            ", ".join(ignored),
         )
     return honoured, settings
 
 
-def checked(name: str, value: str, field: str) -> str:
-    """The value of a parameter that is honoured; what it may be is a choice or a number for some.
+def checked_value(name: str, value: str, field: str) -> str:
+    """The value of a parameter of libpq's, as libpq writes it.
 
     Raises:
-        InvalidValueError: It is neither.
+        InvalidValueError: The parameter takes a choice or a number, and the value is not one.
     """
     choices = libpq.CHOICES.get(name)
     if choices and value.replace("_", "-") not in choices:
@@ -91,29 +83,33 @@ def checked(name: str, value: str, field: str) -> str:
     return value.replace("_", "-") if choices else value
 
 
-def _other_library(name: str, value: str) -> str:
-    """What to do about a parameter that cannot be a setting of the server's; else nothing."""
+def _foreign_advice(name: str, value: str) -> str:
+    """Advice on a parameter of another library; empty for one that may be a setting."""
     away = "it is no parameter of PostgreSQL's: take it out of the DSN"
     if name in libpq.FOREIGN:
         instead = libpq.FOREIGN[name].format(value=value)
         return f"{away}, and give {instead} instead" if instead else away
-    if name in _OPTIONS:
+    if name in libpq.OPTIONS:
         return f"{away}, and give it as an option: start({name}={value})"
-    squeezed = _squeezed(name)
+    normalized = _normalized(name)
     for known in sorted(libpq.PARAMETERS):
-        if squeezed == _squeezed(known) and name != known:
+        if normalized == _normalized(known) and name != known:
             return f"it is written {known}"
     if not _SETTING.fullmatch(name):
         return f"{away}{', and write & for &amp;' if name.startswith('amp;') else ''}"
     return ""
 
 
-def _squeezed(name: str) -> str:
+# A setting of the server's, or of an extension, such as app.tenant.
+_SETTING = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)*")
+
+
+def _normalized(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
 def refused_setting(name: str, parameter: Parameter, said: str, code: str) -> InvalidValueError:
-    """The server, or PgBouncer, refused that setting, by what it ``said`` and its SQLSTATE."""
+    """The error for a setting that the server or PgBouncer refused, saying ``said``."""
     close = get_close_matches(name, libpq.PARAMETERS, n=1, cutoff=0.75)
     meant = f"; did you mean {close[0]}?" if close else ""
     advice = f"the server does not take it as a setting ({said})"
@@ -128,9 +124,9 @@ def refused_setting(name: str, parameter: Parameter, said: str, code: str) -> In
 
 
 def split_options(text: str) -> tuple[dict[str, str], str]:
-    """The settings of ``options=-c name=value``, and what else stands there, as it is.
+    """The settings within ``options=-c name=value``, and the remaining text.
 
-    A setting that stands for itself goes before ours of the same name. Backslashes keep blanks.
+    A backslash escapes the blank after it, as in libpq.
     """
     settings: dict[str, str] = {}
     rest: list[str] = []

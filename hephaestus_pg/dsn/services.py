@@ -8,11 +8,11 @@ from pathlib import Path
 from hephaestus_pg.errors import InvalidValueError
 
 
-def service_parameters(name: str, file: str | None, field: str) -> dict[str, str]:
-    """What the service of that name says.
+def read_service(name: str, file: str | None, field: str) -> dict[str, str]:
+    """Read the parameters of a service; errors name ``field``, where the service was asked for.
 
-    Looked for in ``file``, else in ``PGSERVICEFILE``, else in ``~/.pg_service.conf``, and then in
-    ``PGSYSCONFDIR``, as libpq does. ``field`` is where the name was given.
+    As libpq does, look in ``file``, else in ``PGSERVICEFILE``, else in ``~/.pg_service.conf``, and
+    then in ``PGSYSCONFDIR``.
 
     Raises:
         InvalidValueError: There is no such service, or its file cannot be read.
@@ -48,7 +48,7 @@ def _files(given: str | None) -> list[Path]:
 
 
 def _section(text: str, name: str, path: Path) -> dict[str, str] | None:
-    """The section of that name: its first, as libpq has it."""
+    """The parameters of the first section of that name, which is the one that libpq takes."""
     found: dict[str, str] | None = None
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
@@ -64,7 +64,7 @@ def _section(text: str, name: str, path: Path) -> dict[str, str] | None:
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
         if not equals or key == "service" or key.startswith("ldap"):
-            # What stands there may be a password.
+            # The line is not shown: it may hold a password.
             raise InvalidValueError(
                 "service", name, f"line {number} of {path} must be name=value, of no other service"
             )

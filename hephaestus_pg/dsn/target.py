@@ -1,4 +1,4 @@
-"""Where to connect, and how: by a DSN, by the service that it names, and by the PG variables."""
+"""The target of a connection: read from options, a DSN, its service and the PG variables."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hephaestus_pg.dsn import libpq
-from hephaestus_pg.dsn.hosts import checked_ports, hosts_in, with_ports
+from hephaestus_pg.dsn.hosts import pair_with_ports, parse_hosts, parse_ports
 from hephaestus_pg.dsn.parameters import (
     Parameter,
-    checked,
-    sorted_out,
+    checked_value,
+    classify,
     split_options,
 )
-from hephaestus_pg.dsn.services import service_parameters
-from hephaestus_pg.dsn.text import text_of, url_of
-from hephaestus_pg.dsn.tls import checked_files, system_context
+from hephaestus_pg.dsn.services import read_service
+from hephaestus_pg.dsn.text import dsn_text, parse_url
+from hephaestus_pg.dsn.tls import check_files, system_context
 from hephaestus_pg.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -28,13 +28,12 @@ _FILES = (
     *("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword", "sslnegotiation"),
     *("ssl_min_protocol_version", "ssl_max_protocol_version"),
 )
-"""What asyncpg takes from a DSN alone."""
+"""Parameters that asyncpg takes only from a DSN."""
 
 _SOCKET = (
     *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
     "tcp_user_timeout",
 )
-
 
 _ARGUMENTS = {
     "user": "user",
@@ -45,43 +44,43 @@ _ARGUMENTS = {
     "gsslib": "gsslib",
     "ssl": "sslmode",
 }
-"""What asyncpg takes as an option, and libpq's name for it."""
+"""Options of asyncpg, and libpq's name for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where to connect, and how."""
+    """The hosts to connect to, and how."""
 
     hosts: tuple[tuple[str, int], ...]
-    """None: where a server on this machine listens, as asyncpg finds it."""
+    """Empty: asyncpg looks for a server on this machine."""
 
     dsn: str | None = field(repr=False)
-    """For asyncpg: what it takes from nothing else."""
+    """A DSN for asyncpg, of the parameters that it takes only from there."""
 
     options: Mapping[str, Any] = field(repr=False)
-    """For asyncpg."""
+    """Options for asyncpg."""
 
     settings: Mapping[str, Parameter]
-    """For the server."""
+    """Settings for the server."""
 
     socket: Mapping[str, int]
+    """``keepalives`` and the like."""
+
     connect_timeout: float | None
     """Seconds that each host has, if there is a limit."""
 
     session: str | None
-    """What sort of server is wanted: ``target_session_attrs``."""
+    """The kind of server that is wanted: ``target_session_attrs``."""
 
     shuffled: bool
-    """The hosts are taken in any order."""
+    """The hosts are tried in random order."""
 
 
 def checked_dsn(dsn: Any) -> str | None:
-    """The DSN as text, of any object whose ``str`` it is; by default ``HEPHAESTUS_PG_DSN``.
-
-    ``None`` leaves it to the ``PG*`` variables.
+    """The text of the DSN, by default that of ``HEPHAESTUS_PG_DSN``; ``None`` if neither is given.
 
     Raises:
-        InvalidValueError: It cannot be read; it says what to type instead.
+        InvalidValueError: It cannot be read; the error says what to type instead.
     """
     origin = ""
     if dsn is None:
@@ -89,19 +88,21 @@ def checked_dsn(dsn: Any) -> str | None:
         origin = " (from HEPHAESTUS_PG_DSN)"
     if dsn is None:
         return None
-    text = text_of(dsn)
-    url_of(text, origin)
+    text = dsn_text(dsn)
+    parse_url(text, origin)
     return text
 
 
-def target(dsn: str | None, options: Mapping[str, Any]) -> Target:
-    """Where the DSN leads, and how to connect; asyncpg's ``options`` go before what it says.
+def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
+    """Resolve a DSN, its service, the PG variables and asyncpg's ``options`` into a target.
+
+    Options take precedence over the DSN, the DSN over its service, and that over the variables.
 
     Raises:
-        InvalidValueError: It cannot be read, or says what cannot be done.
+        InvalidValueError: One of them cannot be read, or asks for something impossible.
     """
     theirs = {name: value for name, value in options.items() if value is not None}
-    authority, own = url_of(dsn) if dsn else ([], {})
+    authority, own = parse_url(dsn) if dsn else ([], {})
     given = _with_service({name: Parameter(value, name) for name, value in own.items()}, theirs)
     named = bool(authority or "host" in given or theirs.get("host"))
     variables = {
@@ -110,15 +111,15 @@ def target(dsn: str | None, options: Mapping[str, Any]) -> Target:
         if (value := os.environ.get(variable)) and not (named and name in {"host", "hostaddr"})
     }
     port = variables.pop("port", None)
-    honoured, settings = sorted_out({**variables, **given})
+    honoured, settings = classify({**variables, **given})
     hosts = _hosts(authority, honoured, theirs, port)
     values = {name: parameter.value for name, parameter in honoured.items()}
     arguments, files = _arguments(honoured, theirs, local=all(host[0] == "/" for host, _ in hosts))
     if not hosts and "port" in honoured:
-        arguments["port"] = checked_ports(*honoured["port"])
+        arguments["port"] = parse_ports(*honoured["port"])
     session = theirs.get("target_session_attrs")
     if isinstance(session, str):
-        session = checked("target_session_attrs", session, "target_session_attrs")
+        session = checked_value("target_session_attrs", session, "target_session_attrs")
     seconds = int(values.get("connect_timeout", 0))
     return Target(
         hosts=tuple(hosts),
@@ -133,7 +134,7 @@ def target(dsn: str | None, options: Mapping[str, Any]) -> Target:
 
 
 def _with_service(given: dict[str, Parameter], options: Mapping[str, Any]) -> dict[str, Parameter]:
-    """What is given, and what the service says that it names, or an option, or ``PGSERVICE``."""
+    """Add the parameters of the service that an option, the DSN or ``PGSERVICE`` names."""
     service = given.pop("service", None)
     if asked := options.get("service"):
         service = Parameter(asked, "service")
@@ -143,7 +144,7 @@ def _with_service(given: dict[str, Parameter], options: Mapping[str, Any]) -> di
     if service is None:
         return given
     path = options.get("servicefile") or (file.value if file else None)
-    found = service_parameters(service.value, path, service.field)
+    found = read_service(service.value, path, service.field)
     if "database" in found:
         found["dbname"] = found.pop("database")
     place = f"of the service {service.value}"
@@ -156,27 +157,29 @@ def _hosts(
     options: Mapping[str, Any],
     variable: Parameter | None,
 ) -> list[tuple[str, int]]:
-    """Each host and its port, of the first of options, DSN, service and environment with any."""
-    asked, first = options.get("host"), checked_ports(options.get("port"), "port")
+    """Each host and its port, from the first of options, DSN, service and variables to name any."""
+    asked, first = options.get("host"), parse_ports(options.get("port"), "port")
     if asked:
         names = asked.split(",") if isinstance(asked, str) else asked
         hosts = [(str(name), "") for name in names]
     elif authority:
         hosts = authority
     else:
-        hosts = hosts_in(*given["host"]) if "host" in given else []
+        hosts = parse_hosts(*given["host"]) if "host" in given else []
     if not asked and (address := given.get("hostaddr")):
-        hosts = _at(address, hosts, verified=given.get("sslmode", address).value == "verify-full")
+        hosts = _with_addresses(
+            address, hosts, verified=given.get("sslmode", address).value == "verify-full"
+        )
     if not first and "port" in given and (asked or not authority):
-        first = checked_ports(*given["port"])
-    last = checked_ports(*variable) if variable else []
-    return with_ports(hosts, first, last) if hosts else []
+        first = parse_ports(*given["port"])
+    last = parse_ports(*variable) if variable else []
+    return pair_with_ports(hosts, first, last) if hosts else []
 
 
-def _at(
+def _with_addresses(
     address: Parameter, hosts: list[tuple[str, str]], *, verified: bool
 ) -> list[tuple[str, str]]:
-    """The hosts at the addresses that ``hostaddr`` says, where no name is looked up."""
+    """Replace the hosts by the addresses that ``hostaddr`` gives, to save the look-up."""
     addresses = [each.strip() for each in address.value.split(",")]
     if hosts and (verified or len(addresses) != len(hosts)):
         raise InvalidValueError(
@@ -194,16 +197,16 @@ def _at(
 def _arguments(
     given: Mapping[str, Parameter], options: Mapping[str, Any], *, local: bool
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """What asyncpg takes as options, and what it takes from a DSN alone."""
+    """The parameters that asyncpg takes as options, and those that it takes only from a DSN."""
     if isinstance(asked := options.get("ssl"), str):
-        given = {**given, "sslmode": Parameter(checked("sslmode", asked, "ssl"), "ssl")}
+        given = {**given, "sslmode": Parameter(checked_value("sslmode", asked, "ssl"), "ssl")}
     values = {name: parameter.value for name, parameter in given.items()}
     arguments: dict[str, Any] = {
         option: values[name] for option, name in _ARGUMENTS.items() if name in values
     }
     files = {name: values[name] for name in _FILES if name in values}
     if (asked is None or isinstance(asked, str)) and not local:
-        checked_files(given)
+        check_files(given)
         if files.get("sslrootcert") == "system":
             arguments["ssl"] = system_context(values)
             del files["sslrootcert"]
@@ -217,11 +220,11 @@ def _arguments(
 
 
 def _check_passfile(path: str, field: str) -> None:
-    """See that asyncpg will read the file of passwords, which it would else leave out silently."""
+    """Check that asyncpg can use the password file: otherwise it would silently go without."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - the file may be a device
         if not stat.S_ISREG(mode):
-            return  # /dev/null, for one: no file is wanted
+            return  # such as /dev/null, for no file at all
         with open(path, "rb"):  # noqa: PTH123
             pass
     except OSError as error:
@@ -233,7 +236,7 @@ def _check_passfile(path: str, field: str) -> None:
 def _with_options(
     settings: dict[str, Parameter], given: Mapping[str, Parameter]
 ) -> dict[str, Parameter]:
-    """The settings that stand for themselves, and those within ``options``."""
+    """Add the settings within ``options``, and the application's name; ``settings`` go first."""
     found: dict[str, Parameter] = {}
     if options := given.get("options"):
         within, rest = split_options(options.value)

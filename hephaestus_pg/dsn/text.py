@@ -1,6 +1,6 @@
-"""The text of a DSN: what is one, its hosts and parameters, and what to type instead of what isn't.
+"""The text of a DSN: its hosts and parameters, or advice on how to write it.
 
-No message here, nor the value of an error, shows a password.
+No message, and no value of an error, shows a password.
 """
 
 from __future__ import annotations
@@ -9,43 +9,28 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
 
-from hephaestus_pg.dsn.hosts import LIST_OF_HOSTS, host_in
+from hephaestus_pg.dsn.hosts import LIST_OF_HOSTS, parse_host
+from hephaestus_pg.dsn.masking import mask_dsn, without_password
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 URL = "postgresql://user:password@host:port/database"
 
 
 class Url(NamedTuple):
-    """A DSN in its parts: the hosts with the ports that stand at them, and all else by name."""
+    """The parts of a DSN: hosts with their ports as written, and everything else by name."""
 
     hosts: list[tuple[str, str]]
     parameters: dict[str, str]
 
 
-def shown(dsn: str) -> str:
-    """A DSN as it may stand in a message, whatever its password is written like."""
-    if "@" in dsn:
-        dsn = _BEFORE_HOST.sub(r"\1***", dsn)
-    elif "://[" not in dsn:
-        dsn = _NO_PORT.sub(r"\1***", dsn)
-    return without_password(dsn)
-
-
-# A user, and what may be a password, which need not be encoded as it should.
-_BEFORE_HOST = re.compile(r"(://[^:@/?]*:).*(?=@)", re.DOTALL)
-# With no host after it a password stands where a port would.
-_NO_PORT = re.compile(r"(://[^:/?]*:)(?!\d*(?:[,/?]|$))[^/?]*")
-
-
-def text_of(dsn: Any) -> str:
-    """The DSN as text, of any object whose ``str`` is the DSN.
+def dsn_text(dsn: Any) -> str:
+    """The text of a DSN, which may be any object whose ``str`` is one, such as a URL's class.
 
     Raises:
-        InvalidTypeError: It is none.
-        InvalidValueError: It hides its password.
+        InvalidTypeError: The object's text is no DSN, or hides it.
     """
     if isinstance(dsn, str):
-        return str.__str__(dsn)
+        return str.__str__(dsn)  # a member of a text enumeration gives its name as str(dsn)
     kind = f"<{type(dsn).__name__}>"
     if isinstance(dsn, (bytes, bytearray, memoryview)):
         raise InvalidTypeError("dsn", kind, "give text: dsn.decode() of bytes")
@@ -64,59 +49,68 @@ def text_of(dsn: Any) -> str:
     raise InvalidTypeError("dsn", kind, advice)
 
 
-def url_of(text: str, origin: str = "") -> Url:
-    """The parts of a DSN; ``origin`` is said of one that is none.
+def parse_url(text: str, origin: str = "") -> Url:
+    """Take a DSN apart; ``origin`` says in the error where the text came from.
 
     Raises:
-        InvalidValueError: It is none, or could be read in two ways; it says what to type.
+        InvalidValueError: It is no URL of PostgreSQL's, is ambiguous, or hides its password.
     """
-    wrong = _strange(text)
     rest = text.partition("://")[2]
     authority = re.split("[/?]", rest, maxsplit=1)[0]
     path, _, query = rest[len(authority) :].partition("?")
     user, _, hosts = authority.rpartition("@")
-    found = [host_in(host, encoded=True) for host in hosts.split(",")] if hosts else []
-    wrong = wrong or _ambiguous(rest, user, hosts, path)
+    found = [parse_host(host, encoded=True) for host in hosts.split(",")] if hosts else []
+    wrong = _shape_advice(text) or _ambiguity_advice(rest, user, hosts, path)
     wrong = wrong or (LIST_OF_HOSTS if None in found else "")
-    parameters: dict[str, str] = {}
-    name, _, password = user.partition(":")
     try:
-        given = [("user", unquote(name, errors="strict"))]
-        given += [("password", unquote(password, errors="strict"))]
-        given += [("dbname", unquote(path[1:], errors="strict"))]
-        for part in filter(None, query.split("&")):
-            name, equals, value = (unquote_plus(each) for each in part.partition("="))
-            if not equals:
-                wrong = wrong or "its query must be name=value, each after ? or &"
-            elif name in {"database", "dbname", "user", "password"}:
-                # What stands before the query comes first, as with asyncpg.
-                given.insert(0, ("dbname" if name == "database" else name, value))
-            else:
-                given.append((name, value))
+        parameters, query_advice = _parameters(user, path, query)
+        wrong = wrong or query_advice
     except UnicodeDecodeError:
         wrong = wrong or "what is percent-encoded in it must be UTF-8"
     if wrong:
-        raise InvalidValueError("dsn", shown(text), wrong + origin)
-    parameters.update((name, value) for name, value in given if value)
+        raise InvalidValueError("dsn", mask_dsn(text), wrong + origin)
     if parameters.get("password") and not parameters["password"].strip("*"):
         raise InvalidValueError(
             "dsn",
-            shown(text),
+            mask_dsn(text),
             "its password is ***, which is how it is hidden: give the text with the password itself"
             f", which SQLAlchemy has as url.render_as_string(hide_password=False){origin}",
         )
     return Url([host for host in found if host], parameters)
 
 
-def _strange(text: str) -> str:
-    """What is to be taken away, or written otherwise, so that the text is a URL of PostgreSQL's."""
+def _parameters(user: str, path: str, query: str) -> tuple[dict[str, str], str]:
+    """The decoded parameters, user, password and database among them; and advice on the query.
+
+    Raises:
+        UnicodeDecodeError: A percent-encoded part is not UTF-8.
+    """
+    name, _, password = user.partition(":")
+    given = [("user", unquote(name, errors="strict"))]
+    given += [("password", unquote(password, errors="strict"))]
+    given += [("dbname", unquote(path[1:], errors="strict"))]
+    advice = ""
+    for part in filter(None, query.split("&")):
+        name, equals, value = (unquote_plus(each) for each in part.partition("="))
+        if not equals:
+            advice = advice or "its query must be name=value, each after ? or &"
+        elif name in {"database", "dbname", "user", "password"}:
+            # As in asyncpg, the part before the query takes precedence.
+            given.insert(0, ("dbname" if name == "database" else name, value))
+        else:
+            given.append((name, value))
+    return {name: value for name, value in given if value}, advice
+
+
+def _shape_advice(text: str) -> str:
+    """Advice on a text that is no URL of PostgreSQL's; empty for one that is."""
     if not text:
         return (
             "it is empty: give one, or leave it out for HEPHAESTUS_PG_DSN, else the PG* variables"
         )
     for pattern, advice in _SHAPES:
         if found := re.match(pattern, text, re.IGNORECASE | re.DOTALL):
-            return advice.format(*found.groups(), url=URL, as_url=_as_url(text))
+            return advice.format(*found.groups(), url=URL, as_url=_keywords_as_url(text))
     return ""
 
 
@@ -145,8 +139,8 @@ ENCODE = (
 )
 
 
-def _ambiguous(rest: str, user: str, hosts: str, path: str) -> str:
-    """What keeps it from being read in one way alone."""
+def _ambiguity_advice(rest: str, user: str, hosts: str, path: str) -> str:
+    """Advice on a URL that can be read in two ways; empty for one that cannot."""
     if "#" in rest or "@" in user or (not user and ":" in hosts and "@" in path):
         return ENCODE
     if "%00" in rest:
@@ -161,8 +155,8 @@ def _ambiguous(rest: str, user: str, hosts: str, path: str) -> str:
 _KEYWORD = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)")
 
 
-def _as_url(text: str) -> str:
-    """A string of keywords as the URL that says the same, without its password."""
+def _keywords_as_url(text: str) -> str:
+    """The URL that says the same as a string of keywords, without its password."""
     found = {
         name: re.sub(r"\\(.)", r"\1", value.strip("'")) for name, value in _KEYWORD.findall(text)
     }
@@ -181,19 +175,3 @@ def _as_url(text: str) -> str:
     at = f"{quote(user, safe='')}{password}@" if user else ""
     url = f"postgresql://{at}{named}/{quote(database, safe='')}{'?' if query else ''}{query}"
     return without_password(url)
-
-
-# What stands before an @ in a URL, or in what was meant for one: a user and a password, which need
-# not be encoded as they should. Then password=… in a query, a keyword string or the environment.
-_PASSWORD = re.compile(
-    r"""(://[^:\s]*:)(?:\S*|(?!\d+\s)[^/\n]*)(?=@)"""
-    r"""|(^[^:\s]*:(?!//))\S*(?=@)"""
-    r"""|((?:password|scram_(?:client|server)_key|client_secret|api_key)["']?\s*[=:]\s*)"""
-    r"""(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?|(?:[^&\s\\]|\\.)+)""",
-    re.IGNORECASE,
-)
-
-
-def without_password(text: str) -> str:
-    """``text`` with the password of every DSN in it replaced by ``***``."""
-    return _PASSWORD.sub(lambda found: f"{found[found.lastindex or 0]}***", text)

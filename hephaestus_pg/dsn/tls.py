@@ -1,4 +1,4 @@
-"""The files of a TLS connection, looked at before any connection is made."""
+"""The files that a TLS connection needs, checked before it is made."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.dsn.parameters import Parameter
 
-_SURE = {"verify-ca", "verify-full"}
+_VERIFYING = {"verify-ca", "verify-full"}
 
 
-def checked_files(given: Mapping[str, Parameter]) -> None:
-    """See that what names a file names one that TLS can use, where ``sslmode`` needs it.
+def check_files(given: Mapping[str, Parameter]) -> None:
+    """Check that TLS can use each file that the parameters name and that ``sslmode`` needs.
 
     Raises:
-        InvalidValueError: It does not; it names that parameter.
+        InvalidValueError: A parameter, which the error names, leads to no such file.
     """
     mode = given["sslmode"].value if "sslmode" in given else "prefer"
     if mode == "disable":
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if mode in _SURE or "sslrootcert" in given:
+    if mode in _VERIFYING or "sslrootcert" in given:
         _check_authority(mode, given)
     for name in ("sslrootcert", "sslcrl"):
-        if name in given and given[name].value != "system" and mode in {*_SURE, "require"}:
+        if name in given and given[name].value != "system" and mode in {*_VERIFYING, "require"}:
             _load(given[name], lambda path: context.load_verify_locations(cafile=path))
     for name in ("sslcert", "sslkey"):
         if name in given:
@@ -45,7 +45,7 @@ def checked_files(given: Mapping[str, Parameter]) -> None:
 
 
 def _check_authority(mode: str, given: Mapping[str, Parameter]) -> None:
-    """See that there is somebody to vouch for the server."""
+    """Check that a certificate authority is named, or that libpq's default file is there."""
     field = given["sslmode"].field if "sslmode" in given else "sslmode"
     root, own = given.get("sslrootcert"), Path("~/.postgresql/root.crt").expanduser()
     if root is None and not own.exists():
@@ -76,7 +76,7 @@ def _load(parameter: Parameter, load: Callable[[str], object], more: str = "") -
 
 
 def system_context(values: Mapping[str, str]) -> ssl.SSLContext:
-    """TLS with a server that an authority known to the system vouches for."""
+    """The context for ``sslrootcert=system``: any authority that the system trusts will do."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["postgresql"])
     if "sslcert" in values:

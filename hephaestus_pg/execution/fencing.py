@@ -1,20 +1,31 @@
-"""The server's process behind a connection, and its end when that has broken."""
+"""Fencing a lost write: ending the server's process that may still carry it out.
+
+The server may notice late that a connection broke, and its backend may then carry out what it was
+sent. After a second try, or a look at the row, that would undo what came since.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hephaestus_pg import _sql
+from hephaestus_pg.errors import DatabaseError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.execution.statements import Statement
+
+POLL_SECONDS = 0.02
+"""Seconds between two looks whether a backend has ended."""
 
 _DRIFT, _SLACK = 0.001, 1.0
 """By how much a server's clock may run faster or slower than ours, and seconds beside that."""
 
 
 class Backend(NamedTuple):
-    """What a client knows of the process that serves its connection."""
+    """The server's process behind a connection, as far as a client knows it."""
 
     pid: int
     """0 where the server does not say."""
@@ -23,17 +34,32 @@ class Backend(NamedTuple):
 
     @classmethod
     def behind(cls, connection: AnyConnection, now: float) -> Backend:
-        """That of a connection which is open ``now``."""
+        """The backend of a connection which is open ``now``."""
         return cls(connection.get_server_pid(), getattr(connection, "opened_at", now))
 
-    async def ended(self, connection: AnyConnection, schema: str, now: float) -> bool | None:
-        """Whether it is gone, as another connection sees it; if not, it is told to end.
+    async def terminate(
+        self, connection: AnyConnection, statement: Statement, now: float
+    ) -> bool | None:
+        """Tell the backend to end, over another connection; ``True`` if it has ended already.
 
         ``None``: nobody can tell. Behind a pooler nobody knows whose process an id is.
         """
-        text = _sql.statement("end_backend", schema)
         # Only a duration goes across, so that no two clocks have to agree.
         age = (now - self.since) * (1 - _DRIFT) - _SLACK
         given = (self.pid, connection.get_server_pid(), age)
-        row: Any = await connection.fetchrow(text, *map(str, given))
+        row: Any = await connection.fetchrow(statement.text, *map(str, given))
         return row["living"] == "0" if self.pid and row["direct"] == "true" else None
+
+
+async def fence(terminate: Callable[[], Awaitable[bool | None]]) -> bool:
+    """Whether a backend is known to have ended, told so by ``terminate`` until it has.
+
+    ``terminate`` runs :meth:`Backend.terminate` on some connection, and raises a
+    :class:`DatabaseError` when the time is over.
+    """
+    try:
+        while (ended := await terminate()) is False:  # noqa: ASYNC110 - the server ends it
+            await asyncio.sleep(POLL_SECONDS)
+    except DatabaseError:
+        return False
+    return ended is True

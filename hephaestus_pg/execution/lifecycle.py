@@ -1,4 +1,4 @@
-"""The way into a storage: who may call, how many are inside, and what each call may take."""
+"""The life of a storage: calls under way, their deadlines, and the end, which waits for them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Gate:
-    """Counts the calls under way, each a ``with`` block, and lets none in after the end."""
+class Lifecycle:
+    """Counts the calls under way, each a ``with`` block, and lets none begin after the end."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.loop = asyncio.get_running_loop()
         self._inherited = False
-        _gates.add(self)
+        _lifecycles.add(self)
         self.under_way = 0
         self.closed = False
         self._empty = anyio.Event()
@@ -46,12 +46,12 @@ class Gate:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
     def refuse(self) -> NoReturn:
-        """Say why nobody gets in."""
+        """Raise the error that says why no call may begin."""
         self.require_own_loop()
         raise StorageClosedError(self.name)
 
-    def left(self) -> None:
-        """See whether the last one is out, after the end."""
+    def call_ended(self) -> None:
+        """Wake :meth:`close` up when no call is under way any more."""
         if not self.under_way:
             self._empty.set()
 
@@ -64,28 +64,28 @@ class Gate:
     def __exit__(self, *_: object) -> None:
         self.under_way -= 1
         if self.closed:
-            self.left()
+            self.call_ended()
 
     async def close(self) -> None:
-        """Let nobody in any more, and wait until all are out."""
+        """Let no call begin any more, and wait until none is under way."""
         self.require_own_loop()
         self.closed = True
         if self.under_way:
             await self._empty.wait()
 
     def inherit(self) -> None:
-        """Let nobody in: this is a forked process, and the connections are its parent's."""
+        """Let no call begin: this is a forked process, and the connections are its parent's."""
         self._inherited = True
         self.closed = True
 
 
-_gates: WeakSet[Gate] = WeakSet()
+_lifecycles: WeakSet[Lifecycle] = WeakSet()
 
 
 def _forked() -> None:
     # A worker may go on with the very loop with which its parent started a storage.
-    for gate in _gates:
-        gate.inherit()
+    for lifecycle in _lifecycles:
+        lifecycle.inherit()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -112,30 +112,35 @@ def checked_timeout(timeout: Any, longest: float) -> float:
 
 
 class Operation:
-    """A call under way: the ``with`` block holds the ``gate``, and gives the call's deadline.
+    """A call under way: the ``with`` block counts in the ``lifecycle``, and gives its deadline.
 
     An :class:`OperationTimeoutError` that leaves it says of which ``verb`` and ``id`` it is.
-    Without a gate it is on a connection whose user holds that already. ``timeout`` is in seconds,
+    Without a lifecycle it is on a connection whose user counts already. ``timeout`` is in seconds,
     up to and by default the ``longest``.
     """
 
-    __slots__ = ("_began", "_gate", "_id", "_timeout", "_verb")
+    __slots__ = ("_began", "_id", "_lifecycle", "_loop", "_timeout", "_verb")
 
     def __init__(
-        self, gate: Gate | None, longest: float, verb: str, id: str | None, timeout: float | None
+        self,
+        lifecycle: Lifecycle | None,
+        longest: float,
+        verb: str,
+        id: str | None,
+        timeout: float | None,
     ) -> None:
-        self._gate = gate
+        self._lifecycle = lifecycle
         self._verb = verb
         self._id = id
         self._timeout = longest if timeout is None else checked_timeout(timeout, longest)
 
     def __enter__(self) -> float:
-        loop = asyncio.get_running_loop()
-        gate = self._gate
-        if gate is not None:
-            if gate.closed or loop is not gate.loop:
-                gate.refuse()
-            gate.under_way += 1  # on the way of every call: without another call
+        self._loop = loop = asyncio.get_running_loop()
+        lifecycle = self._lifecycle
+        if lifecycle is not None:
+            if lifecycle.closed or loop is not lifecycle.loop:
+                lifecycle.refuse()
+            lifecycle.under_way += 1  # on the way of every call: without another call
         self._began = began = loop.time()
         return began + self._timeout
 
@@ -145,11 +150,11 @@ class Operation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        gate = self._gate
-        if gate is not None:
-            gate.under_way -= 1
-            if gate.closed:
-                gate.left()
+        lifecycle = self._lifecycle
+        if lifecycle is not None:
+            lifecycle.under_way -= 1
+            if lifecycle.closed:
+                lifecycle.call_ended()
         if error is not None and isinstance(error, OperationTimeoutError):
-            taken = asyncio.get_running_loop().time() - self._began
+            taken = self._loop.time() - self._began
             error.complete(self._verb, self._id, timeout=self._timeout, taken=taken)

@@ -15,10 +15,10 @@ KEEP_SECONDS = 0.02
 """Seconds that a connection is kept while the pool may have none for others."""
 
 
-class Lease:
-    """A pool for who takes one connection after another: mostly it is the same one.
+class PinnedConnection:
+    """A pool for a worker that runs one statement after another, mostly on the same connection.
 
-    Without it, taking and giving back is a tenth of what a gathered get costs.
+    Without it, taking and giving back is a tenth of what a batched get costs.
     """
 
     def __init__(self, pool: Pool[Any]) -> None:
@@ -43,8 +43,8 @@ class Lease:
         else:
             await self._pool.release(connection, timeout=timeout)
 
-    def end(self) -> PoolConnectionProxy[Any] | None:
-        """The connection that is kept, if any, which is the pool's again."""
+    def unpin(self) -> PoolConnectionProxy[Any] | None:
+        """The connection that is kept, if any, to be released to the pool."""
         kept, self._kept = self._kept, None
         return kept
 

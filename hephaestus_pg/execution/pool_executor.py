@@ -1,59 +1,56 @@
-"""Running the statements of ``sql/queries`` on any connection of a pool."""
+"""Runs statements on any connection of a pool, for as long as the storage is open."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from hephaestus_pg import _sql
 from hephaestus_pg.batching.batcher import Batcher
 from hephaestus_pg.batching.keyed import KeyedBatcher
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, is_lost
-from hephaestus_pg.driver.hooks import as_ours
-from hephaestus_pg.driver.pool import RELEASE_SECONDS
-from hephaestus_pg.driver.rows import fetched
-from hephaestus_pg.errors import DatabaseError
-from hephaestus_pg.execution.attempts import Attempts, released
-from hephaestus_pg.execution.connection_executor import SessionExecutor
-from hephaestus_pg.execution.lifecycle import Gate, Operation, checked_timeout
-from hephaestus_pg.execution.pinned import Lease
-from hephaestus_pg.execution.retrying import Retries
+from hephaestus_pg.driver.connection import RELEASE_SECONDS
+from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
+from hephaestus_pg.driver.hooks import hook_error, translate_any
+from hephaestus_pg.driver.rows import fetch_rows
+from hephaestus_pg.execution import retrying
+from hephaestus_pg.execution.connection_executor import ConnectionExecutor
+from hephaestus_pg.execution.lifecycle import Lifecycle, Operation, checked_timeout
+from hephaestus_pg.execution.pinned import PinnedConnection
+from hephaestus_pg.execution.pool_runner import PoolRunner, released
+from hephaestus_pg.execution.statements import statements_of
+from hephaestus_pg.execution.statistics import Stats
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 
     from asyncpg import Pool, Record
     from asyncpg.pool import PoolConnectionProxy
 
-    from hephaestus_pg.batching.batcher import Run
     from hephaestus_pg.batching.keyed import BatchBy
+    from hephaestus_pg.batching.sending import Run
     from hephaestus_pg.driver.errors import AnyConnection
-    from hephaestus_pg.execution.attempts import Kind, Source
+    from hephaestus_pg.errors import DatabaseError
+    from hephaestus_pg.execution.pool_runner import Source
+    from hephaestus_pg.execution.statements import Statement
 
 Result = TypeVar("Result")
 
 TIMEOUT = 30.0
 """Seconds that an operation may take, waiting for a connection included."""
 
-# Every other statement is a change: what became of it, the verbs see by a look at the row.
-_KINDS: dict[str, Kind] = {
-    **dict.fromkeys(("count", "get", "get_many", "query", "profile"), "read"),
-    **dict.fromkeys(("page_by_id", "page_by_inserted_at", "page_by_updated_at"), "read"),
-    **dict.fromkeys(("put", "put_many", "prune"), "overwrite"),
-}
-
 
 class PoolExecutor:
-    """Each statement on a connection of the pool, for as long as the storage is open.
+    """Each statement on a connection of the pool. See :class:`Executor`.
 
     Belongs to the event loop in which it was made. ``owned`` pools are closed with it. With
     ``batching``, concurrent statements on one id each are sent together: all of them, or, with
     ``batch_by``, those for whose callers that gives the same value.
     """
 
-    retries = True
+    retries: ClassVar[bool] = True
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own
         self,
@@ -67,62 +64,61 @@ class PoolExecutor:
         timeout: float = TIMEOUT,
     ) -> None:
         self.schema = schema
+        self.statements = statements_of(schema)
         self._timeout = timeout
         self._pool = pool
         self._owned = owned
-        self.gate = Gate(name)
+        self.lifecycle = Lifecycle(name)
         self.operation: Callable[[str, str | None, float | None], Operation] = partial(
-            Operation, self.gate, timeout
+            Operation, self.lifecycle, timeout
         )
         """See :meth:`Executor.operation`."""
         self._loop = asyncio.get_running_loop()
-        self._attempts = Attempts(pool, schema)
-        self._batcher = self._batched(batch_by) if batching else None
+        self._runner = PoolRunner(pool, self.statements, schema)
+        self._batcher = self._make_batcher(batch_by) if batching else None
         self.row: Callable[..., Awaitable[Any]] = (
             self._row if self._batcher is None else self._batcher.row
         )
         """See :meth:`Executor.row`."""
 
-    def _batched(self, batch_by: BatchBy | None) -> Batcher | KeyedBatcher:
+    def _make_batcher(self, batch_by: BatchBy | None) -> Batcher | KeyedBatcher:
         if batch_by is None:
-            return Batcher(self.fetch, self._lane)
+            return Batcher(self.fetch, self._pinned)
         # A hook of the pool sees the context of one of those who share its connection.
-        return KeyedBatcher(
-            lambda: Batcher(self.fetch, self._lane, in_callers_context=True), batch_by
-        )
+        make = partial(Batcher, self.fetch, self._pinned, in_callers_context=True)
+        return KeyedBatcher(make, partial(_called, batch_by))
 
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""
         return self._loop.time() + checked_timeout(timeout, self._timeout)
 
-    async def fetch(self, deadline: float, statement: str, *arguments: Any) -> list[Record]:
+    async def fetch(self, deadline: float, statement: Statement, *arguments: Any) -> list[Record]:
         """See :meth:`Executor.fetch`."""
-        return await self._fetch(self._pool, deadline, statement, *arguments)
+        return await self._fetch(None, deadline, statement, *arguments)
 
-    async def _fetch(
-        self, source: Source, deadline: float, statement: str, *arguments: Any
-    ) -> list[Record]:
-        text = _sql.statement(statement, self.schema)
-        kind = _KINDS.get(statement.partition(":")[0], "change")  # of a variant too
-        return await self._attempts.result_of(
+    def _fetch(
+        self, source: Source | None, deadline: float, statement: Statement, *arguments: Any
+    ) -> Awaitable[list[Record]]:
+        return self._runner.run(
             deadline,
-            statement,
-            lambda connection: fetched(connection, text, arguments),
-            kind=kind,
+            statement.name,
+            lambda connection: fetch_rows(connection, statement.text, arguments),
+            kind=statement.kind,
+            is_batch=statement.is_batch,
             source=source,
         )
 
     @asynccontextmanager
-    async def _lane(self) -> AsyncIterator[Run]:
+    async def _pinned(self) -> AsyncIterator[Run]:
         """:meth:`fetch` for statements one after another, which mostly share a connection."""
-        lease = Lease(self._pool)
+        connection = PinnedConnection(self._pool)
         try:
-            yield partial(self._fetch, lease)
+            yield partial(self._fetch, connection)
         finally:
-            if (kept := lease.end()) is not None:
+            if (kept := connection.unpin()) is not None:
                 await released(self._pool, kept)
 
-    async def _row(self, deadline: float, statement: str, *arguments: Any) -> Any:
+    async def _row(self, deadline: float, statement: Statement, *arguments: Any) -> Any:
         rows = await self.fetch(deadline, statement, *arguments)
         return rows[0] if rows else None
 
@@ -132,27 +128,27 @@ class PoolExecutor:
         work: Callable[[AnyConnection], Awaitable[Result]],
         timeout: float | None = None,
     ) -> Result:
-        """What ``work``, which only reads, gives on some connection, and on others if it must."""
+        """The result of ``work``, which only reads, on some connection, or others if it must."""
         with self.operation(name, None, timeout) as deadline:
-            return await self._attempts.result_of(deadline, name, work, kind="read")
+            return await self._runner.run(deadline, name, work, kind="read")
 
     async def atomically(
-        self, deadline: float, work: Callable[[SessionExecutor], Awaitable[Result]]
+        self, deadline: float, work: Callable[[ConnectionExecutor], Awaitable[Result]]
     ) -> Result:
         """See :meth:`Executor.atomically`."""
-        patience = deadline - self._loop.time()
+        commit_timeout = deadline - self._loop.time()
 
         async def in_transaction(connection: AnyConnection) -> Result:
-            ours = self._ours(connection, patience=patience)
-            async with ours.transaction(deadline) as session:
-                return await work(session)
+            executor = self._on(connection, commit_timeout=commit_timeout)
+            async with executor.transaction(deadline) as inner:
+                return await work(inner)
 
-        return await self._attempts.result_of(
-            deadline, "transaction", in_transaction, kind="overwrite", bounded=False
+        return await self._runner.run(
+            deadline, "transaction", in_transaction, kind="idempotent", bounded=False
         )
 
     @asynccontextmanager
-    async def transaction(self, timeout: float | None = None) -> AsyncIterator[SessionExecutor]:
+    async def transaction(self, timeout: float | None = None) -> AsyncIterator[ConnectionExecutor]:
         """One connection in a transaction, which commits when the block ends without an error.
 
         Beginning it, each statement in it, and committing have ``timeout`` seconds each, by default
@@ -160,69 +156,114 @@ class PoolExecutor:
         """
         seconds = checked_timeout(timeout, self._timeout)
         with self.operation("transaction", None, timeout):
-            begun, session = await self._begun(seconds)
+            begun, inner = await self._begin(seconds)
             try:
                 async with begun:
-                    yield session
+                    yield inner
             except Exception as error:
-                if is_lost(error):
+                if should_reset_pool(error):
                     await self._pool.expire_connections()
                 raise
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
-        """A connection of the pool, for as long as the block runs."""
-        with self.gate:
-            async with self._acquired(self.deadline(None)) as connection:
-                yield connection
+    async def _begin(self, seconds: float) -> tuple[AsyncExitStack, ConnectionExecutor]:
+        """Begin a transaction; with it comes what ends it and gives its connection back."""
+        deadline = self._loop.time() + seconds
+
+        async def begin() -> tuple[AsyncExitStack, ConnectionExecutor]:
+            async with AsyncExitStack() as stack:
+                connection = await stack.enter_async_context(self._acquired(deadline))
+                executor = self._on(connection, timeout=seconds, commit_timeout=seconds)
+                inner = await stack.enter_async_context(
+                    executor.transaction(deadline, checked=True)
+                )
+                return stack.pop_all(), inner
+
+        async def on_failure(error: DatabaseError) -> None:
+            error.applied = "no"  # whatever became of a BEGIN
+            if should_reset_pool(error):
+                await self._pool.expire_connections()
+
+        return await retrying.run(
+            begin,
+            retrying.IDEMPOTENT,
+            deadline,
+            name=f"the beginning of a transaction in schema {self.schema}",
+            on_failure=on_failure,
+        )
 
     async def close(self) -> None:
         """Refuse new calls, wait for those under way, and close a pool of our own.
 
-        Calls end by their deadlines. A transaction that is open for longer, or the end of the
-        caller's patience, ends a pool of our own with whatever still uses it.
+        Calls end by their deadlines. A transaction that is open for longer than the storage's
+        timeout, or a caller who waits no longer, ends a pool of our own with whatever uses it.
         """
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._timeout):
-                    await self.gate.close()
+                    await self.lifecycle.close()
             if self._owned:
                 with suppress(*DRIVER_ERRORS):
                     async with asyncio.timeout(RELEASE_SECONDS):
                         await self._pool.close()
         finally:
             if self._batcher is not None:
-                self._batcher.stop_clock()
+                self._batcher.stop_timer()
             if self._owned:
                 self._pool.terminate()  # of what is closed already, nothing
 
-    def session(self, connection: AnyConnection) -> SessionExecutor:
+    def on_connection(self, connection: AnyConnection) -> ConnectionExecutor:
         """The same statements, on one connection of the caller's alone."""
-        return SessionExecutor(
-            connection, name=self.gate.name, schema=self.schema, timeout=self._timeout
+        return replace(self._on(connection), is_disposable=False)
+
+    def stats(self) -> Stats:
+        """How everything stands at this moment."""
+        batchers = [] if self._batcher is None else self._batcher.batchers
+        sizes: Counter[int] = Counter()
+        for batcher in batchers:
+            sizes.update(batcher.batch_sizes)
+        pool = self._pool
+        return Stats(
+            connections_in_use=pool.get_size() - pool.get_idle_size(),
+            connections_idle=pool.get_idle_size(),
+            connections_waited_for=self._runner.waiting,
+            calls_under_way=self.lifecycle.under_way,
+            calls_queued=sum(batcher.calls_inside for batcher in batchers),
+            calls_outside=sum(batcher.calls_outside for batcher in batchers),
+            ids_held=sum(batcher.ids_held for batcher in batchers),
+            statements_under_way=sum(batcher.statements_under_way for batcher in batchers),
+            batch_sizes=dict(sorted(sizes.items())),
+            failed_tries=self._runner.failed_tries,
         )
 
-    def _ours(
-        self, connection: AnyConnection, timeout: float | None = None, patience: float | None = None
-    ) -> SessionExecutor:
-        return SessionExecutor(
+    def _on(
+        self,
+        connection: AnyConnection,
+        *,
+        timeout: float | None = None,
+        commit_timeout: float | None = None,
+    ) -> ConnectionExecutor:
+        return ConnectionExecutor(
             connection,
-            name=self.gate.name,
+            name=self.lifecycle.name,
             schema=self.schema,
-            timeout=self._timeout if timeout is None else timeout,
-            patience=patience,
-            expendable=True,
+            statements=self.statements,
+            timeout=timeout or self._timeout,
+            commit_timeout=self._timeout if commit_timeout is None else commit_timeout,
+            is_disposable=True,
         )
 
     @asynccontextmanager
     async def _acquired(self, deadline: float) -> AsyncIterator[PoolConnectionProxy[Any]]:
         try:
+            self._runner.waiting += 1
             async with asyncio.timeout_at(deadline):
                 connection = await self._pool.acquire()
         except BaseException as error:
-            if (ours := as_ours(error, None)) is error:
+            if (ours := translate_any(error, None)) is error:
                 raise
             raise ours from error
+        finally:
+            self._runner.waiting -= 1
         try:
             if lend := getattr(connection, "lend", None):
                 lend()
@@ -230,25 +271,11 @@ class PoolExecutor:
         finally:
             await released(self._pool, connection)
 
-    async def _begun(self, seconds: float) -> tuple[AsyncExitStack, SessionExecutor]:
-        """A transaction, and what ends it and gives its connection back."""
-        deadline = self._loop.time() + seconds
-        retries: Retries | None = None
-        while True:
-            try:
-                async with AsyncExitStack() as stack:
-                    connection = await stack.enter_async_context(self._acquired(deadline))
-                    ours = self._ours(connection, seconds)
-                    session = await stack.enter_async_context(
-                        ours.transaction(deadline, checked=True)
-                    )
-                    return stack.pop_all(), session
-            except DatabaseError as error:
-                error.applied = "no"  # whatever became of a BEGIN
-                if is_lost(error):
-                    await self._pool.expire_connections()
-                if retries is None:
-                    name = f"the beginning of a transaction in schema {self.schema}"
-                    retries = Retries(deadline, name, safe_twice=True)
-                if not await retries.another(error):
-                    raise
+
+def _called(batch_by: BatchBy) -> Hashable:
+    try:
+        return batch_by()
+    except Exception as error:
+        if (ours := hook_error(error, "batch_by")) is None:
+            raise
+        raise ours from error

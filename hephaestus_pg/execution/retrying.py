@@ -1,60 +1,99 @@
-"""Doing again what failed: when that is safe, and while the deadline lasts."""
+"""Tries again what failed, where that is safe and while the deadline lasts."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
-from hephaestus_pg.errors import OperationTimeoutError
+from hephaestus_pg.errors import DatabaseError, OperationTimeoutError
 
 if TYPE_CHECKING:
-    from hephaestus_pg.errors import DatabaseError
+    from collections.abc import Awaitable, Callable
+
+Result = TypeVar("Result")
 
 logger = logging.getLogger("hephaestus_pg")
-
-FEW = 5
-"""Tries where the index of the key is amiss: it is being exchanged, or it is not there."""
-
-_OF_AN_INDEX = {"23505", "42P10"}
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds, at the most, before the second try and between later ones; they double in between."""
 
+# The index of the key is being exchanged, or it is not there.
+_INDEX_IS_AMISS = {"23505", "42P10"}
 
-class Retries:
-    """What failed tries of one operation have come to; it is to end by the ``deadline``.
 
-    Made at the first failure: what succeeds at once costs nothing. ``safe_twice``: a try that may
-    have been applied may be followed by another.
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which failures another try may follow."""
+
+    repeat_unknown: bool
+    """A try that may have been applied may be followed by another."""
+    index_tries: int = 5
+    """Tries in all where the index of the key is amiss."""
+
+
+IDEMPOTENT = Policy(repeat_unknown=True)
+NON_IDEMPOTENT = Policy(repeat_unknown=False)
+RECONCILED = Policy(repeat_unknown=False, index_tries=1)
+"""For work whose statements are tried again by themselves, until they are known to have failed."""
+
+
+async def run(
+    work: Callable[[], Awaitable[Result]],
+    policy: Policy,
+    deadline: float,
+    *,
+    name: str,
+    on_failure: Callable[[DatabaseError], Awaitable[None]] | None = None,
+) -> Result:
+    """The result of ``work``, run until it succeeds, must not be run again, or is out of time.
+
+    Args:
+        work: One try.
+        policy: Which failures another try may follow.
+        deadline: When the last try may begin, a time of the event loop's clock.
+        name: The work's name in the log.
+        on_failure: Awaited after each failed try. It may mend what broke, say by ``applied`` and
+            ``retryable`` what it found out about the try, or raise an error that ends the work.
+
+    Raises:
+        DatabaseError: That of the last try. It says "unknown" if any try may have been applied.
     """
+    retries: _Retries | None = None  # what succeeds at once pays for none
+    while True:
+        try:
+            return await work()
+        except DatabaseError as error:
+            if on_failure is not None:
+                await on_failure(error)
+            if retries is None:
+                retries = _Retries(policy, deadline, name)
+            if not await retries.should_retry(error):
+                raise
 
-    def __init__(self, deadline: float, name: str, *, safe_twice: bool) -> None:
+
+class _Retries:
+    """The failed tries of one piece of work so far."""
+
+    def __init__(self, policy: Policy, deadline: float, name: str) -> None:
+        self._policy = policy
         self._deadline = deadline
         self._name = name
-        self._safe_twice = safe_twice
         self._longest = FIRST_PAUSE
-        self._ambiguous = False
+        self._unknown = False
         self._tries = 0
         self._level = logging.WARNING
 
-    async def another(self, error: DatabaseError) -> bool:
-        """Whether there is another try, after a pause; if not, the error is to be raised.
-
-        It says "unknown" then if any try may have been applied, not only the last.
-        """
-        self._ambiguous = self._ambiguous or error.applied == "unknown"
+    async def should_retry(self, error: DatabaseError) -> bool:
+        """Pause and say yes, or complete the error that is to be raised and say no."""
+        self._unknown = self._unknown or error.applied == "unknown"
         self._tries += 1
         pause = random.uniform(0, self._longest)  # noqa: S311 - lest all come back at once
-        if (
-            not error.retryable
-            or isinstance(error, OperationTimeoutError)
-            or (self._tries >= FEW and getattr(error.__cause__, "sqlstate", "") in _OF_AN_INDEX)
-            or (error.applied != "no" and not self._safe_twice)
-            or asyncio.get_running_loop().time() + pause >= self._deadline
-        ):
-            if self._ambiguous:
+        in_time = asyncio.get_running_loop().time() + pause < self._deadline
+        if not (in_time and self._is_safe(error)):
+            if self._unknown:
                 error.applied = "unknown"
             return False
         logger.log(self._level, "%s is tried again until its deadline: %s", self._name, error)
@@ -63,3 +102,11 @@ class Retries:
         await asyncio.sleep(pause)
         self._longest = min(2 * self._longest, LONGEST_PAUSE)
         return True
+
+    def _is_safe(self, error: DatabaseError) -> bool:
+        if not error.retryable or isinstance(error, OperationTimeoutError):
+            return False
+        amiss = getattr(error.__cause__, "sqlstate", "") in _INDEX_IS_AMISS
+        if amiss and self._tries >= self._policy.index_tries:
+            return False
+        return error.applied == "no" or self._policy.repeat_unknown

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from hephaestus_pg import _sql
+from hephaestus_pg.driver.connection import terminate
+from hephaestus_pg.driver.connector import connect
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated_errors
-from hephaestus_pg.driver.pool import connect
 from hephaestus_pg.errors import InvalidValueError, MigrationError
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ async def clean_up(connection: AnyConnection, work: Callable[[], Awaitable[objec
             async with asyncio.timeout(CLEANUP_SECONDS):
                 await work()
     except BaseException as error:
-        with suppress(*DRIVER_ERRORS):  # it may be gone already
-            connection.terminate()
+        terminate(connection)
         if not isinstance(error, DRIVER_ERRORS):
             raise
 

@@ -160,7 +160,7 @@ async def status(
     """
     async with connected(dsn, connection, schema) as link:
         state = await read_state(link, schema)
-        found: Any = await link.fetchrow(_sql.statement("profile", schema))
+        found: Any = await link.fetchrow(_sql.statement("index_profile", schema))
     return SchemaStatus(
         schema=schema,
         version=state.version,

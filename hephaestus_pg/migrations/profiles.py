@@ -71,7 +71,7 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
         state = await read_state(session.connection, schema)
         if state.version < latest():
             raise SchemaOutdatedError(schema, found=state.version, needed=latest())
-        found: Any = await session.connection.fetchrow(_sql.statement("profile", schema))
+        found: Any = await session.connection.fetchrow(_sql.statement("index_profile", schema))
         rewritten = 0
         if profile == "initial" and not found["has_column"]:
             rewritten = await _size_to_rewrite(session, rewrite=rewrite)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hephaestus_pg import _sql
-from hephaestus_pg.driver.rows import fetched
+from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import MigrationChangedError
 from hephaestus_pg.migrations.ecto import ecto_version
 from hephaestus_pg.migrations.files import shipped
@@ -146,7 +146,7 @@ async def read_state(
         UnrecognizedSchemaError: There is a table whose version cannot be told.
     """
     # An aggregate: there is always a row.
-    [found] = await fetched(connection, _sql.statement("migrations_found", schema), ())
+    [found] = await fetch_rows(connection, _sql.statement("migrations_found", schema), ())
     if found["recorded"]:
         rows = await connection.fetch(_sql.statement("migrations_applied", schema))
         return SchemaState(schema, found, {row["version"]: row for row in rows})

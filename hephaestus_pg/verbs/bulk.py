@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from hephaestus_pg.codec.encoded import EncodedInstance
-    from hephaestus_pg.execution.connection_executor import Executor
+    from hephaestus_pg.execution.executor import Executor
 
 CHUNK_ROWS = 1000
 """Rows that one statement of a bulk verb holds at the most."""
@@ -54,11 +54,11 @@ class BulkVerbs(InstanceVerbs):
         # In one order across the statements too, lest two calls wait for each other's rows.
         ordered = sorted(given, key=lambda instance: instance.id)
 
-        async def put_all(session: Executor) -> None:
+        async def put_all(inner: Executor) -> None:
             for chunk in self._encoded(ordered):
                 columns = zip(*[(*new.columns(), new.state) for new in chunk.values()], strict=True)
-                deadline = session.deadline(timeout)
-                rows = await session.fetch(deadline, "put_many", *map(list, columns))
+                deadline = inner.deadline(timeout)
+                rows = await inner.fetch(deadline, self._statements.put_many, *map(list, columns))
                 self._require_these("put_many", rows, chunk, every=True)
                 for row in rows:
                     stored[row["id"]] = chunk[row["id"]].as_given(row)
@@ -80,7 +80,7 @@ class BulkVerbs(InstanceVerbs):
         with self._executor.operation("get_many", None, timeout):
             for chunk in _chunks(wanted):
                 deadline = self._executor.deadline(timeout)
-                rows = await self._executor.fetch(deadline, "get_many", chunk)
+                rows = await self._executor.fetch(deadline, self._statements.get_many, chunk)
                 self._require_these("get_many", rows, set(chunk), every=False)
                 found.update({row["id"]: self._serializer.decode(row) for row in rows})
         return found
@@ -90,12 +90,14 @@ class BulkVerbs(InstanceVerbs):
         ordered = sorted(set(map(checked_id, listed("ids", ids, "ids", keys=True))))
         gone: set[str] = set()
 
-        async def delete_all(session: Executor) -> None:
+        async def delete_all(inner: Executor) -> None:
             for chunk in _chunks(ordered):
                 rest, kept = chunk, dict[str, str]()
                 while rest:
-                    deadline = session.deadline(timeout)
-                    rows = await session.fetch(deadline, "delete_many", rest, [None] * len(rest))
+                    deadline = inner.deadline(timeout)
+                    rows = await inner.fetch(
+                        deadline, self._statements.delete_many, rest, [None] * len(rest)
+                    )
                     self._require_these("delete_many", rows, set(rest), every=False)
                     gone.update(row["id"] for row in rows if row["deleted"] == "true")
                     # As in delete: others are at these rows too, or something keeps them.

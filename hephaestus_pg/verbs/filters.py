@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
+    from hephaestus_pg.execution.statements import BySearchIndex, Statement
     from hephaestus_pg.values.references import References
 
 
@@ -65,14 +66,14 @@ class Search:
     """It has a value in the initial context, so that an index over those is enough."""
     may_scan: bool
 
-    def variant(self, profile: str, schema: str) -> str:
-        """Which variant of a statement uses the index that there is, ``""`` the plain one.
+    def statement(self, statements: BySearchIndex, profile: str, schema: str) -> Statement:
+        """The statement that uses the index which the schema has.
 
         Raises:
             InvalidValueError: The index does not serve this, and every row may not be read.
         """
         if profile == "initial" and self.in_initial:
-            return ":initial"
+            return statements.initial
         if profile != "full" and not self.may_scan:
             raise InvalidValueError(
                 "contains",
@@ -81,7 +82,7 @@ class Search:
                 "it, and every row would be read; run: python -m hephaestus_pg.migrate index full "
                 f"--schema {schema}, or allow that with allow_scan=True",
             )
-        return ""
+        return statements.full
 
 
 _MOMENTS = ("inserted_before", "inserted_after", "updated_before", "updated_after")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hephaestus_pg.errors import (
     CorruptInstanceError,
+    DatabaseError,
     InvalidTypeError,
     InvalidValueError,
     RejectedError,
     is_a,
 )
+from hephaestus_pg.execution import retrying
 from hephaestus_pg.values.arguments import checked_flag
 from hephaestus_pg.values.instance import Instance, Status
 from hephaestus_pg.verbs import filters as filtering
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
+    from hephaestus_pg.execution.statements import BySearchIndex
     from hephaestus_pg.verbs.filters import Filters, Search
     from hephaestus_pg.verbs.keyset import Order
 
@@ -79,12 +82,13 @@ class Verbs(BulkVerbs):
         """
         given, search = self._filters(filters)
         skip = _skips(on_error)
-        statement, page = "query", ()
+        statements, page = self._statements.query, ()
         if not (order_by is None and limit is None and after is None):
             order = keyset.checked_order("id" if order_by is None else order_by)
-            statement, page = f"page_by_{order}", keyset.parameters(order, after, limit)
+            statements = self._statements.pages[order]
+            page = keyset.parameters(order, after, limit)
         with self._executor.operation("query", None, timeout) as deadline:
-            rows = await self._matching(deadline, statement, search, *given, *page)
+            rows = await self._matching(deadline, statements, search, *given, *page)
         return list(self._decoded(rows, skip=skip))
 
     @staticmethod
@@ -124,7 +128,9 @@ class Verbs(BulkVerbs):
         last, rows = None, FIRST_ROWS
         while True:
             with self._executor.operation("stream", None, timeout) as deadline:
-                page = await self._matching(deadline, "page_by_id", search, *given, last, str(rows))
+                page = await self._matching(
+                    deadline, self._statements.pages["id"], search, *given, last, str(rows)
+                )
             for instance in self._decoded(page, skip=skip):
                 yield instance
             if len(page) < rows:
@@ -141,7 +147,7 @@ class Verbs(BulkVerbs):
         """
         given, search = self._filters(filters)
         with self._executor.operation("count", None, timeout) as deadline:
-            [row] = await self._matching(deadline, "count", search, *given)
+            [row] = await self._matching(deadline, self._statements.count, search, *given)
         return int(row["count"])
 
     async def prune(
@@ -177,7 +183,9 @@ class Verbs(BulkVerbs):
         last: str | None = ""
         while last is not None:
             with self._executor.operation("prune", None, timeout) as deadline:
-                [row] = await self._executor.fetch(deadline, "prune", last, moment, str(size))
+                [row] = await self._executor.fetch(
+                    deadline, self._statements.prune, last, moment, str(size)
+                )
             found += int(row["found"])
             pruned += int(row["deleted"])
             last = row["last"] if int(row["found"]) == size else None
@@ -207,23 +215,34 @@ class Verbs(BulkVerbs):
         return given, filtering.search(filters)
 
     async def _matching(
-        self, deadline: float, statement: str, search: Search | None, *arguments: Any
+        self, deadline: float, statements: BySearchIndex, search: Search | None, *arguments: Any
     ) -> list[Record]:
         """The rows of a statement that filters, by the index over states that there is by now."""
         if search is None:
-            return await self._executor.fetch(deadline, statement, *arguments)
-        while True:
-            profile = await self._profile(deadline)
-            variant = search.variant(profile, self.schema)
-            try:
-                return await self._executor.fetch(deadline, statement + variant, *arguments)
-            except RejectedError:
-                # Between the two statements the index may have been exchanged for another.
-                if not self._executor.retries or await self._profile(deadline) == profile:
-                    raise
+            return await self._executor.fetch(deadline, statements.full, *arguments)
 
-    async def _profile(self, deadline: float) -> str:
-        [row] = await self._executor.fetch(deadline, "profile")
+        profile = ""
+
+        async def find() -> list[Record]:
+            nonlocal profile
+            profile = await self._index_profile(deadline)
+            statement = search.statement(statements, profile, self.schema)
+            return await self._executor.fetch(deadline, statement, *arguments)
+
+        async def on_failure(error: DatabaseError) -> None:
+            # Between the two statements the index may have been exchanged for another.
+            rejected = isinstance(error, RejectedError)
+            error.retryable = rejected and await self._index_profile(deadline) != profile
+
+        if not self._executor.retries:
+            return await find()
+        name = f"a search in schema {self.schema}"
+        return await retrying.run(
+            find, retrying.RECONCILED, deadline, name=name, on_failure=on_failure
+        )
+
+    async def _index_profile(self, deadline: float) -> str:
+        [row] = await self._executor.fetch(deadline, self._statements.index_profile)
         return str(row["profile"])
 
 

@@ -1,36 +1,34 @@
-"""The verbs on one instance: each is one statement, on whatever runs statements."""
+"""The verbs on one instance: each is one statement."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import (
     CorruptInstanceError,
-    DatabaseError,
     InstanceExistsError,
     InstanceNotFoundError,
     InvalidTypeError,
     InvalidValueError,
-    OperationTimeoutError,
     StaleInstanceError,
     UnexpectedRowError,
 )
 from hephaestus_pg.values.arguments import checked_flag
 from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_revision
+from hephaestus_pg.verbs import reconcile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncpg import Record
 
+    from hephaestus_pg.codec.encoded import EncodedInstance
     from hephaestus_pg.codec.serializer import Serializer
-    from hephaestus_pg.execution.connection_executor import Executor
+    from hephaestus_pg.execution.executor import Executor
+    from hephaestus_pg.verbs.reconcile import Verdict
 
 logger = logging.getLogger("hephaestus_pg")
-
-Outcome = Literal["landed", "again", "unknown"]
-"""What became of a write whose answer was lost."""
 
 
 class InstanceVerbs:
@@ -46,6 +44,7 @@ class InstanceVerbs:
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
         self._executor = executor
+        self._statements = executor.statements
         self._serializer = serializer
 
     def __reduce__(self) -> Any:
@@ -69,7 +68,7 @@ class InstanceVerbs:
         """
         checked_id(id)
         with self._executor.operation("get", id, timeout) as deadline:
-            row = await self._executor.row(deadline, "get", id)
+            row = await self._executor.row(deadline, self._statements.get, id)
         return None if row is None else self._serializer.decode(self._own(row, "get", id))
 
     async def put(self, instance: Instance, *, timeout: float | None = None) -> Instance:
@@ -85,7 +84,9 @@ class InstanceVerbs:
         """
         new = self._serializer.encode(instance)
         with self._executor.operation("put", new.id, timeout) as deadline:
-            row = await self._executor.row(deadline, "put", *new.columns(), new.state)
+            row = await self._executor.row(
+                deadline, self._statements.put, *new.columns(), new.state
+            )
         return new.as_stored(self._own(row, "put", new.id))
 
     async def insert(
@@ -107,36 +108,52 @@ class InstanceVerbs:
         """
         checked_flag("replace_finished", replace_finished)
         new = self._serializer.encode(instance)
-
-        def outcome(held: Record | None) -> Outcome:
-            if held is None:
-                return "again"
-            # Another's row may have been there before, or have come after ours was deleted.
-            return "landed" if self._is(held, new.expected(new.workflow_version)) else "unknown"
-
+        statements = self._statements
         arguments = (*new.columns(), str(replace_finished), new.state)
-        runs = 0
 
-        async def insert_and_look(session: Executor) -> Record | None:
-            # The statement locks the row that is in its way, so that it is still there afterwards.
-            nonlocal runs
-            runs += 1
-            row: Record | None = await session.row(deadline, "insert", *arguments)
-            if row is None:
-                held: Record | None = await session.row(deadline, "get", new.id)
-                if runs > 1 and outcome(held) == "landed":
-                    return held  # the answer to its commit was lost
-                self._require_free(new.id, held, replace_finished=replace_finished)
-            return row
+        def verdict(held: Record | None) -> Verdict:
+            return reconcile.insert(held, equal=self._equals(held, new))
 
         with self._executor.operation("insert", new.id, timeout) as deadline:
-            _, row = await self._once(deadline, outcome, "insert", *arguments)
+            _, row = await reconcile.write(
+                self._executor, statements.insert, verdict, deadline, *arguments
+            )
             if row is None:
-                held = await self._executor.row(deadline, "get", new.id)
+                held = await self._executor.row(deadline, statements.get, new.id)
                 self._require_free(new.id, held, replace_finished=replace_finished)
                 # It went, or finished, between the two statements, or something vetoes the insert.
-                row = await self._executor.atomically(deadline, insert_and_look)
+                row = await self._insert_locking(
+                    deadline, arguments, verdict, replace_finished=replace_finished
+                )
         return new.as_stored(self._own(row, "insert", new.id))
+
+    async def _insert_locking(
+        self,
+        deadline: float,
+        arguments: tuple[str, ...],
+        verdict: Callable[[Record | None], Verdict],
+        *,
+        replace_finished: bool,
+    ) -> Record | None:
+        """Insert and, where that gives no row, look at what is in its way, in one transaction.
+
+        The statement locks that row, so that it is still there at the look.
+        """
+        id = arguments[0]
+        tries = 0
+
+        async def insert_and_look(inner: Executor) -> Record | None:
+            nonlocal tries
+            tries += 1
+            row: Record | None = await inner.row(deadline, self._statements.insert, *arguments)
+            if row is None:
+                held: Record | None = await inner.row(deadline, self._statements.get, id)
+                if tries > 1 and verdict(held) == "applied":
+                    return held  # the answer to its commit was lost
+                self._require_free(id, held, replace_finished=replace_finished)
+            return row
+
+        return await self._executor.atomically(deadline, insert_and_look)
 
     @staticmethod
     def _require_free(id: str, held: Record | None, *, replace_finished: bool) -> None:
@@ -169,20 +186,17 @@ class InstanceVerbs:
                 "revision", None, "update takes an instance that was read or written; insert it"
             )
 
-        def outcome(held: Record | None) -> Outcome:
-            if held is None or int(held["revision"]) not in {seen, seen + 1}:
-                return "unknown"
-            mine = int(held["revision"]) > seen and self._is(
-                held, new.expected(new.workflow_version)
-            )
-            return "landed" if mine else "again"
+        arguments = (*new.columns(), str(seen), new.state)
+
+        def verdict(held: Record | None) -> Verdict:
+            return reconcile.update(held, seen, equal=self._equals(held, new))
 
         with self._executor.operation("update", new.id, timeout) as deadline:
-            _, row = await self._once(
-                deadline, outcome, "update", *new.columns(), str(seen), new.state
+            _, row = await reconcile.write(
+                self._executor, self._statements.update, verdict, deadline, *arguments
             )
             if row is None:
-                held = await self._executor.row(deadline, "get", new.id)
+                held = await self._executor.row(deadline, self._statements.get, new.id)
                 if held is None:
                     raise InstanceNotFoundError(new.id)
                 if int(held["revision"]) != seen:
@@ -206,16 +220,15 @@ class InstanceVerbs:
             checked_revision(revision)
         expected = None if revision is None else str(revision)
 
-        def outcome(held: Record | None) -> Outcome:
-            if held is None:
-                return "landed"
-            # At that revision it is the same row still: none comes twice.
-            return "again" if expected in {None, held["revision"]} else "unknown"
+        def verdict(held: Record | None) -> Verdict:
+            return reconcile.delete(held, expected)
 
         kept: str | None = None
         with self._executor.operation("delete", id, timeout) as deadline:
             while True:
-                gone, row = await self._once(deadline, outcome, "delete", id, expected)
+                gone, row = await reconcile.write(
+                    self._executor, self._statements.delete, verdict, deadline, id, expected
+                )
                 if row is None:
                     return gone
                 found = self._own(row, "delete", id)["revision"]
@@ -227,43 +240,6 @@ class InstanceVerbs:
                     raise UnexpectedRowError("delete", id, schema=self.schema)
                 # Another deleted or changed it at the same time; or it is kept, and will be again.
                 kept = found
-
-    async def _once(
-        self,
-        deadline: float,
-        outcome: Callable[[Record | None], Outcome],
-        statement: str,
-        id: str,
-        *arguments: Any,
-    ) -> tuple[bool, Record | None]:
-        """Whether a write that must not happen twice happened, and its row.
-
-        When that is unknown, ``outcome`` of what the table holds now decides. An instance there
-        that equals the one to be written counts as it.
-        """
-        while True:
-            try:
-                row: Record | None = await self._executor.row(deadline, statement, id, *arguments)
-            except DatabaseError as error:
-                if (
-                    error.applied == "no"
-                    or not error.retryable
-                    or not self._executor.retries
-                    or isinstance(error, OperationTimeoutError)  # no time is left for a look
-                ):
-                    raise
-                try:
-                    held = await self._executor.row(deadline, "get", id)
-                except DatabaseError:
-                    raise error from error.__cause__  # still the one that says "unknown"
-                match outcome(held):
-                    case "unknown":
-                        raise
-                    case "landed":
-                        return True, held
-                logger.warning("%s of %r did not happen and is tried again", statement, id)
-            else:
-                return row is not None, row
 
     def _own(self, row: Record | None, verb: str, id: str) -> Record:
         """``row``, when it is that of ``id``."""
@@ -278,8 +254,10 @@ class InstanceVerbs:
             )
         return row
 
-    def _is(self, held: Record, written: Instance) -> bool:
+    def _equals(self, held: Record | None, new: EncodedInstance) -> bool:
+        if held is None:
+            return False
         try:
-            return self._serializer.decode(held) == written
+            return self._serializer.decode(held) == new.expected(new.workflow_version)
         except CorruptInstanceError:
             return False

@@ -24,4 +24,4 @@ ALTER TABLE /* schema */workflow_instances
 -- Begins without what an interrupted run left.
 SET LOCAL hephaestus_pg.indexes = 'hephaestus_pg_wide_id_key';
 
-/* include: migrations_drop_invalid_indexes */
+/* include: drop_invalid_indexes */

@@ -3,4 +3,4 @@ SET LOCAL hephaestus_pg.indexes =
     'workflow_instances_workflow_family_index, '
     'workflow_instances_inserted_at_id_index';
 
-/* include: migrations_drop_invalid_indexes */
+/* include: drop_invalid_indexes */

@@ -27,7 +27,8 @@ from hephaestus_pg import (
 from hephaestus_pg.batching import batcher as batching_module
 from hephaestus_pg.batching import queue as calls_module
 from hephaestus_pg.batching.batcher import Batcher
-from hephaestus_pg.execution.attempts import Attempts
+from hephaestus_pg.execution import pool_runner
+from hephaestus_pg.execution.statements import Statement, statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
 
 Rows = list[dict[str, Any]]
+
+STATEMENTS = statements_of("public")
 
 
 class Server:
@@ -48,10 +51,10 @@ class Server:
         self.poison: set[str] = set()
         self.error: Exception | None = None
 
-    async def run(self, deadline: float, statement: str, *arguments: Any) -> Any:
+    async def run(self, deadline: float, statement: Statement, *arguments: Any) -> Any:
         del deadline
-        ids = arguments[0] if statement.endswith("_many:gathered") else [arguments[0]]
-        self.sent.append((statement, ids))
+        ids = arguments[0] if statement.is_batch else [arguments[0]]
+        self.sent.append((statement.name, ids))
         turn = asyncio.get_running_loop().create_future()
         self.waiting.append(turn)
         await turn
@@ -90,9 +93,16 @@ def call(
     batcher: Batcher, statement: str, *arguments: Any, deadline: float | None = None
 ) -> asyncio.Task[Any]:
     async def caller() -> Any:
-        return await batcher.row(later() if deadline is None else deadline, statement, *arguments)
+        return await batcher.row(
+            later() if deadline is None else deadline, named(statement), *arguments
+        )
 
     return asyncio.create_task(caller())
+
+
+def named(statement: str) -> Statement:
+    given: Statement | None = getattr(STATEMENTS, statement, None)
+    return given or replace(STATEMENTS.get, name=statement)
 
 
 def called(batcher: Batcher, statement: str, *ids: str) -> list[asyncio.Task[Any]]:
@@ -115,7 +125,7 @@ class TestGathering:
         assert await task == {"id": "a"}
 
     async def test_what_gathers_meanwhile_goes_out_as_one_statement(self, server: Server) -> None:
-        batcher = Batcher(server.run, lanes=1)
+        batcher = Batcher(server.run, num_workers=1)
         first = called(batcher, "get", "a")
         rest = called(batcher, "get", *"bcd", "none")
         await settle()
@@ -123,7 +133,7 @@ class TestGathering:
 
         server.answer()
         await settle()
-        assert server.sent[1:] == [("get_many:gathered", ["b", "c", "d", "none"])]
+        assert server.sent[1:] == [("get_many", ["b", "c", "d", "none"])]
         server.answer()
 
         assert await asyncio.gather(*first, *rest) == [*({"id": id} for id in "abcd"), None]
@@ -131,20 +141,20 @@ class TestGathering:
     async def test_a_statement_holds_calls_of_one_kind_the_oldest_first(
         self, server: Server
     ) -> None:
-        batcher = Batcher(server.run, lanes=1)
+        batcher = Batcher(server.run, num_workers=1)
         tasks = called(batcher, "get", "a") + called(batcher, "put", "b", "c")
         tasks += called(batcher, "get", "d", "e") + called(batcher, "put", "f")
         await server.answer_all()
 
         assert server.sent == [
             ("get", ["a"]),
-            ("put_many:gathered", ["b", "c", "f"]),
-            ("get_many:gathered", ["d", "e"]),
+            ("put_many", ["b", "c", "f"]),
+            ("get_many", ["d", "e"]),
         ]
         await asyncio.gather(*tasks)
 
-    async def test_calls_are_shared_among_free_lanes(self, server: Server) -> None:
-        batcher = Batcher(server.run, lanes=3)
+    async def test_calls_are_shared_among_free_workers(self, server: Server) -> None:
+        batcher = Batcher(server.run, num_workers=3)
         tasks = called(batcher, "get", *(f"{n}" for n in range(61)))
         await settle()
 
@@ -162,11 +172,11 @@ class TestGathering:
             answered_when_sent.append(answered)
             return await server.run(*given)
 
-        batcher = Batcher(run, lanes=1)
+        batcher = Batcher(run, num_workers=1)
 
         async def put(id: str) -> None:
             nonlocal answered
-            await batcher.row(later(), "put", id)
+            await batcher.row(later(), STATEMENTS.put, id)
             answered += 1
 
         tasks = [asyncio.create_task(put(f"{n}")) for n in range(61)]
@@ -179,11 +189,11 @@ class TestGathering:
     async def test_a_few_that_wait_go_with_what_those_who_are_answered_ask_next(
         self, server: Server
     ) -> None:
-        batcher = Batcher(server.run, lanes=1)
+        batcher = Batcher(server.run, num_workers=1)
 
         async def put_and_get(id: str) -> None:
-            await batcher.row(later(), "put", id)
-            await batcher.row(later(), "get", id)
+            await batcher.row(later(), STATEMENTS.put, id)
+            await batcher.row(later(), STATEMENTS.get, id)
 
         tasks = [asyncio.create_task(put_and_get(f"{n}")) for n in range(10)]
         tasks += called(batcher, "get", *"abcde")
@@ -197,7 +207,7 @@ class TestGathering:
     ) -> None:
         monkeypatch.setattr(calls_module, "MAX_ROWS", 10)
         monkeypatch.setattr(calls_module, "MAX_BYTES", 100)
-        batcher = Batcher(server.run, lanes=1)
+        batcher = Batcher(server.run, num_workers=1)
         tasks = called(batcher, "get", *(f"{n}" for n in range(25)))
         for n in range(6):
             tasks.append(call(batcher, "put", f"p{n}", "x" * 40))
@@ -212,14 +222,16 @@ class TestGathering:
         await server.answer_all()
         await asyncio.gather(*tasks)
 
-        assert not batcher._calls._later
-        assert not batcher._running
-        assert (batcher._busy, batcher._places.taken) == (0, 0)
+        assert batcher.ids_held == 0
+        assert batcher.statements_under_way == 0
+        assert (batcher.statements_under_way, batcher.calls_inside) == (0, 0)
 
 
 class TestPatience:
-    async def test_a_statement_that_takes_long_keeps_no_lane(self, server: Server) -> None:
-        batcher = Batcher(server.run, lanes=2, patience=0.01)
+    async def test_a_statement_that_takes_long_keeps_no_worker_from_others(
+        self, server: Server
+    ) -> None:
+        batcher = Batcher(server.run, num_workers=2, slow_after=0.01)
         stuck = called(batcher, "put", "a") + called(batcher, "delete", "b")
         others = called(batcher, "get", "c")
         await settle()
@@ -232,13 +244,13 @@ class TestPatience:
         assert await others[0] == {"id": "c"}
         await server.answer_all()
         await asyncio.gather(*stuck)
-        assert (batcher._busy, batcher._places.taken) == (0, 0)
+        assert (batcher.statements_under_way, batcher.calls_inside) == (0, 0)
 
-    async def test_lanes_are_limited_all_the_same(
+    async def test_workers_are_limited_all_the_same(
         self, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(batching_module, "MAX_LANES", 3)
-        batcher = Batcher(server.run, lanes=1, patience=0)
+        monkeypatch.setattr(batching_module, "MAX_WORKERS", 3)
+        batcher = Batcher(server.run, num_workers=1, slow_after=0)
         tasks = called(batcher, "get", "a", "a1")
         for name in ("b", "c", "d", "e"):
             await settle()
@@ -249,12 +261,12 @@ class TestPatience:
         assert [ids for _, ids in server.sent] == [["a"], ["a1"], ["b"], ["c"]]
         await server.answer_all()
         assert len(await asyncio.gather(*tasks)) == 6
-        assert (batcher._busy, batcher._places.taken) == (0, 0)
+        assert (batcher.statements_under_way, batcher.calls_inside) == (0, 0)
 
 
 class TestOrder:
     async def test_calls_for_one_id_are_sent_one_after_another(self, server: Server) -> None:
-        batcher = Batcher(server.run, lanes=3)
+        batcher = Batcher(server.run, num_workers=3)
         tasks = called(batcher, "put", "a", "a") + called(batcher, "get", "a")
         tasks += called(batcher, "delete", "a") + called(batcher, "put", "b")
         seen = []
@@ -273,7 +285,7 @@ class TestOrder:
         await asyncio.gather(*tasks)
 
     async def test_an_id_is_never_twice_in_one_statement(self, server: Server) -> None:
-        batcher = Batcher(server.run, lanes=2)
+        batcher = Batcher(server.run, num_workers=2)
         tasks = called(batcher, "put", *(id for _ in range(5) for id in "abcdefgh"))
         await server.answer_all()
         await asyncio.gather(*tasks)
@@ -285,7 +297,7 @@ class TestOrder:
 class TestFailure:
     async def test_one_bad_row_fails_alone(self, server: Server) -> None:
         server.poison = {"bad"}
-        batcher = Batcher(server.run, lanes=1)
+        batcher = Batcher(server.run, num_workers=1)
         ids = ["first", *(f"{n}" for n in range(9)), "bad", *(f"{n}" for n in range(10, 20))]
         tasks = called(batcher, "put", *ids)
         await server.answer_all()
@@ -301,7 +313,7 @@ class TestFailure:
         cause = ConnectionResetError()
         server.error = UnavailableError("gone", applied="no", retryable=True)
         server.error.__cause__ = cause
-        batcher = Batcher(server.run, lanes=1)
+        batcher = Batcher(server.run, num_workers=1)
         tasks = called(batcher, "put", *"abcd")
         await server.answer_all()
         errors = await asyncio.gather(*tasks, return_exceptions=True)
@@ -310,12 +322,12 @@ class TestFailure:
         assert len({id(error) for error in errors}) == 4
         assert all(isinstance(error, UnavailableError) for error in errors)
         assert {getattr(error, "__cause__", None) for error in errors} == {cause}
-        assert not batcher._calls._later
+        assert batcher.ids_held == 0
 
 
 class TestCancellation:
     async def test_cancelled_while_it_waits_it_is_not_sent(self, server: Server) -> None:
-        batcher = Batcher(server.run, lanes=1)
+        batcher = Batcher(server.run, num_workers=1)
         tasks = called(batcher, "put", "a", "b", "c", "c", "d")
         await settle()
         for task in (tasks[1], tasks[2]):
@@ -325,13 +337,13 @@ class TestCancellation:
 
         assert [(statement, sorted(ids)) for statement, ids in server.sent] == [
             ("put", ["a"]),
-            ("put_many:gathered", ["c", "d"]),
+            ("put_many", ["c", "d"]),
         ]
         assert [type(answer) for answer in answers].count(asyncio.CancelledError) == 2
-        assert not batcher._calls._later
+        assert batcher.ids_held == 0
 
     async def test_cancelled_on_its_way_nobody_else_notices(self, server: Server) -> None:
-        batcher = Batcher(server.run, lanes=1)
+        batcher = Batcher(server.run, num_workers=1)
         tasks = called(batcher, "put", "a", "b", "c", "d")
         await settle()
         server.answer()
@@ -340,7 +352,7 @@ class TestCancellation:
         await settle()
         later = called(batcher, "get", "c")  # still behind the put that is under way
         await settle()
-        assert server.sent == [("put", ["a"]), ("put_many:gathered", ["b", "c", "d"])]
+        assert server.sent == [("put", ["a"]), ("put_many", ["b", "c", "d"])]
         await server.answer_all()
 
         assert list(await asyncio.gather(tasks[0], tasks[1], tasks[3])) == [
@@ -350,40 +362,40 @@ class TestCancellation:
         assert tasks[2].cancelled()
 
     async def test_a_lone_call_that_is_cancelled_frees_its_id(self, server: Server) -> None:
-        batcher = Batcher(server.run, lanes=1)
+        batcher = Batcher(server.run, num_workers=1)
         tasks = called(batcher, "put", "a", "a")
         await settle()
         tasks[0].cancel()
         await server.answer_all()
 
         assert await tasks[1] == {"id": "a"}
-        assert not batcher._calls._later
+        assert batcher.ids_held == 0
 
 
 class TestBackPressure:
     async def test_past_the_bound_callers_wait_their_turn_in_order(self, server: Server) -> None:
-        batcher = Batcher(server.run, lanes=1, max_waiting=3)
+        batcher = Batcher(server.run, num_workers=1, max_waiting=3)
         tasks = called(batcher, "put", *"abcdefgh")
         await settle()
-        assert batcher._places.taken == 3
-        assert len(batcher._places._outside) == 5
+        assert batcher.calls_inside == 3
+        assert batcher.calls_outside == 5
         tasks[5].cancel()
         await server.answer_all()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
 
         assert [id for _, ids in server.sent for id in ids] == list("abcdegh")
         assert isinstance(answers[5], asyncio.CancelledError)
-        assert (batcher._places.taken, len(batcher._places._outside)) == (0, 0)
+        assert (batcher.calls_inside, batcher.calls_outside) == (0, 0)
 
     async def test_a_place_given_to_a_cancelled_caller_goes_on_to_the_next(
         self, server: Server
     ) -> None:
-        batcher = Batcher(server.run, lanes=1, max_waiting=1)
+        batcher = Batcher(server.run, num_workers=1, max_waiting=1)
         tasks = called(batcher, "put", *"abcd")
         await settle()
         server.answer()
         await settle()
-        place = batcher._places._outside[0]
+        place = batcher._admission._outside[0]
         server.answer()
         while not place.done():  # until b is answered, and c is given its place
             await asyncio.sleep(0)
@@ -393,11 +405,11 @@ class TestBackPressure:
 
         assert [id for _, ids in server.sent for id in ids] == list("abd")
         assert isinstance(answers[2], asyncio.CancelledError)
-        assert (batcher._places.taken, len(batcher._places._outside)) == (0, 0)
+        assert (batcher.calls_inside, batcher.calls_outside) == (0, 0)
 
 
 async def test_each_call_has_a_deadline_of_its_own(server: Server) -> None:
-    batcher = Batcher(server.run, lanes=1, patience=60)
+    batcher = Batcher(server.run, num_workers=1, slow_after=60)
     now = asyncio.get_running_loop().time()
     first, sent, *waiting = (
         call(batcher, "put", id, deadline=now + seconds)
@@ -422,22 +434,22 @@ async def test_each_call_has_a_deadline_of_its_own(server: Server) -> None:
     assert caught.value.applied == "no"
     await server.answer_all()
     assert [row and row["id"] for row in await asyncio.gather(first, sent, waiting[0])] == [*"abc"]
-    batcher.stop_clock()
+    batcher.stop_timer()
 
 
 async def test_a_callers_context_is_not_the_others(server: Server) -> None:
     caller: ContextVar[str] = ContextVar("caller", default="nobody")
     seen: list[str] = []
 
-    async def run(deadline: float, statement: str, *arguments: Any) -> Any:
+    async def run(deadline: float, statement: Statement, *arguments: Any) -> Any:
         seen.append(caller.get())
         return await server.run(deadline, statement, *arguments)
 
-    batcher = Batcher(run, lanes=1)
+    batcher = Batcher(run, num_workers=1)
 
     async def call(name: str) -> str:
         caller.set(name)
-        await batcher.row(later(), "get", name)
+        await batcher.row(later(), STATEMENTS.get, name)
         return caller.get()
 
     tasks = [asyncio.create_task(call(name)) for name in "abc"]
@@ -556,7 +568,7 @@ class TestForReal:
     async def test_what_may_happen_twice_is_tried_again_together_too(
         self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        once = Attempts._once
+        once = pool_runner._Attempt.run
         tries = 0
 
         async def changed(this: Any, *given: Any, **options: Any) -> Any:
@@ -566,7 +578,7 @@ class TestForReal:
                 raise ConflictError("the schema changed", applied="unknown", retryable=True)
             return await once(this, *given, **options)
 
-        monkeypatch.setattr(Attempts, "_once", changed)
+        monkeypatch.setattr(pool_runner._Attempt, "run", changed)
         puts = await asyncio.gather(*(storage.put(order(f"x::{n}")) for n in range(9)))
 
         assert tries == 3
@@ -620,5 +632,5 @@ class TestForReal:
         assert answered >= 30 * 50
         batcher: Any = storage._pool._batcher
         assert batcher is not None
-        assert batcher._places.taken == 0
+        assert batcher.calls_inside == 0
         assert await storage.count() <= 50

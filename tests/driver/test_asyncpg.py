@@ -1,4 +1,4 @@
-"""What is worked around in asyncpg. A test that passes tells that a workaround may go."""
+"""Faults of asyncpg that are worked around; a test that passes means a workaround may go."""
 
 from __future__ import annotations
 
@@ -10,38 +10,20 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from hephaestus_pg import (
-    AsyncStorage,
-    Names,
-)
-from tests.chaos.proxy import Proxy
 from tests.support.lag import happens
+from tests.support.proxied import closing, through
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-
-@pytest.fixture
-async def proxy(dsn: str) -> AsyncIterator[Proxy]:
-    parts = urlsplit(dsn)
-    if parts.hostname not in {"127.0.0.1", "localhost"}:
-        pytest.skip("the proxy leads to a server on this machine only")
-    async with Proxy(lambda: parts.port or 5432) as proxy:
-        yield proxy
-
-
-def through(dsn: str, *ports: int) -> str:
-    parts = urlsplit(dsn)
-    user = parts.netloc.rpartition("@")[0]
-    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
-    return parts._replace(netloc=f"{user}@{hosts}").geturl()
+    from tests.chaos.proxy import Proxy
 
 
 @asynccontextmanager
 async def last_words(dsn: str) -> AsyncIterator[tuple[int, asyncio.Event]]:
-    """A port that leads to the server, and tells of its last words but not that it has hung up.
+    """A port that passes on what the server says, but not that it has closed the connection.
 
-    And what is set once it has: on its way that news may always be a little later.
+    The event is set once it has: on a real network that news may always come a little later.
     """
     over = asyncio.Event()
 
@@ -66,7 +48,7 @@ async def last_words(dsn: str) -> AsyncIterator[tuple[int, asyncio.Event]]:
 @pytest.mark.xfail(
     strict=True,
     raises=asyncpg.InternalClientError,
-    reason="MagicStack/asyncpg#1069; driver_errors.translated calls this error a lost connection",
+    reason="MagicStack/asyncpg#1069; driver.errors.translate calls this error a lost connection",
 )
 async def test_a_connection_that_died_idle_is_said_to_be_lost(
     dsn: str, proxy: Proxy, pool: asyncpg.Pool[asyncpg.Record]
@@ -88,7 +70,7 @@ async def test_a_connection_that_died_idle_is_said_to_be_lost(
 @pytest.mark.xfail(
     strict=True,
     raises=TimeoutError,
-    reason="MagicStack/asyncpg#1155; hosts.py tries each host by itself",
+    reason="MagicStack/asyncpg#1155; Connector tries each host by itself",
 )
 async def test_a_silent_host_leaves_time_for_the_next(dsn: str, proxy: Proxy) -> None:
     proxy.stall()
@@ -121,7 +103,7 @@ async def test_asking_to_cancel_on_a_silent_network_ends(
 @pytest.mark.xfail(
     strict=True,
     raises=TimeoutError,
-    reason="seen in asyncpg 0.32; pool._POOL_DEFAULTS have it keep up no number of connections",
+    reason="seen in asyncpg 0.32; pool._DEFAULTS have it keep up no number of connections",
 )
 async def test_a_pool_that_restores_its_floor_leaves_the_slot_free(dsn: str, proxy: Proxy) -> None:
     async with asyncpg.create_pool(through(dsn, proxy.port), min_size=1, max_size=1) as pool:
@@ -135,15 +117,10 @@ async def test_a_pool_that_restores_its_floor_leaves_the_slot_free(dsn: str, pro
             await pool.fetchval("SELECT 1")
 
 
-def closing() -> set[asyncio.Task[object]]:
-    """The tasks in which a pool closes connections."""
-    return {task for task in asyncio.all_tasks() if "Connection.close" in repr(task.get_coro())}
-
-
 @pytest.mark.xfail(
     strict=True,
     raises=TimeoutError,
-    reason="seen in asyncpg 0.32; pool._Connection has a timeout where the pool gives none",
+    reason="seen in asyncpg 0.32; PooledConnection has a timeout where the pool gives none",
 )
 async def test_an_expired_connection_is_closed_on_a_silent_network(dsn: str, proxy: Proxy) -> None:
     async with asyncpg.create_pool(through(dsn, proxy.port), min_size=1, max_size=1) as pool:
@@ -159,21 +136,3 @@ async def test_an_expired_connection_is_closed_on_a_silent_network(dsn: str, pro
         finally:
             for task in left:
                 task.cancel()
-
-
-async def test_a_storage_gives_up_what_has_expired(dsn: str, migrated: str, proxy: Proxy) -> None:
-    async with AsyncStorage.start(
-        through(dsn, proxy.port), schema=migrated, references=Names(), min_size=2, max_size=2
-    ) as storage:
-        async with storage._pool.connection():
-            proxy.lose()
-            proxy.heal()
-            lost = set(proxy.paths)
-            assert len(lost) == 2
-            await storage._pool._pool.expire_connections()
-        await asyncio.gather(storage.count(), storage.count())
-        left = closing()
-        await happens(lambda: lost.isdisjoint(proxy.paths))
-        await happens(lambda: not closing())
-    for task in left:
-        task.result()

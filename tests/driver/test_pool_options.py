@@ -1,4 +1,4 @@
-"""The options of a pool of our own, looked at before asyncpg sees them."""
+"""The options for a pool of our own are checked before asyncpg sees them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_each_option_of_asyncpg_is_known() -> None:
     ),
     ids=lambda options: ", ".join(options) or "none",
 )
-def test_what_asyncpg_takes_is_taken(options: dict[str, Any]) -> None:
+def test_options_that_asyncpg_takes_are_accepted(options: dict[str, Any]) -> None:
     assert checked_pool_options(options) is options
 
 
@@ -86,7 +86,7 @@ def test_what_asyncpg_takes_is_taken(options: dict[str, Any]) -> None:
         ({"record_class": 5}, "^record_class is 5"),
     ),
 )
-def test_what_is_of_a_wrong_type_or_name_is_named(options: dict[str, Any], message: str) -> None:
+def test_an_option_of_a_wrong_type_or_name_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidTypeError, match=message) as caught:
         checked_pool_options(options, others=("schema", "name"))
     assert "secret" not in str(caught.value).replace("get_secret", "")
@@ -110,6 +110,6 @@ def test_what_is_of_a_wrong_type_or_name_is_named(options: dict[str, Any], messa
         ({"max_cached_statement_lifetime": -1}, "^max_cached_statement_lifetime is -1"),
     ),
 )
-def test_what_is_out_of_range_is_named(options: dict[str, Any], message: str) -> None:
+def test_an_option_out_of_range_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         checked_pool_options(options)

@@ -1,4 +1,4 @@
-"""Codecs that the owner of a pool or a connection has set: none of them matters, or it is named."""
+"""Codecs of a connection's owner do not matter; one for text is an error that names it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ MOMENTS = ("timestamp", "timestamptz", "date", "interval")
 
 
 class Wrapped:
-    """What an application makes of each value, of no type that anything here expects."""
+    """An application's own class for values, which nothing here expects."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
 class Text(str):
-    """What is a text all the same."""
+    """A text of another class."""
 
     __slots__ = ()
 
@@ -130,7 +130,9 @@ async def opened(
 
 @pytest.mark.parametrize("init", HARMLESS.values(), ids=HARMLESS)
 @pytest.mark.parametrize("gathered", (True, False))
-async def test_no_verb_minds_codecs(dsn: str, migrated: str, init: Any, gathered: bool) -> None:
+async def test_every_verb_works_with_codecs_of_the_owners(
+    dsn: str, migrated: str, init: Any, gathered: bool
+) -> None:
     async with opened(dsn, migrated, init, gathered=gathered) as storage:
         assert await storage.migrated_version() == await plain_version(dsn, migrated)
         ids = [f"order::{n}" for n in range(20)]
@@ -176,7 +178,7 @@ async def plain_version(dsn: str, schema: str) -> int:
 
 
 @pytest.mark.parametrize("init", HARMLESS.values(), ids=HARMLESS)
-async def test_a_connection_that_broke_is_seen_through_codecs_too(
+async def test_a_write_is_retried_on_a_broken_connection_with_codecs(
     dsn: str, migrated: str, init: Any, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
     async with opened(dsn, migrated, init) as storage:
@@ -204,9 +206,7 @@ BREAKING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("init", BREAKING.values(), ids=BREAKING)
-async def test_a_codec_of_text_that_is_in_the_way_is_named(
-    dsn: str, migrated: str, init: Any
-) -> None:
+async def test_a_codec_for_text_is_named_in_the_error(dsn: str, migrated: str, init: Any) -> None:
     async with AsyncStorage.start(
         dsn, name="plain", schema=migrated, references=Names()
     ) as storage:
@@ -237,7 +237,7 @@ async def test_a_codec_of_text_that_is_in_the_way_is_named(
 
 
 @pytest.mark.parametrize("gathered", (True, False))
-async def test_callers_who_share_a_statement_are_each_told(
+async def test_each_caller_of_a_batch_gets_the_codec_error(
     dsn: str, migrated: str, gathered: bool
 ) -> None:
     started = False
@@ -254,13 +254,13 @@ async def test_callers_who_share_a_statement_are_each_told(
         assert len(set(map(id, results))) == 30
 
 
-async def test_a_storage_does_not_start_on_such_a_codec(dsn: str, migrated: str) -> None:
+async def test_a_storage_does_not_start_with_a_codec_for_text(dsn: str, migrated: str) -> None:
     with pytest.raises(CodecError):
         async with opened(dsn, migrated, BREAKING["a text wrapped"]):
             pass
 
 
-async def test_a_codec_of_text_that_changes_an_id_is_noticed(dsn: str, migrated: str) -> None:
+async def test_a_codec_for_text_that_changes_an_id_is_noticed(dsn: str, migrated: str) -> None:
     renaming = text_codecs("text", encoder=lambda text: text.replace("::", "__"), decoder=str)
     async with opened(dsn, migrated, renaming) as storage:
         with pytest.raises(UnexpectedRowError, match="gave the row 'order__1' instead"):

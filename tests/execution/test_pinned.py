@@ -15,7 +15,7 @@ from hephaestus_pg import (
     Names,
 )
 from hephaestus_pg.execution import pinned
-from hephaestus_pg.execution.pinned import Lease
+from hephaestus_pg.execution.pinned import PinnedConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,37 +36,37 @@ async def two(dsn: str) -> AsyncIterator[Pool]:
         yield pool
 
 
-async def given_back(pool: Pool, leased: Lease) -> None:
-    if (kept := leased.end()) is not None:
+async def given_back(pool: Pool, pinned_connection: PinnedConnection) -> None:
+    if (kept := pinned_connection.unpin()) is not None:
         await pool.release(kept)
 
 
-async def statement(leased: Lease) -> Any:
+async def statement(pinned_connection: PinnedConnection) -> Any:
     """Which of the server's processes carries it out."""
-    connection = await leased.acquire()
+    connection = await pinned_connection.acquire()
     pid = await connection.fetchval("SELECT pg_backend_pid()")
-    await leased.release(connection, timeout=60)
+    await pinned_connection.release(connection, timeout=60)
     return pid
 
 
 @pytest.mark.usefixtures("kept")
 async def test_statements_share_a_connection_which_is_given_back_at_the_end(two: Pool) -> None:
-    leased = Lease(two)
-    assert len({await statement(leased) for _ in range(5)}) == 1
+    pinned_connection = PinnedConnection(two)
+    assert len({await statement(pinned_connection) for _ in range(5)}) == 1
     assert two.get_idle_size() == 0
-    await given_back(two, leased)
+    await given_back(two, pinned_connection)
     assert two.get_idle_size() == two.get_size() == 1
-    await given_back(two, leased)
+    await given_back(two, pinned_connection)
 
 
 @pytest.mark.usefixtures("kept")
 async def test_two_statements_at_once_have_one_each_and_one_is_kept(two: Pool) -> None:
-    leased = Lease(two)
-    connections = [await leased.acquire(), await leased.acquire()]
+    pinned_connection = PinnedConnection(two)
+    connections = [await pinned_connection.acquire(), await pinned_connection.acquire()]
     for connection in connections:
-        await leased.release(connection, timeout=60)
+        await pinned_connection.release(connection, timeout=60)
     assert (two.get_size(), two.get_idle_size()) == (2, 1)
-    await given_back(two, leased)
+    await given_back(two, pinned_connection)
     assert two.get_idle_size() == 2
 
 
@@ -74,24 +74,24 @@ async def test_it_is_given_back_when_its_time_is_up(
     two: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pinned, "KEEP_SECONDS", 0)
-    await statement(Lease(two))
+    await statement(PinnedConnection(two))
     assert two.get_idle_size() == 1
 
 
 @pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("when", ("in use", "kept"))
 async def test_one_that_broke_is_replaced(two: Pool, when: str) -> None:
-    leased = Lease(two)
-    first = await leased.acquire()
+    pinned_connection = PinnedConnection(two)
+    first = await pinned_connection.acquire()
     pid = first.get_server_pid()
     if when == "in use":
         first.terminate()
-    await leased.release(first, timeout=60)
+    await pinned_connection.release(first, timeout=60)
     if when == "kept":
         first.terminate()
 
-    assert await statement(leased) != pid
-    await given_back(two, leased)
+    assert await statement(pinned_connection) != pid
+    await given_back(two, pinned_connection)
     assert two.get_idle_size() == two.get_size() == 1
 
 
@@ -120,11 +120,11 @@ async def test_what_failed_is_not_kept(
     monkeypatch.setattr(pinned, "KEEP_SECONDS", 60)
     async with (
         AsyncStorage.start(dsn, schema=migrated, references=Names(), max_size=1) as storage,
-        storage._pool._lane() as run,
+        storage._pool._pinned() as run,
     ):
         deadline = asyncio.get_running_loop().time() + 60
-        assert await run(deadline, "count", *[None] * 11)
+        assert await run(deadline, storage._pool.statements.count.full, *[None] * 11)
         assert storage._pool._pool.get_idle_size() == 0
         with pytest.raises(DatabaseError, match="expects 11 arguments"):
-            await run(deadline, "count")
+            await run(deadline, storage._pool.statements.count.full)
         assert storage._pool._pool.get_idle_size() == 1

@@ -18,7 +18,7 @@ from hephaestus_pg import (
     UnavailableError,
 )
 from hephaestus_pg.execution import retrying
-from hephaestus_pg.execution.retrying import LONGEST_PAUSE, Retries
+from hephaestus_pg.execution.retrying import LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,13 +68,8 @@ def failing(*errors: DatabaseError) -> Callable[[], Any]:
 
 
 async def tried(deadline: float, attempt: Callable[[], Any], *, safe_twice: bool) -> Any:
-    retries = Retries(deadline, "put", safe_twice=safe_twice)
-    while True:
-        try:
-            return await attempt()
-        except DatabaseError as error:
-            if not await retries.another(error):
-                raise
+    policy = retrying.IDEMPOTENT if safe_twice else retrying.NON_IDEMPOTENT
+    return await retrying.run(attempt, policy, deadline, name="put")
 
 
 def test_each_pause_is_up_to_twice_as_long_as_the_last_up_to_a_second(

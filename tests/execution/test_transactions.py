@@ -415,7 +415,7 @@ class TestBeginning:
             async with within(3):
                 with pytest.raises(OperationTimeoutError):
                     async with storage._pool.transaction(timeout=0.2) as session:
-                        await session.fetch(session.deadline(None), "get", "x")
+                        await session.fetch(session.deadline(None), session.statements.get, "x")
         with pytest.raises(InvalidValueError, match="^timeout is "):
             async with storage._pool.transaction(timeout=31):
                 pass

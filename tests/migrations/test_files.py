@@ -70,7 +70,7 @@ def test_a_marker_that_nothing_replaces_is_refused(tmp_path: Path, marker: str) 
 
 @pytest.mark.parametrize("part", ("up", "down", "before", "online.up"))
 def test_only_a_stage_may_include_another_file(tmp_path: Path, part: str) -> None:
-    include = "/* include: migrations_drop_invalid_indexes */\n"
+    include = "/* include: drop_invalid_indexes */\n"
     written(tmp_path, *WHOLE)
     written(tmp_path, "001_first.online.1.transaction.sql", text=include)
     assert load(tmp_path)[0].stages[0].text == include

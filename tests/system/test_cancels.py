@@ -148,11 +148,7 @@ async def assert_whole(storage: AsyncStorage, dsn: str) -> None:
         " AND backend_type = 'client backend'",  # autovacuum has transactions too
     )
     await link.close()
-    batcher: Any = storage._pool._batcher
-    if batcher is not None:
-        assert (batcher._places.taken, batcher._busy) == (0, 0)
-        assert not batcher._calls._later
-        assert not batcher._running
+    assert (await storage.stats()).is_idle
 
 
 @pytest.mark.parametrize("batching", (True, False))

@@ -21,7 +21,7 @@ from hephaestus_pg import (
     RejectedError,
     migrations,
 )
-from hephaestus_pg.driver.pool import connect
+from hephaestus_pg.driver.connector import connect
 from hephaestus_pg.embedded import EmbeddedServer
 from tests.chaos.proxy import Proxy
 from tests.support.catalog import PATIENCE
@@ -62,7 +62,7 @@ def pair() -> Iterator[Pair]:
     with EmbeddedServer(settings=SETTINGS, binaries=binaries) as primary:
         if not (primary.binaries / "pg_basebackup").exists():
             pytest.skip(f"there is no pg_basebackup in {primary.binaries}")
-        data = primary._home / "standby"
+        data = primary._cluster.home / "standby"  # type: ignore[union-attr]
         subprocess.run(
             [
                 primary.binaries / "pg_basebackup",
@@ -71,7 +71,7 @@ def pair() -> Iterator[Pair]:
             ],
             check=True,
             capture_output=True,
-            **primary._surroundings(),
+            **primary._programs.process_options(),  # type: ignore[union-attr]
         )
         source = f"host=127.0.0.1 port={primary.port} user=postgres application_name={STANDBY}"
         settings = {**SETTINGS, "primary_conninfo": source}

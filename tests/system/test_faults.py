@@ -27,7 +27,7 @@ from hephaestus_pg import (
     WrongEventLoopError,
 )
 from hephaestus_pg.execution import pool_executor
-from hephaestus_pg.execution.attempts import Attempts
+from hephaestus_pg.execution.pool_runner import _Attempt
 from tests.support.catalog import PATIENCE
 from tests.support.lag import within
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import asyncpg
+
+    from hephaestus_pg.execution.statements import Statement
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -109,17 +111,17 @@ class Cut:
     def __init__(self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left = 0
         self.after = False
-        once = Attempts._once
+        once = _Attempt.run
 
         async def cut(this: Any, *given: Any, **options: Any) -> Any:
-            if not self.left or this is not storage._pool._attempts:
+            if not self.left or this.runner is not storage._pool._runner:
                 return await once(this, *given, **options)
             self.left -= 1
             if self.after:
                 await once(this, *given, **options)
             raise lost()
 
-        monkeypatch.setattr(Attempts, "_once", cut)
+        monkeypatch.setattr(_Attempt, "run", cut)
 
     def next(self, *, after: bool, times: int = 1) -> None:
         self.left, self.after = times, after
@@ -223,8 +225,8 @@ class TestAmbiguousFailures:
     ) -> None:
         row = small._pool.row
 
-        async def fail(deadline: float, statement: str, *arguments: Any) -> Any:
-            if statement == "get":
+        async def fail(deadline: float, statement: Statement, *arguments: Any) -> Any:
+            if statement.name == "get":
                 raise OperationTimeoutError("too late", applied="no", retryable=True)
             await row(deadline, statement, *arguments)
             raise lost()
@@ -248,7 +250,7 @@ class TestAmbiguousFailures:
         async def fail(*_: Any, **__: Any) -> Any:
             raise failures.pop(0)
 
-        monkeypatch.setattr(small._pool._attempts, "_once", fail)
+        monkeypatch.setattr(_Attempt, "run", fail)
         with pytest.raises(RejectedError) as caught:
             await small.put(order())
         assert caught.value.applied == "unknown"
@@ -260,7 +262,7 @@ class TestAmbiguousFailures:
         stored = await small.put(order())
         assert stored == await small.get(stored.id)
         assert caplog.text.count("put in schema") == 1
-        assert caplog.text.count("end_backend in schema") == 1  # of two
+        assert caplog.text.count("terminate_backend in schema") == 1  # of two
 
         cut.next(after=False, times=10_000)
         # The deadline may come between two tries, or in the middle of one.

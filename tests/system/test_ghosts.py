@@ -21,6 +21,7 @@ from hephaestus_pg import (
 from hephaestus_pg.driver.errors import DRIVER_ERRORS
 from hephaestus_pg.embedded import EmbeddedServer
 from hephaestus_pg.execution.fencing import Backend
+from hephaestus_pg.execution.statements import statements_of
 from tests.chaos.proxy import Proxy
 from tests.support.catalog import until
 from tests.support.lag import happens
@@ -161,14 +162,15 @@ async def test_a_session_that_began_later_is_not_taken_for_the_one_that_broke(
 ) -> None:
     now = asyncio.get_running_loop().time()
     other = await asyncpg.connect(dsn)
-    async with storage._pool.connection() as connection:
+    statement = statements_of(storage.schema).terminate_backend
+    async with storage._pool._pool.acquire() as connection:
         # Its id, at a moment at which it did not run: another's, and ours is gone.
         before = Backend(other.get_server_pid(), now - 60)
-        assert await before.ended(connection, storage.schema, now) is True
+        assert await before.terminate(connection, statement, now) is True
         assert await other.fetchval("SELECT 1") == 1
 
         same = Backend.behind(other, asyncio.get_running_loop().time())
-        assert await same.ended(connection, storage.schema, same.since) is False
+        assert await same.terminate(connection, statement, same.since) is False
         with pytest.raises(DRIVER_ERRORS):
             for _ in range(1000):
                 await other.fetchval("SELECT 1")
@@ -176,7 +178,7 @@ async def test_a_session_that_began_later_is_not_taken_for_the_one_that_broke(
 
 
 async def test_a_connection_of_our_own_pool_is_known_by_its_age(storage: AsyncStorage) -> None:
-    async with storage._pool.connection() as connection:
+    async with storage._pool._pool.acquire() as connection:
         now = asyncio.get_running_loop().time()
         assert Backend.behind(connection, now + 100).since <= now
 

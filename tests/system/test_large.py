@@ -21,6 +21,8 @@ from tests.support.catalog import PATIENCE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from hephaestus_pg.execution.statements import Statement
+
 MANY = 40_000
 
 
@@ -100,7 +102,7 @@ def pages(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     fetch = storage._pool.fetch
 
-    async def counted(deadline: float, statement: str, *arguments: object) -> Any:
+    async def counted(deadline: float, statement: Statement, *arguments: object) -> Any:
         rows = await fetch(deadline, statement, *arguments)
         sizes.append(len(rows))
         return rows

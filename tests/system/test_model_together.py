@@ -31,6 +31,8 @@ from tests.support.catalog import MOMENT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from hephaestus_pg.execution.statements import Statement
+
 SHARED = [f"shared::{number}" for number in range(5)]
 
 
@@ -209,8 +211,10 @@ async def test_what_shares_statements_does_what_a_dictionary_each_would(
     async with AsyncStorage.start(dsn, schema=migrated, references=Names()) as storage:
         fetch = storage._pool._fetch
 
-        async def counted(source: Any, deadline: float, statement: str, *arguments: Any) -> Any:
-            sent[statement.partition(":")[0]] += 1
+        async def counted(
+            source: Any, deadline: float, statement: Statement, *arguments: Any
+        ) -> Any:
+            sent[statement.name] += 1
             return await fetch(source, deadline, statement, *arguments)
 
         monkeypatch.setattr(storage._pool, "_fetch", counted)

@@ -43,7 +43,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.driver import errors
 from tests.support.catalog import PATIENCE
-from tests.test_embedded import wait_until_gone
+from tests.support.embedded import wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -318,7 +318,7 @@ class TestWithoutTheFlag:
         error = asyncpg.DuplicatePreparedStatementError(
             'prepared statement "__asyncpg_stmt_1__" already exists'
         )
-        assert "pgbouncer=True" in str(errors.translated(error))
+        assert "pgbouncer=True" in str(errors.translate(error))
 
 
 class TestParameters:

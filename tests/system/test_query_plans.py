@@ -261,7 +261,8 @@ def explained(
     schema: str = "plans",
 ) -> list[dict[str, Any]]:
     """The nodes of the statement's plan that were executed; what it changed is rolled back."""
-    statement = _sql.statement(name, schema)
+    name, _, variant = name.partition(":")
+    statement = _sql.statement(name, schema, variant)
     literals = ", ".join(map(literal, parameters))
     mode = "auto" if plan == "chosen" else f"force_{plan}_plan"
     connection.execute(f"PREPARE explained ({types}) AS {statement}")

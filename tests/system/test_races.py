@@ -15,8 +15,10 @@ from hephaestus_pg import (
     Instance,
     Names,
     Status,
+    _sql,
     migrations,
 )
+from hephaestus_pg.execution.statements import Statement
 from tests.support.catalog import MOMENT, PATIENCE, until
 from tests.support.racers import COUNTERS, race
 
@@ -47,9 +49,11 @@ async def test_an_insert_whose_obstacle_went_meanwhile_tries_again(
     await storage.insert(Instance.new("Race", {}, id="race::1"))
     row = storage._executor.row
 
-    async def row_after_a_delete(deadline: float, statement: str, id: str, *arguments: Any) -> Any:
-        if statement == "get":
-            await row(deadline, "delete", id, None)
+    async def row_after_a_delete(
+        deadline: float, statement: Statement, id: str, *arguments: Any
+    ) -> Any:
+        if statement.name == "get":
+            await row(deadline, storage._executor.statements.delete, id, None)
         return await row(deadline, statement, id, *arguments)
 
     monkeypatch.setattr(storage._executor, "row", row_after_a_delete)
@@ -153,10 +157,12 @@ async def test_a_statement_that_waits_for_a_row_has_locked_none_behind_it(
         at = [str((await storage.put(instance)).revision) for instance in finished]
         given = [at if column is REVISIONS else column for column in COLUMNS[statement]]
         executor = storage._pool
+        text = _sql.statement(statement, migrated)  # which waits for locks until its deadline
+        patient = Statement(statement, text, "non_idempotent")
         async with holder.transaction():
             await holder.execute(f"SELECT FROM {table} WHERE id = $1 FOR UPDATE", IDS[-1])
             write = asyncio.create_task(
-                executor.fetch(executor.deadline(None), statement, IDS, *given)
+                executor.fetch(executor.deadline(None), patient, IDS, *given)
             )
             async with asyncio.timeout(PATIENCE):
                 while not await other.fetchval(BLOCKED, holder.get_server_pid()):

@@ -151,12 +151,15 @@ class TestProcesses:
     ) -> None:
         """psycopg/psycopg#543, janbjorge/pgqueuer#282: queries ran on, tracebacks showed."""
         code = """if True:
-            import asyncio, sys
+            import asyncio, signal, sys
             from hephaestus_pg import (
                 AsyncStorage,
                 Instance,
                 Names,
             )
+
+            # A shell has its background jobs ignore it, and so the tests that run in one.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
             async def main():
                 dsn, schema = sys.argv[1:]
@@ -183,7 +186,7 @@ class TestProcesses:
                 while await pool.fetchval(WAITING, migrated):
                     await asyncio.sleep(0.01)
         lines = said.decode().splitlines()
-        assert lines[-1] == "KeyboardInterrupt"
+        assert lines[-1] == "KeyboardInterrupt", said.decode()
         assert not [line for line in lines if "never retrieved" in line or "destroyed" in line]
 
 

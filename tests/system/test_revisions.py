@@ -27,7 +27,7 @@ from hephaestus_pg import (
     Status,
     migrations,
 )
-from hephaestus_pg.execution.attempts import Attempts
+from hephaestus_pg.execution.pool_runner import _Attempt
 from hephaestus_pg.migrations.files import shipped
 from hephaestus_pg.migrations.scripts import grants
 from tests.support.catalog import MOMENT, assert_is_at
@@ -255,7 +255,7 @@ class TestOurStatements:
     async def test_an_insert_whose_connection_broke_is_told_by_what_is_there(
         self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        once, broken = Attempts._once, [True]
+        once, broken = _Attempt.run, [True]
 
         async def lost(this: Any, *given: Any, **options: Any) -> Any:
             result = await once(this, *given, **options)
@@ -263,7 +263,7 @@ class TestOurStatements:
                 raise ConnectionLostError("cut", applied="unknown", retryable=True)
             return result
 
-        monkeypatch.setattr(Attempts, "_once", lost)
+        monkeypatch.setattr(_Attempt, "run", lost)
         stored = await storage.insert(new())
         assert await storage.get("x") == stored
         assert (stored.revision or 0) > MOMENT

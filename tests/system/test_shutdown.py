@@ -18,11 +18,11 @@ from hephaestus_pg import (
     OperationInterruptedError,
     UnavailableError,
 )
-from hephaestus_pg.batching.batcher import Batcher
-from hephaestus_pg.batching.queue import Calls
-from hephaestus_pg.dsn.hosts import first_of
-from hephaestus_pg.execution.attempts import Attempts
-from hephaestus_pg.execution.pinned import Lease
+from hephaestus_pg.batching import batcher
+from hephaestus_pg.batching.queue import RequestQueue
+from hephaestus_pg.driver.happy_eyeballs import first_to_connect
+from hephaestus_pg.execution.pinned import PinnedConnection
+from hephaestus_pg.execution.pool_runner import _Attempt
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -56,12 +56,8 @@ async def assert_all_works(storage: AsyncStorage) -> None:
     await asyncio.gather(*[storage.put(order(id)) for id in IDS])
     async with storage.transaction(), storage.transaction():
         pass
-    batcher: Any = storage._pool._batcher
-    for each in getattr(batcher, "_batchers", {0: batcher}).values():
-        if each is not None:
-            while each._running:  # a lane that is answered still gives its connection back
-                await asyncio.sleep(0)
-            assert (each._places.taken, each._busy, each._calls._later) == (0, 0, {})
+    while not (await storage.stats()).is_idle:
+        await asyncio.sleep(0)  # a worker that is answered still gives its connection back
 
 
 async def called(storage: AsyncStorage, id: str) -> object:
@@ -120,16 +116,16 @@ async def test_tasks_that_are_not_the_callers_may_be_cancelled(small: AsyncStora
     ]
 
 
-async def test_a_lane_that_never_began_is_cleared_up_behind(small: AsyncStorage) -> None:
-    if small._pool._batcher is None:
-        pytest.skip("without lanes")
+async def test_a_worker_that_never_began_is_cleared_up_behind(small: AsyncStorage) -> None:
+    if not (await small.stats()).batch_sizes:
+        pytest.skip("without workers")
     before = asyncio.all_tasks()
     calls = [asyncio.create_task(small.put(order(id))) for id in IDS]
-    await asyncio.sleep(0)  # the first goes out, the others gather, and lanes are made
-    lanes = others(before | set(calls))
-    assert lanes
-    for lane in lanes:
-        lane.cancel()
+    await asyncio.sleep(0)  # the first goes out, the others gather, and workers are made
+    workers = others(before | set(calls))
+    assert workers
+    for worker in workers:
+        worker.cancel()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(each, (Instance, DatabaseError)) for each in answers), answers
     await assert_all_works(small)
@@ -139,14 +135,14 @@ class Interrupt(BaseException):
     """What a signal handler of the user's raises, wherever the program happens to be."""
 
 
-PLACES: dict[str, tuple[type, str]] = {
-    "a lane that takes its share": (Calls, "share"),
-    "a lane that sends": (Batcher, "_send"),
-    "a statement that begins": (Attempts, "_once"),
-    "a connection that is taken": (Lease, "acquire"),
-    "a connection that is given back": (Lease, "release"),
+PLACES: dict[str, tuple[Any, str]] = {
+    "a worker that takes its batch": (RequestQueue, "next_batch"),
+    "a worker that sends": (batcher, "send"),
+    "a statement that begins": (_Attempt, "run"),
+    "a connection that is taken": (PinnedConnection, "acquire"),
+    "a connection that is given back": (PinnedConnection, "release"),
     "a connection that is used": (asyncpg.Connection, "fetch"),
-    "a call that is added": (Calls, "add"),
+    "a call that is queued": (RequestQueue, "add"),
 }
 
 
@@ -249,7 +245,7 @@ async def test_tries_of_several_hosts_that_are_cancelled_are_no_connection() -> 
         tried.append(1)
         await asyncio.Event().wait()
 
-    call = asyncio.create_task(first_of([silent, silent], unwanted=lambda _: None))
+    call = asyncio.create_task(first_to_connect([silent, silent], discard=lambda _: None))
     await happens(lambda: len(tried) == 2)
     for task in others(before | {call}):
         task.cancel()

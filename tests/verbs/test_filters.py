@@ -308,7 +308,7 @@ class TestIndexProfiles:
         self, searched: AsyncStorage, dsn: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await migrations.index(dsn, schema=searched.schema, profile="initial")
-        read = searched._profile
+        read = searched._index_profile
         changed = False
 
         async def read_just_before_a_change(deadline: float) -> str:
@@ -319,6 +319,6 @@ class TestIndexProfiles:
                 await migrations.index(dsn, schema=searched.schema, profile="full")
             return profile
 
-        monkeypatch.setattr(searched, "_profile", read_just_before_a_change)
+        monkeypatch.setattr(searched, "_index_profile", read_just_before_a_change)
         assert await ids(searched, contains=self.IN_INITIAL[0]) == ["found"]
         assert changed

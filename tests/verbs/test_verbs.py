@@ -30,14 +30,17 @@ from hephaestus_pg import (
     SerializationError,
     StaleInstanceError,
     Status,
-    _sql,
 )
+from hephaestus_pg.driver.rows import fetch_rows
+from hephaestus_pg.execution import connection_executor, pool_executor
+from hephaestus_pg.execution.statements import statements_of
 from hephaestus_pg.verbs import bulk
 from tests.support.catalog import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from hephaestus_pg.execution.statements import Statement
     from hephaestus_pg.verbs.search import Verbs
 
 
@@ -169,7 +172,7 @@ class TestInsert:
         answers: list[Any] = []
         row = storage._pool.row
 
-        async def lost(deadline: float, statement: str, id: str, *arguments: Any) -> Any:
+        async def lost(deadline: float, statement: Statement, id: str, *arguments: Any) -> Any:
             answers.append(await row(deadline, statement, id, *arguments))
             given["order_id"] = 2
             if len(answers) == 1:
@@ -189,8 +192,9 @@ class TestInsert:
         """The row in its way goes; the answer to its own commit is lost, and it is done again."""
         row, atomically = storage._pool.row, storage._pool.atomically
 
-        async def beaten(deadline: float, statement: str, *arguments: Any) -> Any:
-            return None if statement == "insert" else await row(deadline, statement, *arguments)
+        async def beaten(deadline: float, statement: Statement, *arguments: Any) -> Any:
+            lost = statement.name == "insert"
+            return None if lost else await row(deadline, statement, *arguments)
 
         async def twice(deadline: float, work: Any) -> Any:
             await atomically(deadline, work)
@@ -269,10 +273,10 @@ class TestUpdate:
         row = storage._pool.row
         sent: list[str] = []
 
-        async def lost(deadline: float, statement: str, *arguments: Any) -> Any:
-            sent.append(statement)
+        async def lost(deadline: float, statement: Statement, *arguments: Any) -> Any:
+            sent.append(statement.name)
             answer = await row(deadline, statement, *arguments)
-            if statement == "update":
+            if statement.name == "update":
                 raise ConnectionLostError("broken", applied="unknown", retryable=True)
             return answer
 
@@ -377,13 +381,20 @@ class TestMany:
         ]
 
         sent: Counter[str] = Counter()
-        text_of = _sql.statement
+        names = {
+            statement.text: statement.name
+            for statement in (
+                getattr(statements_of(verbs.schema), name)
+                for name in ("put_many", "get_many", "delete_many")
+            )
+        }
 
-        def counted(name: str, schema: str) -> str:
-            sent[name] += 1
-            return text_of(name, schema)
+        async def counted(connection: Any, text: str, arguments: Any) -> Any:
+            sent[names[text]] += 1
+            return await fetch_rows(connection, text, arguments)
 
-        monkeypatch.setattr(_sql, "statement", counted)
+        for module in (connection_executor, pool_executor):
+            monkeypatch.setattr(module, "fetch_rows", counted)
 
         assert await verbs.put_many(given) == given
         ids = [instance.id for instance in given]

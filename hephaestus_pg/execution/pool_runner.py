@@ -1,0 +1,195 @@
+"""Runs work on a connection of a pool, within its deadline, and again where that is safe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
+from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
+from hephaestus_pg.driver.hooks import cancel_requested, translate_any
+from hephaestus_pg.errors import (
+    ConflictError,
+    DatabaseError,
+    OperationTimeoutError,
+    RejectedError,
+)
+from hephaestus_pg.execution import retrying
+from hephaestus_pg.execution.connection_executor import outdated
+from hephaestus_pg.execution.fencing import Backend, fence
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from asyncpg import Pool
+    from asyncpg.pool import PoolConnectionProxy
+
+    from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.execution.pinned import PinnedConnection
+    from hephaestus_pg.execution.statements import Kind, Statements
+
+    Source = Pool[Any] | PinnedConnection
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger("hephaestus_pg")
+
+# One row may be the cause: a trigger or an index of the user's may refuse it with any code.
+_REFUSALS = (ConflictError, RejectedError)
+
+
+class PoolRunner:
+    """Runs work on connections of ``pool``; the ``statements`` are of the schema it works on."""
+
+    def __init__(self, pool: Pool[Any], statements: Statements, schema: str) -> None:
+        self.pool = pool
+        self.statements = statements
+        self.schema = schema
+        self.loop = asyncio.get_running_loop()
+        self.waiting = 0
+        """Tries that wait for a connection."""
+        self.failed_tries = 0
+        """Tries so far that failed."""
+
+    def run(  # noqa: PLR0913 - each is a setting of its own
+        self,
+        deadline: float,
+        name: str,
+        work: Callable[[AnyConnection], Awaitable[Result]],
+        *,
+        kind: Kind,
+        bounded: bool = True,
+        is_batch: bool = False,
+        source: Source | None = None,
+    ) -> Awaitable[Result]:
+        """The result of ``work``, tried until the ``deadline`` as far as its ``kind`` allows.
+
+        Args:
+            deadline: A time of the event loop's clock.
+            name: The work's name in the log.
+            work: What to do on a connection.
+            kind: What doing it twice does.
+            bounded: The deadline is that of the work too, not only of its beginning.
+            is_batch: It holds the calls of several callers, and is not tried again where one of
+                them may be to blame.
+            source: Where connections come from, the pool unless given.
+        """
+        policy = retrying.NON_IDEMPOTENT if kind == "non_idempotent" else retrying.IDEMPOTENT
+        attempt = _Attempt(
+            self, deadline, work, source or self.pool, kind != "read", bounded, is_batch
+        )
+        return retrying.run(
+            attempt.run,
+            policy,
+            deadline,
+            name=f"{name} in schema {self.schema}",
+            on_failure=attempt.on_failure,
+        )
+
+    def fence(self, backend: Backend, deadline: float) -> Awaitable[bool]:
+        """Whether ``backend`` is known to be gone by the ``deadline``, ended by us if need be."""
+        statement = self.statements.terminate_backend
+
+        def terminate(connection: AnyConnection) -> Awaitable[bool | None]:
+            return backend.terminate(connection, statement, self.loop.time())
+
+        return fence(lambda: self.run(deadline, statement.name, terminate, kind="read"))
+
+
+@dataclass(slots=True)
+class _Attempt(Generic[Result]):
+    """One piece of work: a try of it, and what is done about a failed one."""
+
+    runner: PoolRunner
+    deadline: float
+    work: Callable[[AnyConnection], Awaitable[Result]]
+    source: Source
+    is_write: bool
+    bounded: bool
+    is_batch: bool
+    backend: Backend | None = None
+    failures: int = 0
+
+    async def run(self) -> Result:
+        """One try."""
+        self.backend = None
+        runner = self.runner
+        now = runner.loop.time()
+        if now >= self.deadline:
+            # What is sent too late costs its connection, which is healthy.
+            raise OperationTimeoutError(
+                "the deadline passed before the statement was sent", applied="no", retryable=True
+            )
+        source = self.source
+        connection: PoolConnectionProxy[Any] | None = None
+        try:
+            async with asyncio.timeout_at(self.deadline) as limit:
+                runner.waiting += 1
+                try:
+                    connection = await source.acquire()
+                finally:
+                    runner.waiting -= 1
+                if self.is_write:
+                    self.backend = Backend.behind(connection, now)
+                if not self.bounded:
+                    limit.reschedule(None)
+                return await self.work(connection)
+        except BaseException as error:
+            source = runner.pool  # nobody keeps what failed
+            if connection is not None and (
+                isinstance(error, TimeoutError) or _forgot_statements(error)
+            ):
+                terminate(connection)
+            if (ours := translate_any(error, connection)) is error:
+                raise
+            raise ours from error
+        finally:
+            if connection is not None:
+                await released(source, connection)
+
+    async def on_failure(self, error: DatabaseError) -> None:
+        """Raise what no other try mends, reset the pool, and fence a write that may go on.
+
+        A lost write is not tried again as long as it may still be under way on the server.
+        """
+        runner = self.runner
+        runner.failed_tries += 1
+        self.failures += 1
+        if isinstance(error, RejectedError) and error.missing:
+            raise outdated(error, runner.schema) from error.__cause__
+        if self.failures == 1:
+            if self.is_batch and isinstance(error, _REFUSALS) and error.applied == "no":
+                raise error  # the batcher divides it, lest one call holds up the others
+            if _forgot_statements(error.__cause__):
+                error.retryable = True
+        if should_reset_pool(error):
+            await runner.pool.expire_connections()
+            if self.backend and error.applied == "unknown":
+                error.retryable = await runner.fence(self.backend, self.deadline)
+
+
+def _forgot_statements(error: BaseException | None) -> bool:
+    """Whether a session has lost its prepared statements, as by ``DISCARD ALL``: nothing was done.
+
+    The driver does not notice. So the connection is given up, and the call tried on another, once:
+    behind PgBouncer without ``pgbouncer=True`` that would go on for ever.
+    """
+    return getattr(error, "sqlstate", None) == "26000"
+
+
+async def released(source: Source, connection: PoolConnectionProxy[Any]) -> None:
+    """Give the ``connection`` back, whatever comes of it: its statement's own result counts."""
+    try:
+        await source.release(connection, timeout=RELEASE_SECONDS)
+    except DRIVER_ERRORS:
+        pass  # asyncpg gives up what does not come to rest in time
+    except BaseException as error:
+        # The driver releases it in a task of its own, which goes on, unless that was cancelled as
+        # well, before it began: then nobody else gives it back.
+        asyncio.get_running_loop().call_later(2 * RELEASE_SECONDS, terminate, connection)
+        if isinstance(error, Exception):
+            logger.exception("the pool's reset hook raised; its connection is closed")
+        elif cancel_requested() or not isinstance(error, asyncio.CancelledError):
+            raise

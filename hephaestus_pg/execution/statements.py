@@ -1,0 +1,106 @@
+"""The statements of a schema, each a value that says how it may be run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from hephaestus_pg import _sql
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind = Literal["read", "idempotent", "non_idempotent"]
+"""What running it twice does. An idempotent write then leaves what running it once leaves."""
+
+Result = Literal["row", "rows", "row_per_call"]
+"""The shape of a result: at most one row, any number of rows, or at most one row for each call."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """One statement of ``sql/queries``, set to a schema."""
+
+    name: str
+    text: str
+    """The same object each time, by which the driver finds what it has prepared."""
+    kind: Kind
+    result: Result = "rows"
+    many: Statement | None = None
+    """Runs many calls at once; its parameters are theirs as arrays. ``None``: it is not batched."""
+
+    @property
+    def is_batch(self) -> bool:
+        """It holds the calls of several callers, any of whom may be to blame for its failure."""
+        return self.result == "row_per_call"
+
+
+class BySearchIndex(NamedTuple):
+    """A statement that filters, for each index over states that a schema may have."""
+
+    full: Statement
+    """By the index over whole states, or without any."""
+    initial: Statement
+    """By the index over initial contexts."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statements:
+    """The statements of one schema, by name."""
+
+    get: Statement
+    put: Statement
+    insert: Statement
+    update: Statement
+    delete: Statement
+    get_many: Statement
+    put_many: Statement
+    delete_many: Statement
+    prune: Statement
+    count: BySearchIndex
+    query: BySearchIndex
+    pages: Mapping[str, BySearchIndex]
+    """A page of a query, by what it is ordered by."""
+    index_profile: Statement
+    terminate_backend: Statement
+
+
+@lru_cache(maxsize=1000)
+def statements_of(schema: str) -> Statements:
+    """The statements set to ``schema``: each time the same ones.
+
+    Raises:
+        InvalidValueError: No schema can have that name.
+    """
+
+    def one(name: str, kind: Kind = "read", result: Result = "rows") -> Statement:
+        return Statement(name, _sql.statement(name, schema), kind, result)
+
+    def batched(name: str, kind: Kind) -> Statement:
+        text = _sql.statement(f"{name}_many", schema, "batched")
+        many = Statement(f"{name}_many", text, kind, "row_per_call")
+        return Statement(name, _sql.statement(name, schema), kind, "row", many)
+
+    def by_index(name: str) -> BySearchIndex:
+        initial = Statement(name, _sql.statement(name, schema, "initial"), "read")
+        return BySearchIndex(one(name), initial)
+
+    return Statements(
+        get=batched("get", "read"),
+        put=batched("put", "idempotent"),
+        insert=batched("insert", "non_idempotent"),
+        update=batched("update", "non_idempotent"),
+        delete=batched("delete", "non_idempotent"),
+        get_many=one("get_many"),
+        put_many=one("put_many", "idempotent"),
+        delete_many=one("delete_many", "non_idempotent"),
+        prune=one("prune", "idempotent", "row"),
+        count=by_index("count"),
+        query=by_index("query"),
+        pages={
+            order: by_index(f"page_by_{order}") for order in ("id", "inserted_at", "updated_at")
+        },
+        index_profile=one("index_profile", result="row"),
+        terminate_backend=one("terminate_backend", result="row"),
+    )

@@ -1,0 +1,25 @@
+-- As delete.sql, for arrays of one length. Locks in the order in which put_many locks; joined as in
+-- update_many.sql.
+WITH doomed AS (
+    SELECT held.id, given.revision::bigint AS revision
+    FROM unnest($1::text[], $2::text[]) AS given (id, revision)
+    JOIN /* schema */workflow_instances AS held ON held.id = given.id
+    WHERE
+        /* include: lock_timeout */
+    ORDER BY held.id COLLATE "C"
+    FOR UPDATE OF held
+), gone AS (
+    DELETE FROM /* schema */workflow_instances AS held
+    USING doomed
+    WHERE held.id = doomed.id AND (doomed.revision IS NULL OR held.revision = doomed.revision)
+    RETURNING held.id, held.revision
+)
+SELECT id::text AS id, revision::text AS revision, 'true' AS deleted
+FROM gone
+UNION ALL
+SELECT id::text, revision::text, 'false'
+FROM /* schema */workflow_instances
+WHERE
+    (SELECT count(*) FROM gone) < cardinality($1::text[])
+    AND id = ANY ($1::text[])
+    AND id NOT IN (SELECT gone.id FROM gone)

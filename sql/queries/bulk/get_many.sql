@@ -1,0 +1,4 @@
+SELECT
+    /* include: row */
+FROM /* schema */workflow_instances
+WHERE id = ANY ($1::text[])

@@ -1,0 +1,32 @@
+-- As insert.sql, for arrays of one length; an id that is taken gives no row. Locks in the order of
+-- the ids' bytes, as put_many.sql.
+INSERT INTO /* schema */workflow_instances AS held (
+    id, workflow, status, workflow_version, state, inserted_at, updated_at
+)
+SELECT
+    given.id,
+    given.workflow,
+    given.status,
+    given.workflow_version::integer,
+    given.state::jsonb,
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $6::text[]) AS given (
+    id, workflow, status, workflow_version, state
+)
+WHERE
+    /* include: lock_timeout */
+ORDER BY given.id COLLATE "C"
+ON CONFLICT (id) DO UPDATE SET
+    workflow = EXCLUDED.workflow,
+    status = EXCLUDED.status,
+    workflow_version = EXCLUDED.workflow_version,
+    state = EXCLUDED.state,
+    inserted_at = EXCLUDED.inserted_at,
+    updated_at = EXCLUDED.updated_at,
+    revision = held.revision + 1
+WHERE
+    held.status IN ('completed', 'failed')
+    AND ($5::text[])[array_position($1::text[], EXCLUDED.id::text)]::boolean
+RETURNING
+    /* include: written */

@@ -1,0 +1,27 @@
+-- As put.sql, for arrays of one length. Every writer locks the rows of a statement in one order,
+-- that of the ids' bytes, so that two of them cannot wait for each other.
+INSERT INTO /* schema */workflow_instances AS held (
+    id, workflow, status, workflow_version, state, inserted_at, updated_at
+)
+SELECT
+    given.id,
+    given.workflow,
+    given.status,
+    given.workflow_version::integer,
+    given.state::jsonb,
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS given (
+    id, workflow, status, workflow_version, state
+)
+WHERE
+    /* include: lock_timeout */
+ORDER BY given.id COLLATE "C"
+ON CONFLICT (id) DO UPDATE SET
+    workflow = EXCLUDED.workflow,
+    status = EXCLUDED.status,
+    state = EXCLUDED.state,
+    updated_at = EXCLUDED.updated_at,
+    revision = held.revision + 1
+RETURNING
+    /* include: written */

@@ -1,0 +1,9 @@
+-- A whole row, each value a text or an oid, whose codecs nobody changes.
+id::text AS id,
+workflow::text AS workflow,
+status::text AS status,
+workflow_version::oid AS workflow_version,
+state::text AS state,
+revision::text AS revision,
+extract(epoch FROM inserted_at)::text AS inserted_at,
+extract(epoch FROM updated_at)::text AS updated_at

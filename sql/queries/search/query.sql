@@ -1,0 +1,5 @@
+SELECT
+    /* include: row */
+FROM (
+    /* include: matching */
+) AS matching

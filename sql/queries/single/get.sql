@@ -1,0 +1,4 @@
+SELECT
+    /* include: row */
+FROM /* schema */workflow_instances
+WHERE id = $1::text

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from hephaestus_pg.embedded import EmbeddedServer
+
+
+@pytest.fixture
+def server() -> EmbeddedServer:
+    return EmbeddedServer(settings={"fsync": "off"})

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from hephaestus_pg import EmbeddedServerError
+from hephaestus_pg.embedded import EmbeddedServer
+from tests.support.embedded import ask, wait_until_gone
+
+
+def test_a_given_data_folder_is_kept() -> None:
+    # Below /tmp itself, since the folders of pytest are closed to the server's account.
+    data = Path(f"/tmp/hephaestus_pg-test-{os.getpid()}")
+    try:
+        with EmbeddedServer(data=data) as server, psycopg.connect(server.dsn) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        with EmbeddedServer(data=data) as server:
+            assert ask(server, "SELECT answer FROM kept") == "42"
+        assert (data / "PG_VERSION").exists()
+    finally:
+        shutil.rmtree(data)
+
+
+def test_initdb_that_fails_says_why() -> None:
+    data = Path(f"/tmp/hephaestus_pg-test-{os.getpid()}")
+    data.mkdir()
+    try:
+        (data / "something").touch()
+        shutil.chown(data, *(("nobody",) if os.geteuid() == 0 else (os.geteuid(),)))
+        with pytest.raises(EmbeddedServerError, match="initdb failed"):
+            EmbeddedServer(data=data).start()
+    finally:
+        shutil.rmtree(data)
+
+
+START_AND_REPORT = """
+import os, sys, time
+from hephaestus_pg.embedded import EmbeddedServer
+server = EmbeddedServer(settings={"fsync": "off"})
+server.start()
+print(server.pid, server._cluster.home, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("last_words", "expected"),
+    (
+        ("", 0),
+        ("raise SystemExit(3)", 3),
+        ("os.kill(os.getpid(), 9)", -signal.SIGKILL),
+    ),
+    ids=("end", "exit", "SIGKILL"),
+)
+def test_the_server_does_not_outlive_its_process(last_words: str, expected: int) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", START_AND_REPORT + last_words],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == expected
+    pid, home = process.stdout.split()
+    wait_until_gone(int(pid), Path(home))
