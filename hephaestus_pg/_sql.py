@@ -72,16 +72,19 @@ def in_schema(text: str, schema: str) -> str:
 
 def sent(text: str, schema: str) -> str:
     """``text`` as it is sent: with its tables in ``schema``, and without what only readers need."""
-    return in_schema(_COMMENT.sub("", text), schema)
+    return in_schema(_included(text), schema)
 
 
 @cache
 def _expanded(name: str, variant: str) -> str:
     files = _query_files()
     path = files.get(f"{name}_{variant}") or files[name]
+    return _included(path.read_text(encoding="utf-8"), variant)
+
+
+def _included(text: str, variant: str = "") -> str:
     return _INCLUDE.sub(
-        lambda include: _expanded(include[1], variant).strip(),
-        _COMMENT.sub("", path.read_text(encoding="utf-8")),
+        lambda include: _expanded(include[1], variant).strip(), _COMMENT.sub("", text)
     )
 
 

@@ -25,6 +25,7 @@ from hephaestus_pg.errors import InvalidTypeError, MigrationError, SchemaOutdate
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.execution.pool_executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.execution.starting import Starting, require_asyncio
+from hephaestus_pg.migrations.differences import check_encoding, differences
 from hephaestus_pg.migrations.engine import state_of
 from hephaestus_pg.values.arguments import checked_flag
 from hephaestus_pg.verbs.search import Verbs
@@ -261,8 +262,8 @@ class AsyncStorage(Verbs):
         found, needed = state.version, migrations.LATEST
         if found < needed:
             raise SchemaOutdatedError(self.schema, found=found, needed=needed)
-        state.check_encoding()
-        for difference in state.differences:
+        check_encoding(state)
+        for difference in differences(state):
             if difference.serious:
                 raise MigrationError(self.schema, f"schema {self.schema!r}: {difference}")
             logger.warning("schema %s: %s", self.schema, difference)

@@ -1,4 +1,4 @@
-"""Bringing a schema to a version, from Python: results are returned, nothing is printed.
+"""Brings a schema to a version, from Python: results are returned, nothing is printed.
 
 ::
 
@@ -6,12 +6,15 @@
     result.from_version, result.to_version      # 0, 5
     [step.name for step in result.steps]        # ['create_workflow_instances', …]
 
-Versions 1, 2, 3 are those of HephaestusEcto, and a database that it migrated is taken over where it
-stands. What is applied is kept in ``hephaestus_pg_migrations``, a table in the same schema. The
+Versions 1, 2, 3 are those of HephaestusEcto, and a database that it migrated is taken over as it
+is. Applied versions are recorded in ``hephaestus_pg_migrations``, a table in the same schema. The
 comment in which HephaestusEcto keeps its version is read and never written.
 
 Migrate over a connection to the server itself: the lock belongs to a session, which a pooler in
 transaction mode does not have.
+
+Inside, ``engine`` and ``profiles`` hold the public functions, which take steps over a session that
+holds the schema's lock. The room knows no instance, no storage and no command.
 """
 
 from hephaestus_pg.migrations.engine import (
@@ -22,10 +25,17 @@ from hephaestus_pg.migrations.engine import (
     status,
     up,
 )
-from hephaestus_pg.migrations.profiles import REWRITE_UP_TO, IndexResult, Profile, index
-from hephaestus_pg.migrations.results import MigrationResult, MigrationStatus, SchemaStatus, Step
+from hephaestus_pg.migrations.profiles import REWRITE_UP_TO, index
+from hephaestus_pg.migrations.results import (
+    Difference,
+    IndexResult,
+    MigrationResult,
+    MigrationStatus,
+    Profile,
+    SchemaStatus,
+    Step,
+)
 from hephaestus_pg.migrations.scripts import script as sql
-from hephaestus_pg.migrations.state import Difference
 
 __all__ = [
     "LATEST",

@@ -1,3 +1,3 @@
-"""Not a command: ``python -m hephaestus_pg.migrate`` is."""
+"""No command: it names the one that is, for those who type ``hephaestus_pg.migrations``."""
 
 raise SystemExit("error: run python -m hephaestus_pg.migrate")

@@ -1,4 +1,7 @@
-"""The public functions: what a schema is at, and bringing it to a version."""
+"""The public functions: they read the version of a schema, and bring it to another.
+
+They return results and print nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import MigrationError
+from hephaestus_pg.migrations.advice import absence_notes, schema_notes
+from hephaestus_pg.migrations.connections import connected
+from hephaestus_pg.migrations.differences import check_encoding, differences
 from hephaestus_pg.migrations.files import checked_version, latest, shipped
 from hephaestus_pg.migrations.results import MigrationResult, MigrationStatus, SchemaStatus, Step
 from hephaestus_pg.migrations.scripts import allowed
-from hephaestus_pg.migrations.session import MigrationSession, connected
-from hephaestus_pg.migrations.state import SchemaState, claimed_version, read_state
-from hephaestus_pg.migrations.steps import adopt, apply, mend, take_back
+from hephaestus_pg.migrations.session import migrating
+from hephaestus_pg.migrations.state import SchemaState, read_state
+from hephaestus_pg.migrations.steps import adopt, apply, mend_key, revert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.migrations.session import MigrationSession
 
 LATEST: Final = latest()
 """The version that this package brings a schema to, and needs."""
@@ -37,14 +44,14 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
     wait: float = 300.0,
     progress: Callable[[Step], object] | None = None,
 ) -> MigrationResult:
-    """Apply what is missing, up to and including ``version`` (default: the latest).
+    """Applies what is missing, up to and including ``version`` (default: the latest).
 
     Any number of processes may do this at once. Each version is a transaction, so what was applied
     before an error stays applied, and the next run goes on from there. What was applied once and is
     gone since is applied again; the notes tell what this cannot mend.
 
     Args:
-        dsn: Where; by default ``HEPHAESTUS_PG_DSN``, else the ``PG*`` variables.
+        dsn: The database; by default ``HEPHAESTUS_PG_DSN``, else the ``PG*`` variables.
         connection: A connection of yours instead, outside a transaction.
         schema: The schema, made if it is not there.
         version: The last version to apply.
@@ -52,41 +59,28 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
             the whole, and it waits for transactions that began before it. By default only if the
             table is larger than ``ONLINE_ABOVE``.
         assume_version: The version that a table of HephaestusEcto's is at, if it does not say so
-            itself. Without meaning once versions are recorded.
-        wait: Seconds to wait for a lock, in all its tries, before giving up. After two it is logged
-            who is in the way.
+            itself. Ignored once versions are recorded.
+        wait: Seconds to wait for a lock, in all its tries, before giving up. After two the log
+            names who is in the way.
         progress: Called with each step as soon as it is committed.
 
     Raises:
         UnrecognizedSchemaError: There is a table whose version cannot be told.
         MigrationChangedError: A file is not the one that was applied.
-        MigrationLockError: A lock was not to be had within ``wait`` seconds.
+        MigrationLockError: Others held a lock for all of ``wait`` seconds.
         DatabaseError: The server refused, or could not be reached.
     """
     target = checked_version("version", version, default=LATEST, low=1)
     began = time.monotonic()
-    async with (
-        connected(dsn, connection, schema) as link,
-        MigrationSession.opened(link, schema, wait=wait) as session,
-    ):
-        before = await read_state(link, schema, assume_version=assume_version)
+    async with migrating(dsn, connection, schema, wait=wait) as session:
+        before = await read_state(session.connection, schema, assume_version=assume_version)
         before.check_files()
-        before.check_encoding()
+        check_encoding(before)
         await adopt(session, before)
-        steps = []
-        for migration in shipped():
-            if migration.version <= target and (
-                migration.version not in before.versions or migration.version in before.missing
-            ):
-                if (by_stages := online) is None:
-                    size = await link.fetchval(_sql.statement("migrations_size", schema))
-                    by_stages = size > ONLINE_ABOVE
-                steps.append(await apply(session, migration, online=by_stages))
-                if progress is not None:
-                    progress(steps[-1])
-        notes = await mend(session, await read_state(link, schema))
-        after = await read_state(link, schema)
-    notes += [f"still wrong: {difference}" for difference in after.differences]
+        steps = await _apply_pending(session, before, target, online=online, progress=progress)
+        notes = await mend_key(session, await read_state(session.connection, schema))
+        after = await read_state(session.connection, schema)
+    notes += [f"still wrong: {difference}" for difference in differences(after)]
     return _result(before, after, steps, began, notes)
 
 
@@ -102,7 +96,7 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     wait: float = 300.0,
     progress: Callable[[Step], object] | None = None,
 ) -> MigrationResult:
-    """Take back what is above ``version``, which stands; 0 removes the table and our own.
+    """Takes back what is above ``version``, which stands; 0 removes the table and our own.
 
     All of it is one transaction: where one step refuses, none is taken. The schema itself stays.
     Taking back 3 turns ids into uuid again only if all of them are, else it leaves them and says so
@@ -111,7 +105,7 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     Args:
         dsn: As for :func:`up`.
         connection: As for :func:`up`.
-        schema: Which schema.
+        schema: The schema.
         version: The version that is left standing.
         allow_row_loss: Take back 1 though there are instances.
         allow_version_loss: Take back 2 though there are workflow versions other than 1.
@@ -128,32 +122,24 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     given = {"row_loss": allow_row_loss, "version_loss": allow_version_loss}
     allow = allowed(target, [name for name, is_given in given.items() if is_given])
     began = time.monotonic()
-    async with (
-        connected(dsn, connection, schema) as link,
-        MigrationSession.opened(link, schema, wait=wait) as session,
-    ):
-        before = await read_state(link, schema, assume_version=assume_version)
+    async with migrating(dsn, connection, schema, wait=wait) as session:
+        before = await read_state(session.connection, schema, assume_version=assume_version)
         before.check_files()
-        if unknown := [version for version in before.versions if version > LATEST]:
-            raise MigrationError(
-                schema,
-                f"schema {schema!r} is at version {max(unknown)}, which this release does not "
-                "know; take it back with the one that applied it",
-            )
+        _check_known(before)
         if before.versions:
             await adopt(session, before)
-        steps = await take_back(session, before, target, allow)
-        for step in steps:
-            if progress is not None:
+        steps = await revert(session, before, target, allow)
+        if progress is not None:
+            for step in steps:
                 progress(step)
-        after = await read_state(link, schema)
-    return _result(before, after, steps, began, () if steps else _absent(before))
+        after = await read_state(session.connection, schema)
+    return _result(before, after, steps, began, () if steps else absence_notes(before))
 
 
 async def migrated_version(
     dsn: str | None = None, *, connection: AnyConnection | None = None, schema: str = "public"
 ) -> int:
-    """The version that ``schema`` is at, HephaestusEcto's counted too; 0 if there is nothing.
+    """Returns the version that ``schema`` is at, HephaestusEcto's counted too; 0 without a table.
 
     Raises:
         UnrecognizedSchemaError: There is a table whose version cannot be told.
@@ -166,7 +152,7 @@ async def migrated_version(
 async def status(
     dsn: str | None = None, *, connection: AnyConnection | None = None, schema: str = "public"
 ) -> SchemaStatus:
-    """Every migration, with whether and when it was applied, and what is not as they left it.
+    """Lists every migration, with its state and when it was applied, and what differs from it.
 
     Raises:
         UnrecognizedSchemaError: There is a table whose version cannot be told.
@@ -175,44 +161,52 @@ async def status(
     async with connected(dsn, connection, schema) as link:
         state = await read_state(link, schema)
         found: Any = await link.fetchrow(_sql.statement("index_profile", schema))
-    known = {migration.version: migration.name for migration in shipped()}
-    recorded = state.recorded or {}
-    listed = []
-    for number in sorted({*known, *state.versions}):
-        row = recorded.get(number)
-        listed.append(
-            MigrationStatus(
-                version=number,
-                name=known.get(number) or recorded[number]["name"],
-                state=(
-                    "unknown"
-                    if number not in known
-                    else "changed"
-                    if number in state.changed
-                    else "missing"
-                    if number in state.missing
-                    else "applied"
-                    if number in state.versions
-                    else "pending"
-                ),
-                applied_at=row["applied_at"] if row else None,
-            )
-        )
     return SchemaStatus(
         schema=schema,
         version=state.version,
-        migrations=tuple(listed),
+        migrations=_listed(state),
         index=found["profile"] if state.version else None,
-        differences=state.differences,
-        notes=_absent(state) + _notes(state),
+        differences=differences(state),
+        notes=absence_notes(state) + schema_notes(state),
         exists=state.found["schema_present"],
     )
 
 
 async def state_of(connection: AnyConnection, schema: str) -> SchemaState:
-    """What a storage that starts on ``schema`` looks at."""
+    """Returns the state that a storage checks when it starts on ``schema``."""
     async with connected(None, connection, schema) as link:
         return await read_state(link, schema)
+
+
+async def _apply_pending(
+    session: MigrationSession,
+    before: SchemaState,
+    target: int,
+    *,
+    online: bool | None,
+    progress: Callable[[Step], object] | None,
+) -> list[Step]:
+    steps = []
+    for migration in before.pending(target):
+        by_stages = await _is_large(session) if online is None else online
+        steps.append(await apply(session, migration, online=by_stages))
+        if progress is not None:
+            progress(steps[-1])
+    return steps
+
+
+async def _is_large(session: MigrationSession) -> bool:
+    size: int = await session.connection.fetchval(_sql.statement("migrations_size", session.schema))
+    return size > ONLINE_ABOVE
+
+
+def _check_known(state: SchemaState) -> None:
+    if unknown := [version for version in state.versions if version > LATEST]:
+        raise MigrationError(
+            state.schema,
+            f"schema {state.schema!r} is at version {max(unknown)}, which this release does not "
+            "know; take it back with the one that applied it",
+        )
 
 
 def _result(
@@ -231,30 +225,30 @@ def _result(
         to_version=after.version,
         steps=tuple(steps),
         seconds=time.monotonic() - began,
-        adopted=before.inherited or None,
-        notes=(*notes, *_notes(after)),
+        adopted=before.ecto_version or None,
+        notes=(*notes, *schema_notes(after)),
     )
 
 
-def _absent(state: SchemaState) -> tuple[str, ...]:
-    """That there is nothing, which may be for a wrong name."""
-    if not state.found["schema_present"]:
-        return (f"there is no schema {state.schema}",)
-    return () if state.found["present"] else ("there is no table workflow_instances in it",)
-
-
-def _notes(state: SchemaState) -> tuple[str, ...]:
-    """What else there is to say about a schema."""
-    notes = []
-    claimed = claimed_version(state.comment)
-    if claimed is not None and claimed > state.version:
-        notes.append(
-            f"the table's comment still says {claimed}, by which HephaestusEcto tells the version; "
-            "it is left to its side, which would not migrate any more; if that is to, run: "
-            f"COMMENT ON TABLE {state.schema}.workflow_instances IS '{state.version}'"
+def _listed(state: SchemaState) -> tuple[MigrationStatus, ...]:
+    known = {migration.version: migration.name for migration in shipped()}
+    recorded = state.recorded or {}
+    return tuple(
+        MigrationStatus(
+            version=version,
+            name=known.get(version) or recorded[version]["name"],
+            state=(
+                "unknown"
+                if version not in known
+                else "changed"
+                if version in state.changed
+                else "missing"
+                if version in state.missing
+                else "applied"
+                if version in state.versions
+                else "pending"
+            ),
+            applied_at=recorded[version]["applied_at"] if version in recorded else None,
         )
-    if state.without_triggers and not state.found["has_trigger"] and LATEST in state.versions:
-        notes.append(
-            "the table cannot have triggers, so that update does not see what other programs write"
-        )
-    return tuple(notes)
+        for version in sorted({*known, *state.versions})
+    )

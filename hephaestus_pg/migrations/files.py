@@ -1,10 +1,11 @@
-"""The migrations as files: a whole set, or an error.
+"""The migrations as files: a complete set, or an error.
 
-A migration is ``NNN_name.up.sql`` and ``NNN_name.down.sql`` in ``sql/migrations/``. It may have a
-way that keeps a large table usable meanwhile: stages ``NNN_name.online.K.<kind>.sql`` that prepare
-it, and ``NNN_name.online.up.sql`` where what then remains is not what the plain ``up`` would do.
-What was found out after an ``up`` had been released stands in ``NNN_name.before.sql``, which is run
-before it in its transaction: the ``up`` itself may not change any more.
+A migration is ``NNN_name.up.sql`` and ``NNN_name.down.sql`` in ``sql/migrations/``. For large
+tables it may have an online way, which keeps readers and writers going: stages
+``NNN_name.online.K.<kind>.sql`` come first, and ``NNN_name.online.up.sql`` takes the place of the
+plain ``up`` where the stages leave less to do. ``NNN_name.before.sql`` is run before the ``up``, in
+its transaction; it holds what was found out after the ``up`` had been released, since a released
+``up`` may not change.
 """
 
 from __future__ import annotations
@@ -22,20 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-# transaction: the file is one transaction. slices: a statement that is run until it returns no key,
-# each time in a transaction. alone: a statement that PostgreSQL refuses in a transaction, or that
-# takes too long for one.
-Kind = Literal["transaction", "slices", "alone"]
+# transaction: the file is one transaction. chunked: a statement that is run until it returns no
+# key, each time in a transaction. no_transaction: a statement that PostgreSQL refuses in a
+# transaction, or that takes too long for one.
+Kind = Literal["transaction", "chunked", "no_transaction"]
 
 _FILE = re.compile(
     r"(?P<version>\d{3})_(?P<name>[a-z][a-z0-9_]*)\."
-    r"(?P<part>before|up|down|online\.up|online\.\d\.(?:transaction|slices|alone))\.sql"
+    r"(?P<part>before|up|down|online\.up|(?P<stage>online\.\d\."
+    r"(?:transaction|chunked|no_transaction)))\.sql"
 )
 _MARKER = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 class Stage(NamedTuple):
-    """A part of the online way that comes before the migration's own transaction."""
+    """One statement, or one transaction, of a change that is made in several."""
 
     kind: Kind
     text: str
@@ -43,7 +45,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema, as its files have it; the texts still carry the schema's marker."""
+    """One migration, as its files have it; the texts still carry the schema's marker."""
 
     version: int
     name: str
@@ -55,7 +57,7 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """What tells whether ``up`` is still what was applied; line ends do not count."""
+        """The SHA-256 of ``up``, which tells a file that was changed; line ends do not count."""
         return hashlib.sha256(self.up.encode()).hexdigest()
 
 
@@ -64,7 +66,7 @@ def shipped() -> tuple[Migration, ...]:
     """The migrations of this package, by version.
 
     Raises:
-        MigrationFileError: The files are not a whole set.
+        MigrationFileError: The set is not complete.
     """
     return load(_sql.root() / "migrations")
 
@@ -75,11 +77,11 @@ def latest() -> int:
 
 
 def load(folder: Path) -> tuple[Migration, ...]:
-    """The migrations in ``folder``, by version.
+    """Reads the migrations in ``folder``, by version.
 
     Raises:
         MigrationFileError: A name that is not a migration's, a version twice or left out, an up
-            without its down, a marker other than the schema's.
+            without its down, a marker that nothing replaces.
     """
     versions: dict[int, dict[str, str]] = {}
     names: dict[int, str] = {}
@@ -93,14 +95,20 @@ def load(folder: Path) -> tuple[Migration, ...]:
                 f"two migrations have the number {version}: {names[version]} and {name}"
             )
         text = path.read_text(encoding="utf-8")
-        if marker := _MARKER.search(_sql.in_schema(text, "public")):
-            raise MigrationFileError(f"{path.name} has a marker that nothing replaces: {marker[0]}")
+        _check_markers(path.name, text, may_include=bool(found["stage"]))
         versions.setdefault(version, {})[found["part"]] = text
     if sorted(versions) != list(range(1, len(versions) + 1)) or not versions:
         raise MigrationFileError(
             f"migrations are numbered from 1 without a gap; found {sorted(versions)}"
         )
     return tuple(_migration(number, names[number], versions[number]) for number in sorted(versions))
+
+
+def _check_markers(file: str, text: str, *, may_include: bool) -> None:
+    # Only a stage may include another file: the checksum of an up is to cover all that it runs.
+    replaced = (_sql.sent if may_include else _sql.in_schema)(text, "public")
+    if marker := _MARKER.search(replaced):
+        raise MigrationFileError(f"{file} has a marker that nothing replaces: {marker[0]}")
 
 
 def _migration(version: int, name: str, parts: Mapping[str, str]) -> Migration:
@@ -123,8 +131,22 @@ def _migration(version: int, name: str, parts: Mapping[str, str]) -> Migration:
     )
 
 
+def stages_in(folder: str, name: str) -> tuple[Stage, ...]:
+    """Reads the stages ``sql/<folder>/<name>.K.<kind>.sql``, in their order."""
+    paths = sorted((_sql.root() / folder).glob(f"{name}.*.sql"))
+    return tuple(
+        Stage(path.name.split(".")[2], path.read_text(encoding="utf-8"))  # type: ignore[arg-type]
+        for path in paths
+    )
+
+
 def checked_version(field: str, version: int | None, *, default: int | None, low: int) -> int:
-    """``version``, or the default, when it is one that this package knows, or ``low``."""
+    """Returns ``version``, or the default for ``None``, if it is from ``low`` to the latest.
+
+    Raises:
+        InvalidTypeError: It is not a number.
+        InvalidValueError: It is another number.
+    """
     if version is None and default is not None:
         return default
     if not isinstance(version, int) or isinstance(version, bool):

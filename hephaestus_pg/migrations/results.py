@@ -1,4 +1,4 @@
-"""What a migration run did, and how a schema stands: plain values."""
+"""Plain values: what a migration run did, and what state a schema is in."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from hephaestus_pg.migrations.profiles import Profile
-    from hephaestus_pg.migrations.state import Difference
+Profile = Literal["full", "initial", "none"]
+"""The part of a state that is indexed: all of it, the initial context, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,12 @@ class Step:
     seconds: float
     online: bool = False
     notes: tuple[str, ...] = ()
-    """What the step has to say, such as that ids stayed text."""
+    """Remarks of the step, such as that ids stayed text."""
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationResult:
-    """What a run did."""
+    """The outcome of ``up`` or ``down``."""
 
     schema: str
     from_version: int
@@ -39,8 +39,36 @@ class MigrationResult:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexResult:
+    """The outcome of a change of profile."""
+
+    schema: str
+    before: Profile
+    after: Profile
+    seconds: float
+    rewritten: int = 0
+    """The bytes of the table, if it was rewritten; nobody could use it meanwhile."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that is not as the recorded versions left it.
+
+    ``mend``: what to run. ``serious``: until then nothing can be written.
+    """
+
+    what: str
+    mend: str
+    serious: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.mend}"
+
+
+@dataclass(frozen=True, slots=True)
 class MigrationStatus:
-    """One migration, and how it stands with a schema.
+    """One migration, and its state in a schema.
 
     ``changed``: its file is not the one that was applied. ``unknown``: a newer release applied it.
     ``missing``: it was applied, and what it made is gone since.
@@ -55,7 +83,7 @@ class MigrationStatus:
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """How a schema stands."""
+    """The state of a schema: its version, every migration, and what differs."""
 
     schema: str
     version: int
@@ -66,9 +94,9 @@ class SchemaStatus:
     """What is not as the applied versions left it, each with what mends it."""
     notes: tuple[str, ...] = ()
     exists: bool = True
-    """Whether there is such a schema at all."""
+    """False if there is no schema of that name."""
 
     @property
     def pending(self) -> tuple[MigrationStatus, ...]:
-        """What ``up`` would apply."""
+        """The migrations that ``up`` would apply."""
         return tuple(each for each in self.migrations if each.state in {"pending", "missing"})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Direction = Literal["up", "down"]
 
 LOSSES: Final = ("row_loss", "version_loss")
-"""What a way down may lose, where it is allowed."""
+"""The data that ``down`` may lose, where it is allowed."""
 
 _ALL_OR_NOTHING = "-- All or nothing; an error is psql's exit code with --set ON_ERROR_STOP=1."
 _ONE_TRANSACTION = "-- Run this in one transaction: psql --single-transaction --file"
@@ -54,16 +54,16 @@ def statements(
     from_version: int | None = None,
     allow: Collection[str] = (),
 ) -> list[str]:
-    """What takes a schema up to ``version``, or down so that ``version`` stands, as statements.
+    """Lists the statements that take a schema up to ``version``, or down so that it stands.
 
     All of it belongs in one transaction. Every statement can be repeated, so it does no harm to
     begin at an earlier version (``from_version``) than that of the database.
 
     Args:
         direction: ``"up"`` or ``"down"``.
-        schema: Where.
+        schema: The schema.
         version: The last one to apply (default: the latest), or the last one to stand (needed).
-        from_version: What the database is at: by default 0 on the way up, the latest down.
+        from_version: The version of the database: by default 0 on the way up, the latest down.
         allow: The losses that a way down may bring: ``row_loss``, ``version_loss``.
 
     Raises:
@@ -90,7 +90,7 @@ def statements(
 
 
 def allowed(target: int, allow: Collection[str]) -> list[str]:
-    """The losses that are allowed on the way down to ``target``: with a row goes its version."""
+    """Adds to the losses that are allowed those they bring: a row takes its version along."""
     if target == 0 and "row_loss" in allow:
         return list(LOSSES)
     return list(allow)
@@ -113,7 +113,7 @@ def _record(migration: Migration, schema: str) -> str:
 
 
 def _guarded(texts: list[str], schema: str) -> list[str]:
-    """The statements of ``texts``, with the lock and the deadlines that the engine would use."""
+    """Splits ``texts`` into statements, with the lock and the deadlines that the engine uses."""
     texts = [
         # First of all, and without a deadline: whoever holds it does the same work.
         _sql.statement("migrations_lock_transaction", schema),
@@ -134,7 +134,7 @@ def script(
     from_version: int | None = None,
     allow: Collection[str] = (),
 ) -> str:
-    """:func:`statements` as one text that ``psql`` runs as it is, in one transaction."""
+    """Joins :func:`statements` into one text that ``psql`` runs as it is, in one transaction."""
     parts = statements(
         direction, schema=schema, version=version, from_version=from_version, allow=allow
     )
@@ -146,7 +146,7 @@ def _text(*parts: str) -> str:
 
 
 def grants(role: str, *, schema: str = "public") -> str:
-    """What lets ``role`` read and write the instances of a migrated schema, and nothing else."""
+    """Lets ``role`` read and write the instances of a migrated schema, and nothing else."""
     to = f'TO "{_sql.checked_identifier("role", role)}";'
     instances = f"GRANT SELECT, INSERT, UPDATE, DELETE ON /* schema */workflow_instances {to}"
     versions = (
@@ -163,7 +163,7 @@ def grants(role: str, *, schema: str = "public") -> str:
 def numbered_files(
     *, schema: str = "public", version: int | None = None, from_version: int | None = None
 ) -> dict[str, str]:
-    """A file for each version and direction, by name, for a tool that runs plain SQL files.
+    """Makes a file for each version and direction, by name, for a tool that runs plain SQL files.
 
     They leave the transaction to the tool: its own record of the version belongs in it.
     """
@@ -187,7 +187,7 @@ def alembic_revision(
     from_version: int | None = None,
     down_revision: str | None = None,
 ) -> tuple[str, str]:
-    """The name and the text of an Alembic revision that takes a schema up to ``version``, and back.
+    """Makes the name and the text of an Alembic revision up to ``version``, and back.
 
     ``down_revision`` is the revision that it follows in the host application. The same versions of
     the same schema always give the same revision.
@@ -214,7 +214,7 @@ def _operations(parts: list[str]) -> str:
 
 
 def _literal(statement: str, *values: int | str) -> str:
-    """``statement`` with its parameters written in; the values are ours, and need no escaping."""
+    """Writes parameters into a statement; the values are ours, and need no escaping."""
     for number, value in enumerate(values, 1):
         statement = statement.replace(
             f"${number}", str(value) if isinstance(value, int) else f"'{value}'"
@@ -223,7 +223,7 @@ def _literal(statement: str, *values: int | str) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """The statements of ``text``, each with the comment before it."""
+    """Splits ``text`` into statements, each with the comment before it."""
     found = re.finditer(r"\$\$.*?\$\$|;$", text, re.DOTALL | re.MULTILINE)
     ends = [0, *(end.end() for end in found if end[0] == ";")]
     return [text[start:end].strip() for start, end in pairwise(ends)]

@@ -1,27 +1,32 @@
-"""The steps of a run on a schema: taking over, applying, taking back, mending."""
+"""The steps of a run: take over a database, apply a migration, take some back, mend the key."""
 
 from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg import _sql
-from hephaestus_pg.errors import MigrationError, RejectedError
-from hephaestus_pg.migrations.files import shipped
-from hephaestus_pg.migrations.profiles import stages_in
+from hephaestus_pg.errors import DataLossError, MigrationError, RejectedError
+from hephaestus_pg.migrations.files import shipped, stages_in
 from hephaestus_pg.migrations.results import Step
+from hephaestus_pg.migrations.stages import run_stages
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from hephaestus_pg.migrations.files import Migration
     from hephaestus_pg.migrations.session import MigrationSession
     from hephaestus_pg.migrations.state import SchemaState
 
+# The guards in the .down files raise this; its hint is the flag that lifts the guard.
+_DATA_LOSS = "YDL01"
+
+_UNIQUE_VIOLATION = "23505"
+
 
 async def adopt(session: MigrationSession, state: SchemaState) -> None:
-    """See that there is a version table, which knows what HephaestusEcto has migrated."""
+    """Makes the version table, if there is none, with the versions that HephaestusEcto applied."""
     if state.recorded is not None:
         return
 
@@ -34,6 +39,67 @@ async def adopt(session: MigrationSession, state: SchemaState) -> None:
     await session.transaction(work)
 
 
+async def apply(session: MigrationSession, migration: Migration, *, online: bool) -> Step:
+    """Applies one migration; ``online`` by its stages, if it has any."""
+    began = time.monotonic()
+    text = migration.up
+    if online := online and bool(migration.stages):
+        await run_stages(session, migration.stages, of=f"migration {migration.version}")
+        text = migration.online_up or migration.up
+    [ran] = await _run(session, [(migration.before + text, partial(_record, session, migration))])
+    return Step(
+        migration.version, migration.name, time.monotonic() - began, online=online, notes=ran.notes
+    )
+
+
+async def revert(
+    session: MigrationSession, before: SchemaState, target: int, allow: Iterable[str]
+) -> list[Step]:
+    """Takes back everything above ``target``, or nothing.
+
+    Raises:
+        DataLossError: A step would lose data, and ``allow`` does not name the loss.
+    """
+    doomed = [
+        migration
+        for migration in reversed(shipped())
+        if migration.version > target and migration.version in before.versions
+    ]
+    parts: list[_Part] = [
+        (migration.down, partial(_forget, session, migration)) for migration in doomed
+    ]
+    if target == 0:
+        parts.append((_sql.statement("migrations_drop", session.schema), None))
+    return [
+        Step(migration.version, migration.name, ran.seconds, notes=ran.notes)
+        for migration, ran in zip(doomed, await _run(session, parts, allow), strict=False)
+    ]
+
+
+async def mend_key(session: MigrationSession, state: SchemaState) -> list[str]:
+    """Gives a table its primary key again, which no migration does, and says so in a note.
+
+    Raises:
+        MigrationError: Some ids stand in it twice.
+    """
+    if not state.versions or not state.can_have_key:
+        return []
+    stages = stages_in("mends", "primary_key")
+    try:
+        await run_stages(session, stages, of="the primary key")
+    except RejectedError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _UNIQUE_VIOLATION:
+            raise
+        # The first stage drops the invalid index that the failure left.
+        await run_stages(session, stages[:1], of="the primary key")
+        raise MigrationError(
+            session.schema,
+            f"the table workflow_instances in schema {session.schema!r} has no primary key, and "
+            "cannot have one: some ids stand in it twice; leave one row of each, and run up again",
+        ) from error
+    return ["the table had no primary key, and has one again"]
+
+
 async def _record(session: MigrationSession, migration: Migration) -> None:
     await session.connection.execute(
         _sql.statement("migrations_record", session.schema),
@@ -43,63 +109,53 @@ async def _record(session: MigrationSession, migration: Migration) -> None:
     )
 
 
-async def apply(session: MigrationSession, migration: Migration, *, online: bool) -> Step:
-    """Apply one migration; ``online`` by its stages, if it has any."""
-    began = time.monotonic()
-    text = migration.up
-    if online := online and bool(migration.stages):
-        await session.stages(migration.stages, of=f"migration {migration.version}")
-        text = migration.online_up or migration.up
-    [ran] = await session.run([(migration.before + text, lambda: _record(session, migration))])
-    return Step(
-        migration.version, migration.name, time.monotonic() - began, online=online, notes=ran.notes
+async def _forget(session: MigrationSession, migration: Migration) -> None:
+    await session.connection.execute(
+        _sql.statement("migrations_forget", session.schema), migration.version
     )
 
 
-async def take_back(
-    session: MigrationSession, before: SchemaState, target: int, allow: list[str]
-) -> list[Step]:
-    """Take back what is above ``target``, all of it or nothing."""
+class _Ran(NamedTuple):
+    """How long a part took, and its notes (``RAISE INFO``)."""
 
-    async def forget(migration: Migration) -> None:
-        await session.connection.execute(
-            _sql.statement("migrations_forget", session.schema), migration.version
-        )
-
-    doomed = [
-        migration
-        for migration in reversed(shipped())
-        if migration.version > target and migration.version in before.versions
-    ]
-    steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-        (migration.down, partial(forget, migration)) for migration in doomed
-    ]
-    if target == 0:
-        steps.append((_sql.statement("migrations_drop", session.schema), _nothing))
-    return [
-        Step(migration.version, migration.name, ran.seconds, notes=ran.notes)
-        for migration, ran in zip(doomed, await session.run(steps, allow), strict=False)
-    ]
+    seconds: float
+    notes: tuple[str, ...]
 
 
-async def _nothing() -> None:
-    pass
+_Part = tuple[str, "Callable[[], Awaitable[None]] | None"]
 
 
-async def mend(session: MigrationSession, state: SchemaState) -> list[str]:
-    """Give a table its primary key again, which no step does; what there is to say of it."""
-    if not state.versions or not state.can_have_key:
-        return []
-    stages = stages_in("mends", "primary_key")
+async def _run(
+    session: MigrationSession, parts: Sequence[_Part], allow: Iterable[str] = ()
+) -> list[_Ran]:
+    """Runs each part's text and what follows it, all in one transaction."""
+    notes: list[str] = []
+    done: list[_Ran] = []
+
+    def listen(_: object, message: Any) -> None:
+        if message.severity_en == "INFO":
+            notes.append(message.message)
+
+    async def work() -> None:
+        done.clear()
+        for name in allow:
+            await session.set(f"hephaestus_pg.allow_{name}", "on", local=True)
+        for text, then in parts:
+            notes.clear()
+            began = time.monotonic()
+            await session.connection.execute(_sql.sent(text, session.schema))
+            if then is not None:
+                await then()
+            done.append(_Ran(time.monotonic() - began, tuple(notes)))
+
+    session.connection.add_log_listener(listen)
     try:
-        await session.stages(stages, of="the primary key")
+        await session.transaction(work)
     except RejectedError as error:
-        if getattr(error.__cause__, "sqlstate", None) != "23505":
+        cause: Any = error.__cause__
+        if getattr(cause, "sqlstate", None) != _DATA_LOSS:
             raise
-        await session.stages(stages[:1], of="the primary key")  # what the failure left
-        raise MigrationError(
-            session.schema,
-            f"the table workflow_instances in schema {session.schema!r} has no primary key, and "
-            "cannot have one: some ids stand in it twice; leave one row of each, and run up again",
-        ) from error
-    return ["the table had no primary key, and has one again"]
+        raise DataLossError(session.schema, cause.args[0], flag=cause.hint) from error
+    finally:
+        session.connection.remove_log_listener(listen)
+    return done

@@ -1,4 +1,4 @@
-"""Waiting for the locks that others hold, and saying for whom."""
+"""Waits for locks that others hold, with a warning in the log that names the holders."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.errors import RejectedError
 
-PAUSE = 0.1
-"""Seconds between two tries, in which those who had to queue get their turn."""
+RETRY_INTERVAL = 0.1
+"""Seconds between two tries, in which statements that queued behind the last have their turn."""
 
-SAY_AFTER = 2.0
-"""Seconds of waiting after which it is said who is in the way."""
+WARN_AFTER = 2.0
+"""Seconds of waiting after which the log names who holds the lock."""
 
 logger = logging.getLogger("hephaestus_pg")
 
 
 class Wait:
-    """A wait for the lock of the migrations of a schema, or for those of its tables."""
+    """A limited wait for the lock of a schema's migrations, or for those of its tables."""
 
     def __init__(
         self, connection: AnyConnection, schema: str, *, seconds: float, advisory: bool = False
@@ -38,46 +38,49 @@ class Wait:
         self._advisory = advisory
         self._began = time.monotonic()
         self._until = self._began + seconds
-        self._said = False
+        self._warned = False
 
     @property
     def is_over(self) -> bool:
-        """Whether the time that it may take has passed."""
+        """True once the time has passed."""
         return time.monotonic() >= self._until
 
     async def pause(self) -> None:
-        """Let a moment pass before the next try; once, after two seconds, log who is in the way."""
-        if not self._said and time.monotonic() >= self._began + SAY_AFTER:
-            self._said = True
+        """Lets a moment pass before the next try; once, when it has been long, logs a warning."""
+        if not self._warned and time.monotonic() >= self._began + WARN_AFTER:
+            self._warned = True
             what = "the lock of its migrations" if self._advisory else "its tables"
-            _say(self._schema, what, await self.holders())
-        await asyncio.sleep(PAUSE)
+            _warn(self._schema, what, await self.holders())
+        await asyncio.sleep(RETRY_INTERVAL)
 
     async def holders(self) -> str:
-        """Who holds it at this moment, in words."""
-        text = _sql.statement("migrations_holders", self._schema)
-        rows = await self._connection.fetch(text, self._advisory)
-        return ", ".join(map(_in_words, rows)) or "somebody who has just gone"
+        """Names the sessions that hold the lock at this moment."""
+        return await self._holders() or "somebody who has just gone"
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """For a statement that may wait by itself: if it takes long, log who was there before."""
-        text = _sql.statement("migrations_holders", self._schema)
-        if not (rows := await self._connection.fetch(text, self._advisory)):
+        """Logs a warning if a statement that waits on the server by itself takes long.
+
+        It names the sessions that were there before: the connection is busy once it waits.
+        """
+        if not (holders := await self._holders()):
             yield
             return
-        holders = ", ".join(map(_in_words, rows))
         late = asyncio.get_running_loop().call_later(
-            SAY_AFTER, _say, self._schema, "transactions that use its tables", holders
+            WARN_AFTER, _warn, self._schema, "transactions that use its tables", holders
         )
         try:
             yield
         finally:
             late.cancel()
 
+    async def _holders(self) -> str:
+        text = _sql.statement("migrations_holders", self._schema)
+        return ", ".join(map(_in_words, await self._connection.fetch(text, self._advisory)))
+
 
 def is_race(error: RejectedError) -> bool:
-    """Whether another program made the same thing in the same moment.
+    """Tells whether another program made the same thing in the same moment.
 
     IF NOT EXISTS looks once: then the catalog's key is taken, or the name of a table or a type.
     """
@@ -91,7 +94,7 @@ def is_race(error: RejectedError) -> bool:
             return code in {"42P07", "42710"}
 
 
-def _say(schema: str, what: str, holders: str) -> None:
+def _warn(schema: str, what: str, holders: str) -> None:
     logger.warning("schema %s: waiting for %s: %s", schema, what, holders)
 
 

@@ -1,4 +1,4 @@
--- Locked before it looks, so that no instance can come between the look and the drop.
+-- The table is locked first, so that no instance is inserted between the check and the drop.
 DO $$
 BEGIN
     LOCK TABLE /* schema */workflow_instances IN ACCESS EXCLUSIVE MODE;

@@ -1,4 +1,4 @@
--- Without the column every instance counts as version 1, so only those that are may lose it unasked.
+-- Without the column every instance counts as version 1: others lose their version.
 DO $$
 BEGIN
     LOCK TABLE /* schema */workflow_instances IN ACCESS EXCLUSIVE MODE;
@@ -13,7 +13,7 @@ EXCEPTION
 END
 $$;
 
--- An online run of 003 that was interrupted and is not taken up again leaves these.
+-- An interrupted online run of 003 that was never repeated leaves these.
 DROP TRIGGER IF EXISTS hephaestus_pg_wide_id ON /* schema */workflow_instances;
 
 DROP FUNCTION IF EXISTS /* schema */hephaestus_pg_wide_id();

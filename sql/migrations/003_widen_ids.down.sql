@@ -1,4 +1,4 @@
--- Only ids in a uuid's own spelling survive the way to uuid and back.
+-- Only ids that are spelled as PostgreSQL spells a uuid are the same text after going up again.
 DO $$
 BEGIN
     LOCK TABLE /* schema */workflow_instances IN ACCESS EXCLUSIVE MODE;

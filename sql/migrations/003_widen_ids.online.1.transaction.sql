@@ -1,5 +1,5 @@
--- Expand: a second column that every writer fills without knowing. Adding it waits until all who
--- wrote before are done, so whoever writes later meets the trigger.
+-- Expand: a trigger fills a second column at every write. Adding the column waits for the writers
+-- that began before, so that no write misses the trigger.
 ALTER TABLE /* schema */workflow_instances
     ADD COLUMN IF NOT EXISTS hephaestus_pg_wide_id varchar(255);
 
@@ -15,20 +15,13 @@ CREATE OR REPLACE TRIGGER hephaestus_pg_wide_id
     BEFORE INSERT OR UPDATE ON /* schema */workflow_instances
     FOR EACH ROW EXECUTE FUNCTION /* schema */hephaestus_pg_wide_id();
 
--- Once validated, it spares SET NOT NULL its scan under the exclusive lock of the swap.
+-- Once validated, it lets SET NOT NULL skip its scan under the exclusive lock of the swap.
 ALTER TABLE /* schema */workflow_instances
     DROP CONSTRAINT IF EXISTS hephaestus_pg_wide_id_filled,
     ADD CONSTRAINT hephaestus_pg_wide_id_filled
         CHECK (hephaestus_pg_wide_id IS NOT NULL) NOT VALID;
 
--- A concurrent build that was interrupted leaves an invalid index, which IF NOT EXISTS would accept.
-DO $$
-BEGIN
-    IF EXISTS (
-        SELECT 1 FROM pg_index
-        WHERE indexrelid = to_regclass('/* schema */hephaestus_pg_wide_id_key') AND NOT indisvalid
-    ) THEN
-        DROP INDEX /* schema */hephaestus_pg_wide_id_key;
-    END IF;
-END
-$$;
+-- Begins without what an interrupted run left.
+SET LOCAL hephaestus_pg.indexes = 'hephaestus_pg_wide_id_key';
+
+/* include: drop_invalid_indexes */

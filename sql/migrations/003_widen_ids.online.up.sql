@@ -1,5 +1,5 @@
--- Contract: the swap touches the catalog only. The column is renamed before it becomes the primary
--- key, so that the constraints get the names a plain ALTER would leave.
+-- Contract: the swap changes the catalog only. The column is renamed before it becomes the primary
+-- key, so that the constraints get the same names as from a plain ALTER.
 LOCK TABLE /* schema */workflow_instances IN ACCESS EXCLUSIVE MODE;
 
 DROP TRIGGER hephaestus_pg_wide_id ON /* schema */workflow_instances;

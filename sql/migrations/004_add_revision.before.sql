@@ -1,11 +1,11 @@
--- Where the column was taken back once, somebody may still hold revisions of then: so rows that are
--- there begin at this moment's microseconds, where none of them has been. The expression is stable,
--- so that it is computed once and kept in the catalog: no row is rewritten.
+-- If the column was taken back before, a client may still hold revisions from then. Existing rows
+-- therefore begin at the current time in microseconds, which no old revision has reached. The
+-- expression is stable, so that it is computed once and kept in the catalog: no row is rewritten.
 ALTER TABLE /* schema */workflow_instances
     ADD COLUMN IF NOT EXISTS revision bigint NOT NULL
         DEFAULT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint;
 
--- Rows that come begin at 1 until 005, or as 005 has it, if it was taken back and left its default.
+-- New rows begin at 1 until 005 is applied; if 005 was taken back, its default stays.
 DO $$
 BEGIN
     IF NOT EXISTS (

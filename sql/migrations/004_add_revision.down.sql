@@ -1,4 +1,4 @@
--- Loses no data of an instance, only the counters: after another up they begin where none has been.
+-- No instance loses data, only its counter: after another up it begins above every old revision.
 DROP INDEX IF EXISTS /* schema */workflow_instances_workflow_family_index;
 
 DROP INDEX IF EXISTS /* schema */workflow_instances_inserted_at_id_index;
@@ -8,7 +8,7 @@ ALTER TABLE IF EXISTS /* schema */workflow_instances
     DROP COLUMN IF EXISTS hephaestus_pg_initial,
     RESET (fillfactor);
 
--- Whichever index was chosen since, the versions below have their own, as it was.
+-- Whichever index was chosen since, the versions below have the full one with default settings.
 DO $$
 BEGIN
     CREATE INDEX IF NOT EXISTS idx_workflow_instances_state

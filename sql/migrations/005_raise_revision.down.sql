@@ -1,4 +1,4 @@
--- Looks first: where a table cannot have triggers, even DROP TRIGGER IF EXISTS is refused.
+-- A distributed table refuses even DROP TRIGGER IF EXISTS, so the catalog is asked first.
 DO $$
 BEGIN
     IF EXISTS (
@@ -13,5 +13,5 @@ $$;
 
 DROP FUNCTION IF EXISTS /* schema */hephaestus_pg_raise_revision();
 
--- The default stays: it does version 4 no harm, and with 1 in its place an id that is inserted again
--- meanwhile could come to a revision that somebody still holds.
+-- The default stays. It does version 4 no harm, and with a default of 1 an id that is deleted and
+-- inserted again could reach a revision that a client still holds.

@@ -1,16 +1,16 @@
--- A column that PostgreSQL computes serves every writer; adding it rewrites the table, and that
--- respects the fillfactor. In one transaction: nobody could use either index meanwhile anyway.
+-- PostgreSQL computes the column, so that it is right whoever writes. Adding it rewrites the table,
+-- which also applies the fillfactor. All is one transaction, since the table is locked anyway.
 DROP INDEX IF EXISTS /* schema */idx_workflow_instances_state;
 
--- An update stays heap-only if the new row finds room on the old one's page. At 70 percent 99 of 100
--- do; at 80 it is 90, and the table soon larger.
+-- An update can only be heap-only if the new row fits on the page of the old one. At 70 percent
+-- 99 of 100 do; at 80 it is 90, and the table soon larger.
 ALTER TABLE /* schema */workflow_instances SET (fillfactor = 70);
 
 ALTER TABLE /* schema */workflow_instances
     ADD COLUMN IF NOT EXISTS hephaestus_pg_initial jsonb
         GENERATED ALWAYS AS (state #> '{context,initial}') STORED,
-    -- And if no indexed column changes. What is compressed, or stored apart, counts as changed, and
-    -- so must come last for that: then up to about 2 kB of initial context do not.
+    -- It must not change an indexed column either, and a value that is compressed or stored out of
+    -- line counts as changed. MAIN is compressed last, which keeps about 2 kB of context as it is.
     ALTER COLUMN hephaestus_pg_initial SET STORAGE MAIN;
 
 CREATE INDEX IF NOT EXISTS hephaestus_pg_initial_index

@@ -1,6 +1,6 @@
 DROP INDEX IF EXISTS /* schema */idx_workflow_instances_state;
 
--- Updates are heap-only here too, wherever a page has room.
+-- Without an index over states, updates are heap-only wherever a page has room.
 ALTER TABLE /* schema */workflow_instances
     DROP COLUMN IF EXISTS hephaestus_pg_initial,
     SET (fillfactor = 70);

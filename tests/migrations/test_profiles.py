@@ -1,18 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import asyncpg
 import pytest
 
-import hephaestus_pg
 from hephaestus_pg import (
     AsyncStorage,
     Context,
@@ -25,9 +19,10 @@ from hephaestus_pg import (
 from hephaestus_pg.errors import ConnectionLostError
 from hephaestus_pg.migrations import Profile, profiles
 from tests.support.catalog import assert_is_at, snapshot, until, until_waiting
+from tests.support.migrated import kill_at_stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from tests.support.migrated import Link
 
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 STATE = "idx_workflow_instances_state"
@@ -39,32 +34,9 @@ EXPECTED = {
     "initial": ({INITIAL: None}, ["fillfactor=70"]),
     "none": ({}, ["fillfactor=70"]),
 }
-# Kills itself, as the machine might, when the given stage is about to begin.
-KILLED = """
-import asyncio, logging, os, signal, sys
-from hephaestus_pg import migrations
-
-class Kill(logging.Handler):
-    def emit(self, record):
-        if record.args[1:3] == ("index " + sys.argv[2], int(sys.argv[3])):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-logging.getLogger("hephaestus_pg").addHandler(Kill())
-logging.getLogger("hephaestus_pg").setLevel(logging.INFO)
-asyncio.run(migrations.index(schema=sys.argv[1], profile=sys.argv[2]))
-"""
 
 
-@pytest.fixture
-async def link(dsn: str) -> AsyncIterator[asyncpg.Connection[Any]]:
-    connection = await asyncpg.connect(dsn, statement_cache_size=0)
-    yield connection
-    await connection.close()
-
-
-async def fill(
-    link: asyncpg.Connection[Any], schema: str, rows: int, *, initial: int = 10, steps: int = 10
-) -> None:
+async def fill(link: Link, schema: str, rows: int, *, initial: int = 10, steps: int = 10) -> None:
     await link.execute(
         f"""
         INSERT INTO {schema}.workflow_instances (id, workflow, state, inserted_at, updated_at)
@@ -80,7 +52,7 @@ async def fill(
     )
 
 
-async def assert_is(link: asyncpg.Connection[Any], schema: str, profile: Profile) -> None:
+async def assert_is(link: Link, schema: str, profile: Profile) -> None:
     indexes, settings = EXPECTED[profile]
     table = f"{schema}.workflow_instances"
     found = await link.fetch(
@@ -100,8 +72,8 @@ async def assert_is(link: asyncpg.Connection[Any], schema: str, profile: Profile
 
 @pytest.mark.parametrize("before", PROFILES)
 @pytest.mark.parametrize("after", PROFILES)
-async def test_each_profile_leads_to_each_other(
-    link: asyncpg.Connection[Any], dsn: str, migrated: str, before: Profile, after: Profile
+async def test_each_profile_can_be_changed_to_each_other(
+    link: Link, dsn: str, migrated: str, before: Profile, after: Profile
 ) -> None:
     await fill(link, migrated, 100)
     await migrations.index(dsn, schema=migrated, profile=before)
@@ -120,7 +92,7 @@ async def test_each_profile_leads_to_each_other(
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("version", range(4))
-async def test_the_way_down_and_up_again_is_as_ever(
+async def test_down_and_up_again_restores_the_full_index(
     dsn: str, schema: str, profile: Profile, version: int
 ) -> None:
     await migrations.up(dsn, schema=schema)
@@ -133,8 +105,8 @@ async def test_the_way_down_and_up_again_is_as_ever(
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-async def test_the_way_down_to_4_leaves_the_index_that_was_chosen(
-    link: asyncpg.Connection[Any], dsn: str, migrated: str, profile: Profile
+async def test_down_to_4_keeps_the_chosen_index(
+    link: Link, dsn: str, migrated: str, profile: Profile
 ) -> None:
     await migrations.index(dsn, schema=migrated, profile=profile)
     before = await snapshot(dsn, migrated)
@@ -144,22 +116,8 @@ async def test_the_way_down_to_4_leaves_the_index_that_was_chosen(
     assert await snapshot(dsn, migrated) == before
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-async def test_what_the_originals_up_would_do_is_said_with_what_prevents_it(
-    link: asyncpg.Connection[Any], dsn: str, migrated: str, profile: Profile
-) -> None:
-    result = await migrations.index(dsn, schema=migrated, profile=profile)
-    assert len(result.notes) == (profile != "full")
-    for note in result.notes:
-        comment = note[note.index("COMMENT ON") :]
-        assert comment == f"COMMENT ON TABLE {migrated}.workflow_instances IS '3'"
-        await link.execute(comment)
-    # And with it there is nothing to say.
-    assert (await migrations.index(dsn, schema=migrated, profile=profile)).notes == ()
-
-
-async def test_a_fresh_schema_has_the_originals_index_as_it_is(
-    link: asyncpg.Connection[Any], migrated: str
+async def test_a_fresh_schema_has_the_full_index_with_default_settings(
+    link: Link, migrated: str
 ) -> None:
     assert (await migrations.status(connection=link, schema=migrated)).index == "full"
     options = "SELECT reloptions FROM pg_class WHERE oid = $1::text::regclass"
@@ -170,20 +128,20 @@ async def test_a_schema_without_a_table_has_no_profile(dsn: str, schema: str) ->
     assert (await migrations.status(dsn, schema=schema)).index is None
 
 
-async def test_an_older_schema_is_to_be_migrated_first(dsn: str, schema: str) -> None:
+async def test_an_older_schema_has_to_be_migrated_first(dsn: str, schema: str) -> None:
     await migrations.up(dsn, schema=schema, version=3)
     with pytest.raises(SchemaOutdatedError, match="migrate up"):
         await migrations.index(dsn, schema=schema, profile="none")
 
 
 @pytest.mark.parametrize("profile", ("", "all", None, "FULL"))
-async def test_another_profile_is_refused(dsn: str, profile: Any) -> None:
+async def test_an_unknown_profile_is_refused(dsn: str, profile: Any) -> None:
     with pytest.raises(InvalidValueError, match="^profile is .*full, initial, none"):
         await migrations.index(dsn, profile=profile)
 
 
 async def test_a_large_table_is_not_rewritten_unasked(
-    link: asyncpg.Connection[Any], dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch
+    link: Link, dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(link, migrated, 100)
     monkeypatch.setattr(profiles, "REWRITE_UP_TO", 1000)
@@ -211,8 +169,8 @@ async def test_a_large_table_is_not_rewritten_unasked(
         ("full", "none", 1),
     ),
 )
-async def test_killed_before_any_stage_it_can_be_started_again(
-    link: asyncpg.Connection[Any],
+async def test_a_run_killed_before_any_stage_can_be_repeated(
+    link: Link,
     dsn: str,
     migrated: str,
     switch: tuple[Profile, Profile, int],
@@ -220,14 +178,7 @@ async def test_killed_before_any_stage_it_can_be_started_again(
     before, after, stage = switch
     await fill(link, migrated, 100)
     await migrations.index(dsn, schema=migrated, profile=before)
-    path = str(Path(hephaestus_pg.__file__).parents[1])
-    killed = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-c", KILLED, migrated, after, str(stage)],
-        env={**os.environ, "HEPHAESTUS_PG_DSN": dsn, "PYTHONPATH": path},
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    await kill_at_stage(dsn, migrated, f"index {after}", stage)
 
     await migrations.index(dsn, schema=migrated, profile=after)
 
@@ -259,7 +210,7 @@ async def test_an_index_that_a_kill_left_invalid_does_no_harm(database: str, the
 
 
 async def test_writers_and_searches_go_on_throughout_and_nothing_is_lost(
-    storage: AsyncStorage, link: asyncpg.Connection[Any], dsn: str
+    storage: AsyncStorage, link: Link, dsn: str
 ) -> None:
     await fill(link, storage.schema, 3000)
     acknowledged: dict[str, Instance] = {}
@@ -307,8 +258,8 @@ async def test_writers_and_searches_go_on_throughout_and_nothing_is_lost(
 @pytest.mark.parametrize(
     "sizes", ({}, {"initial": 1000, "steps": 1000}, {"initial": 1000, "steps": 8000})
 )
-async def test_heap_only_updates_are_what_initial_and_none_are_for(
-    link: asyncpg.Connection[Any], dsn: str, migrated: str, sizes: dict[str, int]
+async def test_initial_and_none_allow_heap_only_updates(
+    link: Link, dsn: str, migrated: str, sizes: dict[str, int]
 ) -> None:
     shares = {}
     for profile in PROFILES:
@@ -323,7 +274,7 @@ async def test_heap_only_updates_are_what_initial_and_none_are_for(
     assert shares["none"] > 0.1
 
 
-async def heap_only_share(dsn: str, link: asyncpg.Connection[Any], table: str) -> float:
+async def heap_only_share(dsn: str, link: Link, table: str) -> float:
     """Of twenty updates of each row, the share that no index had to hear of."""
     oid = f"'{table}'::regclass"
     counts = f"SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_all_tables WHERE relid = {oid}"

@@ -35,7 +35,9 @@ def with_psql(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "psql")
 
 
-async def test_the_script_does_what_the_engine_does(database: str, *, with_psql: bool) -> None:
+async def test_the_script_makes_the_same_schema_as_the_engine(
+    database: str, *, with_psql: bool
+) -> None:
     await migrations.up(database, schema="engine")
     run(database, migrations.sql("up", schema="script"), with_psql=with_psql)
     assert await snapshot(database, "script") == await snapshot(database, "engine")
@@ -78,7 +80,7 @@ async def test_a_script_has_the_guards_and_is_all_or_nothing(dsn: str, migrated:
     await connection.close()
 
 
-async def test_a_script_down_leaves_a_database_of_the_original_its_comment(
+async def test_a_script_down_keeps_ectos_comment(
     database: str,
 ) -> None:
     connection = await asyncpg.connect(database)
@@ -93,7 +95,7 @@ async def test_a_script_down_leaves_a_database_of_the_original_its_comment(
     await connection.close()
 
 
-def test_a_script_that_makes_no_sense_is_refused() -> None:
+def test_wrong_arguments_of_a_script_are_refused() -> None:
     with pytest.raises(InvalidValueError, match="give 'up' or 'down'"):
         migrations.sql("sideways")  # type: ignore[arg-type]
     with pytest.raises(InvalidTypeError, match="version is None"):
@@ -104,7 +106,7 @@ def test_a_script_that_makes_no_sense_is_refused() -> None:
         migrations.sql("up", schema='a"; DROP SCHEMA b; --')
 
 
-async def test_numbered_files_in_order_lead_where_the_engine_does(database: str) -> None:
+async def test_numbered_files_in_order_make_the_same_schema_as_the_engine(database: str) -> None:
     await migrations.up(database, schema="engine")
     files = numbered_files(schema="files")
     assert list(files)[:2] == [

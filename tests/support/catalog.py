@@ -1,4 +1,4 @@
-"""What a schema looks like, as its catalog has it: for tests that compare two."""
+"""A schema as the catalog describes it, for tests that compare two."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 
 PATIENCE = 60.0
-"""Seconds for what is waited for to come. A test's own limit, which is longer, may strike in a
-callback, and be lost."""
+"""Seconds that a test waits for something. The limit of the whole test is longer, but may strike in
+a callback and be lost."""
 
 COLUMNS = """
     SELECT attname, format_type(atttypid, atttypmod) AS type, attnotnull, attcollation,
@@ -69,7 +69,7 @@ MICROSECONDS = (
     "((date_part('epoch'::text, clock_timestamp()) * (1000000)::double precision))::bigint"
 )
 
-# What each version leaves: columns (type, not null, default), and indexes.
+# By version, the columns (type, not null, default) and the indexes that it leaves.
 EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
     0: ({}, set()),
     1: (BASE, BASE_INDEXES),
@@ -81,11 +81,11 @@ EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
 
 
 MOMENT = 10**15
-"""What a new row's revision is above: it begins at the microseconds since 1970."""
+"""A new row's revision is above this: it begins at the microseconds since 1970."""
 
 
 async def snapshot(dsn: str, schema: str) -> dict[str, list[tuple[Any, ...]]]:
-    """All that two ways to one version must have in common; the order of columns is not."""
+    """Everything that two ways to one version must have in common; not the order of columns."""
     connection = await asyncpg.connect(dsn)
     try:
         return {
@@ -102,7 +102,7 @@ async def snapshot(dsn: str, schema: str) -> dict[str, list[tuple[Any, ...]]]:
 
 
 async def assert_is_at(dsn: str, schema: str, version: int) -> None:
-    """Compare the table with what ``version`` is expected to leave."""
+    """Compares the table with the one that ``version`` leaves."""
     found = await snapshot(dsn, schema)
     columns, indexes = EXPECTED[version]
     left = {
@@ -120,17 +120,17 @@ async def assert_is_at(dsn: str, schema: str, version: int) -> None:
 
 
 async def until(link: asyncpg.Connection[Any], query: str, *arguments: object) -> Any:
-    """Wait until ``query`` answers with something other than nothing, which it returns."""
+    """Waits until ``query`` gives a true value, and returns it."""
     async with asyncio.timeout(PATIENCE):
         while not (found := await link.fetchval(query, *arguments)):
-            await asyncio.sleep(0.001)  # what is waited for needs the processor too
+            await asyncio.sleep(0.001)  # the server needs the processor too
     return found
 
 
 async def until_waiting(link: asyncpg.Connection[Any], statement: str, lock: str) -> int:
-    """The process id of who waits in a statement with these words for a lock of this kind.
+    """Waits until a session of this database waits in that statement for that kind of lock.
 
-    In this database: the server shows all of them, and in others tests run the same statements.
+    Returns its process id. Other databases are left out: tests run the same statements there.
     """
     pid: int = await until(
         link,

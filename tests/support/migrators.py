@@ -1,7 +1,7 @@
 """Processes that migrate, many at once or killed on their way, forked from one that is ready.
 
-``python -m tests.support.migrators DSN``: each line on standard input, ``race SCHEMA COUNT`` or
-``kill SCHEMA WORK NTH DELAY``, is answered by a line with the exit codes.
+``python -m tests.support.migrators DSN`` answers each line on standard input, ``together SCHEMA
+COUNT`` or ``kill SCHEMA WORK NTH DELAY``, with a line of exit codes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORKS: dict[str, Work] = {
 
 
 def _die_at(nth: int, delay: float) -> None:
-    """End this process by SIGKILL, so long after the nth statement was begun."""
+    """Ends this process by SIGKILL, ``delay`` seconds after the nth statement began."""
     begun = 0
 
     def counted(method: Any) -> Any:
@@ -46,7 +46,7 @@ def _die_at(nth: int, delay: float) -> None:
 
         return statement
 
-    # All statements, BEGIN and COMMIT too, go through one of the two.
+    # All statements, BEGIN and COMMIT too, go through one of these two.
     for name in ("execute", "_execute"):
         setattr(Connection, name, counted(getattr(Connection, name)))
 
@@ -66,22 +66,22 @@ def main(dsn: str) -> None:
         order, schema, *rest = line.split()
         gate, held = os.pipe()
         children = []
-        for _ in range(int(rest[0]) if order == "race" else 1):
+        for _ in range(int(rest[0]) if order == "together" else 1):
             if child := os.fork():
                 children.append(child)
                 continue
             os.close(held)
             if order == "kill":
                 _die_at(int(rest[1]), float(rest[2]))
-            _child(WORKS["up" if order == "race" else rest[0]], dsn, schema, gate=gate)
+            _child(WORKS["up" if order == "together" else rest[0]], dsn, schema, gate=gate)
         os.close(gate)
-        os.close(held)  # which lets all of them go
+        os.close(held)  # which lets all of them start
         statuses = [os.waitpid(child, 0)[1] for child in children]
         print(*map(os.waitstatus_to_exitcode, statuses), flush=True)
 
 
 class Migrators:
-    """The process that forks them, as its caller sees it."""
+    """The process that forks them."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -100,11 +100,11 @@ class Migrators:
             yield cls(process)
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # those whom it has forked too
+                os.killpg(process.pid, signal.SIGKILL)  # and those that it has forked
             await process.wait()
 
     async def order(self, *words: object) -> list[int]:
-        """The exit codes of those who did it."""
+        """Sends an order, and returns the exit codes of the processes that carried it out."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write((" ".join(map(str, words)) + "\n").encode())

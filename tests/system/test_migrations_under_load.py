@@ -1,4 +1,4 @@
-"""Migrations while others read, write, migrate too, and kill the one who migrates.
+"""Migrations while others read, write and migrate too, or while the migrating process is killed.
 
 It is killed at some of its statements; at each of them with ``pytest
 tests/system/test_migrations_under_load.py -m long --timeout 0``.
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 DEADLINE = 20.0
-"""Seconds that each statement of those who go on has."""
+"""Seconds that each statement of a reader or writer has."""
 
-# What HephaestusEcto says at any version: ids are bound as uuid, and every column is an old one.
+# HephaestusEcto's statements at any version: they bind ids as uuid, and use old columns only.
 FILL = """
     INSERT INTO {}.workflow_instances (id, workflow, inserted_at, updated_at)
     SELECT gen_random_uuid(), 'Elixir.Order', now(), now() FROM generate_series(1, {})
@@ -86,7 +86,7 @@ async def test_readers_and_writers_go_on_through_every_version_up_and_down(
     await migrations.up(database, version=1)
     await filled(database, "public", 1500)
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:  # who fails ends the others
+    async with asyncio.TaskGroup() as group:  # a failure ends the others
         writers = [group.create_task(written(database, "public", stop)) for _ in range(6)]
         for _ in range(2):
             for version in range(2, migrations.LATEST + 1):
@@ -152,7 +152,7 @@ async def test_a_storage_that_is_older_than_a_migration_goes_on(
 async def test_sixty_four_processes_at_once_are_one_migration(
     database: str, migrators: Migrators
 ) -> None:
-    assert await migrators.order("race", "fresh", 64) == [0] * 64
+    assert await migrators.order("together", "fresh", 64) == [0] * 64
     await assert_is_at(database, "fresh", migrations.LATEST)
     status = await migrations.status(database, schema="fresh")
     assert [each.state for each in status.migrations] == ["applied"] * migrations.LATEST
@@ -160,7 +160,7 @@ async def test_sixty_four_processes_at_once_are_one_migration(
 
 @pytest.mark.parametrize("work", ("up", "online", "down"))
 @pytest.mark.parametrize("stride", (11, pytest.param(1, marks=pytest.mark.long)))
-async def test_killed_at_any_statement_it_can_be_started_again(
+async def test_a_run_killed_at_any_statement_can_be_repeated(
     database: str, migrators: Migrators, work: str, stride: int
 ) -> None:
     chance = random.Random(20261122)

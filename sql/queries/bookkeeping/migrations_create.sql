@@ -1,4 +1,4 @@
--- CREATE SCHEMA IF NOT EXISTS asks for the right to create even where the schema exists.
+-- CREATE SCHEMA IF NOT EXISTS needs the right to create schemas even if the schema exists.
 DO $$
 DECLARE
     name text := btrim('/* schema */', '".');

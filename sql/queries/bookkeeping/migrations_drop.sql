@@ -1,4 +1,4 @@
--- An empty version table says nothing, and would hide what HephaestusEcto says.
+-- An empty version table would hide the version in HephaestusEcto's comment.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT 1 FROM /* schema */hephaestus_pg_migrations) THEN

@@ -1,4 +1,4 @@
--- What the engine looks at before it begins, for scripts.
+-- Scripts check here what the engine checks in Python.
 DO $$
 BEGIN
     IF current_setting('server_encoding') <> 'UTF8' THEN

@@ -1,8 +1,7 @@
--- What the catalog says about a schema: one row, whatever is there. Its numbers are oids, a type of
--- which the owner of a connection has no reason to change the codec. The layout is the version of
--- HephaestusEcto's that the columns are those of, 0 if of none; columns are "name type", one a line.
--- to_regclass sees what others commit while this statement runs, the rest does not: what it names
--- counts from when pg_class has it too.
+-- The catalog's view of a schema, always one row. Numbers are oids, since no owner of a connection
+-- has a reason to change the codec of that type. layout is HephaestusEcto's version with these
+-- columns, 0 for none; columns are "name type", one a line. to_regclass sees what others commit
+-- while this statement runs, but the rest of it does not: so a table counts once pg_class has it.
 SELECT
     current_database()::text AS database,
     (EXISTS (
@@ -24,7 +23,7 @@ SELECT
     (EXISTS (
         SELECT 1 FROM pg_index WHERE indrelid = found.instances AND indisprimary
     ))::integer::oid AS has_key,
-    -- What ON CONFLICT (id) can go by.
+    -- ON CONFLICT (id) needs one.
     (EXISTS (
         SELECT 1
         FROM pg_index
@@ -49,7 +48,7 @@ SELECT
         JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
         WHERE adrelid = found.instances
             AND attname = 'revision'
-            -- Not by pg_get_expr, which waits for whoever has locked the table.
+            -- pg_get_expr would wait for a lock of the table.
             AND adbin::text ~ (':funcid ' || 'pg_catalog.clock_timestamp()'::regprocedure::oid || ' ')
     ))::integer::oid AS has_default,
     (EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus'))::integer::oid AS may_be_distributed,

@@ -1,5 +1,5 @@
--- Who holds what a migration waits for, the longest first: the lock of the migrations of this schema
--- where $1 is true, else those of its tables. A transaction that is prepared has no process.
+-- Lists the sessions that hold what a migration waits for, the oldest first: if $1 is true the lock
+-- of this schema's migrations, else locks of its tables. A prepared transaction has no process.
 SELECT DISTINCT
     held.pid,
     coalesce(nullif(application_name, ''), backend_type, '') AS application,

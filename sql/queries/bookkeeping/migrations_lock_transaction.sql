@@ -1,4 +1,4 @@
--- The engine's own lock, for scripts: nothing in them runs concurrently, so they may wait for it.
+-- The engine's own lock, for scripts. They build no index concurrently, so they may wait for it.
 DO $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('/* schema */hephaestus_pg_migrations', 0));

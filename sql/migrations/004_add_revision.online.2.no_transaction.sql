@@ -1,3 +1,3 @@
--- Built without stopping writers; the .up file then finds it there.
+-- It is built without stopping writers, so that the .up file has nothing left to do.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS workflow_instances_workflow_family_index
     ON /* schema */workflow_instances (workflow COLLATE "C")

@@ -1,19 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 from itertools import count
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-import hephaestus_pg
 from hephaestus_pg import migrations
 from hephaestus_pg.errors import ConnectionLostError, RejectedError
 from hephaestus_pg.migrations import engine
@@ -27,11 +21,12 @@ from tests.support.catalog import (
     snapshot,
     until_waiting,
 )
+from tests.support.migrated import kill_at_stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from tests.support.migrated import Link
 
-ROWS = 3500  # more than three slices
+ROWS = 3500  # more than three chunks
 FILL = f"""
     INSERT INTO {{}}.workflow_instances (id, workflow, inserted_at, updated_at)
     SELECT gen_random_uuid(), 'Elixir.Order', now(), now() FROM generate_series(1, {ROWS})
@@ -61,49 +56,27 @@ STAGES = [
     for migration in shipped()
     for stage in range(1, len(migration.stages) + 1)
 ]
-# Kills itself, as the machine might, when the given stage is about to begin.
-KILLED = """
-import asyncio, logging, os, signal, sys
-from hephaestus_pg import migrations
-from hephaestus_pg.migrations import engine
-
-class Kill(logging.Handler):
-    def emit(self, record):
-        if record.args[1:3] == ("migration " + sys.argv[2], int(sys.argv[3])):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-logging.getLogger("hephaestus_pg").addHandler(Kill())
-logging.getLogger("hephaestus_pg").setLevel(logging.INFO)
-asyncio.run(migrations.up(schema=sys.argv[1], online=True))
-"""
 
 
 @pytest.fixture
-async def link(dsn: str) -> AsyncIterator[asyncpg.Connection[Any]]:
-    connection = await asyncpg.connect(dsn, statement_cache_size=0)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-async def filled(dsn: str, schema: str, link: asyncpg.Connection[Any]) -> str:
+async def filled(dsn: str, schema: str, link: Link) -> str:
     await migrations.up(dsn, schema=schema, version=2)
     await link.execute(FILL.format(schema))
     return schema
 
 
-async def ids(link: asyncpg.Connection[Any], schema: str) -> set[str]:
+async def ids(link: Link, schema: str) -> set[str]:
     rows = await link.fetch(f"SELECT id::text FROM {schema}.workflow_instances")
     return {row["id"] for row in rows}
 
 
-async def kill_backend(link: asyncpg.Connection[Any], statement: str, lock: str) -> None:
+async def kill_backend(link: Link, statement: str, lock: str) -> None:
     """End the session that waits in that statement for that kind of lock, once it does."""
     pid = await until_waiting(link, statement, lock)
     await link.execute("SELECT pg_terminate_backend($1)", pid)
 
 
-async def test_online_leaves_what_a_plain_alter_does(database: str) -> None:
+async def test_online_makes_the_same_schema_as_plain(database: str) -> None:
     link = await asyncpg.connect(database)
     for schema, online in (("plain", False), ("online", True)):
         await migrations.up(database, schema=schema, version=2)
@@ -129,9 +102,7 @@ async def test_a_large_table_is_migrated_online_unasked(
     assert [step.online for step in result.steps] == [False, False, False]
 
 
-async def test_writers_go_on_throughout_and_lose_nothing(
-    link: asyncpg.Connection[Any], dsn: str, filled: str
-) -> None:
+async def test_writers_go_on_throughout_and_lose_nothing(link: Link, dsn: str, filled: str) -> None:
     kept = sorted(await ids(link, filled))
     acknowledged: dict[str, int] = {}
     done = asyncio.Event()
@@ -174,8 +145,8 @@ async def test_writers_go_on_throughout_and_lose_nothing(
 
 @pytest.mark.parametrize("point", STAGES)
 @pytest.mark.parametrize("again", (True, False), ids=["online again", "then plain"])
-async def test_killed_before_any_stage_it_can_be_started_again(
-    link: asyncpg.Connection[Any],
+async def test_a_run_killed_before_any_stage_can_be_repeated(
+    link: Link,
     dsn: str,
     filled: str,
     point: tuple[int, int],
@@ -184,15 +155,7 @@ async def test_killed_before_any_stage_it_can_be_started_again(
 ) -> None:
     version, stage = point
     before = await ids(link, filled)
-    path = str(Path(hephaestus_pg.__file__).parents[1])
-    killed = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-c", KILLED, filled, str(version), str(stage)],
-        env={**os.environ, "HEPHAESTUS_PG_DSN": dsn, "PYTHONPATH": path},
-        check=False,
-        timeout=PATIENCE,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    await kill_at_stage(dsn, filled, f"migration {version}", stage)
     new = str(uuid4())
     await link.execute(UPSERT.format(filled), new, "{}")
 
@@ -205,7 +168,7 @@ async def test_killed_before_any_stage_it_can_be_started_again(
 
 
 @pytest.mark.parametrize("online", (True, False))
-async def test_killed_amid_the_slices_it_goes_on(database: str, *, online: bool) -> None:
+async def test_a_run_killed_between_chunks_goes_on(database: str, *, online: bool) -> None:
     link, holder = await asyncpg.connect(database), await asyncpg.connect(database)
     await migrations.up(database, version=2)
     await link.execute(FILL.format("public"))
@@ -235,7 +198,7 @@ async def test_killed_amid_the_slices_it_goes_on(database: str, *, online: bool)
         (4, INSERTED_INDEX),
     ),
 )
-async def test_an_index_that_a_kill_left_invalid_is_built_anew(
+async def test_an_index_that_a_kill_left_invalid_is_built_again(
     database: str, version: int, index: str, *, online: bool
 ) -> None:
     link, holder = await asyncpg.connect(database), await asyncpg.connect(database)
@@ -250,7 +213,7 @@ async def test_an_index_that_a_kill_left_invalid_is_built_anew(
         await link.execute(
             f'CREATE INDEX {FAMILY_INDEX} ON workflow_instances (workflow COLLATE "C")'
         )
-    # Who builds concurrently waits for whoever writes to the table.
+    # A concurrent build waits for every writer of the table.
     held = holder.transaction()
     await held.start()
     await holder.execute("LOCK TABLE workflow_instances IN ROW EXCLUSIVE MODE")
@@ -270,8 +233,8 @@ async def test_an_index_that_a_kill_left_invalid_is_built_anew(
     await asyncio.gather(link.close(), holder.close())
 
 
-async def test_an_online_run_that_is_given_up_leaves_nothing_on_the_way_down(
-    link: asyncpg.Connection[Any], dsn: str, filled: str
+async def test_down_removes_what_an_abandoned_online_run_left(
+    link: Link, dsn: str, filled: str
 ) -> None:
     await link.execute(f"CREATE VIEW {filled}.ids AS SELECT id FROM {filled}.workflow_instances")
     with pytest.raises(RejectedError, match="depend"):
@@ -284,7 +247,7 @@ async def test_an_online_run_that_is_given_up_leaves_nothing_on_the_way_down(
 
 
 async def test_online_is_repeatable_on_ids_that_are_text_already(
-    link: asyncpg.Connection[Any], dsn: str, filled: str
+    link: Link, dsn: str, filled: str
 ) -> None:
     await migrations.up(dsn, schema=filled)
     await link.execute(

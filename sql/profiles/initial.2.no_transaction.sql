@@ -1,2 +1,2 @@
--- The planner knows nothing of a new column.
+-- The planner has no statistics of a new column.
 ANALYZE /* schema */workflow_instances (hephaestus_pg_initial)

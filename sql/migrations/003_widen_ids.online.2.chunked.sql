@@ -1,6 +1,6 @@
--- Fill what was there before the trigger, in the order of the primary key, in which batched writers
--- lock too. $1 has no cast: it is of the type of id, whatever that is.
-WITH slice AS (
+-- Fills the rows that were there before the trigger. The order is that of the primary key, in which
+-- batched writers lock rows too. $1 has no cast, since id may be uuid or varchar.
+WITH chunk AS (
     SELECT id
     FROM /* schema */workflow_instances
     WHERE (id > $1 OR $1 IS NULL) AND hephaestus_pg_wide_id IS NULL
@@ -12,8 +12,8 @@ WITH slice AS (
 filled AS (
     UPDATE /* schema */workflow_instances AS instance
     SET hephaestus_pg_wide_id = instance.id::text
-    FROM slice
-    WHERE instance.id = slice.id
+    FROM chunk
+    WHERE instance.id = chunk.id
 )
 
-SELECT id FROM slice ORDER BY id DESC LIMIT 1
+SELECT id FROM chunk ORDER BY id DESC LIMIT 1

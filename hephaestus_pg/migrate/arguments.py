@@ -1,0 +1,152 @@
+"""The arguments of each command: one function a command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+from hephaestus_pg import migrations
+from hephaestus_pg.cli import options
+
+_Add = Callable[..., options.Parser]
+"""Adds the parser of a command: ``add_parser`` of argparse."""
+
+
+def parser(prog: str) -> options.Parser:
+    """Makes the parser; what it parses carries the command's name as ``command``."""
+    parser = options.Parser(prog=prog, description="Bring a schema to a version.")
+    options.add_version_flag(parser)
+    commands = parser.add_subparsers(
+        title="commands", dest="command", required=True, metavar="COMMAND"
+    )
+    for command in (_up, _down, _status, _version, _index, _sql, _gen):
+        command(commands.add_parser)
+    return parser
+
+
+def _up(add: _Add) -> None:
+    parser = add("up", parents=[*_database(), _wait(), _origin()], help="apply what is missing")
+    parser.add_argument(
+        "--version", type=int, metavar="N", help="the last to apply; default: latest"
+    )
+    parser.add_argument(
+        "--online",
+        action=argparse.BooleanOptionalAction,
+        help="slower, but readers and writers go on; default: if the table is large",
+    )
+
+
+def _down(add: _Add) -> None:
+    parser = add(
+        "down",
+        parents=[*_database(), _wait(), _origin(), _losses()],
+        help="take back what is above a version",
+    )
+    parser.add_argument(
+        "--version", type=int, required=True, metavar="N", help="what stands; 0: nothing"
+    )
+
+
+def _status(add: _Add) -> None:
+    add("status", parents=_database(), help="list the migrations; exit 1 if anything is amiss")
+
+
+def _version(add: _Add) -> None:
+    add("version", parents=_database(), help="print the number")
+
+
+def _index(add: _Add) -> None:
+    parser = add(
+        "index",
+        parents=[*_database(), _wait()],
+        help="choose the index over states, on a live table",
+        description="full: whole states, for every contains. initial: initial contexts, which "
+        "leaves updates heap-only; its column makes PostgreSQL rewrite the table, which nobody can "
+        "read or write meanwhile. none: contains reads every row. HephaestusEcto's up() builds the "
+        "full one again unless the table's comment says its version.",
+    )
+    parser.add_argument("profile", choices=get_args(migrations.Profile))
+    parser.add_argument(
+        "--rewrite",
+        action="store_true",
+        help=f"rewrite the table even above {migrations.REWRITE_UP_TO >> 20} MiB",
+    )
+
+
+def _sql(add: _Add) -> None:
+    parser = add(
+        "sql",
+        parents=[options.schema_flag(), _from_version(), _losses()],
+        help="print a script for psql; connects to nothing",
+    )
+    parser.add_argument("direction", nargs="?", choices=["up", "down"], default="up")
+    parser.add_argument("--version", type=int, metavar="N", help="as for up and down")
+    parser.add_argument(
+        "--grants", metavar="ROLE", help="instead: what lets ROLE read and write instances"
+    )
+
+
+def _gen(add: _Add) -> None:
+    parser = add(
+        "gen",
+        parents=[options.schema_flag(), _from_version()],
+        help="write files for another migration tool",
+    )
+    parser.add_argument("--format", choices=["alembic", "sql"], required=True)
+    parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="default: here")
+    parser.add_argument(
+        "--version", type=int, metavar="N", help="the last to apply; default: latest"
+    )
+    parser.add_argument(
+        "--down-revision", metavar="REV", help="the Alembic revision that this one follows"
+    )
+
+
+def _database() -> list[options.Parser]:
+    return [options.dsn_flag(), options.schema_flag()]
+
+
+def _wait() -> options.Parser:
+    parser = options.Parser(add_help=False)
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long to try for a lock; default: %(default)g",
+    )
+    return parser
+
+
+def _origin() -> options.Parser:
+    parser = options.Parser(add_help=False)
+    parser.add_argument(
+        "--assume-version",
+        type=int,
+        metavar="N",
+        help="the version of a HephaestusEcto table that does not say it itself",
+    )
+    return parser
+
+
+def _losses() -> options.Parser:
+    parser = options.Parser(add_help=False)
+    parser.add_argument(
+        "--allow-row-loss", action="store_true", help="take back 1 though there are instances"
+    )
+    parser.add_argument(
+        "--allow-version-loss",
+        action="store_true",
+        help="take back 2 though there are workflow versions other than 1",
+    )
+    return parser
+
+
+def _from_version() -> options.Parser:
+    parser = options.Parser(add_help=False)
+    parser.add_argument(
+        "--from-version", type=int, metavar="N", help="the version that the database is at"
+    )
+    return parser

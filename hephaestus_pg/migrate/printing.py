@@ -1,0 +1,89 @@
+"""Prints the results of migrations for a person to read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hephaestus_pg import migrations
+from hephaestus_pg.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hephaestus_pg.migrations import (
+        IndexResult,
+        MigrationResult,
+        MigrationStatus,
+        SchemaStatus,
+        Step,
+    )
+
+_REMARKS = {
+    "changed": " (its file has changed since)",
+    "unknown": " (by a newer release)",
+    "missing": " (what it made is gone)",
+}
+
+
+def print_result(result: MigrationResult, done: str) -> None:
+    """Prints a run; ``done`` is the verb for its steps: applied, or took back."""
+    where = f"schema {result.schema}"
+    if result.adopted:
+        print(f"{where}: took over HephaestusEcto's version {result.adopted}")
+    print_steps(result.schema, result.steps, done)
+    if result.steps:
+        took = options.duration(result.seconds)
+        print(f"{where}: from version {result.from_version} to {result.to_version} in {took}")
+    else:
+        print(f"{where}: nothing to do, it is at version {result.to_version}")
+    _print_notes(result.notes)
+
+
+def print_steps(schema: str, steps: Iterable[Step], done: str) -> None:
+    """Prints the steps of a run, which may not have come to its end."""
+    for step in steps:
+        how = " online" if step.online else ""
+        took = options.duration(step.seconds)
+        print(f"schema {schema}: {done} {step.version} ({step.name}){how} in {took}")
+        _print_notes(step.notes)
+
+
+def print_index(result: IndexResult) -> None:
+    """Prints a change of the index."""
+    print(
+        f"schema {result.schema}: index {result.after}, before {result.before}, "
+        f"in {options.duration(result.seconds)}"
+    )
+    if result.rewritten:
+        _print_notes([f"the table ({result.rewritten / 2**20:,.0f} MiB) was rewritten"])
+    _print_notes(result.notes)
+
+
+def print_status(found: SchemaStatus) -> None:
+    """Prints a table of the migrations, then the index, the differences and the notes."""
+    if not found.exists:
+        print(f"there is no schema {found.schema}; look at --schema and --dsn")
+        return
+    print(f"schema {found.schema} is at version {found.version}, latest is {migrations.LATEST}")
+    width = max(len(each.name) for each in found.migrations)
+    print(f"version  {'name':{width}}  applied")
+    for each in found.migrations:
+        print(f"{each.version:>7}  {each.name:{width}}  {_when(each)}")
+    if found.index:
+        print(f"index over states: {found.index}")
+    for difference in found.differences:
+        print(f"amiss: {difference}")
+    _print_notes(found.notes)
+
+
+def _when(migration: MigrationStatus) -> str:
+    if migration.state == "pending":
+        return "pending"
+    if not migration.applied_at:
+        return "by HephaestusEcto"
+    return f"{migration.applied_at:%Y-%m-%d %H:%M:%S} UTC{_REMARKS.get(migration.state, '')}"
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"  note: {note}")

@@ -1,0 +1,105 @@
+"""The connection that migrates: the caller's or our own, checked before and left in order after."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from hephaestus_pg import _sql
+from hephaestus_pg.driver.connection import terminate
+from hephaestus_pg.driver.connector import connect
+from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated_errors
+from hephaestus_pg.errors import InvalidValueError, MigrationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from hephaestus_pg.driver.errors import AnyConnection
+
+CLEANUP_SECONDS = 5.0
+"""Seconds for a lock to be given back, a transaction to be rolled back, a connection to close."""
+
+_SESSION = """
+    SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,
+        current_setting('transaction_read_only') AS read_only
+"""
+
+
+@asynccontextmanager
+async def connected(
+    dsn: str | None, connection: AnyConnection | None, schema: str
+) -> AsyncIterator[AnyConnection]:
+    """Gives the caller's connection, or one of our own that ends with the block.
+
+    Raises:
+        InvalidValueError: No schema can have that name, or the DSN cannot be read; or there is a
+            connection, and a DSN too.
+    """
+    _sql.checked_schema(schema)
+    if connection is not None:
+        if dsn is not None:
+            raise InvalidValueError(
+                "connection", connection, "give a dsn or a connection, not both"
+            )
+        with translated_errors(connection=connection):
+            yield connection
+        return
+    # Every plan here is made once, for tables that change under it: nothing is worth caching.
+    own = await connect(dsn, statement_cache_size=0)
+    try:
+        with translated_errors(connection=own):
+            yield own
+    finally:
+        await clean_up(own, own.close)
+
+
+async def clean_up(connection: AnyConnection, work: Callable[[], Awaitable[object]]) -> None:
+    """Does ``work`` even in a cancelled task, but not for longer than ``CLEANUP_SECONDS``.
+
+    If it fails or takes longer, the connection is terminated, which makes the server undo what was
+    left: a silent server holds nobody up.
+    """
+    try:
+        with anyio.CancelScope(shield=True):  # else anyio would cancel this wait as well
+            async with asyncio.timeout(CLEANUP_SECONDS):
+                await work()
+    except BaseException as error:
+        terminate(connection)
+        if not isinstance(error, DRIVER_ERRORS):
+            raise
+
+
+async def check_connection(connection: AnyConnection, schema: str) -> None:
+    """Refuses a connection over which nothing can be changed.
+
+    Raises:
+        InvalidValueError: It is in a transaction.
+        MigrationError: It goes through a pooler, to a standby, or is read-only.
+    """
+    if connection.is_in_transaction():
+        raise InvalidValueError(
+            "connection", connection, "give one outside a transaction: each version is its own"
+        )
+    found: Any = await connection.fetchrow(_SESSION)
+    # A pooler makes up the process ids that its clients see. What is set or locked through it lands
+    # on whichever session comes, and would stay there for somebody else.
+    if found["pid"] != connection.get_server_pid():
+        raise MigrationError(
+            schema,
+            f"schema {schema!r} cannot be changed through a pooler, such as PgBouncer: the "
+            "lock of a migration belongs to one session; connect to the server itself",
+        )
+    if found["standby"]:
+        raise MigrationError(
+            schema, f"schema {schema!r} cannot be changed on a standby; connect to the primary"
+        )
+    if found["read_only"] == "on":
+        raise MigrationError(
+            schema,
+            f"schema {schema!r} cannot be changed: a setting of the role, the database or the "
+            "connection makes every transaction read-only (default_transaction_read_only = on); "
+            "migrate as another role, or set it to off for this one",
+        )

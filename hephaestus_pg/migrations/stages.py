@@ -1,0 +1,56 @@
+"""Changes that are made in several stages, so that readers and writers go on meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from hephaestus_pg import _sql
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hephaestus_pg.migrations.files import Stage
+    from hephaestus_pg.migrations.session import MigrationSession
+
+logger = logging.getLogger("hephaestus_pg")
+
+
+async def run_stages(session: MigrationSession, stages: Sequence[Stage], *, of: str) -> None:
+    """Runs the stages in order; ``of`` is what the log calls the whole.
+
+    Every stage can be repeated, so that after a kill, or a conflict, they begin anew.
+
+    Raises:
+        MigrationLockError: Others held a lock for all of the session's ``wait`` seconds.
+    """
+
+    async def run() -> None:
+        for number, stage in enumerate(stages, 1):
+            logger.info("schema %s: %s, stage %d of %d", session.schema, of, number, len(stages))
+            await _run_stage(session, stage)
+
+    await session.retrying(run)
+
+
+async def _run_stage(session: MigrationSession, stage: Stage) -> None:
+    text = _sql.sent(stage.text, session.schema)
+    match stage.kind:
+        case "transaction":
+            await session.transaction(lambda: session.connection.execute(text))
+        case "chunked":
+            await _run_chunks(session, text)
+        case "no_transaction":
+            # It stops no reader and no writer, so it may wait for them.
+            async with session.settings(lock_timeout="0"), session.waiting().watched():
+                await session.connection.execute(text)
+
+
+async def _run_chunks(session: MigrationSession, text: str) -> None:
+    key: Any = None
+
+    async def run_chunk() -> Any:
+        return await session.connection.fetchval(text, key)
+
+    while (key := await session.transaction(run_chunk)) is not None:
+        pass

@@ -1,0 +1,110 @@
+"""The lock of a schema, and the transactions under it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from hephaestus_pg import migrations
+from hephaestus_pg.errors import MigrationLockError, RejectedError
+from hephaestus_pg.migrations import session
+from tests.support.catalog import PATIENCE, until
+from tests.support.migrated import advisory_locks
+
+if TYPE_CHECKING:
+    from tests.support.migrated import Link
+
+
+async def settings(link: Link) -> list[str]:
+    names = ("lock_timeout", "statement_timeout", "plan_cache_mode")
+    return [await link.fetchval("SELECT current_setting($1)", name) for name in names]
+
+
+async def test_waiting_too_long_for_another_run_is_a_lock_error(
+    link: Link, dsn: str, schema: str
+) -> None:
+    async with session.MigrationSession.opened(link, schema, wait=1):
+        with pytest.raises(MigrationLockError, match="another process has been migrating"):
+            await migrations.up(dsn, schema=schema, wait=0.2)
+    await migrations.up(dsn, schema=schema, wait=0.2)
+
+
+async def test_schemas_are_migrated_independently(database: str) -> None:
+    other = await asyncpg.connect(database)
+    async with session.MigrationSession.opened(other, "tenant_a", wait=1):
+        await migrations.up(database, schema="tenant_b", wait=0.2)
+    await other.close()
+
+
+async def test_a_table_in_use_is_waited_for_without_stopping_its_readers(
+    link: Link, dsn: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LOCK_TIMEOUT", "50ms")
+    await migrations.up(dsn, schema=schema, version=2)
+    reader = await asyncpg.connect(dsn, command_timeout=PATIENCE)
+    count = f"SELECT count(*) FROM {schema}.workflow_instances"
+    held = link.transaction()
+    await held.start()
+    await link.fetchval(count)
+    task = asyncio.create_task(migrations.up(dsn, schema=schema, wait=60))
+    queued = f"""
+        SELECT count(*) FROM pg_locks
+        WHERE relation = '{schema}.workflow_instances'::regclass AND NOT granted
+    """
+    for _ in range(3):  # It asks again and again, and every time lets go.
+        await until(link, queued)
+        await reader.fetchval(count)
+    assert not task.done()
+    await held.rollback()
+    result = await task
+    assert result.to_version == migrations.LATEST
+    await reader.close()
+
+
+async def test_a_table_that_stays_in_use_ends_the_run_with_advice(
+    link: Link, dsn: str, schema: str
+) -> None:
+    await migrations.up(dsn, schema=schema, version=2)
+    async with link.transaction():
+        await link.fetchval(f"SELECT count(*) FROM {schema}.workflow_instances")
+        with pytest.raises(MigrationLockError, match="pg_stat_activity"):
+            await migrations.up(dsn, schema=schema, wait=0)
+    assert await migrations.migrated_version(dsn, schema=schema) == 2
+
+
+async def test_a_cancelled_run_releases_locks_and_restores_settings(database: str) -> None:
+    other, mine = await asyncpg.connect(database), await asyncpg.connect(database)
+    await mine.execute("SET lock_timeout = '7s'")
+    await migrations.up(database, version=2)
+    before = await settings(mine)
+    async with other.transaction():
+        await other.fetchval("SELECT count(*) FROM workflow_instances")
+        task = asyncio.create_task(migrations.up(connection=mine))
+        queued = """
+            SELECT count(*) FROM pg_locks
+            WHERE relation = 'workflow_instances'::regclass AND NOT granted
+        """
+        await until(other, queued)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await advisory_locks(other) == 0
+    assert await settings(mine) == before
+    await migrations.up(connection=mine)
+    await asyncio.gather(other.close(), mine.close())
+
+
+async def test_a_failed_run_releases_locks_and_restores_settings(database: str) -> None:
+    mine = await asyncpg.connect(database)
+    before = await settings(mine)
+    await migrations.up(connection=mine, version=2)
+    await mine.execute("CREATE VIEW ids AS SELECT id FROM workflow_instances")
+    with pytest.raises(RejectedError, match="view"):
+        await migrations.up(connection=mine)
+    assert await advisory_locks(mine) == 0
+    assert await settings(mine) == before
+    assert await migrations.migrated_version(connection=mine) == 2
+    await mine.close()
