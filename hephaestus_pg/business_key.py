@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 MAX_ID_LENGTH = 255
 """Characters that a stored id may have."""
@@ -48,7 +48,7 @@ def extract_value(id: str) -> str:
         InvalidTypeError: The id is not a ``str``.
         InvalidValueError: The id has no ``::``, such as the bare UUIDs from before 0.3.
     """
-    if not is_a(id, str):
+    if not isinstance(id, str):
         raise InvalidTypeError("id", id, "give it as a str")
     _, separator, rest = id.partition("::")
     if not separator or not rest:
@@ -57,7 +57,7 @@ def extract_value(id: str) -> str:
 
 
 def _check(field: str, text: str, form: re.Pattern[str], expected: str) -> None:
-    if not is_a(text, str):
+    if not isinstance(text, str):
         raise InvalidTypeError(field, text, "give it as a str")
     if not form.fullmatch(text):
         raise InvalidValueError(field, text, expected)

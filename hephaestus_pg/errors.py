@@ -102,14 +102,6 @@ def _shown(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
-def is_a(value: object, kind: type) -> bool:
-    """``isinstance``; ``False`` where the value answers for its class by code that raises."""
-    try:
-        return isinstance(value, kind)
-    except Exception:  # noqa: BLE001 - a proxy of nothing, for one, raises its own
-        return False
-
-
 class HephaestusError(Exception):
     """The root: ``except HephaestusError`` catches whatever this package raises."""
 

@@ -17,13 +17,8 @@ from types import ModuleType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from hephaestus_pg.errors import (
-    InvalidTypeError,
-    InvalidValueError,
-    UnknownReferenceError,
-    is_a,
-)
-from hephaestus_pg.values.arguments import checked_flag
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnknownReferenceError
+from hephaestus_pg.values.arguments import checked_flag, unstorable
 
 MAX_NAME_LENGTH = 255
 """Characters that a stored workflow's name may have."""
@@ -260,27 +255,23 @@ def _script() -> str:
 
 
 def _checked_class(reference: Any) -> type:
-    if not is_a(reference, type):
+    if not isinstance(reference, type):
         raise InvalidTypeError(
             "reference",
             reference,
             "give the class itself, or start the storage with references=Names() to use text",
         )
-    return reference  # type: ignore[no-any-return]
+    return reference
 
 
 def _checked_name(name: Any) -> str:
-    if not is_a(name, str):
+    if not isinstance(name, str):
         raise InvalidTypeError("reference", name, "give its name as a str, or use NamedClasses")
-    if not 0 < len(name) <= MAX_NAME_LENGTH or "\0" in name:
-        raise InvalidValueError(
-            "reference", name, f"a name has 1 to {MAX_NAME_LENGTH} characters and no U+0000"
-        )
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise InvalidValueError("reference", name, "it holds a lone surrogate") from None
-    return str.__str__(name)  # of an enum, its text alone
+    if not 0 < len(name) <= MAX_NAME_LENGTH:
+        raise InvalidValueError("reference", name, f"a name has 1 to {MAX_NAME_LENGTH} characters")
+    if reason := unstorable(name):
+        raise InvalidValueError("reference", name, reason)
+    return str.__str__(name)  # str() of a text that is an enum too would be Class.MEMBER
 
 
 # The same few names stand in every instance, several times each.

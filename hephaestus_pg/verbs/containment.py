@@ -15,7 +15,6 @@ from hephaestus_pg.errors import (
     InvalidValueError,
     SerializationError,
     _shown,
-    is_a,
 )
 
 _SHAPES: dict[str, tuple[type, ...]] = {
@@ -40,7 +39,7 @@ def pattern(contains: Any, columns: Mapping[str, Any]) -> tuple[str, dict[str, A
         InvalidValueError: No state can contain it.
         SerializationError: JSON cannot hold it.
     """
-    if not is_a(contains, Mapping):
+    if not isinstance(contains, Mapping):
         raise InvalidTypeError("contains", contains, "give a part of the state as a mapping")
     try:
         text, plain, _ = exact_json.dumps(contains, "contains")

@@ -441,7 +441,7 @@ def test_what_is_stored_does_not_change_with_what_was_passed() -> None:
         # Equal to the last zone of a moment, which a comparison may miss.
         assert repr(encoded.expected(1)) == repr(read)
         assert encoded.expected(1).unknown_state == read.unknown_state
-        assert repr(encoded.as_stored(row)) == repr(replace(read, **(row | moments)))
+        assert repr(encoded.stored(row)) == repr(replace(read, **(row | moments)))
 
 
 def test_what_is_stored_is_one_state_of_maps_that_a_thread_changes() -> None:
