@@ -6,6 +6,7 @@ does not know included.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.codec import restore, timestamps
@@ -36,18 +37,18 @@ _STATUSES = {str(status): status for status in Status}
 _NO_STEPS: frozenset[Any] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
 class StateMapper:
     """Maps instances to states and back, with steps and workflows named by ``references``."""
 
-    def __init__(self, references: References) -> None:
-        self._references = references
+    references: References
 
     def pack(self, instance: Instance) -> tuple[dict[str, Any], dict[Any, Any]]:
         """Returns the state, and the ``step_configs`` as they were when it was made.
 
         The state shares the instance's maps; their values are not plain yet.
         """
-        to_name = self._references.to_name
+        to_name = self.references.to_name
         context, step = instance.context, instance.current_step
         # A copy, because another thread may change the map meanwhile.
         configs = dict(instance.step_configs) if instance.step_configs else {}
@@ -83,7 +84,7 @@ class StateMapper:
             ValueError: Something in the row is of another shape than it should be.
             UnknownReferenceError: A name in it stands for nothing that is known.
         """
-        to_reference = self._references.to_reference
+        to_reference = self.references.to_reference
         known, unknown = unpack_state(state)
         step, context, configs, active, completed, history, metadata = known
         (initial, steps), beside = unpack_context({} if context is None else context)
@@ -111,7 +112,7 @@ class StateMapper:
         )
 
     def _pack_configs(self, configs: dict[Any, Any]) -> dict[str, Any]:
-        to_name = self._references.to_name
+        to_name = self.references.to_name
         named = {to_name(step): config for step, config in configs.items()}
         if len(named) < len(configs):
             raise SerializationError("step_configs", "two steps have the same name")
@@ -123,7 +124,7 @@ class StateMapper:
             text = timestamps.format(entry.timestamp)
             object.__setattr__(entry, "_text", text)
         state = {
-            "step_ref": self._references.to_name(entry.step_ref),
+            "step_ref": self.references.to_name(entry.step_ref),
             "event": entry.event if type(entry.event) is str else str.__str__(entry.event),
             "timestamp": text,
             "context_updates": entry.context_updates,
@@ -133,16 +134,16 @@ class StateMapper:
         return state
 
     def _unpack_configs(self, configs: Mapping[str, Any]) -> Mapping[Any, Mapping[str, Any]]:
-        to_reference = self._references.to_reference
+        to_reference = self.references.to_reference
         return {to_reference(name): given for name, given in configs.items()} if configs else {}
 
     def _unpack_steps(self, names: list[Any]) -> frozenset[Any]:
         if not names:
             return _NO_STEPS
-        return frozenset(map(self._references.to_reference, map(require_text, names)))
+        return frozenset(map(self.references.to_reference, map(require_text, names)))
 
     def _unpack_history(self, history: list[Any]) -> tuple[ExecutionEntry, ...]:
-        to_reference = self._references.to_reference
+        to_reference = self.references.to_reference
         parse, restored = timestamps.parse, restore.entry
         entries: list[ExecutionEntry] = []
         try:
