@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hephaestus_pg.codec import restore, timestamps
+from hephaestus_pg.codec import timestamps
+from hephaestus_pg.codec.restore import restore_context, restore_entry, restore_instance
 from hephaestus_pg.errors import CorruptInstanceError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class EncodedInstance(NamedTuple):
         return _with_row(
             given,
             row,
-            restore.context(context["initial"], context["steps"]),
+            restore_context(context["initial"], context["steps"]),
             state["step_configs"],
             state["runtime_metadata"],
             tuple(
@@ -78,7 +79,7 @@ def _stored_entry(entry: ExecutionEntry, stored: dict[str, Any]) -> ExecutionEnt
     moment = entry.timestamp
     if moment.tzinfo is not UTC:
         moment = timestamps.parse(stored["timestamp"])
-    return restore.entry(
+    return restore_entry(
         entry.step_ref,
         entry.event,
         moment,
@@ -106,7 +107,7 @@ def _with_row(  # noqa: PLR0913, PLR0917 - the columns
         inserted_at, updated_at = from_epoch(row["inserted_at"]), from_epoch(row["updated_at"])
     except ValueError as error:
         raise CorruptInstanceError(given.id, f"{error}; its state has been written") from error
-    return restore.instance(
+    return restore_instance(
         given.id,
         given.workflow,
         row["workflow_version"],

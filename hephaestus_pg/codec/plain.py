@@ -46,10 +46,12 @@ def plain(value: Any, root: str) -> Any:
 
 def _plain(value: Any, path: Path, parents: tuple[int, ...]) -> Any:  # noqa: C901, PLR0912 - one case a type
     """Converts the value at ``path``; ``parents`` are the ids of the containers around it."""
+    kind = type(value)  # the usual types first: a match asks one question after another
+    if kind is str:
+        if reason := unstorable(value):
+            raise refused(path, reason)
+        return value
     try:
-        kind = type(value)  # the usual types first: a match asks one question after another
-        if kind is str:
-            return _text(value, path)
         if kind is int:
             return _exact_integer(value, path)
         if kind is dict:
@@ -60,15 +62,15 @@ def _plain(value: Any, path: Path, parents: tuple[int, ...]) -> Any:  # noqa: C9
             case Enum():
                 return _plain(value.value, path, parents)
             case str():
-                return _text(str.__str__(value), path)
+                return _plain(str.__str__(value), path, parents)
             case int():
                 return _exact_integer(int(value), path)
             case float():
                 return _exact_float(float(value), path)
             case datetime() | date() | time() if value == value:  # noqa: PLR0124 - unlike pandas' NaT
-                return _text(value.isoformat(), path)
+                return value.isoformat()
             case Decimal() | UUID():
-                return _text(str(value), path)
+                return str(value)
         inside = _deeper(value, path, parents)
         match value:
             case Mapping():
@@ -128,7 +130,9 @@ def _mapping(items: list[tuple[Any, Any]], path: Path, inside: tuple[int, ...]) 
             )
         name = str.__str__(key)  # str() of a text that is an enum too would be Class.MEMBER
         here = (path, name)
-        if _text(name, here) in converted:
+        if reason := unstorable(name):
+            raise refused(here, reason)
+        if name in converted:
             raise refused(here, "two keys are the same as text")
         converted[name] = _plain(item, here, inside)
     return converted
@@ -139,12 +143,6 @@ def _in_order(value: Iterable[Any]) -> list[Any]:
         return sorted(value)
     except TypeError:  # of several types, or without an order of their own
         return sorted(value, key=lambda item: (type(item).__qualname__, str(item)))
-
-
-def _text(text: str, path: Path) -> str:
-    if reason := unstorable(text):
-        raise refused(path, reason)
-    return text
 
 
 def _exact_integer(number: int, path: Path) -> int | orjson.Fragment:

@@ -40,6 +40,6 @@ def _unchecked(cls: type[Value]) -> Callable[..., Value]:
     )
 
 
-context = _unchecked(Context)
-entry = _unchecked(ExecutionEntry)  # the timestamp's text is its last argument
-instance = _unchecked(Instance)
+restore_context = _unchecked(Context)
+restore_entry = _unchecked(ExecutionEntry)  # the timestamp's text is its last argument
+restore_instance = _unchecked(Instance)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.codec import restore, timestamps
+from hephaestus_pg.codec import timestamps
+from hephaestus_pg.codec.restore import restore_context, restore_entry, restore_instance
 from hephaestus_pg.codec.shape import (
     merge_unknown,
     require_list,
@@ -29,7 +30,7 @@ from hephaestus_pg.values.instance import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hephaestus_pg.values.references import References
 
@@ -58,7 +59,9 @@ class StateMapper:
             "step_configs": self._pack_configs(configs) if configs else configs,
             "active_steps": sorted(map(to_name, instance.active_steps)),
             "completed_steps": sorted(map(to_name, instance.completed_steps)),
-            "execution_history": list(map(self._pack_entry, instance.execution_history)),
+            "execution_history": [
+                _pack_entry(entry, to_name) for entry in instance.execution_history
+            ],
             "runtime_metadata": instance.runtime_metadata,
         }
         if instance.unknown_state:
@@ -93,13 +96,13 @@ class StateMapper:
         known_status = _STATUSES.get(status)
         if known_status is None:
             raise InvalidValueError("status", status, f"known are {', '.join(_STATUSES)}")
-        return restore.instance(
+        return restore_instance(
             checked_id(id),
             to_reference(workflow),
             checked_version(workflow_version),
             known_status,
             None if step is None else to_reference(require_text(step)),
-            restore.context(require_mapping(initial, "initial"), require_mapping(steps, "steps")),
+            restore_context(require_mapping(initial, "initial"), require_mapping(steps, "steps")),
             self._unpack_configs(require_mapping(configs, "step_configs")),
             self._unpack_steps(require_list(active, "active_steps")),
             self._unpack_steps(require_list(completed, "completed_steps")),
@@ -118,21 +121,6 @@ class StateMapper:
             raise SerializationError("step_configs", "two steps have the same name")
         return named
 
-    def _pack_entry(self, entry: ExecutionEntry) -> dict[str, Any]:
-        text: str | None = getattr(entry, "_text", None)
-        if text is None:
-            text = timestamps.format(entry.timestamp)
-            object.__setattr__(entry, "_text", text)
-        state = {
-            "step_ref": self.references.to_name(entry.step_ref),
-            "event": entry.event if type(entry.event) is str else str.__str__(entry.event),
-            "timestamp": text,
-            "context_updates": entry.context_updates,
-        }
-        if entry.unknown:
-            merge_unknown(state, entry.unknown, "execution_history")
-        return state
-
     def _unpack_configs(self, configs: Mapping[str, Any]) -> Mapping[Any, Mapping[str, Any]]:
         to_reference = self.references.to_reference
         return {to_reference(name): given for name, given in configs.items()} if configs else {}
@@ -143,8 +131,7 @@ class StateMapper:
         return frozenset(map(self.references.to_reference, map(require_text, names)))
 
     def _unpack_history(self, history: list[Any]) -> tuple[ExecutionEntry, ...]:
-        to_reference = self.references.to_reference
-        parse, restored = timestamps.parse, restore.entry
+        to_reference, parse = self.references.to_reference, timestamps.parse
         entries: list[ExecutionEntry] = []
         try:
             for stored in history:
@@ -152,7 +139,7 @@ class StateMapper:
                 if not type(step) is type(event) is type(moment) is str:
                     step, event, moment = map(require_text, (step, event, moment))
                 entries.append(
-                    restored(
+                    restore_entry(
                         to_reference(step),
                         event,
                         parse(moment),
@@ -164,3 +151,19 @@ class StateMapper:
         except ValueError as error:
             raise ValueError(f"execution_history[{len(entries)}]: {error}") from None
         return tuple(entries)
+
+
+def _pack_entry(entry: ExecutionEntry, to_name: Callable[[Any], str]) -> dict[str, Any]:
+    text: str | None = getattr(entry, "_text", None)
+    if text is None:
+        text = timestamps.format(entry.timestamp)
+        object.__setattr__(entry, "_text", text)
+    state = {
+        "step_ref": to_name(entry.step_ref),
+        "event": entry.event if type(entry.event) is str else str.__str__(entry.event),
+        "timestamp": text,
+        "context_updates": entry.context_updates,
+    }
+    if entry.unknown:
+        merge_unknown(state, entry.unknown, "execution_history")
+    return state
