@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from uuid import UUID
 
 from hephaestus_pg.business_key import MAX_ID_LENGTH
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, _shown
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, shown
 from hephaestus_pg.values.arguments import unstorable, whole_number
 
 MAX_VERSION = 2**31 - 1
@@ -186,11 +186,11 @@ def _id_advice(given: Any) -> str:
     if isinstance(given, Instance):
         return f": its id, {given.id!r}"
     if isinstance(given, bytes):
-        return f", such as {_shown(given)}.decode()"
+        return f", such as {shown(given)}.decode()"
     if isinstance(given, UUID):
         return f", such as {str(given)!r}"
     if isinstance(given, int) and not isinstance(given, bool):
-        return f", such as {_shown(given)!r}"
+        return f", such as {shown(given)!r}"
     return ""
 
 

@@ -14,7 +14,7 @@ from hephaestus_pg.errors import (
     InvalidTypeError,
     InvalidValueError,
     SerializationError,
-    _shown,
+    shown,
 )
 
 _SHAPES: dict[str, tuple[type, ...]] = {
@@ -77,5 +77,5 @@ def _no_key(key: str, known: Any) -> str:
 
 
 def _refuse(given: Any, reason: str, meant: Any = None) -> None:
-    advice = f"; probably contains={_shown(meant)} is meant" if meant is not None else ""
+    advice = f"; probably contains={shown(meant)} is meant" if meant is not None else ""
     raise InvalidValueError("contains", given, f"{reason}{advice}")
