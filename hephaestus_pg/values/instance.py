@@ -65,17 +65,17 @@ class Context:
         return Context(self.initial, {**self.steps, step: result})
 
 
-class _CodecCache:
-    """A slot that is no field, in which the codec keeps an entry's timestamp as text.
+class _CachedText:
+    """A slot that is no field: an entry's timestamp as text, once it was read or written.
 
-    Every step of a workflow writes all entries again; without it each would be formatted again.
+    Each step of a workflow writes all entries again, and would format all their timestamps again.
     """
 
     __slots__ = ("_text",)
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutionEntry(_CodecCache):
+class ExecutionEntry(_CachedText):
     """One line of an instance's history: ``event`` happened to ``step_ref`` at ``timestamp``.
 
     ``timestamp`` is aware; ``context_updates`` are the changes that the event made. ``unknown``
