@@ -1,7 +1,7 @@
 """Ids that say what they stand for: ``orderid::abc123``.
 
-The form is HephaestusEcto 0.3's: a key, ``::``, a value, and for ids that must differ between two
-runs of one value a third part of eight hexadecimal digits.
+The form is HephaestusEcto 0.3's: ``key::value``, and ``key::value::<8 hex>`` where two runs for the
+same value need different ids.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import secrets
 
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 MAX_ID_LENGTH = 255
-"""Characters that a stored id may have."""
+"""The most characters that a stored id may have."""
 
 _KEY = re.compile(r"[a-z0-9]+")
 _VALUE = re.compile(r"[a-z0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -20,7 +20,7 @@ _SUFFIX_BYTES = 4
 
 
 def build(key: str, value: str) -> str:
-    """The id ``key::value``.
+    """Builds the id ``key::value``.
 
     Raises:
         InvalidTypeError: One of them is not a ``str``.
@@ -33,7 +33,7 @@ def build(key: str, value: str) -> str:
 
 
 def build_unique(key: str, value: str) -> str:
-    """The id ``key::value::<8 hex>``, another one at each call.
+    """Builds the id ``key::value::<8 hex>``, a different one at each call.
 
     Raises:
         InvalidValueError: As for :func:`build`.
@@ -42,13 +42,13 @@ def build_unique(key: str, value: str) -> str:
 
 
 def extract_value(id: str) -> str:
-    """The value in an id that :func:`build` or :func:`build_unique` made.
+    """Returns the value in an id that :func:`build` or :func:`build_unique` made.
 
     Raises:
         InvalidTypeError: The id is not a ``str``.
-        InvalidValueError: The id has no ``::``, such as the bare UUIDs from before 0.3.
+        InvalidValueError: The id has no ``::``, as the bare UUIDs from before 0.3 have none.
     """
-    if not is_a(id, str):
+    if not isinstance(id, str):
         raise InvalidTypeError("id", id, "give it as a str")
     _, separator, rest = id.partition("::")
     if not separator or not rest:
@@ -57,7 +57,7 @@ def extract_value(id: str) -> str:
 
 
 def _check(field: str, text: str, form: re.Pattern[str], expected: str) -> None:
-    if not is_a(text, str):
+    if not isinstance(text, str):
         raise InvalidTypeError(field, text, "give it as a str")
     if not form.fullmatch(text):
         raise InvalidValueError(field, text, expected)

@@ -1,4 +1,4 @@
-"""Every error this package raises, as one tree.
+"""Every error that this package raises, as one tree.
 
 ::
 
@@ -40,8 +40,8 @@
         ├── UnexpectedRowError               a statement gave no row, or another than its own
         └── CodecError                       a codec of the connection's owner is in the way
 
-Data travels as attributes; the message is built from them and says what to do. No message holds a
-password or the content of a stored state; one about an argument shows how that begins.
+Data travels as attributes. The message is built from them and says what to do next. No message
+holds a password or the content of a stored state; one about an argument shows how that begins.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ __all__ = [
 ]
 
 
-def _shown(value: object, limit: int = 80) -> str:
-    """A value as it stands in a message: its ``repr``, cut at ``limit`` characters."""
+def shown(value: object, limit: int = 80) -> str:
+    """Shows a value in a message: its ``repr``, cut at ``limit`` characters."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - a value whose repr raises must not hide the error about it
@@ -102,23 +102,15 @@ def _shown(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
-def is_a(value: object, kind: type) -> bool:
-    """``isinstance``; ``False`` where the value answers for its class by code that raises."""
-    try:
-        return isinstance(value, kind)
-    except Exception:  # noqa: BLE001 - a proxy of nothing, for one, raises its own
-        return False
-
-
 class HephaestusError(Exception):
-    """The root: ``except HephaestusError`` catches whatever this package raises."""
+    """The root: ``except HephaestusError`` catches every error of this package."""
 
     def __copy__(self) -> HephaestusError:
         return _restored(type(self), self.args, self.__dict__, self.__cause__)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls the class with ``args``, which the constructors below would refuse; an
-        # error must survive the way from a worker process to its parent, whatever it is about.
+        # The default would call the class with ``args``, which are not what the constructors below
+        # take. An error has to get from a worker process to its parent, whatever it is about.
         attributes = {name: _sendable(value) for name, value in self.__dict__.items()}
         cause = _sendable(self.__cause__)
         if isinstance(cause, str):
@@ -133,7 +125,7 @@ def _restored(
     cause: BaseException | None = None,
 ) -> HephaestusError:
     error = cls.__new__(cls)
-    error.args = args  # ``OSError.__new__``, and so a ``TimeoutError``'s, does not take them
+    error.args = args  # __new__ does not set those of a TimeoutError, which is an OSError
     error.__dict__.update(attributes)
     if cause is not None:
         error.__cause__ = cause
@@ -141,19 +133,22 @@ def _restored(
 
 
 def _sendable(value: Any) -> Any:
-    """``value``, or its text where it can't be sent to another process and read there."""
+    """Returns ``value``, or its text if it cannot be pickled and read again."""
     try:
         pickle.loads(pickle.dumps(value))  # noqa: S301 - our own, of this moment
     except Exception:  # noqa: BLE001 - whatever its own methods raise
-        return _shown(value)
+        return shown(value)
     return value
+
+
+# Arguments and stored data
 
 
 class InvalidValueError(HephaestusError, ValueError):
     """An argument or a field is wrong: ``field`` names it, ``value`` is what was given."""
 
     def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"{field} is {_shown(value)}: {expected}")
+        super().__init__(f"{field} is {shown(value)}: {expected}")
         self.field = field
         self.value = value
 
@@ -165,7 +160,7 @@ class InvalidTypeError(InvalidValueError, TypeError):
 class SerializationError(HephaestusError, ValueError):
     """A state cannot be stored exactly, so nothing was written.
 
-    ``path`` leads to the value (``context.initial.customer.name``), ``reason`` says what is wrong.
+    ``path`` leads to the value (``context.initial.customer.name``); ``reason`` says what is wrong.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -178,12 +173,15 @@ class UnknownReferenceError(HephaestusError, LookupError):
     """A stored name stands for no class that the storage's ``References`` know."""
 
     def __init__(self, name: str, advice: str) -> None:
-        super().__init__(f"{_shown(name)} is not a known class: {advice}")
+        super().__init__(f"{shown(name)} is not a known class: {advice}")
         self.name = name
 
 
+# Storages and their lifecycle
+
+
 class LifecycleError(HephaestusError):
-    """The storage cannot be used like this; ``name`` is its name."""
+    """The storage ``name`` cannot be used like this."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
@@ -204,7 +202,7 @@ class NotStartedError(LifecycleError):
 
 
 class AlreadyStartedError(LifecycleError):
-    """``name`` is taken by a storage that is started."""
+    """A started storage has the ``name`` already."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -215,7 +213,7 @@ class AlreadyStartedError(LifecycleError):
 
 
 class StorageClosedError(LifecycleError):
-    """The storage is closed, or about to be."""
+    """The storage is closed or closing."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -235,7 +233,7 @@ class WrongEventLoopError(LifecycleError):
 
 
 class TransactionEndedError(LifecycleError):
-    """The transaction's block is left; what it was to write is committed or rolled back."""
+    """The block of the transaction is left; its writes are committed or rolled back."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -244,8 +242,11 @@ class TransactionEndedError(LifecycleError):
         )
 
 
+# Instances
+
+
 class InstanceError(HephaestusError):
-    """What ``id`` stands for is not what the caller took it to be."""
+    """The row of ``id`` is not as the caller expected."""
 
     def __init__(self, id: str, message: str) -> None:
         super().__init__(message)
@@ -253,7 +254,7 @@ class InstanceError(HephaestusError):
 
 
 class InstanceExistsError(InstanceError):
-    """``insert`` found the id taken, by a row of this ``status`` and ``workflow`` (its name)."""
+    """``insert`` found a row with the id; ``status`` and ``workflow`` (its name) are the row's."""
 
     def __init__(self, id: str, *, status: str, workflow: str) -> None:
         super().__init__(
@@ -273,7 +274,7 @@ class InstanceNotFoundError(InstanceError):
 
 
 class StaleInstanceError(InstanceError):
-    """Compare-and-set found another revision: somebody else wrote the row since it was read."""
+    """Another writer was first: the row's revision is ``found``, not ``expected``."""
 
     def __init__(self, id: str, *, expected: int, found: int) -> None:
         super().__init__(
@@ -286,15 +287,18 @@ class StaleInstanceError(InstanceError):
 
 
 class CorruptInstanceError(InstanceError):
-    """The row is there but cannot be read as an instance; ``reason`` says why."""
+    """The row cannot be read as an instance; ``reason`` says why."""
 
     def __init__(self, id: str, reason: str) -> None:
         super().__init__(id, f"instance {id!r} cannot be read: {reason}")
         self.reason = reason
 
 
+# Schemas and migrations
+
+
 class MigrationError(HephaestusError):
-    """The schema is not as it should be; ``schema`` is its name, if one is involved."""
+    """The schema is not as it should be; ``schema`` is its name, or ``None`` without one."""
 
     def __init__(self, schema: str | None, message: str) -> None:
         super().__init__(message)
@@ -304,8 +308,8 @@ class MigrationError(HephaestusError):
 class SchemaOutdatedError(MigrationError):
     """The schema is older than this package needs; ``command`` brings it up to date.
 
-    ``found`` is its version, 0 where there is no table, or ``None`` where a statement met a table
-    or a column that is not there any more: what the server said is ``missing`` then.
+    ``found`` is its version, or 0 without a table. It is ``None`` when a statement found a table or
+    a column gone; ``missing`` is then the server's message.
     """
 
     def __init__(self, schema: str, *, found: int | None, needed: int, missing: str = "") -> None:
@@ -323,7 +327,7 @@ class SchemaOutdatedError(MigrationError):
 
 
 class UnrecognizedSchemaError(MigrationError):
-    """There is a table whose version cannot be told; ``comment`` is what it carries."""
+    """A table's version is unknown, because its ``comment`` is not one of HephaestusEcto's."""
 
     def __init__(self, schema: str, comment: str | None, message: str) -> None:
         super().__init__(schema, message)
@@ -338,7 +342,7 @@ class MigrationFileError(MigrationError):
 
 
 class MigrationChangedError(MigrationError):
-    """A migration file is not the one that was applied; ``version`` and ``name`` say which."""
+    """The file of migration ``version`` (``name``) is not the one that was applied."""
 
     def __init__(self, schema: str, *, version: int, name: str) -> None:
         super().__init__(
@@ -351,7 +355,7 @@ class MigrationChangedError(MigrationError):
 
 
 class DataLossError(MigrationError):
-    """A step would lose data, so neither it nor another ran; ``flag`` is what allows it."""
+    """A step would lose data, so no step ran; ``flag`` allows it."""
 
     def __init__(self, schema: str, message: str, *, flag: str) -> None:
         super().__init__(schema, f"nothing is taken back: {message}; {flag} allows it")
@@ -372,15 +376,18 @@ class RewriteRefusedError(MigrationError):
 
 
 class MigrationLockError(MigrationError):
-    """A lock that the migration needs was not to be had in time."""
+    """A migration did not get a lock in time."""
 
 
 class EmbeddedServerError(HephaestusError):
-    """The embedded server could not be set up, started or stopped; ``log`` is its last words."""
+    """The embedded server could not be set up, started or stopped; ``log`` has its last lines."""
 
     def __init__(self, message: str, log: str = "") -> None:
         super().__init__(f"{message}\n{log}".rstrip())
         self.log = log
+
+
+# The server and the way to it
 
 
 Applied = Literal["no", "unknown"]
@@ -389,8 +396,8 @@ Applied = Literal["no", "unknown"]
 class DatabaseError(HephaestusError):
     """The server, or the way to it, failed; ``__cause__`` is the driver's own error.
 
-    ``applied`` says whether the statement may have taken effect (``"no"`` or ``"unknown"``),
-    ``retryable`` whether the same call may succeed later without a change.
+    ``applied`` is ``"no"`` if the statement had no effect, ``"unknown"`` if it may have had one.
+    ``retryable`` says whether the same call may succeed later.
     """
 
     def __init__(self, message: str, *, applied: Applied, retryable: bool) -> None:
@@ -400,7 +407,7 @@ class DatabaseError(HephaestusError):
 
 
 class UnavailableError(DatabaseError):
-    """No connection could be had: refused, shutting down, too many of them, no such host."""
+    """There was no connection: refused, shutting down, too many of them, or no such host."""
 
 
 class ConnectionLostError(DatabaseError):
@@ -408,9 +415,9 @@ class ConnectionLostError(DatabaseError):
 
 
 class OperationTimeoutError(DatabaseError, TimeoutError):
-    """The deadline passed.
+    """The deadline of a call passed.
 
-    ``verb`` and ``id`` say of what (``id`` is ``None`` where there is not just one), ``timeout``
+    ``verb`` and ``id`` name the call (``id`` is ``None`` for a call about several); ``timeout`` is
     how many seconds it had.
     """
 
@@ -419,7 +426,7 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
     timeout: float | None = None
 
     def complete(self, verb: str, id: str | None, *, timeout: float, taken: float) -> None:
-        """Say what ended, of how many seconds; whoever is asked first knows best."""
+        """Adds the call that ended. The first caller counts, because it is the closest."""
         if self.verb is not None:
             return
         self.verb, self.id, self.timeout = verb, id, timeout
@@ -434,9 +441,9 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
 
 
 class OperationInterruptedError(DatabaseError):
-    """Something else than its statement ended the call; ``__cause__`` is that, if it is known.
+    """Something else than the statement ended the call; ``__cause__`` is it, if it is known.
 
-    A program that ends by cancelling every task, for one, cancels those that send statements too.
+    For example, a program that ends by cancelling every task cancels those that send statements.
     """
 
     def __init__(self) -> None:
@@ -449,7 +456,7 @@ class OperationInterruptedError(DatabaseError):
 
 
 class HookError(DatabaseError):
-    """Code of yours that a pool calls has raised ``__cause__``; ``hook`` names it."""
+    """A hook of yours, a function that the pool calls, raised ``__cause__``; ``hook`` names it."""
 
     def __init__(
         self, hook: str, cause: BaseException, *, applied: Applied, retryable: bool
@@ -464,11 +471,11 @@ class HookError(DatabaseError):
 
 
 class ConflictError(DatabaseError):
-    """The server ended this transaction in favour of another: a deadlock, for one."""
+    """The server ended this transaction in favour of another, as in a deadlock."""
 
 
 class ConcurrentUseError(DatabaseError):
-    """Two tasks use one connection, and so one transaction, at once."""
+    """Two tasks used one connection, and so one transaction, at once."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -480,20 +487,20 @@ class ConcurrentUseError(DatabaseError):
 
 
 class AccessDeniedError(DatabaseError):
-    """The role may not log in, or may not do this."""
+    """The role is not allowed to log in or to do this."""
 
 
 class RejectedError(DatabaseError):
     """The server refused the statement or the data in it.
 
-    ``missing`` says what the server did, where the statement names what is not there.
+    ``missing`` is the server's message if the statement names a table or column that is gone.
     """
 
     missing = ""
 
 
 class UnexpectedRowError(DatabaseError):
-    """A ``verb`` got no row for its ``id``, or that of ``found``, another one."""
+    """A ``verb`` got no row for its ``id``, or the row of another id, ``found``."""
 
     def __init__(
         self,
@@ -504,7 +511,7 @@ class UnexpectedRowError(DatabaseError):
         found: str | None = None,
         applied: Applied = "unknown",
     ) -> None:
-        gave = "no row" if found is None else f"the row {_shown(found)} instead"
+        gave = "no row" if found is None else f"the row {shown(found)} instead"
         super().__init__(
             f"{verb} of {id!r} gave {gave}: something changes what is written; look at the "
             f"triggers, rules and policies of the table workflow_instances in schema {schema!r}",
@@ -517,7 +524,7 @@ class UnexpectedRowError(DatabaseError):
 
 
 class CodecError(DatabaseError):
-    """A codec that the owner of the connection has set is in the way of our statements."""
+    """A codec that the connection's owner has set is in the way of our statements."""
 
     def __init__(self, what: str, *, applied: Applied) -> None:
         super().__init__(

@@ -1,7 +1,6 @@
-"""Which storages are started, by name: the only state of this package that is not a value.
+"""The started storages by name: the only global state of this package.
 
-Behind functions, and one per process: a fork starts with an empty registry, since a pool's
-connections cannot be shared with the parent.
+A forked process begins with an empty registry, because it cannot share its parent's connections.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ logger = logging.getLogger("hephaestus_pg")
 
 
 def register(name: str, storage: object, loop: AbstractEventLoop) -> None:
-    """Give ``storage``, which belongs to ``loop``, the name.
+    """Registers ``storage``, which belongs to ``loop``, under ``name``.
 
-    A storage whose event loop is closed is dead, such as one of a program whose first
-    ``asyncio.run`` ended with an error: its name is free.
+    The name of a storage whose event loop is closed is free: after an ``asyncio.run`` that ended
+    with an error, a program may start again.
 
     Raises:
-        AlreadyStartedError: Another storage has it.
+        AlreadyStartedError: Another storage has the name.
     """
     held = _started.get(name)
     if held and held[0] is not storage:
@@ -45,16 +44,16 @@ def register(name: str, storage: object, loop: AbstractEventLoop) -> None:
 
 
 def unregister(name: str, storage: object) -> None:
-    """Free the name, if it is ``storage`` that has it."""
+    """Frees the name if ``storage`` has it."""
     if name in _started and _started[name][0] is storage:
         del _started[name]
 
 
 def find(name: str, kind: type[Storage]) -> Storage:
-    """The storage of that name, a ``kind``. Constant time.
+    """Returns the storage of that name, of type ``kind``, in constant time.
 
     Raises:
-        NotStartedError: There is none; the error lists those that there are.
+        NotStartedError: There is none; the error lists the names that are taken.
     """
     storage, loop = _started.get(name, (None, None))
     if not isinstance(storage, kind) or (loop is not None and loop.is_closed()):
@@ -63,7 +62,7 @@ def find(name: str, kind: type[Storage]) -> Storage:
 
 
 def names() -> list[str]:
-    """The names that are taken, sorted."""
+    """Returns the names that are taken, sorted."""
     return sorted(name for name, (_, loop) in _started.items() if not loop.is_closed())
 
 

@@ -21,7 +21,7 @@ from hephaestus_pg.driver.connection import checked_connection
 from hephaestus_pg.driver.hooks import option_hooks, pool_hooks
 from hephaestus_pg.driver.pool import checked_pool, open_pool, usable_pool
 from hephaestus_pg.driver.pool_options import checked_pool_options
-from hephaestus_pg.errors import InvalidTypeError, MigrationError, SchemaOutdatedError, is_a
+from hephaestus_pg.errors import InvalidTypeError, MigrationError, SchemaOutdatedError
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.execution.pool_executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.execution.starting import Starting, require_asyncio
@@ -121,7 +121,7 @@ class AsyncStorage(Verbs):
 
         After an error nothing is registered and nothing is open.
         """
-        if not is_a(name, str) or not name:
+        if not isinstance(name, str) or not name:
             raise InvalidTypeError("name", name, "give the storage a name")
         _sql.checked_schema(schema)
         serializer = Serializer(references, max_state_bytes=max_state_bytes, elixir=elixir)

@@ -31,8 +31,8 @@ from hephaestus_pg import (
     migrations,
     registry,
 )
-from tests.codec.test_serializer import CLASSES, COLUMNS, ROWS, Order
 from tests.support.catalog import MOMENT, PATIENCE
+from tests.support.rows import CLASSES, COLUMNS, ROWS, Order
 from tests.values.test_references import Charge
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ class TestReferences:
             ("builtins.eval", None),
             ("antigravity.Anything", None),
             ("hephaestus_pg.storage.logger", None),
-            ("tests.codec.test_serializer.CLASSES", None),
+            ("tests.support.rows.CLASSES", None),
             ("tests.values.test_references.Charge.Inner", Charge.Inner),
             ("no.such.Module", None),
         ),

@@ -1,5 +1,4 @@
 """Instances to rows and back, exactly.
 
-The only place that knows orjson and the shape of the stored state. It knows no connection, and
-no verb.
+Only this folder knows orjson and the shape of the stored state. It knows no connection and no verb.
 """

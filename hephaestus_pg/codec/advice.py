@@ -1,4 +1,4 @@
-"""What to store in place of a value that a state can't hold, in words for the error about it."""
+"""Advice for the error about a value that a state can't hold: what to store instead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _BY_TYPE: tuple[tuple[tuple[type, ...], str], ...] = (
     ((type,), "its name, as a text"),
 )
 
-# The library's mark on its classes. They are asked, and not the value, which may have anything.
+# An attribute by which the classes of a library are known. The value itself is not asked: it may
+# answer to any name.
 _BY_MARK = {
     "model_dump": 'value.model_dump(mode="json")',  # pydantic
     "__attrs_attrs__": "attrs.asdict(value)",
@@ -32,7 +33,7 @@ _BY_MARK = {
 
 
 def advice(value: object) -> str:
-    """What to store instead of ``value``."""
+    """Says what to store instead of ``value``."""
     kind = type(value)
     for types, instead in _BY_TYPE:
         if issubclass(kind, types):

@@ -1,7 +1,7 @@
-"""What HephaestusEcto, on the Elixir side of a shared table, can read of a row.
+"""The check that HephaestusEcto, on the Elixir side of a shared table, can read a row.
 
-It turns names into atoms by ``String.to_existing_atom``: of one that does not exist there, not only
-that row can't be read, but every query that finds it raises.
+It turns names into atoms by ``String.to_existing_atom``. A name whose atom does not exist there
+makes not only that row unreadable: every query that finds the row raises.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hephaestus_pg.codec.exact_json import Path, refused
-from hephaestus_pg.errors import InvalidTypeError, is_a
+from hephaestus_pg.codec.plain import Path, refused
+from hephaestus_pg.errors import InvalidTypeError
 
 MAX_INTEGER_DIGITS = 1024
-"""Digits of an integer that it can read: a longer one kills its connection."""
+"""Digits of an integer that Elixir can read: a longer one kills its connection."""
 
 _MODULE = "Elixir."
 _TOO_LARGE = 10**MAX_INTEGER_DIGITS
@@ -27,18 +27,18 @@ class KnownAtoms:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        if is_a(names, str) or not is_a(names, Iterable):
+        if isinstance(names, str) or not isinstance(names, Iterable):
             raise InvalidTypeError("elixir", names, 'give the atoms\' names: {"amount", "done"}')
         self._names = frozenset(names)
         for name in self._names:
-            if not is_a(name, str):
+            if not isinstance(name, str):
                 raise InvalidTypeError("elixir", name, "give each atom's name as a str")
 
     def check(self, workflow: str, state: dict[str, Any]) -> None:
-        """Refuse a row that could not be read there.
+        """Refuses a row that Elixir could not read.
 
         Raises:
-            SerializationError: It could not; the path leads to why.
+            SerializationError: It names the path of the first thing that is in the way.
         """
         root = "state"
         self._check_module(workflow, "workflow")

@@ -1,32 +1,29 @@
-"""An instance on its way into its row, and what a read will give back of it."""
+"""An instance ready to be written, and the instance that a read of its row will give."""
 
 from __future__ import annotations
 
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hephaestus_pg.codec.timestamps import moment_of
-from hephaestus_pg.values.instance import (
-    ExecutionEntry,
-    Instance,
-    restored_context,
-    restored_entry,
-    with_row,
-)
+from hephaestus_pg.codec import timestamps
+from hephaestus_pg.codec.restore import restore_context, restore_entry, restore_instance
+from hephaestus_pg.errors import CorruptInstanceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from asyncpg import Record
 
-_UNKNOWN_YET = dict.fromkeys(("revision", "inserted_at", "updated_at"))
+    from hephaestus_pg.values.instance import Context, ExecutionEntry, Instance
+
+_NOT_STORED_YET = dict.fromkeys(("revision", "inserted_at", "updated_at"))
 
 
 class EncodedInstance(NamedTuple):
-    """An instance as it goes into its row: all but the last is sent, as text.
+    """An instance as the columns of its row, the state as JSON text.
 
-    ``given`` is the instance, which may share its maps with the caller, who may change them while
-    the row is written; and its state as a read gives it, the ``step_configs`` by step.
+    ``given`` is not sent. It holds the caller's instance, whose maps the caller may change while
+    the row is written, and the state as a read gives it, its ``step_configs`` by step.
     """
 
     id: str
@@ -37,38 +34,38 @@ class EncodedInstance(NamedTuple):
     given: tuple[Instance, dict[str, Any]]
 
     def columns(self) -> tuple[str, str, str, str]:
-        """The columns but for the state, as text."""
+        """Returns the columns but for the state, as text."""
         return self.id, self.workflow, self.status, str(self.workflow_version)
 
     def expected(self, workflow_version: int) -> Instance:
-        """What a read of the row would give back, but for what else only the row knows."""
-        return self.as_stored({**_UNKNOWN_YET, "workflow_version": workflow_version})
+        """Returns the instance that a read will give, without what only the row knows."""
+        return self.stored({**_NOT_STORED_YET, "workflow_version": workflow_version})
 
-    def as_stored(self, row: Record | Mapping[str, Any]) -> Instance:
-        """What a read gives back, by what the row says of itself."""
-        given, content = self.given
-        context = content["context"]
-        history = zip(given.execution_history, content["execution_history"], strict=True)
-        return with_row(
+    def stored(self, row: Record | Mapping[str, Any]) -> Instance:
+        """Returns the instance that a read will give, with the columns of its written ``row``."""
+        given, state = self.given
+        context = state["context"]
+        history = zip(given.execution_history, state["execution_history"], strict=True)
+        return _with_row(
             given,
             row,
-            restored_context(context["initial"], context["steps"]),
-            content["step_configs"],
-            content["runtime_metadata"],
+            restore_context(context["initial"], context["steps"]),
+            state["step_configs"],
+            state["runtime_metadata"],
             tuple(
                 [
                     entry
                     if stored["context_updates"] is None and entry.timestamp.tzinfo is UTC
-                    else _entry_as_stored(entry, stored)
+                    else _stored_entry(entry, stored)
                     for entry, stored in history
                 ]
             ),
         )
 
-    def as_given(self, row: Record) -> Instance:
-        """As :meth:`as_stored`, in less memory: what was given equal is shared with the caller."""
+    def shared(self, row: Record) -> Instance:
+        """Returns an equal instance that shares its maps with the caller's: less memory."""
         given, _ = self.given
-        return with_row(
+        return _with_row(
             given,
             row,
             given.context,
@@ -78,15 +75,52 @@ class EncodedInstance(NamedTuple):
         )
 
 
-def _entry_as_stored(entry: ExecutionEntry, stored: dict[str, Any]) -> ExecutionEntry:
+def _stored_entry(entry: ExecutionEntry, stored: dict[str, Any]) -> ExecutionEntry:
     moment = entry.timestamp
     if moment.tzinfo is not UTC:
-        moment = moment_of(stored["timestamp"])
-    return restored_entry(
+        moment = timestamps.parse(stored["timestamp"])
+    return restore_entry(
         entry.step_ref,
         entry.event,
         moment,
         stored["context_updates"],
         entry.unknown,
         stored["timestamp"],
+    )
+
+
+def _with_row(  # noqa: PLR0913, PLR0917 - the columns
+    given: Instance,
+    row: Record | Mapping[str, Any],
+    context: Context,
+    step_configs: Mapping[Any, Mapping[str, Any]],
+    runtime_metadata: Mapping[str, Any],
+    history: tuple[ExecutionEntry, ...],
+) -> Instance:
+    """Returns the ``given`` instance with these maps and the columns of its written ``row``.
+
+    Raises:
+        CorruptInstanceError: A column holds what no instance can.
+    """
+    from_epoch = timestamps.from_epoch
+    try:
+        inserted_at, updated_at = from_epoch(row["inserted_at"]), from_epoch(row["updated_at"])
+    except ValueError as error:
+        raise CorruptInstanceError(given.id, f"{error}; its state has been written") from error
+    return restore_instance(
+        given.id,
+        given.workflow,
+        row["workflow_version"],
+        given.status,
+        given.current_step,
+        context,
+        step_configs,
+        given.active_steps,
+        given.completed_steps,
+        runtime_metadata,
+        history,
+        None if (revision := row["revision"]) is None else int(revision),
+        inserted_at,
+        updated_at,
+        given.unknown_state,
     )

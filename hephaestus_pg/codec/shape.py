@@ -1,6 +1,6 @@
-"""Taking apart what JSON gave: maps of known keys, and an error for what has another shape.
+"""Takes parsed JSON apart: known keys from unknown ones, with an error for another shape.
 
-Every value of every row goes through here, so that the usual case is the shortest way.
+Every value of every row goes through here, so the usual case comes first.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from typing import Any
 from hephaestus_pg.errors import SerializationError
 
 
-def reader(name: str, *known: str) -> Callable[[Any], tuple[Sequence[Any], Mapping[str, Any]]]:
-    """A function of a map: the values of the ``known`` keys, ``None`` for a lack, and the rest."""
+def unpacker(name: str, *known: str) -> Callable[[Any], tuple[Sequence[Any], Mapping[str, Any]]]:
+    """Makes a function that takes a map apart: the values of the ``known`` keys, and the rest.
+
+    A key that the map lacks has the value ``None``; ``name`` stands for the map in an error.
+    """
     values_of = itemgetter(*known)
     number = len(known)
 
-    def read(map: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    def unpack(map: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
         if type(map) is not dict and not isinstance(map, Mapping):
-            raise _misshapen(name, map, "map")
+            raise _wrong_shape(name, map, "map")
         try:
             values = values_of(map)
         except KeyError:
@@ -29,50 +32,10 @@ def reader(name: str, *known: str) -> Callable[[Any], tuple[Sequence[Any], Mappi
                 return values, {}
         return values, {key: map[key] for key in map if key not in known}
 
-    return read
+    return unpack
 
 
-def as_map(value: Any, key: str) -> Mapping[str, Any]:
-    """The map at ``key``; a lack is an empty one."""
-    if type(value) is dict:  # what JSON gives: several times faster than the general question
-        return value
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise _misshapen(key, value, "map")
-    return value
-
-
-def as_list(value: Any, key: str) -> list[Any]:
-    """The list at ``key``; a lack is an empty one."""
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise _misshapen(key, value, "list")
-    return value
-
-
-def as_text(value: Any) -> str:
-    """The value, which has to be a text."""
-    if not isinstance(value, str):
-        raise ValueError(f"a {type(value).__name__} stands where a text should")
-    return value
-
-
-def _misshapen(key: str, value: Any, expected: str) -> ValueError:
-    return ValueError(f"{key} is a {type(value).__name__}, not a {expected}")
-
-
-def add(state: dict[str, Any], unknown: Any, path: str) -> None:
-    """Put keys beside those of ``state``, none of which they may replace."""
-    if not isinstance(unknown, Mapping):
-        raise SerializationError(path, "it is not a mapping")
-    if taken := sorted(state.keys() & unknown.keys()):
-        raise SerializationError(path, f"{', '.join(taken)} has a field of its own; set that")
-    state.update(unknown)
-
-
-of_state = reader(
+unpack_state = unpacker(
     "state",
     "current_step",
     "context",
@@ -82,5 +45,45 @@ of_state = reader(
     "execution_history",
     "runtime_metadata",
 )
-of_context = reader("context", "initial", "steps")
-of_entry = reader("it", "step_ref", "event", "timestamp", "context_updates")
+unpack_context = unpacker("context", "initial", "steps")
+unpack_entry = unpacker("it", "step_ref", "event", "timestamp", "context_updates")
+
+
+def require_mapping(value: Any, key: str) -> Mapping[str, Any]:
+    """Returns the map at ``key``, an empty one for ``None``."""
+    if type(value) is dict:  # several times faster than asking for a Mapping
+        return value
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise _wrong_shape(key, value, "map")
+    return value
+
+
+def require_list(value: Any, key: str) -> list[Any]:
+    """Returns the list at ``key``, an empty one for ``None``."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _wrong_shape(key, value, "list")
+    return value
+
+
+def require_text(value: Any) -> str:
+    """Returns a ``str``, and refuses anything else."""
+    if not isinstance(value, str):
+        raise ValueError(f"a {type(value).__name__} stands where a text should")
+    return value
+
+
+def merge_unknown(state: dict[str, Any], unknown: Any, path: str) -> None:
+    """Puts unknown keys into ``state``, where they may not replace a known one."""
+    if not isinstance(unknown, Mapping):
+        raise SerializationError(path, "it is not a mapping")
+    if taken := sorted(state.keys() & unknown.keys()):
+        raise SerializationError(path, f"{', '.join(taken)} has a field of its own; set that")
+    state.update(unknown)
+
+
+def _wrong_shape(key: str, value: Any, expected: str) -> ValueError:
+    return ValueError(f"{key} is a {type(value).__name__}, not a {expected}")

@@ -1,7 +1,7 @@
-"""Moments as they stand in a state and in the columns, and as aware datetimes.
+"""Moments as text of a state and as seconds of a column, and as aware datetimes.
 
-A stored text comes back as it was written, even by others: ``.500Z`` and ``.500000Z`` are one
-moment only, and ``datetime`` knows nothing of the difference.
+A stored text comes back as it was written, even by other programs: ``.500Z`` and ``.500000Z`` are
+the same ``datetime``, so such a text is kept beside the moment.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 REMEMBERED = 10_000
-"""Moments that are not read anew: each look at an instance reads all of its entries again."""
+"""How many texts are not parsed again: each read of an instance meets all its entries again."""
 
-# A timestamp's own form, once it is known to be a timestamp; by far the most of them have it.
-_as_written = re.compile(r"....-..-..T..:..:..(?:\.(?!000000)......)?Z").fullmatch
+# The form that format() gives to a timestamp; nearly all stored ones have it.
+_own_form = re.compile(r"....-..-..T..:..:..(?:\.(?!000000)......)?Z").fullmatch
 
 
 class _StoredMoment(datetime):
@@ -24,24 +24,25 @@ class _StoredMoment(datetime):
     text: str
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # A datetime's own leaves the text behind; what is made from a moment has none.
+        # A datetime's own drops the text. A moment computed from this one has none.
         if hasattr(self, "text"):
-            return moment_of, (self.text,)
+            return parse, (self.text,)
         return super().__reduce_ex__(protocol)
 
 
 @lru_cache(maxsize=REMEMBERED)
-def moment_of(text: str) -> datetime:
-    """The aware moment of a stored text; :func:`text_of` gives the same text again.
+def parse(text: str) -> datetime:
+    """Reads the timestamp of a state; :func:`format` gives the same text again.
 
     Raises:
-        ValueError: It is none. The text, which may be anything, is not in the message.
+        ValueError: It is none, or has no time zone. The message does not show the text, which may
+            be anything.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError("its timestamp is not one of ISO 8601") from None
-    if _as_written(text):
+    if _own_form(text):
         return moment
     if moment.tzinfo is None:
         raise ValueError("its timestamp has no time zone")
@@ -50,15 +51,22 @@ def moment_of(text: str) -> datetime:
     return stored
 
 
-@lru_cache(maxsize=REMEMBERED)
-def moment_at(seconds: str | float | None) -> datetime | None:
-    """The aware moment of a column, as its seconds since 1970; ``None`` of what is not stored yet.
+def format(moment: datetime) -> str:
+    """Writes an aware moment for a state: in UTC, ending in ``Z``."""
+    if isinstance(moment, _StoredMoment) and hasattr(moment, "text"):
+        return moment.text
+    return f"{moment.astimezone(UTC).isoformat().removesuffix('+00:00')}Z"
 
-    Seconds cross the wire, and not a timestamp: where one is infinite, or before or after the years
-    that Python knows, the driver would fail the whole statement. It is faster too.
+
+@lru_cache(maxsize=REMEMBERED)
+def from_epoch(seconds: str | float | None) -> datetime | None:
+    """Reads a column's moment, sent as seconds since 1970; ``None`` is not stored yet.
+
+    The driver would fail a whole statement over one timestamp that is infinite or outside of the
+    years that Python knows. Seconds are also faster to read.
 
     Raises:
-        ValueError: It is no moment that Python knows.
+        ValueError: Python knows no such moment.
     """
     if seconds is None:
         return None
@@ -68,13 +76,6 @@ def moment_at(seconds: str | float | None) -> datetime | None:
         raise ValueError("its inserted_at or updated_at is not in the years 1 to 9999") from None
 
 
-def text_of(moment: datetime) -> str:
-    """What is stored for an aware moment: in UTC, ending in ``Z``."""
-    if isinstance(moment, _StoredMoment) and hasattr(moment, "text"):
-        return moment.text
-    return f"{moment.astimezone(UTC).isoformat()[:-6]}Z"  # for +00:00
-
-
 def for_column(moment: datetime) -> str:
-    """The aware moment as a column holds it, as text."""
+    """Writes an aware moment for a column, which has no time zone and is in UTC."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ")

@@ -16,7 +16,6 @@ from hephaestus_pg.errors import (
     OperationTimeoutError,
     StorageClosedError,
     WrongEventLoopError,
-    is_a,
 )
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def checked_timeout(timeout: Any, longest: float) -> float:
     """
     if timeout is None:
         return longest
-    if not (is_a(timeout, int) or is_a(timeout, float)) or is_a(timeout, bool):
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
         raise InvalidTypeError("timeout", timeout, "give a number of seconds")
     if not 0 < timeout <= min(longest, LONGEST_TIMEOUT):
         own = f"the storage's own {longest:g}" if longest < inf else f"{LONGEST_TIMEOUT:.0f}"

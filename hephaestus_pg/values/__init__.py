@@ -1,4 +1,4 @@
-"""The values: an instance, what it is made of, and the names of classes.
+"""Values that users hold: an instance and its parts, and the names of classes.
 
-Plain data, checked where it is made. It knows no JSON, no column and no connection.
+Plain data, checked when it is made. It knows no JSON, no column and no connection.
 """

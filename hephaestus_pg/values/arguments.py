@@ -1,31 +1,55 @@
-"""Arguments of the verbs that a slip easily makes something else of."""
+"""Checks of arguments that a slip easily turns into something else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hephaestus_pg.errors import InvalidTypeError, is_a
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 
 def checked_flag(field: str, value: Any) -> bool:
-    """``value``, when it is a ``bool``: ``"no"`` would be as good as ``True``."""
+    """Returns a ``bool``, and refuses anything else: ``"no"`` would count as true."""
     if value is not True and value is not False:
         raise InvalidTypeError(field, value, "give True or False")
     return value
 
 
-def listed(field: str, given: Any, what: str, *, keys: bool = False) -> list[Any]:
-    """What is ``given`` as a list, when it is many of ``what``.
+def whole_number(field: str, value: Any, highest: int, advice: str | None = None) -> int:
+    """Returns a whole number from 1 to ``highest``; ``True`` is none.
 
-    A text is refused: it is iterated by its characters. So is a mapping, unless they may be its
-    ``keys``, as those of what ``get_many`` gives are ids.
+    ``advice`` replaces what the error says to give.
     """
-    if is_a(given, list):
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidTypeError(field, value, advice or "give a whole number from 1 on")
+    if not 0 < value <= highest:
+        raise InvalidValueError(field, value, advice or f"give a whole number from 1 to {highest}")
+    return value
+
+
+def unstorable(text: str) -> str | None:
+    """Says why PostgreSQL cannot hold ``text``; ``None`` if it can."""
+    if "\0" in text:
+        return "PostgreSQL cannot store U+0000 in a text; remove it"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "it holds a lone surrogate; it is not Unicode text"
+    return None
+
+
+def listed(field: str, given: Any, what: str, *, keys: bool = False) -> list[Any]:
+    """Returns the list of ``what`` that an iterable holds.
+
+    A text is refused, because iterating it gives its characters. A mapping is refused too, unless
+    its ``keys`` may be meant: those of the dict that ``get_many`` returns are ids.
+    """
+    if isinstance(given, list):
         return list(given)
-    if any(is_a(given, kind) for kind in (str, bytes, bytearray, memoryview)):
+    if isinstance(given, (str, bytes, bytearray, memoryview)):
         raise InvalidTypeError(field, given, f"give a list of {what}, even of a single one")
-    if is_a(given, Mapping) and not keys:
+    if isinstance(given, Mapping) and not keys:
         raise InvalidTypeError(
             field, given, f"give a list of {what}: its values(), if those are they"
         )
@@ -33,6 +57,6 @@ def listed(field: str, given: Any, what: str, *, keys: bool = False) -> list[Any
         raise InvalidTypeError(
             field, given, f"give a list of {what}: [each async for each in …] collects them"
         )
-    if not is_a(given, Iterable):
+    if not isinstance(given, Iterable):
         raise InvalidTypeError(field, given, f"give a list of {what}")
     return list(given)

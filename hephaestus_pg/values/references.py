@@ -1,11 +1,11 @@
-"""How workflows and steps, classes in memory, become names in the table and back.
+"""Translations between workflows and steps, which are classes in memory, and their stored names.
 
-A stored name is data that somebody else may have written. None of these imports, calls or makes
-anything because of a name: a name either stands for a class that is known, or is an error.
+A stored name is data that somebody else may have written. Nothing is imported, called or made
+because of a name: it stands for a known class, or is an error.
 
-Where others can write to the table, or where a name must outlive the class's place in the code,
-use :class:`NamedClasses`: it knows exactly the names that you give it, while :class:`LoadedClasses`
-will hand out *any* class of a module that happens to be imported, ``subprocess.Popen`` included.
+Use :class:`NamedClasses` where others can write to the table, or where a name must outlive the
+class's place in the code. It knows exactly the names that you give it. :class:`LoadedClasses` finds
+*any* class of an imported module, ``subprocess.Popen`` included.
 """
 
 from __future__ import annotations
@@ -17,49 +17,44 @@ from types import ModuleType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from hephaestus_pg.errors import (
-    InvalidTypeError,
-    InvalidValueError,
-    UnknownReferenceError,
-    is_a,
-)
-from hephaestus_pg.values.arguments import checked_flag
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnknownReferenceError
+from hephaestus_pg.values.arguments import checked_flag, unstorable
 
 MAX_NAME_LENGTH = 255
-"""Characters that a stored workflow's name may have."""
+"""The most characters that the stored name of a workflow may have."""
 
 _MAINS = frozenset({"__main__", "__mp_main__"})
-"""The script that a program was started with, and its name in what multiprocessing spawns."""
+"""The module names of a program's script, by itself and in processes of multiprocessing."""
 
 _MOVE_IT = "move it to a module that is imported, or name it with NamedClasses"
 
 
 class References(Protocol):
-    """Translates between what stands in an :class:`Instance` and the name that is stored."""
+    """Translates between the references in an :class:`Instance` and their stored names."""
 
     def to_name(self, reference: Any) -> str:
-        """The name under which ``reference`` is stored.
+        """Returns the name under which ``reference`` is stored.
 
         Raises:
-            InvalidTypeError: It is not the kind of reference that this translates.
-            InvalidValueError: It could not be found again by a name.
+            InvalidTypeError: It is of another kind than this translates.
+            InvalidValueError: No name would lead back to it.
         """
         ...
 
     def to_reference(self, name: str) -> Any:
-        """What the stored ``name`` stands for.
+        """Returns the reference that is stored as ``name``.
 
         Raises:
-            UnknownReferenceError: Nothing that is known.
+            UnknownReferenceError: There is none.
         """
         ...
 
 
 def checked_references(references: Any) -> References:
-    """The ``references``, when they translate; :class:`LoadedClasses` where they are ``None``.
+    """Returns ``references``, or :class:`LoadedClasses` for ``None``.
 
     Raises:
-        InvalidTypeError: They do not translate.
+        InvalidTypeError: They lack the methods of :class:`References`.
     """
     if references is None:
         return LoadedClasses()
@@ -75,13 +70,13 @@ def checked_references(references: Any) -> References:
 
 
 class LoadedClasses:
-    """``package.module.QualName``, for any class of a module that is imported already.
+    """Names any class of an imported module ``package.module.QualName``.
 
-    The meaning of Elixir's ``String.to_existing_atom``. A class that could not be found again is
-    refused when it is written: a local one (``<locals>`` in its name), one that its module does not
-    hold under its own name, and one of ``__main__``, which is another module in every program.
-    Where one script, with the processes that it spawns, is all that ever reads the table,
-    ``allow_main`` allows that.
+    A name never imports anything, as Elixir's ``String.to_existing_atom`` never makes an atom. A
+    class that its name would not find again is refused when it is written: a local one
+    (``<locals>`` in its name), one that its module does not hold under its own name, and one of
+    ``__main__``, which is another module in every program. ``allow_main`` allows classes of
+    ``__main__``, for a table that only one script and the processes it spawns ever read.
     """
 
     def __init__(self, *, allow_main: bool = False) -> None:
@@ -114,8 +109,8 @@ class LoadedClasses:
 
     def to_reference(self, name: str) -> type:
         """See :meth:`References.to_reference`."""
-        # The usual case of what :meth:`_find` does: a class at the top of a plain module.
-        # Nothing is kept from one look to the next, so that a class made anew is seen at once.
+        # The usual case of _find(): a class at the top of a plain module. Nothing is cached, so
+        # that a class that is defined again is seen at once.
         before, _, last = name.rpartition(".")
         module = sys.modules.get(before)
         if type(module) is ModuleType:
@@ -131,10 +126,10 @@ class LoadedClasses:
         return found
 
     def _name(self, cls: type) -> str:
-        """The name that leads to the class.
+        """Returns the name that leads to the class.
 
         Raises:
-            InvalidValueError: None does, or none in another process.
+            InvalidValueError: No name does, or not in another process.
         """
         module = cls.__module__
         if module in _MAINS:
@@ -168,13 +163,14 @@ class LoadedClasses:
 
     @staticmethod
     def _find(name: str) -> type | None:
-        """The class of that name, by a look into namespaces: no import, no ``__getattr__``."""
+        """Finds a class by looking into namespaces: no import, no ``__getattr__``."""
         parts = name.split(".")
         for split in range(len(parts) - 1, 0, -1):
             module = sys.modules.get(".".join(parts[:split]))
-            if not issubclass(type(module), ModuleType):  # not isinstance, which it can answer
+            # isinstance() would ask the object, such as a proxy that stands for a module.
+            if not issubclass(type(module), ModuleType):
                 continue
-            # The plain attribute: a lazily loading module imports itself when asked for its own.
+            # A lazily loading module would import itself if it was asked in the usual way.
             namespace: Mapping[str, Any] = object.__getattribute__(module, "__dict__")
             for part in parts[split:]:
                 held = namespace.get(part)
@@ -186,10 +182,10 @@ class LoadedClasses:
 
 
 class NamedClasses:
-    """Exactly the names that you give, each for one class.
+    """Knows exactly the names that you give, each for one class.
 
     ``NamedClasses({"Elixir.MyApp.Steps.Charge": Charge})`` shares a table with an Elixir
-    application, or keeps names stable while classes move.
+    application. It also keeps names stable while classes move.
 
     Raises:
         InvalidTypeError: A key is not a ``str``, or a value is not a class.
@@ -233,7 +229,7 @@ class NamedClasses:
 
 
 class Names:
-    """Text stays text: for tools, dashboards, and engines with a map of their own."""
+    """Leaves text as it is: for tools, dashboards, and engines with a map of their own."""
 
     def __repr__(self) -> str:
         return "Names()"
@@ -254,33 +250,29 @@ class Names:
 
 
 def _script() -> str:
-    """What runs as ``__main__``, in words."""
+    """Describes the script that runs as ``__main__``."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return f"__main__ (python -m {spec.name.removesuffix('.__main__')})" if spec else "__main__"
 
 
 def _checked_class(reference: Any) -> type:
-    if not is_a(reference, type):
+    if not isinstance(reference, type):
         raise InvalidTypeError(
             "reference",
             reference,
             "give the class itself, or start the storage with references=Names() to use text",
         )
-    return reference  # type: ignore[no-any-return]
+    return reference
 
 
 def _checked_name(name: Any) -> str:
-    if not is_a(name, str):
+    if not isinstance(name, str):
         raise InvalidTypeError("reference", name, "give its name as a str, or use NamedClasses")
-    if not 0 < len(name) <= MAX_NAME_LENGTH or "\0" in name:
-        raise InvalidValueError(
-            "reference", name, f"a name has 1 to {MAX_NAME_LENGTH} characters and no U+0000"
-        )
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise InvalidValueError("reference", name, "it holds a lone surrogate") from None
-    return str.__str__(name)  # of an enum, its text alone
+    if not 0 < len(name) <= MAX_NAME_LENGTH:
+        raise InvalidValueError("reference", name, f"a name has 1 to {MAX_NAME_LENGTH} characters")
+    if reason := unstorable(name):
+        raise InvalidValueError("reference", name, reason)
+    return str.__str__(name)  # str() of a text that is an enum too would be Class.MEMBER
 
 
 # The same few names stand in every instance, several times each.

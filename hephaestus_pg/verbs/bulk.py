@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnexpectedRowError, is_a
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnexpectedRowError
 from hephaestus_pg.values.arguments import listed
 from hephaestus_pg.values.instance import Instance, checked_id
 from hephaestus_pg.verbs.single import InstanceVerbs
@@ -46,7 +46,7 @@ class BulkVerbs(InstanceVerbs):
         given = listed("instances", instances, "Instance values")
         stored: dict[str, Instance] = {}
         for instance in given:
-            if not is_a(instance, Instance):
+            if not isinstance(instance, Instance):
                 raise InvalidTypeError("instances", instance, "give Instance values")
             if instance.id in stored:
                 raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
@@ -61,7 +61,7 @@ class BulkVerbs(InstanceVerbs):
                 rows = await inner.fetch(deadline, self._statements.put_many, *map(list, columns))
                 self._require_these("put_many", rows, chunk, every=True)
                 for row in rows:
-                    stored[row["id"]] = chunk[row["id"]].as_given(row)
+                    stored[row["id"]] = chunk[row["id"]].shared(row)
 
         with self._executor.operation("put_many", None, timeout) as deadline:
             await self._executor.atomically(deadline, put_all)

@@ -14,8 +14,7 @@ from hephaestus_pg.errors import (
     InvalidTypeError,
     InvalidValueError,
     SerializationError,
-    _shown,
-    is_a,
+    shown,
 )
 
 _SHAPES: dict[str, tuple[type, ...]] = {
@@ -40,7 +39,7 @@ def pattern(contains: Any, columns: Mapping[str, Any]) -> tuple[str, dict[str, A
         InvalidValueError: No state can contain it.
         SerializationError: JSON cannot hold it.
     """
-    if not is_a(contains, Mapping):
+    if not isinstance(contains, Mapping):
         raise InvalidTypeError("contains", contains, "give a part of the state as a mapping")
     try:
         text, plain, _ = exact_json.dumps(contains, "contains")
@@ -78,5 +77,5 @@ def _no_key(key: str, known: Any) -> str:
 
 
 def _refuse(given: Any, reason: str, meant: Any = None) -> None:
-    advice = f"; probably contains={_shown(meant)} is meant" if meant is not None else ""
+    advice = f"; probably contains={shown(meant)} is meant" if meant is not None else ""
     raise InvalidValueError("contains", given, f"{reason}{advice}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.timestamps import for_column
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
-from hephaestus_pg.values.arguments import checked_flag, listed
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
+from hephaestus_pg.values.arguments import checked_flag, listed, unstorable
 from hephaestus_pg.values.instance import (
     Status,
     StatusName,
@@ -154,19 +154,15 @@ def _bounds(filters: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:
     if "workflow_family" not in filters:
         return None, None
     prefix = filters["workflow_family"]
-    if not is_a(prefix, str):
+    if not isinstance(prefix, str):
         raise InvalidTypeError("workflow_family", prefix, "give the beginning of a name as a str")
     head = prefix.rstrip(_LAST_CHARACTER)
-    if not head or "\0" in prefix or _has_surrogate(prefix):
+    if not head or unstorable(prefix):
         raise InvalidValueError("workflow_family", prefix, "give the beginning of a name")
     following = ord(head[-1]) + 1
     if following == _FIRST_SURROGATE:
         following = _LAST_SURROGATE + 1
     return prefix, head[:-1] + chr(following)
-
-
-def _has_surrogate(text: str) -> bool:
-    return any(_FIRST_SURROGATE <= ord(character) <= _LAST_SURROGATE for character in text)
 
 
 def _contained(filters: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,8 @@ from typing import Any, Literal, get_args
 
 from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.timestamps import for_column
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, is_a
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
+from hephaestus_pg.values.arguments import whole_number
 from hephaestus_pg.values.instance import Instance, checked_id, checked_moment
 
 Order = Literal["id", "inserted_at", "updated_at"]
@@ -31,7 +32,7 @@ def cursor(instance: Instance, order_by: Order) -> str:
     Raises:
         InvalidValueError: There is no such order, or the instance was never stored.
     """
-    if not is_a(instance, Instance):
+    if not isinstance(instance, Instance):
         raise InvalidTypeError("instance", instance, "give an Instance that a query gave")
     order = checked_order(order_by)
     moment = None
@@ -61,23 +62,19 @@ def parameters(order_by: Order, after: str | None, limit: int | None) -> tuple[A
 
 def checked_rows(rows: Any, field: str) -> int:
     """``rows``, when it is a number of rows that a statement may be limited to."""
-    if not is_a(rows, int) or isinstance(rows, bool):
-        raise InvalidTypeError(field, rows, "give a whole number from 1 on")
-    if not 0 < rows <= MAX_ROWS:
-        raise InvalidValueError(field, rows, f"give a whole number from 1 to {MAX_ROWS}")
-    return rows  # type: ignore[no-any-return]
+    return whole_number(field, rows, MAX_ROWS)
 
 
 def checked_order(order_by: Any) -> Order:
     """``order_by``, when there is such an order."""
-    if not is_a(order_by, str) or order_by not in get_args(Order):
+    if order_by not in get_args(Order):
         raise InvalidValueError("order_by", order_by, f"give one of {', '.join(get_args(Order))}")
     order: Order = order_by
     return order
 
 
 def _place(after: Any, order_by: Order) -> tuple[str | None, str]:
-    if not is_a(after, str):
+    if not isinstance(after, str):
         raise InvalidTypeError("after", after, "give a cursor, the text that storage.cursor made")
     try:
         place = exact_json.loads(urlsafe_b64decode(after[:_MAX_CURSOR_LENGTH].encode()).decode())

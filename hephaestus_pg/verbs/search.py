@@ -12,7 +12,6 @@ from hephaestus_pg.errors import (
     InvalidTypeError,
     InvalidValueError,
     RejectedError,
-    is_a,
 )
 from hephaestus_pg.execution import retrying
 from hephaestus_pg.values.arguments import checked_flag
@@ -247,6 +246,6 @@ class Verbs(BulkVerbs):
 
 
 def _skips(on_error: Any) -> bool:
-    if not is_a(on_error, str) or on_error not in get_args(OnError):
+    if on_error not in get_args(OnError):
         raise InvalidValueError("on_error", on_error, "give 'raise' or 'skip'")
     return bool(on_error == "skip")

@@ -87,7 +87,7 @@ class InstanceVerbs:
             row = await self._executor.row(
                 deadline, self._statements.put, *new.columns(), new.state
             )
-        return new.as_stored(self._own(row, "put", new.id))
+        return new.stored(self._own(row, "put", new.id))
 
     async def insert(
         self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
@@ -125,7 +125,7 @@ class InstanceVerbs:
                 row = await self._insert_locking(
                     deadline, arguments, verdict, replace_finished=replace_finished
                 )
-        return new.as_stored(self._own(row, "insert", new.id))
+        return new.stored(self._own(row, "insert", new.id))
 
     async def _insert_locking(
         self,
@@ -201,7 +201,7 @@ class InstanceVerbs:
                     raise InstanceNotFoundError(new.id)
                 if int(held["revision"]) != seen:
                     raise StaleInstanceError(new.id, expected=seen, found=int(held["revision"]))
-        return new.as_stored(self._own(row, "update", new.id))
+        return new.stored(self._own(row, "update", new.id))
 
     async def delete(
         self, id: str, *, revision: int | None = None, timeout: float | None = None

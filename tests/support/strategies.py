@@ -53,3 +53,12 @@ nasty_values = st.recursive(
     max_leaves=15,
 )
 """What callers really pass: storable or not."""
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal, and of the same types all the way down: 1 is not 1.0 and not True."""
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return isinstance(b, list) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b

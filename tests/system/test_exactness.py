@@ -25,8 +25,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.serializer import MAX_JSONB_BYTES
-from tests.codec.test_exact_json import same
-from tests.support.strategies import maps, nasty_values
+from tests.support.strategies import maps, nasty_values, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,17 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import asyncpg
-import psycopg
 import pytest
 
 from hephaestus_pg import (
     AsyncStorage,
-    Context,
     Instance,
     InvalidTypeError,
     InvalidValueError,
-    SerializationError,
     Status,
 )
 
@@ -169,143 +165,3 @@ async def test_progress_that_would_have_to_be_awaited_is_refused(filled: AsyncSt
 
     with pytest.raises(InvalidTypeError, match="^progress is .*not async"):
         await filled.prune(finished_before=NOW, progress=report)
-
-
-class TestContains:
-    @pytest.mark.parametrize(
-        ("pattern", "said"),
-        (
-            ({"amount": 99}, r"'amount'.*\{'context': \{'initial': \{'amount': 99\}\}\}"),
-            ({"initial": {"amount": 99}}, r"\{'context': \{'initial': \{'amount': 99\}\}\}"),
-            ({"steps": {"a": {}}}, r"\{'context': \{'steps': \{'a': \{\}\}\}\}"),
-            ({"context": {"amount": 99}}, r"\{'context': \{'initial': \{'amount': 99\}\}\}"),
-            ({"status": "running"}, "'status' is a filter of its own"),
-            ({"workflow": "Order"}, "'workflow' is a filter of its own"),
-            ({"active_steps": "Ship"}, r"is a list; probably .*\['Ship'\]"),
-            ({"completed_steps": {"Ship": 1}}, "is a list"),
-            ({"execution_history": {"event": "x"}}, r"\[\{'event': 'x'\}\]"),
-            ({"context": ["a"]}, "'context' of a state is a dict"),
-            ({"context": {"initial": 5}}, "'context.initial' of a state is a dict"),
-            ({"runtime_metadata": "x"}, "is a dict"),
-            ({"current_step": ["Ship"]}, "is a str"),
-            ({"Context": {"initial": {"a": 1}}}, "'Context', only current_step, context, "),
-        ),
-        ids=shown,
-    )
-    @pytest.mark.parametrize("allowed", (True, False))
-    async def test_what_no_state_contains_is_refused(
-        self, filled: AsyncStorage, pattern: Any, said: str, allowed: bool
-    ) -> None:
-        for call in (filled.query, filled.count):
-            with pytest.raises(InvalidValueError, match=f"^contains is .*{said}") as caught:
-                await call(contains=pattern, allow_scan=allowed)
-            assert caught.value.value == pattern
-        with pytest.raises(InvalidValueError):
-            [_ async for _ in filled.stream(contains=pattern)]
-
-    async def test_every_key_of_a_state_is_searched(self, filled: AsyncStorage) -> None:
-        found = await filled.put(
-            replace(
-                ORDER,
-                id="found",
-                current_step="ship",
-                context=Context({"n": 1}, {"charge": {"ok": True}}),
-                step_configs={"ship": {"by": "air"}},
-                active_steps=frozenset({"ship"}),
-                completed_steps=frozenset({"charge"}),
-                runtime_metadata={"runner": "a"},
-            )
-        )
-        for pattern in (
-            {"current_step": "ship"},
-            {"context": {"initial": {"n": 1}}},
-            {"context": {"steps": {"charge": {"ok": True}}}},
-            {"step_configs": {"ship": {"by": "air"}}},
-            {"active_steps": ["ship"]},
-            {"completed_steps": ["charge"]},
-            {"runtime_metadata": {"runner": "a"}},
-        ):
-            assert await filled.query(contains=pattern) == [found]
-        assert len(await filled.query(contains={"current_step": None})) == 3
-        assert await filled.query(contains={"execution_history": [{"event": "x"}]}) == []
-
-    @pytest.mark.parametrize(
-        ("pattern", "path"),
-        (
-            ({1: 2}, "contains"),
-            ({"context": {"initial": {"n": float("nan")}}}, "contains.context.initial.n"),
-            ({"a b": object()}, "contains['a b']"),
-        ),
-        ids=shown,
-    )
-    async def test_what_json_cannot_hold_is_named_by_its_path(
-        self, filled: AsyncStorage, pattern: Any, path: str
-    ) -> None:
-        with pytest.raises(SerializationError) as caught:
-            await filled.query(contains=pattern)
-        assert caught.value.path == path
-        assert str(caught.value).startswith(f"{path}: ")
-
-
-class TestUsing:
-    @pytest.mark.parametrize("given", (None, "postgresql://", 5, object()), ids=shown)
-    async def test_what_is_no_connection_is_refused(
-        self, storage: AsyncStorage, given: Any
-    ) -> None:
-        with pytest.raises(InvalidTypeError, match="^connection is .*give a connection of asyncpg"):
-            storage.using(given)
-
-    async def test_a_pool_is_told_to_give_one(
-        self, storage: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record]
-    ) -> None:
-        with pytest.raises(InvalidTypeError, match=r"async with pool.acquire\(\) as connection"):
-            storage.using(pool)  # type: ignore[arg-type]
-        async with pool.acquire() as connection:
-            assert await storage.using(connection).count() == 0
-
-    async def test_what_was_not_awaited_says_so(
-        self, storage: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record], dsn: str
-    ) -> None:
-        connecting = asyncpg.connect(dsn)
-        for given in (pool.acquire(), connecting):
-            with pytest.raises(InvalidTypeError, match="await this one"):
-                storage.using(given)  # type: ignore[arg-type]
-        connecting.close()
-
-    async def test_verbs_are_no_connection(self, storage: AsyncStorage) -> None:
-        async with storage.transaction() as transaction:
-            for given in (storage, transaction):
-                with pytest.raises(InvalidTypeError):
-                    storage.using(given)  # type: ignore[arg-type]
-            assert await storage.using(transaction.connection).count() == 0
-
-    async def test_a_connection_of_psycopg_is_refused(
-        self, storage: AsyncStorage, dsn: str
-    ) -> None:
-        async with await psycopg.AsyncConnection.connect(dsn) as connection:
-            with pytest.raises(InvalidTypeError, match="of asyncpg"):
-                storage.using(connection)  # type: ignore[arg-type]
-
-    async def test_sqlalchemys_says_how_to_get_the_raw_one(
-        self, storage: AsyncStorage, dsn: str
-    ) -> None:
-        pytest.importorskip("greenlet")
-        from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-
-        engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://"))
-        try:
-            async with engine.connect() as connection, AsyncSession(engine) as session:
-                raw = await connection.get_raw_connection()
-                for given, way in (
-                    (connection, r"get_raw_connection\(\)\).driver_connection"),
-                    (session, r"await \(await session.connection\(\)\).get_raw_connection"),
-                    (raw, "its driver_connection"),
-                    (raw.dbapi_connection, "its driver_connection"),
-                    (connection.sync_connection, "of asyncpg"),
-                ):
-                    with pytest.raises(InvalidTypeError, match=way):
-                        storage.using(given)  # type: ignore[arg-type]
-                assert raw.driver_connection is not None
-                assert await storage.using(raw.driver_connection).count() == 0
-        finally:
-            await engine.dispose()

@@ -407,19 +407,16 @@ def test_names_stay_text() -> None:
         references.to_name(Charge)
 
 
+UNFIT = r"1 to 255 characters|U\+0000|lone surrogate"
+
+
 @pytest.mark.parametrize("name", ("", "x" * 256, "a\0b", "a\ud800"))
 def test_a_name_that_the_column_cannot_hold_is_refused(name: str) -> None:
     for _ in range(2):
-        with pytest.raises(InvalidValueError, match="1 to 255 characters|lone surrogate") as caught:
+        with pytest.raises(
+            InvalidValueError, match=r"1 to 255 characters|U\+0000|lone surrogate"
+        ) as caught:
             Names().to_name(name)
         assert (caught.value.field, caught.value.value) == ("reference", name)
     with pytest.raises(InvalidValueError):
         NamedClasses({name: Charge})
-
-
-def test_what_answers_for_its_class_by_raising_is_no_reference() -> None:
-    unbound = type("Unbound", (), {"__class__": property(lambda _: 1 / 0)})()
-
-    for references in (LoadedClasses(), NamedClasses({"Charge": Charge}), Names()):
-        with pytest.raises(InvalidTypeError, match="reference is"):
-            references.to_name(unbound)

@@ -1,0 +1,169 @@
+"""The shape of a stored ``state``, which is HephaestusEcto 0.3's, and instances in that shape.
+
+A row written here is read there. One written there is written back equal, keys that this version
+does not know included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hephaestus_pg.codec import timestamps
+from hephaestus_pg.codec.restore import restore_context, restore_entry, restore_instance
+from hephaestus_pg.codec.shape import (
+    merge_unknown,
+    require_list,
+    require_mapping,
+    require_text,
+    unpack_context,
+    unpack_entry,
+    unpack_state,
+)
+from hephaestus_pg.errors import InvalidValueError, SerializationError
+from hephaestus_pg.values.instance import (
+    ExecutionEntry,
+    Instance,
+    Status,
+    checked_id,
+    checked_version,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hephaestus_pg.values.references import References
+
+_STATUSES = {str(status): status for status in Status}
+_NO_STEPS: frozenset[Any] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class StateMapper:
+    """Maps instances to states and back, with steps and workflows named by ``references``."""
+
+    references: References
+
+    def pack(self, instance: Instance) -> tuple[dict[str, Any], dict[Any, Any]]:
+        """Returns the state, and the ``step_configs`` as they were when it was made.
+
+        The state shares the instance's maps; their values are not plain yet.
+        """
+        to_name = self.references.to_name
+        context, step = instance.context, instance.current_step
+        # A copy, because another thread may change the map meanwhile.
+        configs = dict(instance.step_configs) if instance.step_configs else {}
+        state: dict[str, Any] = {
+            "current_step": None if step is None else to_name(step),
+            "context": {"initial": context.initial, "steps": context.steps},
+            "step_configs": self._pack_configs(configs) if configs else configs,
+            "active_steps": sorted(map(to_name, instance.active_steps)),
+            "completed_steps": sorted(map(to_name, instance.completed_steps)),
+            "execution_history": [
+                _pack_entry(entry, to_name) for entry in instance.execution_history
+            ],
+            "runtime_metadata": instance.runtime_metadata,
+        }
+        if instance.unknown_state:
+            unknown = dict(instance.unknown_state)
+            merge_unknown(state["context"], unknown.pop("context", {}), "context")
+            merge_unknown(state, unknown, "unknown_state")
+        return state, configs
+
+    def unpack(  # noqa: PLR0913, PLR0917 - the columns
+        self,
+        id: str,
+        workflow: str,
+        status: str,
+        workflow_version: int,
+        state: Any,
+        revision: int | None = None,
+        inserted_at: str | None = None,
+        updated_at: str | None = None,
+    ) -> Instance:
+        """Returns the instance of a row. A key that ``state`` lacks gets a new instance's value.
+
+        Raises:
+            ValueError: Something in the row is of another shape than it should be.
+            UnknownReferenceError: A name in it stands for nothing that is known.
+        """
+        to_reference = self.references.to_reference
+        known, unknown = unpack_state(state)
+        step, context, configs, active, completed, history, metadata = known
+        (initial, steps), beside = unpack_context({} if context is None else context)
+        if beside:
+            unknown = {**unknown, "context": beside}
+        known_status = _STATUSES.get(status)
+        if known_status is None:
+            raise InvalidValueError("status", status, f"known are {', '.join(_STATUSES)}")
+        return restore_instance(
+            checked_id(id),
+            to_reference(workflow),
+            checked_version(workflow_version),
+            known_status,
+            None if step is None else to_reference(require_text(step)),
+            restore_context(require_mapping(initial, "initial"), require_mapping(steps, "steps")),
+            self._unpack_configs(require_mapping(configs, "step_configs")),
+            self._unpack_steps(require_list(active, "active_steps")),
+            self._unpack_steps(require_list(completed, "completed_steps")),
+            require_mapping(metadata, "runtime_metadata"),
+            self._unpack_history(require_list(history, "execution_history")),
+            revision,
+            timestamps.from_epoch(inserted_at),
+            timestamps.from_epoch(updated_at),
+            unknown,
+        )
+
+    def _pack_configs(self, configs: dict[Any, Any]) -> dict[str, Any]:
+        to_name = self.references.to_name
+        named = {to_name(step): config for step, config in configs.items()}
+        if len(named) < len(configs):
+            raise SerializationError("step_configs", "two steps have the same name")
+        return named
+
+    def _unpack_configs(self, configs: Mapping[str, Any]) -> Mapping[Any, Mapping[str, Any]]:
+        to_reference = self.references.to_reference
+        return {to_reference(name): given for name, given in configs.items()} if configs else {}
+
+    def _unpack_steps(self, names: list[Any]) -> frozenset[Any]:
+        if not names:
+            return _NO_STEPS
+        return frozenset(map(self.references.to_reference, map(require_text, names)))
+
+    def _unpack_history(self, history: list[Any]) -> tuple[ExecutionEntry, ...]:
+        to_reference, parse = self.references.to_reference, timestamps.parse
+        entries: list[ExecutionEntry] = []
+        try:
+            for stored in history:
+                (step, event, moment, updates), unknown = unpack_entry(stored)
+                if not type(step) is type(event) is type(moment) is str:
+                    step, event, moment = map(require_text, (step, event, moment))
+                entries.append(
+                    restore_entry(
+                        to_reference(step),
+                        event,
+                        parse(moment),
+                        None if updates is None else require_mapping(updates, "context_updates"),
+                        unknown,
+                        moment,
+                    )
+                )
+        except ValueError as error:
+            raise ValueError(f"execution_history[{len(entries)}]: {error}") from None
+        return tuple(entries)
+
+
+def _pack_entry(entry: ExecutionEntry, to_name: Callable[[Any], str]) -> dict[str, Any]:
+    text: str | None = getattr(entry, "_text", None)
+    if text is None:
+        text = timestamps.format(entry.timestamp)
+        object.__setattr__(entry, "_text", text)
+    state = {
+        "step_ref": to_name(entry.step_ref),
+        "event": entry.event if type(entry.event) is str else str.__str__(entry.event),
+        "timestamp": text,
+        "context_updates": entry.context_updates,
+    }
+    if entry.unknown:
+        merge_unknown(state, entry.unknown, "execution_history")
+    return state
