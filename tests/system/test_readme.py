@@ -179,7 +179,7 @@ def tools() -> list[str]:
     return [line for line in {*lines_of_commands(), *spans} if line.startswith(begin)]
 
 
-@pytest.mark.parametrize("module", ("tests.chaos", "benchmarks"))
+@pytest.mark.parametrize("module", ("tests.chaos", "tests.matrix", "benchmarks"))
 def test_a_tool_has_the_flags_that_are_shown(module: str) -> None:
     shown = {
         word
@@ -239,6 +239,8 @@ def test_the_links_of_the_first_document_work_wherever_it_is_shown() -> None:
     text = README.read_text(encoding="utf-8")
     assert {*re.findall(r"\]\[(\w+)\]", text)} == {*re.findall(r"^\[(\w+)\]:", text, re.MULTILINE)}
     assert all(link.startswith(f"{REPOSITORY}/blob/main/") for link in links(README))
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["urls"]["Source"] == REPOSITORY
 
 
 def test_the_first_document_is_short() -> None:
