@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hephaestus_pg")
 
+_SEPARATE = (
+    "calls on storage %s share no statements, since its pool has hooks (%s); batch_by= tells which "
+    "calls may"
+)
+
 
 class Transaction(Verbs):
     """The verbs on one connection; ``connection`` takes the caller's own statements too."""
@@ -132,31 +137,23 @@ class AsyncStorage(Verbs):
             checked_batch_by(batch_by, batching=batching)
         if pool is None:
             checked_pool_options(pool_options, others=inspect.signature(cls.start).parameters)
+            hooks = option_hooks(pool_options)
         else:
             checked_pool(pool, dsn, pool_options)
-        hooks = option_hooks(pool_options) if pool is None else pool_hooks(pool)
-        shared = batching and (batch_by is not None or not hooks)
+            hooks = pool_hooks(pool)
 
         async def started() -> Self:
             require_asyncio(name)
-            if batching and not shared:
-                logger.info(
-                    "calls on storage %s share no statements, since its pool has hooks (%s); "
-                    "batch_by= tells which calls may",
-                    name,
-                    ", ".join(hooks),
-                )
-            opened = await (
-                open_pool(dsn, timeout=timeout, pgbouncer=pgbouncer, **pool_options)
-                if pool is None
-                else usable_pool(pool)
-            )
+            if separate := batching and batch_by is None and hooks:
+                logger.info(_SEPARATE, name, ", ".join(hooks))
             executor = PoolExecutor(
-                opened,
+                await open_pool(dsn, timeout=timeout, pgbouncer=pgbouncer, **pool_options)
+                if pool is None
+                else await usable_pool(pool),
                 name=name,
                 schema=schema,
                 owned=pool is None,
-                batching=shared,
+                batching=batching and not separate,
                 batch_by=batch_by,
                 timeout=timeout,
             )
