@@ -26,20 +26,20 @@ class EncodedInstance(NamedTuple):
     the row is written, and the state as a read gives it, its ``step_configs`` by step.
     """
 
-    id: str
-    workflow: str
-    status: str
-    workflow_version: int
+    columns: tuple[str, str, str, str]
+    """The id, the workflow, the status and the workflow's version, as text."""
     state: str
     given: tuple[Instance, dict[str, Any]]
 
-    def columns(self) -> tuple[str, str, str, str]:
-        """Returns the columns but for the state, as text."""
-        return self.id, self.workflow, self.status, str(self.workflow_version)
+    @property
+    def id(self) -> str:
+        """The instance's id."""
+        return self.columns[0]
 
-    def expected(self, workflow_version: int) -> Instance:
+    def expected(self) -> Instance:
         """Returns the instance that a read will give, without what only the row knows."""
-        return self.stored({**_NOT_STORED_YET, "workflow_version": workflow_version})
+        given, _ = self.given
+        return self.stored({**_NOT_STORED_YET, "workflow_version": given.workflow_version})
 
     def stored(self, row: Record | Mapping[str, Any]) -> Instance:
         """Returns the instance that a read will give, with the columns of its written ``row``."""

@@ -93,7 +93,9 @@ class Serializer:
         if steps:
             configs = zip(steps, state["step_configs"].values(), strict=True)
             state["step_configs"] = dict(configs)
-        return EncodedInstance(*row, text.decode(), (instance, state))
+        id, workflow, status, version = row
+        columns = id, workflow, status, str(version)
+        return EncodedInstance(columns, text.decode(), (instance, state))
 
     def decode(self, row: Record) -> Instance:
         """Returns the instance of a row with the columns of ``get.sql``: text, and a version.

@@ -35,7 +35,9 @@ class Executor(Protocol):
         """When a statement that begins now, one of several of a verb, must end."""
         ...
 
-    async def fetch(self, deadline: float, statement: Statement, *arguments: Any) -> list[Record]:
+    def fetch(
+        self, deadline: float, statement: Statement, *arguments: Any
+    ) -> Awaitable[list[Record]]:
         """The rows of the statement."""
         ...
 

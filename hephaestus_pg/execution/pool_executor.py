@@ -92,16 +92,18 @@ class PoolExecutor:
         """See :meth:`Executor.deadline`."""
         return self._loop.time() + checked_timeout(timeout, self._timeout)
 
-    async def fetch(self, deadline: float, statement: Statement, *arguments: Any) -> list[Record]:
+    def fetch(
+        self, deadline: float, statement: Statement, *arguments: Any
+    ) -> Awaitable[list[Record]]:
         """See :meth:`Executor.fetch`."""
-        return await self._fetch(None, deadline, statement, *arguments)
+        return self._fetch(None, deadline, statement, *arguments)
 
     def _fetch(
         self, source: Source | None, deadline: float, statement: Statement, *arguments: Any
     ) -> Awaitable[list[Record]]:
         return self._runner.run(
             deadline,
-            statement.name,
+            statement.label,
             lambda connection: fetch_rows(connection, statement.text, arguments),
             kind=statement.kind,
             is_batch=statement.is_batch,
@@ -130,7 +132,8 @@ class PoolExecutor:
     ) -> Result:
         """The result of ``work``, which only reads, on some connection, or others if it must."""
         with self.operation(name, None, timeout) as deadline:
-            return await self._runner.run(deadline, name, work, kind="read")
+            label = f"{name} in schema {self.schema}"
+            return await self._runner.run(deadline, label, work, kind="read")
 
     async def atomically(
         self, deadline: float, work: Callable[[ConnectionExecutor], Awaitable[Result]]
@@ -143,8 +146,9 @@ class PoolExecutor:
             async with executor.transaction(deadline) as inner:
                 return await work(inner)
 
+        label = f"transaction in schema {self.schema}"
         return await self._runner.run(
-            deadline, "transaction", in_transaction, kind="idempotent", bounded=False
+            deadline, label, in_transaction, kind="idempotent", bounded=False
         )
 
     @asynccontextmanager

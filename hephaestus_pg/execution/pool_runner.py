@@ -84,7 +84,7 @@ class PoolRunner:
             attempt.run,
             policy,
             deadline,
-            name=f"{name} in schema {self.schema}",
+            name=name,
             on_failure=attempt.on_failure,
         )
 
@@ -95,7 +95,7 @@ class PoolRunner:
         def terminate(connection: AnyConnection) -> Awaitable[bool | None]:
             return backend.terminate(connection, statement, self.loop.time())
 
-        return fence(lambda: self.run(deadline, statement.name, terminate, kind="read"))
+        return fence(lambda: self.run(deadline, statement.label, terminate, kind="read"))
 
 
 @dataclass(slots=True)

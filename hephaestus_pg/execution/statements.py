@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -23,6 +23,8 @@ class Statement:
     """One statement of ``sql/queries``, set to a schema."""
 
     name: str
+    label: str
+    """Its name in the log, with the schema."""
     text: str
     """The same object each time, by which the driver finds what it has prepared."""
     kind: Kind
@@ -74,16 +76,19 @@ def statements_of(schema: str) -> Statements:
         InvalidValueError: No schema can have that name.
     """
 
+    def make(name: str, text: str, kind: Kind, result: Result) -> Statement:
+        return Statement(name, f"{name} in schema {schema}", text, kind, result)
+
     def one(name: str, kind: Kind = "read", result: Result = "rows") -> Statement:
-        return Statement(name, _sql.statement(name, schema), kind, result)
+        return make(name, _sql.statement(name, schema), kind, result)
 
     def batched(name: str, kind: Kind) -> Statement:
         text = _sql.statement(f"{name}_many", schema, "batched")
-        many = Statement(f"{name}_many", text, kind, "row_per_call")
-        return Statement(name, _sql.statement(name, schema), kind, "row", many)
+        many = make(f"{name}_many", text, kind, "row_per_call")
+        return replace(one(name, kind, "row"), many=many)
 
     def by_index(name: str) -> BySearchIndex:
-        initial = Statement(name, _sql.statement(name, schema, "initial"), "read")
+        initial = make(name, _sql.statement(name, schema, "initial"), "read", "rows")
         return BySearchIndex(one(name), initial)
 
     return Statements(

@@ -56,7 +56,7 @@ class BulkVerbs(InstanceVerbs):
 
         async def put_all(inner: Executor) -> None:
             for chunk in self._encoded(ordered):
-                columns = zip(*[(*new.columns(), new.state) for new in chunk.values()], strict=True)
+                columns = zip(*[(*new.columns, new.state) for new in chunk.values()], strict=True)
                 deadline = inner.deadline(timeout)
                 rows = await inner.fetch(deadline, self._statements.put_many, *map(list, columns))
                 self._require_these("put_many", rows, chunk, every=True)

@@ -11,7 +11,7 @@ from hephaestus_pg.errors import DatabaseError, OperationTimeoutError
 from hephaestus_pg.execution import retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from asyncpg import Record
 
@@ -45,13 +45,13 @@ def delete(held: Record | None, expected: str | None) -> Verdict:
     return "retry" if expected in {None, held["revision"]} else "unknown"
 
 
-def write(
+async def write(
     executor: Executor,
     statement: Statement,
     verdict: Callable[[Record | None], Verdict],
     deadline: float,
     *arguments: Any,
-) -> Awaitable[tuple[bool, Record | None]]:
+) -> tuple[bool, Record | None]:
     """Run a write that must not happen twice: whether it happened, and its row.
 
     When its answer is lost, ``verdict`` decides by the row that the table holds now; that row then
@@ -64,17 +64,13 @@ def write(
         try:
             row: Record | None = await executor.row(deadline, statement, *arguments)
         except DatabaseError as error:
-            if not _can_look(executor, error):
+            if not (executor.retries and _is_worth_a_look(error)):
                 raise
-            try:
-                held = await executor.row(deadline, executor.statements.get, arguments[0])
-            except DatabaseError:
-                raise error from error.__cause__  # still the one that says "unknown"
-            match verdict(held):
-                case "applied":
-                    return True, held
-                case "retry":
-                    not_applied = error
+            held = await _held(executor, deadline, arguments[0], error)
+            became = verdict(held)
+            if became == "applied":
+                return True, held
+            not_applied = error if became == "retry" else None
             raise
         return row is not None, row
 
@@ -83,16 +79,31 @@ def write(
             raise error
         error.applied = "no"
 
-    if not executor.retries:
-        return try_once()
-    name = f"{statement.name} of {arguments[0]}"
-    return retrying.run(try_once, retrying.RECONCILED, deadline, name=name, on_failure=on_failure)
+    try:
+        return await try_once()  # what succeeds at once pays for no loop
+    except DatabaseError as error:
+        if error is not not_applied:
+            raise
+    name = f"{statement.name} of {arguments[0]!r}"
+    return await retrying.run(
+        try_once, retrying.RECONCILED, deadline, name=name, on_failure=on_failure
+    )
 
 
-def _can_look(executor: Executor, error: DatabaseError) -> bool:
+async def _held(
+    executor: Executor, deadline: float, id: str, error: DatabaseError
+) -> Record | None:
+    """The row that the table holds now; ``error`` is raised if that cannot be seen."""
+    try:
+        row: Record | None = await executor.row(deadline, executor.statements.get, id)
+    except DatabaseError:
+        raise error from error.__cause__  # still the one that says "unknown"
+    return row
+
+
+def _is_worth_a_look(error: DatabaseError) -> bool:
     return (
         error.applied != "no"
         and error.retryable
-        and executor.retries
         and not isinstance(error, OperationTimeoutError)  # no time is left for a look
     )

@@ -83,11 +83,10 @@ class InstanceVerbs:
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
         new = self._serializer.encode(instance)
-        with self._executor.operation("put", new.id, timeout) as deadline:
-            row = await self._executor.row(
-                deadline, self._statements.put, *new.columns(), new.state
-            )
-        return new.stored(self._own(row, "put", new.id))
+        id = instance.id
+        with self._executor.operation("put", id, timeout) as deadline:
+            row = await self._executor.row(deadline, self._statements.put, *new.columns, new.state)
+        return new.stored(self._own(row, "put", id))
 
     async def insert(
         self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
@@ -109,7 +108,7 @@ class InstanceVerbs:
         checked_flag("replace_finished", replace_finished)
         new = self._serializer.encode(instance)
         statements = self._statements
-        arguments = (*new.columns(), str(replace_finished), new.state)
+        arguments = (*new.columns, str(replace_finished), new.state)
 
         def verdict(held: Record | None) -> Verdict:
             return reconcile.insert(held, equal=self._equals(held, new))
@@ -186,7 +185,7 @@ class InstanceVerbs:
                 "revision", None, "update takes an instance that was read or written; insert it"
             )
 
-        arguments = (*new.columns(), str(seen), new.state)
+        arguments = (*new.columns, str(seen), new.state)
 
         def verdict(held: Record | None) -> Verdict:
             return reconcile.update(held, seen, equal=self._equals(held, new))
@@ -258,6 +257,6 @@ class InstanceVerbs:
         if held is None:
             return False
         try:
-            return self._serializer.decode(held) == new.expected(new.workflow_version)
+            return self._serializer.decode(held) == new.expected()
         except CorruptInstanceError:
             return False

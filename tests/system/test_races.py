@@ -158,10 +158,10 @@ async def test_a_statement_that_waits_for_a_row_has_locked_none_behind_it(
         given = [at if column is REVISIONS else column for column in COLUMNS[statement]]
         executor = storage._pool
         text = _sql.statement(statement, migrated)  # which waits for locks until its deadline
-        patient = Statement(statement, text, "non_idempotent")
+        patient = Statement(statement, statement, text, "non_idempotent")
         async with holder.transaction():
             await holder.execute(f"SELECT FROM {table} WHERE id = $1 FOR UPDATE", IDS[-1])
-            write = asyncio.create_task(
+            write = asyncio.ensure_future(
                 executor.fetch(executor.deadline(None), patient, IDS, *given)
             )
             async with asyncio.timeout(PATIENCE):
