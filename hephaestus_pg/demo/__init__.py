@@ -1,4 +1,4 @@
 """Runs workflows, kills their runners again and again, and shows that nothing is lost.
 
-It is written against the public names, as a program of your own would be.
+It stores through the public names alone, as a program of your own would.
 """
