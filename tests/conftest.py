@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Generator, Iterator
 
     from hephaestus_pg import AsyncStorage
+    from hephaestus_pg.execution.starting import Starting
+    from tests.support.faults import Faults
+    from tests.support.starting import Start
 
 # What the tests write has no need to outlive the machine.
 SETTINGS = {
@@ -207,17 +210,43 @@ async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
 
 
 @pytest.fixture
-async def storage(dsn: str, migrated: str) -> AsyncIterator[AsyncStorage]:
-    """A storage on a migrated schema for this test alone, started under the schema's name."""
-    from hephaestus_pg import (
-        AsyncStorage,
-        Names,
-    )
+async def start(dsn: str, migrated: str) -> AsyncIterator[Start]:
+    """Starts storages on a migrated schema for this test alone, and closes those left open.
 
-    async with AsyncStorage.start(
-        dsn, name=migrated, schema=migrated, references=Names()
-    ) as storage:
+    It takes what ``AsyncStorage.start`` does, and gives what that gives: to be awaited, or to be
+    entered. Each storage has a name of its own, unless it is given one.
+    """
+    from hephaestus_pg import AsyncStorage, Names
+
+    started: list[str] = []
+
+    def start(given: str | None = None, **options: Any) -> Starting[AsyncStorage]:
+        own = f"{migrated}_{len(started)}"
+        options = {"name": own, "schema": migrated, "references": Names(), **options}
+        if "pool" not in options:
+            options["dsn"] = dsn if given is None else given
+        started.append(options["name"])
+        return AsyncStorage.start(**options)
+
+    yield start
+    for name in started:
+        if name in registry.names():
+            await AsyncStorage.named(name).close()
+
+
+@pytest.fixture
+async def storage(start: Start, migrated: str) -> AsyncIterator[AsyncStorage]:
+    """A storage on a migrated schema for this test alone, started under the schema's name."""
+    async with start(name=migrated) as storage:
         yield storage
+
+
+@pytest.fixture
+def faults(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
+    """What breaks on the way of the storage's statements; nothing yet."""
+    from tests.support.faults import Faults
+
+    return Faults(storage, monkeypatch)
 
 
 @pytest.fixture

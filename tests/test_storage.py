@@ -38,6 +38,8 @@ from tests.values.test_references import Charge
 if TYPE_CHECKING:
     import asyncpg
 
+    from tests.support.starting import Start
+
     Pool = asyncpg.Pool[asyncpg.Record]
 
 
@@ -178,7 +180,7 @@ class TestPutAndGet:
 class TestSharingWithTheOriginal:
     @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])
     async def test_its_rows_are_read_and_written_back_equal(
-        self, dsn: str, migrated: str, pool: Pool, row: dict[str, Any]
+        self, start: Start, migrated: str, pool: Pool, row: dict[str, Any]
     ) -> None:
         table = f"{migrated}.workflow_instances"
         await pool.execute(
@@ -189,9 +191,7 @@ class TestSharingWithTheOriginal:
         )
         before = await pool.fetchrow(f"SELECT {', '.join(COLUMNS)} FROM {table}")
 
-        async with AsyncStorage.start(
-            dsn, name=migrated, schema=migrated, references=CLASSES
-        ) as storage:
+        async with start(references=CLASSES) as storage:
             instance = await storage.get(row["id"])
             assert instance is not None
             assert (instance.revision or 0) > MOMENT
@@ -246,8 +246,8 @@ class TestDelete:
 
 
 class TestReferences:
-    async def test_classes_are_stored_under_their_names(self, dsn: str, migrated: str) -> None:
-        async with AsyncStorage.start(dsn, name=migrated, schema=migrated) as storage:
+    async def test_classes_are_stored_under_their_names(self, start: Start) -> None:
+        async with start(references=None) as storage:
             await storage.put(Instance.new(Order, {}, id="x"))
             read = await storage.get("x")
 
@@ -270,13 +270,13 @@ class TestReferences:
         ),
     )
     async def test_what_a_name_in_a_row_becomes(
-        self, dsn: str, migrated: str, storage: AsyncStorage, name: str, found: type | None
+        self, start: Start, storage: AsyncStorage, name: str, found: type | None
     ) -> None:
         await storage.put(order(workflow=name, current_step=name, active_steps=frozenset({name})))
 
         async with (
-            AsyncStorage.start(dsn, name="loaded", schema=migrated) as loaded,
-            AsyncStorage.start(dsn, name="named", schema=migrated, references=CLASSES) as named,
+            start(references=None) as loaded,
+            start(references=CLASSES) as named,
         ):
             if found is None:
                 with pytest.raises(CorruptInstanceError, match="orderid::1"):
@@ -344,11 +344,9 @@ class TestLife:
                 pass
 
     async def test_closing_waits_for_what_is_under_way(
-        self, dsn: str, migrated: str, pool: Pool
+        self, start: Start, migrated: str, pool: Pool
     ) -> None:
-        storage = await AsyncStorage.start(
-            dsn, name=migrated, schema=migrated, references=Names(), max_size=1
-        )
+        storage = await start(max_size=1)
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute(f"LOCK {migrated}.workflow_instances")
             put = asyncio.create_task(storage.put(order()))
@@ -362,8 +360,8 @@ class TestLife:
 
         assert ((await put).revision or 0) > MOMENT
 
-    async def test_a_callers_pool_stays_open(self, migrated: str, pool: Pool) -> None:
-        async with AsyncStorage.start(pool=pool, name=migrated, schema=migrated):
+    async def test_a_callers_pool_stays_open(self, start: Start, pool: Pool) -> None:
+        async with start(pool=pool):
             pass
 
         assert await pool.fetchval("SELECT 1") == 1
@@ -384,7 +382,7 @@ class TestLife:
             assert await storage.get("x") is None
 
     async def test_the_dsn_may_come_from_the_usual_variables(
-        self, dsn: str, migrated: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+        self, migrated: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("HEPHAESTUS_PG_DSN", raising=False)
         async with pool.acquire() as connection:
@@ -503,11 +501,11 @@ class TestSchema:
             await AsyncStorage.start(dsn, name=schema, schema=schema)
 
     async def test_a_newer_schema_works_with_a_warning(
-        self, dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
+        self, start: Start, migrated: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
     ) -> None:
         monkeypatch.setattr(migrations, "LATEST", migrations.LATEST - 1)
 
-        async with AsyncStorage.start(dsn, name=migrated, schema=migrated) as storage:
+        async with start() as storage:
             assert await storage.get("x") is None
 
         assert f"schema {migrated} is at version" in caplog.text
@@ -519,13 +517,13 @@ class TestSchema:
 
 class TestTenants:
     async def test_two_schemas_over_one_pool_do_not_see_each_other(
-        self, dsn: str, migrated: str, pool: Pool
+        self, dsn: str, migrated: str, pool: Pool, start: Start
     ) -> None:
         other = f"{migrated}_b"
         await migrations.up(dsn, schema=other)
         async with (
-            AsyncStorage.start(pool=pool, name="a", schema=migrated, references=Names()) as a,
-            AsyncStorage.start(pool=pool, name="b", schema=other, references=Names()) as b,
+            start(pool=pool) as a,
+            start(pool=pool, schema=other) as b,
         ):
             await a.put(order(context=Context({"tenant": "a"})))
             await b.put(order(context=Context({"tenant": "b"})))

@@ -10,10 +10,8 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import (
-    AsyncStorage,
     Context,
     Instance,
-    Names,
     OperationTimeoutError,
 )
 from hephaestus_pg.batching.batcher import MAX_WAITING, MAX_WORKERS
@@ -22,6 +20,8 @@ from tests.support.catalog import PATIENCE
 
 if TYPE_CHECKING:
     import asyncpg
+
+    from tests.support.starting import Start
 
 CALLERS = 12_000
 IDS = 2_000
@@ -36,11 +36,9 @@ BYTES_A_CALLER = 12_000
 
 
 async def test_each_caller_ends_with_a_result_or_its_deadline(
-    dsn: str, migrated: str, pool: asyncpg.Pool[asyncpg.Record]
+    start: Start, migrated: str, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
-    async with AsyncStorage.start(
-        dsn, schema=migrated, references=Names(), max_size=POOL, timeout=600
-    ) as storage:
+    async with start(max_size=POOL, timeout=600) as storage:
         await storage.put_many(Instance(f"x::{number}", "W") for number in range(IDS))
 
         async def call(number: int) -> Any:

@@ -16,7 +16,6 @@ from hephaestus_pg import (
     Context,
     Instance,
     InstanceExistsError,
-    Names,
     OperationTimeoutError,
     RejectedError,
     StaleInstanceError,
@@ -27,13 +26,15 @@ from hephaestus_pg import (
 from hephaestus_pg.batching import batcher as batching_module
 from hephaestus_pg.batching import queue as calls_module
 from hephaestus_pg.batching.batcher import Batcher
-from hephaestus_pg.execution import pool_runner
 from hephaestus_pg.execution.statements import Statement, statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import asyncpg
+
+    from tests.support.faults import Faults
+    from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -395,9 +396,9 @@ class TestBackPressure:
         await settle()
         server.answer()
         await settle()
-        place = batcher._admission._outside[0]
+        outside = batcher.calls_outside
         server.answer()
-        while not place.done():  # until b is answered, and c is given its place
+        while batcher.calls_outside == outside:  # until b is answered, and c is given its place
             await asyncio.sleep(0)
         tasks[2].cancel()
         await server.answer_all()
@@ -566,22 +567,13 @@ class TestForReal:
         assert failed == ({InstanceExistsError} if verb == "insert" else set())
 
     async def test_what_may_happen_twice_is_tried_again_together_too(
-        self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+        self, storage: AsyncStorage, faults: Faults
     ) -> None:
-        once = pool_runner._Attempt.run
-        tries = 0
-
-        async def changed(this: Any, *given: Any, **options: Any) -> Any:
-            nonlocal tries
-            tries += 1
-            if tries == 2:  # the first one goes alone
-                raise ConflictError("the schema changed", applied="unknown", retryable=True)
-            return await once(this, *given, **options)
-
-        monkeypatch.setattr(pool_runner._Attempt, "run", changed)
+        changed = ConflictError("the schema changed", applied="unknown", retryable=True)
+        faults.fail("put_many", changed)
         puts = await asyncio.gather(*(storage.put(order(f"x::{n}")) for n in range(9)))
 
-        assert tries == 3
+        assert faults.tried == ["put", "put_many", "put_many"]
         assert await storage.get_many(put.id for put in puts) == {put.id: put for put in puts}
 
     async def test_what_is_stored_is_what_was_passed_at_the_call(
@@ -598,8 +590,8 @@ class TestForReal:
         assert read is not None
         assert read.context.initial == {"n": 1}
 
-    async def test_closing_drains(self, dsn: str, migrated: str) -> None:
-        storage = await AsyncStorage.start(dsn, schema=migrated, references=Names())
+    async def test_closing_drains(self, start: Start) -> None:
+        storage = await start()
         puts = [asyncio.ensure_future(storage.put(order(f"x::{n}"))) for n in range(300)]
         await asyncio.sleep(0)
         await storage.close()
@@ -630,7 +622,7 @@ class TestForReal:
             results = await asyncio.gather(*tasks, return_exceptions=True)
             assert {type(result) for result in results} <= {type(None), asyncio.CancelledError}
         assert answered >= 30 * 50
-        batcher: Any = storage._pool._batcher
-        assert batcher is not None
-        assert batcher.calls_inside == 0
+        stats = await storage.stats()
+        assert stats.is_idle
+        assert max(stats.batch_sizes) > 1
         assert await storage.count() <= 50

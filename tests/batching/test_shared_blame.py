@@ -9,13 +9,13 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import (
-    AsyncStorage,
     Instance,
-    Names,
     OperationTimeoutError,
 )
 
 if TYPE_CHECKING:
+    from tests.support.starting import Start
+
     Pool = asyncpg.Pool[asyncpg.Record]
 
 
@@ -37,31 +37,27 @@ async def trigger(pool: Pool, schema: str, body: str) -> None:
 
 
 async def test_a_statement_too_slow_for_the_role_is_divided(
-    dsn: str, migrated: str, pool: Pool
+    dsn: str, migrated: str, pool: Pool, start: Start
 ) -> None:
     """Each alone is fast enough; together they are not."""
     await trigger(pool, migrated, "PERFORM pg_sleep(0.25);")
     settings = {"statement_timeout": "2s"}
     async with (
         asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=settings) as theirs,
-        AsyncStorage.start(
-            pool=theirs, name=migrated, schema=migrated, references=Names(), timeout=60
-        ) as storage,
+        start(pool=theirs, timeout=60) as storage,
     ):
         puts = await asyncio.gather(*[storage.put(order(n)) for n in range(20)])
     assert len(puts) == 20
 
 
 async def test_a_call_that_is_too_slow_alone_is_told_so(
-    dsn: str, migrated: str, pool: Pool
+    dsn: str, migrated: str, pool: Pool, start: Start
 ) -> None:
     await trigger(pool, migrated, "IF NEW.id = 'order::7' THEN PERFORM pg_sleep(3600); END IF;")
     settings = {"statement_timeout": "1500ms"}
     async with (
         asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=settings) as theirs,
-        AsyncStorage.start(
-            pool=theirs, name=migrated, schema=migrated, references=Names(), timeout=60
-        ) as storage,
+        start(pool=theirs, timeout=60) as storage,
     ):
         puts = await asyncio.gather(
             *[storage.put(order(n)) for n in range(20)], return_exceptions=True
@@ -74,16 +70,9 @@ async def test_a_call_that_is_too_slow_alone_is_told_so(
 @pytest.mark.parametrize("statement", ("DEALLOCATE ALL", "DISCARD PLANS; DEALLOCATE ALL"))
 @pytest.mark.parametrize("batching", (True, False))
 async def test_a_session_that_forgot_its_statements_costs_nobody_anything(
-    dsn: str, migrated: str, statement: str, batching: bool
+    start: Start, statement: str, batching: bool
 ) -> None:
-    async with AsyncStorage.start(
-        dsn,
-        name=migrated,
-        schema=migrated,
-        references=Names(),
-        batching=batching,
-        max_size=1,
-    ) as storage:
+    async with start(batching=batching, max_size=1) as storage:
         await storage.put(order(1))
         async with storage.transaction() as tx:
             await tx.get("order::1")
@@ -94,16 +83,14 @@ async def test_a_session_that_forgot_its_statements_costs_nobody_anything(
         assert (await storage.put(order(1))).revision
 
 
-async def test_a_pool_whose_reset_forgets_all(dsn: str, migrated: str) -> None:
+async def test_a_pool_whose_reset_forgets_all(dsn: str, start: Start) -> None:
     class Forgetful(asyncpg.Connection):
         def get_reset_query(self) -> str:
             return "DISCARD ALL"
 
     async with (
         asyncpg.create_pool(dsn, min_size=0, max_size=2, connection_class=Forgetful) as theirs,
-        AsyncStorage.start(
-            pool=theirs, name=migrated, schema=migrated, references=Names()
-        ) as storage,
+        start(pool=theirs) as storage,
     ):
         for n in range(4):
             await storage.put(order(n))

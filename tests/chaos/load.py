@@ -33,6 +33,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.driver.errors import translated_errors
 from tests.chaos.history import TOKENS, Call, Outcome
+from tests.support.faults import pool_of
 from tests.support.lag import Lag
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Load:
         ]
         ended, lag = monotonic(), self.lag.total
         freed = await freeing
-        pool: Any = self.storage._pool._pool
+        pool: Any = pool_of(self.storage)
         while pool._queue.qsize() < POOL and monotonic() < ended + HANGING:
             await asyncio.sleep(0.005)
         seconds = monotonic() - ended - (self.lag.total - lag)
@@ -144,7 +145,7 @@ class Load:
 
         A call that waits for one gets it at once: where many do, no slot is ever seen idle.
         """
-        pool: Any = self.storage._pool._pool
+        pool: Any = pool_of(self.storage)
         lag = self.lag.total
         held = {holder: holder._in_use for holder in pool._holders}
         while held and monotonic() < healed + HANGING:

@@ -10,13 +10,15 @@ import asyncpg
 import psycopg
 import pytest
 
-from hephaestus_pg import AsyncStorage, InvalidTypeError, Names
+from hephaestus_pg import AsyncStorage, InvalidTypeError
 from hephaestus_pg.driver.connection import terminate
+from tests.support.faults import pool_of
 from tests.support.lag import happens
 from tests.support.proxied import closing, through
 
 if TYPE_CHECKING:
     from tests.chaos.proxy import Proxy
+    from tests.support.starting import Start
 
 
 @pytest.mark.parametrize(
@@ -35,11 +37,9 @@ if TYPE_CHECKING:
     ),
 )
 async def test_session_state_left_by_a_caller_is_reset(
-    dsn: str, migrated: str, statement: str, look: str, clear: set[Any]
+    start: Start, statement: str, look: str, clear: set[Any]
 ) -> None:
-    async with AsyncStorage.start(
-        dsn, name=migrated, schema=migrated, references=Names(), max_size=1
-    ) as storage:
+    async with start(max_size=1) as storage:
         async with storage.transaction() as tx:
             await tx.connection.execute(statement)
         async with storage.transaction() as tx:
@@ -47,17 +47,15 @@ async def test_session_state_left_by_a_caller_is_reset(
 
 
 async def test_an_expired_connection_is_closed_in_bounded_time(
-    dsn: str, migrated: str, proxy: Proxy
+    dsn: str, start: Start, proxy: Proxy
 ) -> None:
-    async with AsyncStorage.start(
-        through(dsn, proxy.port), schema=migrated, references=Names(), min_size=2, max_size=2
-    ) as storage:
-        async with storage._pool._pool.acquire():
+    async with start(through(dsn, proxy.port), min_size=2, max_size=2) as storage:
+        async with pool_of(storage).acquire():
             proxy.lose()
             proxy.heal()
             lost = set(proxy.paths)
             assert len(lost) == 2
-            await storage._pool._pool.expire_connections()
+            await pool_of(storage).expire_connections()
         await asyncio.gather(storage.count(), storage.count())
         left = closing()
         await happens(lambda: lost.isdisjoint(proxy.paths))

@@ -27,6 +27,8 @@ from tests.support.lag import within
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tests.support.starting import Start
+
 
 class Silence:
     """The clients that a silent server keeps waiting."""
@@ -59,14 +61,12 @@ class TestHosts:
 
     @pytest.mark.usefixtures("thirds")
     async def test_a_silent_or_dead_first_host_does_not_hide_the_second(
-        self, dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch
+        self, dsn: str, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         user, _, rest = dsn.partition("@")
         async with self.silent() as silence, within(9):
             several = f"{user}@127.0.0.1:{silence.port},127.0.0.1:1,{rest}"
-            async with AsyncStorage.start(
-                several, name="several hosts", schema=migrated, timeout=30, max_size=2
-            ) as storage:
+            async with start(several, timeout=30, max_size=2) as storage:
                 # The one that answered is asked first from now on.
                 monkeypatch.setattr(happy_eyeballs, "HEAD_START", 600)
                 asked = len(silence.writers)
@@ -77,7 +77,7 @@ class TestHosts:
     @pytest.mark.usefixtures("thirds")
     @pytest.mark.parametrize("where", ("query", "options", "environment"))
     async def test_hosts_may_stand_wherever_asyncpg_takes_them(
-        self, dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch, where: str
+        self, dsn: str, start: Start, monkeypatch: pytest.MonkeyPatch, where: str
     ) -> None:
         url = urlsplit(dsn)
         user = url.netloc.rpartition("@")[0]
@@ -94,23 +94,19 @@ class TestHosts:
                 case "environment":
                     monkeypatch.setenv("PGHOST", named)
                     monkeypatch.setenv("PGPORT", numbered)
-            async with AsyncStorage.start(
-                given.geturl(), name=where, schema=migrated, timeout=30, **options
-            ) as storage:
+            async with start(given.geturl(), name=where, timeout=30, **options) as storage:
                 assert await storage.count() == 0
             assert len(silence.writers) == 1
 
     @pytest.mark.usefixtures("thirds")
     async def test_a_call_with_little_time_finds_the_host_that_is_left(
-        self, dsn: str, migrated: str
+        self, dsn: str, start: Start
     ) -> None:
         url = urlsplit(dsn)
         user = url.netloc.rpartition("@")[0]
         async with Proxy(lambda: url.port or 5432) as first, Proxy(lambda: url.port or 5432) as two:
             several = url._replace(netloc=f"{user}@127.0.0.1:{first.port},127.0.0.1:{two.port}")
-            async with AsyncStorage.start(
-                several.geturl(), name="failover", schema=migrated, max_size=1, timeout=30
-            ) as storage:
+            async with start(several.geturl(), max_size=1, timeout=30) as storage:
                 first.lose()
                 first.drop(first.paths)
                 two.drop(two.paths)  # where the first was slow
@@ -177,14 +173,10 @@ class TestHosts:
             await AsyncStorage.start("postgresql://u@127.0.0.1:1,127.0.0.1:2/db", name="nowhere")
         assert "nowhere" not in registry.names()
 
-    async def test_a_standby_is_not_taken_for_a_primary(self, dsn: str, migrated: str) -> None:
+    async def test_a_standby_is_not_taken_for_a_primary(self, dsn: str, start: Start) -> None:
         with pytest.raises((UnavailableError, DatabaseError)):
-            await AsyncStorage.start(
-                f"{dsn}?target_session_attrs=standby", name="standby", schema=migrated
-            )
-        async with AsyncStorage.start(
-            f"{dsn}?target_session_attrs=read-write", name="primary", schema=migrated
-        ) as storage:
+            await start(f"{dsn}?target_session_attrs=standby")
+        async with start(f"{dsn}?target_session_attrs=read-write") as storage:
             assert await storage.get("x") is None
 
 

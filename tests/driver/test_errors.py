@@ -28,6 +28,8 @@ from hephaestus_pg.driver import connector, errors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from tests.support.starting import Start
+
 
 def test_a_full_server_does_not_reset_the_pool() -> None:
     full = errors.translate(asyncpg.TooManyConnectionsError("full"))
@@ -39,14 +41,12 @@ def test_a_full_server_does_not_reset_the_pool() -> None:
 
 @pytest.mark.parametrize("batching", (True, False))
 async def test_no_message_log_or_traceback_shows_a_state(
-    dsn: str, migrated: str, pool: Any, batching: bool, caplog: pytest.LogCaptureFixture
+    start: Start, migrated: str, pool: Any, batching: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     held = uuid4().hex[:12]  # the server quotes only the beginning of a state
     failed = replace(Instance.new("W", {"s": held}, id="x"), status=Status.FAILED)
     await pool.execute(f"ALTER TABLE {migrated}.workflow_instances ADD CHECK (status <> 'failed')")
-    async with AsyncStorage.start(
-        dsn, name=migrated, schema=migrated, references=Names(), batching=batching
-    ) as storage:
+    async with start(batching=batching) as storage:
 
         async def in_transaction() -> None:
             async with storage.transaction() as transaction:
@@ -70,11 +70,9 @@ async def test_an_argument_that_cannot_be_encoded_is_not_shown(pool: Any) -> Non
 
 
 async def test_put_many_survives_a_change_of_a_columns_type(
-    dsn: str, migrated: str, pool: Any
+    start: Start, migrated: str, pool: Any
 ) -> None:
-    async with AsyncStorage.start(
-        dsn, name=migrated, schema=migrated, references=Names(), max_size=1
-    ) as storage:
+    async with start(max_size=1) as storage:
         [first] = await storage.put_many([Instance("x", "W")])
         await storage.delete_many(["y"])
         await pool.execute(

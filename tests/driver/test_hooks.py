@@ -9,16 +9,17 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import (
-    AsyncStorage,
     DatabaseError,
     HookError,
     Instance,
     InvalidTypeError,
-    Names,
 )
 from hephaestus_pg.driver.hooks import HOOKS, pool_hooks
+from tests.support.faults import pool_of
 
 if TYPE_CHECKING:
+    from tests.support.starting import Start
+
     Pool = asyncpg.Pool[asyncpg.Record]
 
 
@@ -77,29 +78,15 @@ class Failing:
         return "secret" if self.name == "password" else None
 
 
-async def started(dsn: str, schema: str, hook: Failing, **options: Any) -> AsyncStorage:
-    hooks: dict[str, Any] = {hook.name: hook}
-    return await AsyncStorage.start(
-        dsn,
-        name=schema,
-        schema=schema,
-        references=Names(),
-        max_size=2,
-        timeout=30,
-        **hooks,
-        **options,
-    )
-
-
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
 @pytest.mark.parametrize("batch_by", (None, lambda: 0), ids=("single", "gathered"))
 @pytest.mark.parametrize("name", ("connect", "init", "setup", "password"))
 async def test_each_caller_gets_a_hooks_error_with_its_cause(
-    dsn: str, migrated: str, name: str, batch_by: Any, failure: BaseException
+    start: Start, name: str, batch_by: Any, failure: BaseException
 ) -> None:
     hook = Failing(name)
-    storage = await started(dsn, migrated, hook, batch_by=batch_by)
-    await storage._pool._pool.expire_connections()
+    storage = await start(**{name: hook}, max_size=2, batch_by=batch_by)
+    await pool_of(storage).expire_connections()
     hook.error = failure
     calls = [storage.put(Instance.new("Order", {}, id=f"order::{n}")) for n in range(20)]
     errors = await asyncio.gather(*calls, return_exceptions=True)
@@ -123,10 +110,10 @@ async def test_each_caller_gets_a_hooks_error_with_its_cause(
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
 async def test_a_reset_that_fails_costs_its_connection_and_no_result(
-    dsn: str, migrated: str, failure: BaseException
+    start: Start, failure: BaseException
 ) -> None:
     hook = Failing("reset")
-    storage = await started(dsn, migrated, hook)
+    storage = await start(reset=hook, max_size=2)
     hook.error = failure
     for n in range(5):
         assert (await storage.put(Instance.new("Order", {}, id=f"order::{n}"))).revision
@@ -139,13 +126,11 @@ async def test_a_reset_that_fails_costs_its_connection_and_no_result(
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
 @pytest.mark.parametrize("batch_by", (None, lambda: 0), ids=("single", "gathered"))
 async def test_a_failing_hook_of_a_users_pool_is_an_error_of_ours(
-    dsn: str, migrated: str, batch_by: Any, failure: BaseException
+    dsn: str, start: Start, batch_by: Any, failure: BaseException
 ) -> None:
     hook = Failing("setup")
     async with asyncpg.create_pool(dsn, min_size=0, max_size=2, setup=hook) as theirs:
-        storage = await AsyncStorage.start(
-            pool=theirs, name=migrated, schema=migrated, references=Names(), batch_by=batch_by
-        )
+        storage = await start(pool=theirs, batch_by=batch_by)
         hook.error = failure
         calls = [storage.put(Instance.new("Order", {}, id=f"order::{n}")) for n in range(20)]
         for error in await asyncio.gather(*calls, return_exceptions=True):
@@ -156,21 +141,21 @@ async def test_a_failing_hook_of_a_users_pool_is_an_error_of_ours(
         await storage.close()
 
 
-async def test_a_start_whose_hook_fails_names_it(dsn: str, migrated: str) -> None:
+async def test_a_start_whose_hook_fails_names_it(start: Start) -> None:
     for name in ("connect", "init", "setup", "password"):
         hook = Failing(name)
         hook.error = ValueError("no")
         with pytest.raises(HookError, match=f"{name} raised ValueError") as caught:
-            await started(dsn, migrated, hook)
+            await start(**{name: hook})
         assert isinstance(caught.value.__cause__, ValueError)
 
 
 async def test_a_password_service_that_is_away_for_a_moment_only_costs_time(
-    dsn: str, migrated: str
+    start: Start,
 ) -> None:
     hook = Failing("password")
-    storage = await started(dsn, migrated, hook)
-    await storage._pool._pool.expire_connections()
+    storage = await start(password=hook, max_size=2)
+    await pool_of(storage).expire_connections()
     hook.error = ConnectionRefusedError("no service")
     call = asyncio.create_task(storage.get("order::1"))
     while not call.done() and not hook.error.__traceback__:
@@ -180,17 +165,15 @@ async def test_a_password_service_that_is_away_for_a_moment_only_costs_time(
     await storage.close()
 
 
-async def test_hooks_may_be_plain_functions(dsn: str, migrated: str) -> None:
+async def test_hooks_may_be_plain_functions(start: Start) -> None:
     seen: list[Any] = []
-    async with AsyncStorage.start(
-        dsn, name=migrated, schema=migrated, references=Names(), init=seen.append
-    ) as storage:
+    async with start(init=seen.append) as storage:
         await storage.count()
     assert seen
 
 
 @pytest.mark.parametrize("name", ("connect", "init", "setup", "reset"))
-async def test_a_hook_that_is_no_function_is_refused(dsn: str, migrated: str, name: str) -> None:
+async def test_a_hook_that_is_no_function_is_refused(start: Start, name: str) -> None:
     options: dict[str, Any] = {name: "SET ROLE x"}
     with pytest.raises(InvalidTypeError, match=name):
-        await AsyncStorage.start(dsn, name=migrated, schema=migrated, **options)
+        await start(**options)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.starting import Start
+
 from typing import Any
 
 import pytest
 
 from hephaestus_pg import (
-    AsyncStorage,
-    Names,
     UnavailableError,
 )
 from hephaestus_pg.driver import pool
 from tests.support.lag import within
 
 
-async def test_a_closed_pool_is_an_error_at_once(pool: Any, migrated: str) -> None:
-    async with AsyncStorage.start(
-        pool=pool, name=migrated, schema=migrated, references=Names()
-    ) as storage:
+async def test_a_closed_pool_is_an_error_at_once(pool: Any, start: Start) -> None:
+    async with start(pool=pool) as storage:
         await pool.close()
         async with within(2):
             with pytest.raises(UnavailableError, match="the pool is closed") as caught:
@@ -30,11 +31,11 @@ async def test_a_closed_pool_is_an_error_at_once(pool: Any, migrated: str) -> No
 
 
 async def test_a_server_without_client_checks_is_not_asked_for_them(
-    dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "_CHECK_INTERVAL", "such as Windows refuses")
     async with (
-        AsyncStorage.start(dsn, name=migrated, schema=migrated) as storage,
+        start() as storage,
         storage.transaction() as transaction,
     ):
         shown = transaction.connection

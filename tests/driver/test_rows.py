@@ -19,7 +19,6 @@ from hephaestus_pg import (
     CodecError,
     Context,
     Instance,
-    Names,
     StaleInstanceError,
     Status,
     UnexpectedRowError,
@@ -27,6 +26,8 @@ from hephaestus_pg import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from tests.support.starting import Start
 
 SOON = datetime.now(UTC) + timedelta(days=1)
 NUMBERS = ("int2", "int4", "int8", "float4", "float8", "numeric", "bool", "oid")
@@ -116,25 +117,23 @@ def order(id: str = "order::1", **fields: Any) -> Instance:
 
 @asynccontextmanager
 async def opened(
-    dsn: str, schema: str, init: Any, *, gathered: bool = False, **hooks: Any
+    start: Start, dsn: str, init: Any, *, batching: bool = False, **hooks: Any
 ) -> AsyncIterator[AsyncStorage]:
-    shared: dict[str, Any] = {"batch_by": lambda: None} if gathered else {}
+    shared: dict[str, Any] = {"batch_by": lambda: None} if batching else {}
     async with (
         asyncpg.create_pool(dsn, min_size=1, max_size=2, init=init, **hooks) as pool,
-        AsyncStorage.start(
-            pool=pool, name="codecs", schema=schema, references=Names(), **shared
-        ) as storage,
+        start(pool=pool, **shared) as storage,
     ):
         yield storage
 
 
 @pytest.mark.parametrize("init", HARMLESS.values(), ids=HARMLESS)
-@pytest.mark.parametrize("gathered", (True, False))
+@pytest.mark.parametrize("batching", (True, False))
 async def test_every_verb_works_with_codecs_of_the_owners(
-    dsn: str, migrated: str, init: Any, gathered: bool
+    start: Start, dsn: str, init: Any, batching: bool
 ) -> None:
-    async with opened(dsn, migrated, init, gathered=gathered) as storage:
-        assert await storage.migrated_version() == await plain_version(dsn, migrated)
+    async with opened(start, dsn, init, batching=batching) as storage, start() as plain:
+        assert await storage.migrated_version() == await plain.migrated_version()
         ids = [f"order::{n}" for n in range(20)]
         await asyncio.gather(*(storage.put(order(id)) for id in ids))
         held = await asyncio.gather(*map(storage.get, ids))
@@ -172,16 +171,11 @@ async def test_every_verb_works_with_codecs_of_the_owners(
 CONTAINED = {"context": {"initial": {"text": "é"}}}
 
 
-async def plain_version(dsn: str, schema: str) -> int:
-    async with AsyncStorage.start(dsn, name="plain", schema=schema) as storage:
-        return await storage.migrated_version()
-
-
 @pytest.mark.parametrize("init", HARMLESS.values(), ids=HARMLESS)
 async def test_a_write_is_retried_on_a_broken_connection_with_codecs(
-    dsn: str, migrated: str, init: Any, pool: asyncpg.Pool[asyncpg.Record]
+    start: Start, dsn: str, migrated: str, init: Any, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
-    async with opened(dsn, migrated, init) as storage:
+    async with opened(start, dsn, init) as storage:
         async with pool.acquire() as holder, holder.transaction():
             await holder.execute(f"LOCK {migrated}.workflow_instances")
             put = asyncio.create_task(storage.put(order()))
@@ -206,10 +200,8 @@ BREAKING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("init", BREAKING.values(), ids=BREAKING)
-async def test_a_codec_for_text_is_named_in_the_error(dsn: str, migrated: str, init: Any) -> None:
-    async with AsyncStorage.start(
-        dsn, name="plain", schema=migrated, references=Names()
-    ) as storage:
+async def test_a_codec_for_text_is_named_in_the_error(dsn: str, start: Start, init: Any) -> None:
+    async with start() as storage:
         await storage.put(order(context=Context({"secret": "hunter2"})))
         connection = await asyncpg.connect(dsn)
         try:
@@ -236,9 +228,9 @@ async def test_a_codec_for_text_is_named_in_the_error(dsn: str, migrated: str, i
             await connection.close()
 
 
-@pytest.mark.parametrize("gathered", (True, False))
+@pytest.mark.parametrize("batching", (True, False))
 async def test_each_caller_of_a_batch_gets_the_codec_error(
-    dsn: str, migrated: str, gathered: bool
+    start: Start, dsn: str, batching: bool
 ) -> None:
     started = False
 
@@ -246,7 +238,7 @@ async def test_each_caller_of_a_batch_gets_the_codec_error(
         if started:
             await BREAKING["a text wrapped"](connection)
 
-    async with opened(dsn, migrated, None, gathered=gathered, setup=wrapped_later) as storage:
+    async with opened(start, dsn, None, batching=batching, setup=wrapped_later) as storage:
         started = True
         calls = [storage.put(order(f"order::{n}")) for n in range(30)]
         results = await asyncio.gather(*calls, return_exceptions=True)
@@ -254,14 +246,14 @@ async def test_each_caller_of_a_batch_gets_the_codec_error(
         assert len(set(map(id, results))) == 30
 
 
-async def test_a_storage_does_not_start_with_a_codec_for_text(dsn: str, migrated: str) -> None:
+async def test_a_storage_does_not_start_with_a_codec_for_text(start: Start, dsn: str) -> None:
     with pytest.raises(CodecError):
-        async with opened(dsn, migrated, BREAKING["a text wrapped"]):
+        async with opened(start, dsn, BREAKING["a text wrapped"]):
             pass
 
 
-async def test_a_codec_for_text_that_changes_an_id_is_noticed(dsn: str, migrated: str) -> None:
+async def test_a_codec_for_text_that_changes_an_id_is_noticed(start: Start, dsn: str) -> None:
     renaming = text_codecs("text", encoder=lambda text: text.replace("::", "__"), decoder=str)
-    async with opened(dsn, migrated, renaming) as storage:
+    async with opened(start, dsn, renaming) as storage:
         with pytest.raises(UnexpectedRowError, match="gave the row 'order__1' instead"):
             await storage.insert(order())

@@ -13,7 +13,6 @@ from hephaestus_pg import (
     DatabaseError,
     Instance,
     InstanceExistsError,
-    Names,
     NotStartedError,
     OperationTimeoutError,
     StaleInstanceError,
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from tests.support.starting import Start
+
     Pool = asyncpg.Pool[asyncpg.Record]
 
 SECONDS = 2.0
@@ -41,14 +42,11 @@ def seconds() -> float:
 
 @pytest.fixture(params=(True, False), ids=("batching", "plain"))
 async def closing(
-    request: pytest.FixtureRequest, dsn: str, migrated: str, seconds: float
+    request: pytest.FixtureRequest, start: Start, migrated: str, seconds: float
 ) -> AsyncIterator[AsyncStorage]:
     """A storage of little patience, which the test closes."""
-    storage = await AsyncStorage.start(
-        dsn,
+    storage = await start(
         name="closing",
-        schema=migrated,
-        references=Names(),
         batching=request.param,
         timeout=seconds,
         server_settings={"application_name": migrated},

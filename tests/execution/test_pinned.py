@@ -9,16 +9,18 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import (
-    AsyncStorage,
     DatabaseError,
     Instance,
-    Names,
 )
 from hephaestus_pg.execution import pinned
 from hephaestus_pg.execution.pinned import PinnedConnection
+from hephaestus_pg.execution.pool_runner import PoolRunner
+from hephaestus_pg.execution.statements import statements_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -95,14 +97,14 @@ async def test_one_that_broke_is_replaced(two: Pool, when: str) -> None:
     assert two.get_idle_size() == two.get_size() == 1
 
 
-async def test_busy_lanes_let_others_have_the_only_connection(dsn: str, migrated: str) -> None:
+async def test_busy_lanes_let_others_have_the_only_connection(start: Start) -> None:
     stop = False
 
     async def caller(id: str) -> None:
         while not stop:
             await storage.put(Instance.new("W", {}, id=id))
 
-    async with AsyncStorage.start(dsn, schema=migrated, references=Names(), max_size=1) as storage:
+    async with start(max_size=1) as storage:
         async with asyncio.TaskGroup() as group:
             for n in range(32):
                 group.create_task(caller(f"x::{n}"))
@@ -113,18 +115,24 @@ async def test_busy_lanes_let_others_have_the_only_connection(dsn: str, migrated
         assert await storage.count() == 32 + 5
 
 
-async def test_what_failed_is_not_kept(
-    dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("kept")
+async def test_what_failed_is_not_kept(two: Pool) -> None:
     """Before the next try there may be a pause of seconds."""
-    monkeypatch.setattr(pinned, "KEEP_SECONDS", 60)
-    async with (
-        AsyncStorage.start(dsn, schema=migrated, references=Names(), max_size=1) as storage,
-        storage._pool._pinned() as run,
-    ):
+    runner = PoolRunner(two, statements_of("public"), "public")
+    pinned_connection = PinnedConnection(two)
+
+    async def run(statement: str) -> None:
         deadline = asyncio.get_running_loop().time() + 60
-        assert await run(deadline, storage._pool.statements.count.full, *[None] * 11)
-        assert storage._pool._pool.get_idle_size() == 0
-        with pytest.raises(DatabaseError, match="expects 11 arguments"):
-            await run(deadline, storage._pool.statements.count.full)
-        assert storage._pool._pool.get_idle_size() == 1
+        await runner.run(
+            deadline,
+            "read",
+            lambda connection: connection.fetchval(statement),
+            kind="read",
+            source=pinned_connection,
+        )
+
+    await run("SELECT 1")
+    assert two.get_idle_size() == 0
+    with pytest.raises(DatabaseError, match="division by zero"):
+        await run("SELECT 1 / 0")
+    assert two.get_idle_size() == 1

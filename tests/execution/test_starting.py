@@ -24,6 +24,7 @@ from hephaestus_pg import (
     WrongEventLoopError,
     registry,
 )
+from tests.support.faults import pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def left_behind(dsn: str, schema: str) -> Iterator[AsyncStorage]:
         storage = await AsyncStorage.start(
             dsn, name=NAME, schema=schema, references=Names(), max_size=1
         )
-        storage._pool._pool.terminate()  # or its socket would be a warning in some later test
+        pool_of(storage).terminate()  # or its socket would be a warning in some later test
         return storage
 
     storage = asyncio.run(crashed())

@@ -12,7 +12,6 @@ import pytest
 from hephaestus_pg import (
     AsyncStorage,
     Instance,
-    Names,
     OperationTimeoutError,
     Status,
 )
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from hephaestus_pg.verbs.search import Verbs
+    from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -72,11 +72,9 @@ def assert_named(error: OperationTimeoutError, what: str) -> None:
 @pytest.mark.parametrize("what", CALLS)
 @pytest.mark.parametrize("batching", (True, False))
 async def test_each_verb_names_itself(
-    dsn: str, migrated: str, storage: AsyncStorage, what: str, batching: bool
+    start: Start, storage: AsyncStorage, what: str, batching: bool
 ) -> None:
-    async with AsyncStorage.start(
-        dsn, name="timed", schema=migrated, references=Names(), batching=batching
-    ) as timed:
+    async with start(batching=batching) as timed:
         with pytest.raises(OperationTimeoutError) as caught:
             await CALLS[what](timed)
     assert_named(caught.value, what)
@@ -104,11 +102,9 @@ async def test_callers_who_share_a_statement_are_each_told_of_their_own(
         assert_named(error, f"put of '{id}'")
 
 
-async def test_a_transaction_that_gets_no_connection_names_itself(dsn: str, migrated: str) -> None:
+async def test_a_transaction_that_gets_no_connection_names_itself(start: Start) -> None:
     async with (
-        AsyncStorage.start(
-            dsn, name="one", schema=migrated, references=Names(), max_size=1
-        ) as storage,
+        start(max_size=1) as storage,
         storage.transaction(),
     ):
         with pytest.raises(OperationTimeoutError) as caught:
@@ -122,11 +118,11 @@ async def test_a_transaction_that_gets_no_connection_names_itself(dsn: str, migr
 
 
 async def test_a_server_that_is_less_patient_is_told_apart(
-    dsn: str, migrated: str, pool: Pool
+    dsn: str, migrated: str, pool: Pool, start: Start
 ) -> None:
     async with (
         asyncpg.create_pool(dsn, server_settings={"statement_timeout": "100ms"}) as impatient,
-        AsyncStorage.start(pool=impatient, name="s", schema=migrated, references=Names()) as s,
+        start(pool=impatient) as s,
         pool.acquire() as holder,
         holder.transaction(),
     ):

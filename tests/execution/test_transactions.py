@@ -18,7 +18,6 @@ from hephaestus_pg import (
     Instance,
     InstanceExistsError,
     InvalidValueError,
-    Names,
     OperationTimeoutError,
     RejectedError,
     SerializationError,
@@ -31,6 +30,9 @@ from tests.support.lag import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.support.faults import Faults
+    from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -309,12 +311,8 @@ async def test_closing_waits_for_a_transaction(storage: AsyncStorage) -> None:
     await closing
 
 
-async def test_a_cancelled_transaction_is_rolled_back_and_its_connection_free(
-    dsn: str, migrated: str
-) -> None:
-    async with AsyncStorage.start(
-        dsn, name="one connection", schema=migrated, references=Names(), max_size=1
-    ) as storage:
+async def test_a_cancelled_transaction_is_rolled_back_and_its_connection_free(start: Start) -> None:
+    async with start(max_size=1) as storage:
         inside = asyncio.Event()
 
         async def work() -> None:
@@ -349,14 +347,12 @@ async def proxy(dsn: str, server: list[int]) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def proxied(dsn: str, migrated: str, proxy: Proxy) -> AsyncIterator[AsyncStorage]:
+async def proxied(dsn: str, start: Start, proxy: Proxy) -> AsyncIterator[AsyncStorage]:
     """A storage whose one connection leads through ``proxy``, and is open."""
     parts = urlsplit(dsn)
     user = parts.netloc.rpartition("@")[0]
     through = parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl()
-    async with AsyncStorage.start(
-        through, name="proxied", schema=migrated, references=Names(), max_size=1
-    ) as storage:
+    async with start(through, max_size=1) as storage:
         yield storage
 
 
@@ -382,7 +378,7 @@ class TestBeginning:
         async with within(2):
             # The deadline may come between two tries, or in the middle of one.
             with pytest.raises((UnavailableError, OperationTimeoutError)) as caught:
-                async with proxied._pool.transaction(timeout=0.5):
+                async with proxied.transaction(timeout=0.5):
                     pass
         assert caught.value.applied == "no"
 
@@ -392,7 +388,7 @@ class TestBeginning:
         proxy.lose()
         async with within(2):
             with pytest.raises(OperationTimeoutError) as caught:
-                async with proxied._pool.transaction(timeout=0.5):
+                async with proxied.transaction(timeout=0.5):
                     pass
         assert caught.value.applied == "no"
         proxy.heal()
@@ -403,7 +399,7 @@ class TestBeginning:
     ) -> None:
         async with proxied.transaction(), within(2):
             with pytest.raises(OperationTimeoutError) as caught:
-                async with proxied._pool.transaction(timeout=0.2):
+                async with proxied.transaction(timeout=0.2):
                     pass
         assert caught.value.applied == "no"
 
@@ -414,27 +410,28 @@ class TestBeginning:
             await connection.execute(f"LOCK {storage.schema}.workflow_instances")
             async with within(3):
                 with pytest.raises(OperationTimeoutError):
-                    async with storage._pool.transaction(timeout=0.2) as session:
-                        await session.fetch(session.deadline(None), session.statements.get, "x")
+                    async with storage.transaction(timeout=0.2) as transaction:
+                        await transaction.get("x")
         with pytest.raises(InvalidValueError, match="^timeout is "):
-            async with storage._pool.transaction(timeout=31):
+            async with storage.transaction(timeout=31):
                 pass
 
 
-async def test_reading_the_version_may_have_a_deadline_of_its_own(storage: AsyncStorage) -> None:
+async def test_reading_the_version_may_have_a_deadline_of_its_own(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    faults.before("migrated_version", lambda: asyncio.sleep(9))
     async with within(2):
         with pytest.raises(OperationTimeoutError):
-            await storage._pool.read("nothing", lambda _: asyncio.sleep(9), timeout=0.2)
+            await storage.migrated_version(timeout=0.2)
 
 
 class TestExpiry:
     """What breaks one transaction's connection mostly breaks the others too."""
 
     @pytest.fixture
-    async def two(self, dsn: str, migrated: str) -> AsyncIterator[AsyncStorage]:
-        async with AsyncStorage.start(
-            dsn, name="two", schema=migrated, references=Names(), max_size=2
-        ) as storage:
+    async def two(self, start: Start) -> AsyncIterator[AsyncStorage]:
+        async with start(max_size=2) as storage:
             yield storage
 
     async def backends(self, storage: AsyncStorage) -> set[int]:

@@ -20,12 +20,13 @@ from hephaestus_pg import (
     Context,
     Instance,
     InstanceError,
-    Names,
 )
 from tests.support.catalog import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from tests.support.starting import Start
 
 CALLERS = 40
 POOL = 5
@@ -138,8 +139,7 @@ async def assert_whole(storage: AsyncStorage, dsn: str) -> None:
     """Every slot gets free, no transaction stays open, and the batcher holds nothing."""
     async with asyncio.timeout(PATIENCE), AsyncExitStack() as stack:
         for _ in range(POOL):
-            connection = await stack.enter_async_context(storage._pool._pool.acquire())
-            assert not connection.is_in_transaction()
+            await stack.enter_async_context(storage.transaction())
     link: asyncpg.Connection[Any] = await asyncpg.connect(dsn)
     await until(
         link,
@@ -154,11 +154,9 @@ async def assert_whole(storage: AsyncStorage, dsn: str) -> None:
 @pytest.mark.parametrize("batching", (True, False))
 @pytest.mark.parametrize("cancels", (1500, pytest.param(50_000, marks=pytest.mark.long)))
 async def test_cancels_leave_nothing_behind_and_neighbours_alone(
-    dsn: str, migrated: str, cancels: int, *, batching: bool
+    dsn: str, start: Start, cancels: int, *, batching: bool
 ) -> None:
-    async with AsyncStorage.start(
-        dsn, schema=migrated, references=Names(), batching=batching, max_size=POOL
-    ) as storage:
+    async with start(batching=batching, max_size=POOL) as storage:
         answered, given_up = await cancel(storage, cancels, seed=20261122)
         print(f"{answered} answered, {given_up} given up")
         await assert_whole(storage, dsn)

@@ -5,6 +5,14 @@ The check is checked first, with histories in which a promise is broken.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hephaestus_pg import (
+        AsyncStorage,
+    )
+    from tests.support.starting import Start
+
 import asyncio
 import json
 from time import sleep
@@ -12,10 +20,6 @@ from typing import Any
 
 import pytest
 
-from hephaestus_pg import (
-    AsyncStorage,
-    Names,
-)
 from tests.chaos import history as history_module
 from tests.chaos import load as load_module
 from tests.chaos.history import SLACK, Call, History
@@ -213,9 +217,9 @@ def test_a_slot_that_is_given_back_late_is_found() -> None:
     assert late(freed=1.1) == late(freed=4.1, silent=True) == late(free=POOL - 1) == 1
 
 
-async def test_a_rest_notices_who_holds_a_slot(dsn: str, migrated: str) -> None:
+async def test_a_rest_notices_who_holds_a_slot(dsn: str, start: Start) -> None:
     async with (
-        AsyncStorage.start(dsn, schema=migrated, references=Names(), max_size=POOL) as storage,
+        start(max_size=POOL) as storage,
         Lag() as lag,
     ):
         load = Load(storage, dsn, 1, lag)

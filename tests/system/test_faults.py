@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 from hephaestus_pg import (
@@ -18,7 +19,6 @@ from hephaestus_pg import (
     Instance,
     InvalidTypeError,
     InvalidValueError,
-    Names,
     OperationTimeoutError,
     RejectedError,
     SchemaOutdatedError,
@@ -27,16 +27,14 @@ from hephaestus_pg import (
     WrongEventLoopError,
 )
 from hephaestus_pg.execution import pool_executor
-from hephaestus_pg.execution.pool_runner import _Attempt
 from tests.support.catalog import PATIENCE
+from tests.support.faults import Faults
 from tests.support.lag import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import asyncpg
-
-    from hephaestus_pg.execution.statements import Statement
+    from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -47,14 +45,10 @@ def order(id: str = "orderid::1", **fields: Any) -> Instance:
 
 @pytest.fixture(params=(True, False), ids=("batching", "plain"))
 async def small(
-    request: pytest.FixtureRequest, dsn: str, migrated: str
+    request: pytest.FixtureRequest, start: Start, migrated: str
 ) -> AsyncIterator[AsyncStorage]:
     """A storage of two connections that are known by their name."""
-    async with AsyncStorage.start(
-        dsn,
-        name="small",
-        schema=migrated,
-        references=Names(),
+    async with start(
         batching=request.param,
         min_size=2,
         max_size=2,
@@ -101,43 +95,24 @@ class TestDeadConnections:
         assert await small.count() == 0
 
 
-def lost() -> ConnectionLostError:
-    return ConnectionLostError("cut", applied="unknown", retryable=True)
-
-
-class Cut:
-    """Breaks the connection behind a pool's statements, before or after they were done."""
-
-    def __init__(self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left = 0
-        self.after = False
-        once = _Attempt.run
-
-        async def cut(this: Any, *given: Any, **options: Any) -> Any:
-            if not self.left or this.runner is not storage._pool._runner:
-                return await once(this, *given, **options)
-            self.left -= 1
-            if self.after:
-                await once(this, *given, **options)
-            raise lost()
-
-        monkeypatch.setattr(_Attempt, "run", cut)
-
-    def next(self, *, after: bool, times: int = 1) -> None:
-        self.left, self.after = times, after
+def lose(faults: Faults, *, applied: bool) -> None:
+    if applied:
+        faults.lose_answer()
+    else:
+        faults.break_before()
 
 
 class TestAmbiguousFailures:
     @pytest.fixture
-    def cut(self, small: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Cut:
-        return Cut(small, monkeypatch)
+    def faults(self, small: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
+        return Faults(small, monkeypatch)
 
-    @pytest.mark.parametrize("after", (True, False))
-    async def test_an_update_finds_out_whether_it_landed(
-        self, small: AsyncStorage, cut: Cut, after: bool
+    @pytest.mark.parametrize("applied", (True, False))
+    async def test_an_update_finds_out_whether_it_was_applied(
+        self, small: AsyncStorage, faults: Faults, applied: bool
     ) -> None:
         held = await small.insert(order())
-        cut.next(after=after)
+        lose(faults, applied=applied)
 
         updated = await small.update(replace(held, status=Status.RUNNING))
 
@@ -145,37 +120,39 @@ class TestAmbiguousFailures:
         assert await small.get(held.id) == updated
 
     async def test_an_update_that_another_one_beat_is_stale(
-        self, small: AsyncStorage, cut: Cut
+        self, small: AsyncStorage, faults: Faults
     ) -> None:
         held = await small.insert(order())
         other = await small.put(replace(held, runtime_metadata={"other": True}))
-        cut.next(after=False)
+        faults.break_before()
 
         with pytest.raises(StaleInstanceError) as caught:
             await small.update(replace(held, status=Status.RUNNING))
         assert (caught.value.expected, caught.value.found) == (held.revision, other.revision)
 
-    async def test_what_cannot_be_found_out_is_said(self, small: AsyncStorage, cut: Cut) -> None:
+    async def test_what_cannot_be_found_out_is_said(
+        self, small: AsyncStorage, faults: Faults
+    ) -> None:
         held = await small.insert(order())
         await small.put(held)
         await small.put(held)
-        cut.next(after=False)
+        faults.break_before()
 
         with pytest.raises(ConnectionLostError) as caught:
             await small.update(replace(held, status=Status.RUNNING))
         assert caught.value.applied == "unknown"
 
-    @pytest.mark.parametrize("after", (True, False))
+    @pytest.mark.parametrize("applied", (True, False))
     @pytest.mark.parametrize("replace_finished", (True, False))
-    async def test_an_insert_finds_out_whether_it_landed(
-        self, small: AsyncStorage, cut: Cut, after: bool, replace_finished: bool
+    async def test_an_insert_finds_out_whether_it_was_applied(
+        self, small: AsyncStorage, faults: Faults, applied: bool, replace_finished: bool
     ) -> None:
         failed = None
         if replace_finished:
             failed = await small.insert(order(status=Status.FAILED))
-        cut.next(after=after)
+        lose(faults, applied=applied)
         new = order(runtime_metadata={"mine": True})
-        if replace_finished and not after:
+        if replace_finished and not applied:
             # Whether the row is the one it was to replace, or its own and finished, nobody can say.
             with pytest.raises(ConnectionLostError):
                 await small.insert(new, replace_finished=True)
@@ -188,10 +165,10 @@ class TestAmbiguousFailures:
         assert await small.get(inserted.id) == inserted
 
     async def test_a_mark_of_its_own_tells_an_insert_from_its_like(
-        self, small: AsyncStorage, cut: Cut
+        self, small: AsyncStorage, faults: Faults
     ) -> None:
         await small.insert(order(runtime_metadata={"runner": "one"}))
-        cut.next(after=False)
+        faults.break_before()
 
         # Whether it came before the row that is there, and went again, nobody can say.
         with pytest.raises(ConnectionLostError) as caught:
@@ -199,77 +176,66 @@ class TestAmbiguousFailures:
         assert caught.value.applied == "unknown"
 
     async def test_an_insert_that_another_one_beat_is_in_doubt(
-        self, small: AsyncStorage, cut: Cut
+        self, small: AsyncStorage, faults: Faults
     ) -> None:
         other = await small.insert(order(workflow_version=2))
-        cut.next(after=False)
+        faults.break_before()
 
         with pytest.raises(ConnectionLostError) as caught:
             await small.insert(order())
         assert caught.value.applied == "unknown"
         assert await small.get(other.id) == other
 
-    @pytest.mark.parametrize("after", (True, False))
+    @pytest.mark.parametrize("applied", (True, False))
     @pytest.mark.parametrize("by_revision", (False, True))
-    async def test_a_delete_finds_out_whether_it_landed(
-        self, small: AsyncStorage, cut: Cut, after: bool, by_revision: bool
+    async def test_a_delete_finds_out_whether_it_was_applied(
+        self, small: AsyncStorage, faults: Faults, applied: bool, by_revision: bool
     ) -> None:
         held = await small.insert(order())
         revision = held.revision if by_revision else None
-        cut.next(after=after)
+        lose(faults, applied=applied)
         assert await small.delete("orderid::1", revision=revision) is True
         assert await small.count() == 0
 
     async def test_a_failed_look_leaves_it_unknown(
-        self, small: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+        self, small: AsyncStorage, faults: Faults
     ) -> None:
-        row = small._pool.row
-
-        async def fail(deadline: float, statement: Statement, *arguments: Any) -> Any:
-            if statement.name == "get":
-                raise OperationTimeoutError("too late", applied="no", retryable=True)
-            await row(deadline, statement, *arguments)
-            raise lost()
-
         held = await small.insert(order())
-        monkeypatch.setattr(small._pool, "row", fail)
-        for write in (
-            small.update(replace(held, status=Status.RUNNING)),
-            small.insert(order("x")),
-            small.delete(held.id),
+        for name, write in (
+            ("update", small.update(replace(held, status=Status.RUNNING))),
+            ("insert", small.insert(order("x"))),
+            ("delete", small.delete(held.id)),
         ):
+            faults.lose_answer(name)
+            faults.fail("get", OperationTimeoutError("too late", applied="no", retryable=True))
             with pytest.raises(ConnectionLostError) as caught:
                 await write
             assert caught.value.applied == "unknown"
 
-    async def test_an_earlier_try_that_may_have_landed_is_not_forgotten(
-        self, small: AsyncStorage, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    async def test_an_earlier_try_that_may_have_been_applied_is_not_forgotten(
+        self, small: AsyncStorage, faults: Faults
     ) -> None:
-        failures = [lost(), RejectedError("refused", applied="no", retryable=False)]
-
-        async def fail(*_: Any, **__: Any) -> Any:
-            raise failures.pop(0)
-
-        monkeypatch.setattr(_Attempt, "run", fail)
+        faults.break_before("put")
+        faults.fail("put", RejectedError("refused", applied="no", retryable=False))
         with pytest.raises(RejectedError) as caught:
             await small.put(order())
         assert caught.value.applied == "unknown"
 
     async def test_what_is_safe_twice_is_tried_until_the_deadline(
-        self, small: AsyncStorage, cut: Cut, caplog: pytest.LogCaptureFixture
+        self, small: AsyncStorage, faults: Faults, caplog: pytest.LogCaptureFixture
     ) -> None:
-        cut.next(after=True, times=3)
+        faults.lose_answer(times=3)
         stored = await small.put(order())
         assert stored == await small.get(stored.id)
         assert caplog.text.count("put in schema") == 1
         assert caplog.text.count("terminate_backend in schema") == 1  # of two
 
-        cut.next(after=False, times=10_000)
+        faults.break_before(times=10_000)
         # The deadline may come between two tries, or in the middle of one.
         with pytest.raises((ConnectionLostError, OperationTimeoutError)):
             await small.get("orderid::1", timeout=0.3)
         assert caplog.text.count("get in schema") == 1  # of many
-        cut.next(after=False, times=0)
+        faults.stop()
 
 
 class TestDeadlines:
@@ -335,21 +301,13 @@ class TestDeadlines:
         assert await small.count() == 0
 
     async def test_the_server_ends_a_statement_before_the_deadline(
-        self, dsn: str, migrated: str, pool: Pool
+        self, start: Start, migrated: str, pool: Pool
     ) -> None:
-        async with AsyncStorage.start(
-            dsn, name="short", schema=migrated, references=Names(), timeout=1
-        ) as storage:
+        async with start(timeout=1) as storage:
             async with storage.transaction() as transaction:
                 shown = await transaction.connection.fetchval("SHOW statement_timeout")
             assert shown == "901ms"
-        async with AsyncStorage.start(
-            dsn,
-            name="long",
-            schema=migrated,
-            references=Names(),
-            server_settings={"statement_timeout": shown},
-        ) as storage:
+        async with start(server_settings={"statement_timeout": shown}) as storage:
             async with pool.acquire() as connection, connection.transaction():
                 await connection.execute(f"LOCK {migrated}.workflow_instances")
                 with pytest.raises(OperationTimeoutError, match="statement timeout") as caught:
@@ -371,8 +329,8 @@ class TestDeadlines:
         with pytest.raises(InvalidValueError, match="^timeout is .* up to 2000000$"):
             await AsyncStorage.start(dsn, timeout=timeout)
 
-    async def test_a_storages_timeout_may_be_days(self, dsn: str, migrated: str) -> None:
-        async with AsyncStorage.start(dsn, name="patient", schema=migrated, timeout=2e6) as storage:
+    async def test_a_storages_timeout_may_be_days(self, start: Start) -> None:
+        async with start(timeout=2e6) as storage:
             assert await storage.count() == 0
 
     async def test_a_storage_checks_its_own_timeout_too(self, dsn: str) -> None:
@@ -483,21 +441,12 @@ class TestEnds:
         assert b"or to the parent process" in said
 
     async def test_closing_a_storage_whose_network_is_gone_ends(
-        self, dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(pool_executor, "RELEASE_SECONDS", 0.2)
-        storage = await AsyncStorage.start(dsn, name="hung", schema=migrated, references=Names())
-
-        class Hung:
-            """A pool whose connections never say goodbye."""
-
-            def __init__(self, pool: Any) -> None:
-                self.terminate = pool.terminate
-
-            async def close(self) -> None:
-                await asyncio.Event().wait()
-
-        storage._pool._pool = Hung(storage._pool._pool)  # type: ignore[assignment]
+        storage = await start()
+        # Its connections never say goodbye.
+        monkeypatch.setattr(asyncpg.Pool, "close", lambda _: asyncio.Event().wait())
         async with within(5):
             await storage.close()
 

@@ -163,7 +163,8 @@ async def test_a_session_that_began_later_is_not_taken_for_the_one_that_broke(
     now = asyncio.get_running_loop().time()
     other = await asyncpg.connect(dsn)
     statement = statements_of(storage.schema).terminate_backend
-    async with storage._pool._pool.acquire() as connection:
+    async with storage.transaction() as transaction:
+        connection = transaction.connection
         # Its id, at a moment at which it did not run: another's, and ours is gone.
         before = Backend(other.get_server_pid(), now - 60)
         assert await before.terminate(connection, statement, now) is True
@@ -178,9 +179,9 @@ async def test_a_session_that_began_later_is_not_taken_for_the_one_that_broke(
 
 
 async def test_a_connection_of_our_own_pool_is_known_by_its_age(storage: AsyncStorage) -> None:
-    async with storage._pool._pool.acquire() as connection:
+    async with storage.transaction() as transaction:
         now = asyncio.get_running_loop().time()
-        assert Backend.behind(connection, now + 100).since <= now
+        assert Backend.behind(transaction.connection, now + 100).since <= now
 
 
 async def test_a_server_that_names_no_backend_leaves_the_outcome_unknown(

@@ -40,6 +40,8 @@ from hephaestus_pg.verbs.single import InstanceVerbs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from tests.support.starting import Start
+
 # Stands in every hostile text, so that any of it is found in a statement.
 MARK = "pwned"
 
@@ -100,15 +102,13 @@ def sent() -> list[str]:
 
 
 @pytest.fixture
-async def tenant(role: str, migrated: str, sent: list[str]) -> AsyncIterator[AsyncStorage]:
+async def tenant(role: str, start: Start, sent: list[str]) -> AsyncIterator[AsyncStorage]:
     """A storage under a hostile name, which tells what it sends."""
 
     async def listen(connection: asyncpg.Connection[Any]) -> None:
         connection.add_query_logger(lambda query: sent.append(query.query))
 
-    async with AsyncStorage.start(
-        role, name=CORPUS[0], schema=migrated, references=Names(), init=listen, timeout=10
-    ) as storage:
+    async with start(role, name=CORPUS[0], init=listen, timeout=10) as storage:
         yield storage
 
 

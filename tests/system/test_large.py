@@ -6,14 +6,13 @@ import asyncio
 import gc
 import sys
 import tracemalloc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hephaestus_pg import (
     AsyncStorage,
     Instance,
-    Names,
     RejectedError,
 )
 from tests.support.catalog import PATIENCE
@@ -21,17 +20,16 @@ from tests.support.catalog import PATIENCE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from hephaestus_pg.execution.statements import Statement
+    from tests.support.faults import Faults
+    from tests.support.starting import Start
 
 MANY = 40_000
 
 
 @pytest.fixture
-async def single(dsn: str, migrated: str) -> AsyncIterator[AsyncStorage]:
+async def single(start: Start) -> AsyncIterator[AsyncStorage]:
     """A storage that has one connection: one that is not given back is missed at once."""
-    async with AsyncStorage.start(
-        dsn, name="single", schema=migrated, references=Names(), max_size=1
-    ) as storage:
+    async with start(max_size=1) as storage:
         yield storage
 
 
@@ -97,18 +95,9 @@ async def test_a_stream_holds_a_page_whatever_the_number_of_rows(storage: AsyncS
 
 
 @pytest.fixture
-def pages(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of rows in each answer of the server."""
-    sizes: list[int] = []
-    fetch = storage._pool.fetch
-
-    async def counted(deadline: float, statement: Statement, *arguments: object) -> Any:
-        rows = await fetch(deadline, statement, *arguments)
-        sizes.append(len(rows))
-        return rows
-
-    monkeypatch.setattr(storage._pool, "fetch", counted)
-    return sizes
+def pages(faults: Faults) -> list[int]:
+    """The number of rows in each answer of the server, of which none goes wrong."""
+    return faults.rows
 
 
 async def test_large_rows_make_small_pages_from_the_first_on(
@@ -163,8 +152,10 @@ class TestLeavingAStream:
 
 
 @pytest.mark.long
-async def test_a_row_that_no_text_can_hold_spoils_no_other_call(dsn: str, migrated: str) -> None:
-    async with AsyncStorage.start(dsn, schema=migrated, references=Names(), timeout=100) as storage:
+async def test_a_row_that_no_text_can_hold_spoils_no_other_call(
+    start: Start, migrated: str
+) -> None:
+    async with start(timeout=100) as storage:
         good = await storage.put_many(Instance(f"x::{n}", "W") for n in range(20))
         async with storage.transaction() as tx:
             await tx.connection.execute(  # as another writer may, who has no limit

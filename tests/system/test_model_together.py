@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,16 +21,16 @@ from hephaestus_pg import (
     Instance,
     InstanceExistsError,
     InstanceNotFoundError,
-    Names,
     StaleInstanceError,
     Status,
 )
 from tests.support.catalog import MOMENT
+from tests.support.faults import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hephaestus_pg.execution.statements import Statement
+    from tests.support.starting import Start
 
 SHARED = [f"shared::{number}" for number in range(5)]
 
@@ -203,21 +202,13 @@ class Caller:
 
 @pytest.mark.parametrize(("callers", "calls"), ((1, 500), (64, 40), (1000, 5)))
 async def test_what_shares_statements_does_what_a_dictionary_each_would(
-    dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch, callers: int, calls: int
+    start: Start, monkeypatch: pytest.MonkeyPatch, callers: int, calls: int
 ) -> None:
     seed = int(os.environ.get("HEPHAESTUS_PG_TEST_SEED") or random.randrange(10**6))
     print(f"HEPHAESTUS_PG_TEST_SEED={seed}")
-    shared, sent = Shared(), Counter[str]()
-    async with AsyncStorage.start(dsn, schema=migrated, references=Names()) as storage:
-        fetch = storage._pool._fetch
-
-        async def counted(
-            source: Any, deadline: float, statement: Statement, *arguments: Any
-        ) -> Any:
-            sent[statement.name] += 1
-            return await fetch(source, deadline, statement, *arguments)
-
-        monkeypatch.setattr(storage._pool, "_fetch", counted)
+    shared = Shared()
+    async with start() as storage:
+        sent = Faults(storage, monkeypatch).tried  # nothing goes wrong
         first = {
             each.id: each.revision or 0
             for each in await storage.put_many(
@@ -240,5 +231,5 @@ async def test_what_shares_statements_does_what_a_dictionary_each_would(
         assert all(row.revision == expected[id].revision for id, row in held.items())
     assert sum(map(len, shared.acknowledged.values())) > len(SHARED)
     if callers > 1:
-        together = {statement for statement in sent if statement.endswith("_many")}
+        together = {name for name in sent if name.endswith("_many")}
         assert together == {f"{verb}_many" for verb in ("get", "put", "insert", "update", "delete")}

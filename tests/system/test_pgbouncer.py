@@ -35,7 +35,6 @@ from hephaestus_pg import (
     InstanceExistsError,
     InvalidValueError,
     MigrationError,
-    Names,
     RejectedError,
     StaleInstanceError,
     Status,
@@ -47,6 +46,8 @@ from tests.support.embedded import wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from tests.support.starting import Start
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = pytest.mark.skipif(
@@ -178,16 +179,10 @@ def test_it_does_not_outlive_its_tests(dsn: str) -> None:
 
 @pytest.fixture(params=[True, False], ids=["batching", "one by one"])
 async def pooled(
-    request: pytest.FixtureRequest, bouncer: str, migrated: str
+    request: pytest.FixtureRequest, bouncer: str, start: Start
 ) -> AsyncIterator[AsyncStorage]:
-    async with AsyncStorage.start(
-        bouncer,
-        schema=migrated,
-        references=Names(),
-        pgbouncer=True,
-        batching=request.param,
-        max_size=4 * SESSIONS,
-        timeout=PATIENCE,
+    async with start(
+        bouncer, pgbouncer=True, batching=request.param, max_size=4 * SESSIONS, timeout=PATIENCE
     ) as storage:
         yield storage
 
@@ -299,12 +294,10 @@ class TestWithoutTheFlag:
         assert not caught.value.retryable
 
     async def test_a_pool_that_prepares_statements_says_it(
-        self, bouncer: str, migrated: str
+        self, bouncer: str, start: Start
     ) -> None:
         async with asyncpg.create_pool(bouncer, min_size=0, max_size=8) as theirs:
-            storage = await AsyncStorage.start(
-                pool=theirs, name=migrated, schema=migrated, references=Names(), batching=False
-            )
+            storage = await start(pool=theirs, batching=False)
             try:
                 with pytest.raises(RejectedError, match=r"pgbouncer=True.*statement_cache_size=0"):
                     async with asyncio.timeout(30):
@@ -330,13 +323,11 @@ class TestParameters:
         with pytest.raises(InvalidValueError, match="^sslmod is .*did you mean sslmode"):
             await AsyncStorage.start(f"{bouncer}?sslmod=require", pgbouncer=True)
 
-    async def test_what_libpq_knows_is_taken(self, bouncer: str, migrated: str) -> None:
+    async def test_what_libpq_knows_is_taken(self, bouncer: str, start: Start) -> None:
         query = (
             "connect_timeout=5&keepalives=1&gssencmode=disable&application_name=x&sslmode=prefer"
         )
-        async with AsyncStorage.start(
-            f"{bouncer}?{query}", name=migrated, schema=migrated, pgbouncer=True
-        ) as storage:
+        async with start(f"{bouncer}?{query}", pgbouncer=True) as storage:
             assert await storage.count() == 0
 
     async def test_a_database_that_it_does_not_have(self, bouncer: str) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.faults import Faults
+    from tests.support.starting import Start
+
 import asyncio
 from collections import Counter
 from typing import Any
@@ -13,7 +19,6 @@ import pytest
 from hephaestus_pg import (
     AsyncStorage,
     Instance,
-    Names,
     Status,
     _sql,
     migrations,
@@ -44,19 +49,11 @@ async def test_of_a_hundred_inserts_of_one_id_exactly_one_succeeds(
 
 
 async def test_an_insert_whose_obstacle_went_meanwhile_tries_again(
-    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+    storage: AsyncStorage, faults: Faults, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
     await storage.insert(Instance.new("Race", {}, id="race::1"))
-    row = storage._executor.row
-
-    async def row_after_a_delete(
-        deadline: float, statement: Statement, id: str, *arguments: Any
-    ) -> Any:
-        if statement.name == "get":
-            await row(deadline, storage._executor.statements.delete, id, None)
-        return await row(deadline, statement, id, *arguments)
-
-    monkeypatch.setattr(storage._executor, "row", row_after_a_delete)
+    gone = f"DELETE FROM {storage.schema}.workflow_instances"
+    faults.before("get", lambda: pool.execute(gone))
     again = await storage.insert(Instance.new("Race", {"again": True}, id="race::1"))
     assert again.context.initial == {"again": True}
     assert (again.revision or 0) > MOMENT
@@ -141,15 +138,13 @@ COLUMNS: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("statement", COLUMNS)
 async def test_a_statement_that_waits_for_a_row_has_locked_none_behind_it(
-    dsn: str, migrated: str, pool: asyncpg.Pool[asyncpg.Record], statement: str
+    start: Start, migrated: str, pool: asyncpg.Pool[asyncpg.Record], statement: str
 ) -> None:
     """In what order its ids were given, or lie in the table, does not matter."""
     table = f"{migrated}.workflow_instances"
     scan = {"enable_indexscan": "off", "enable_bitmapscan": "off"}  # it meets the last id first
     async with (
-        AsyncStorage.start(
-            dsn, schema=migrated, references=Names(), server_settings=scan
-        ) as storage,
+        start(server_settings=scan) as storage,
         pool.acquire() as holder,
         pool.acquire() as other,
     ):

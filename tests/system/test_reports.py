@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from asyncpg import Pool as AnyPool
 
+    from tests.support.starting import Start
+
     Pool = AnyPool[Any]
 
 SESSIONS = """
@@ -45,16 +47,9 @@ def new(id: str, **context: Any) -> Instance:
 
 
 @pytest.fixture
-async def small(dsn: str, migrated: str) -> AsyncIterator[AsyncStorage]:
+async def small(start: Start, migrated: str) -> AsyncIterator[AsyncStorage]:
     """A storage on one connection, whose loss would be noticed."""
-    async with AsyncStorage.start(
-        dsn,
-        name=migrated,
-        schema=migrated,
-        references=Names(),
-        max_size=1,
-        server_settings={"application_name": migrated},
-    ) as storage:
+    async with start(max_size=1, server_settings={"application_name": migrated}) as storage:
         yield storage
 
 
@@ -233,15 +228,13 @@ class TestLoops:
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
     @pytest.mark.parametrize("batching", (True, False))
     async def test_tasks_that_begin_at_once_change_nothing(
-        self, dsn: str, migrated: str, *, batching: bool
+        self, start: Start, *, batching: bool
     ) -> None:
         """python/cpython#124309: a library took its tasks for not yet begun."""
         loop = asyncio.get_running_loop()
         loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
         try:
-            async with AsyncStorage.start(
-                dsn, name=migrated, schema=migrated, references=Names(), batching=batching
-            ) as storage:
+            async with start(batching=batching) as storage:
                 async with asyncio.TaskGroup() as group:
                     puts = [group.create_task(storage.put(new(str(n % 20)))) for n in range(200)]
                 written = {(put.result().id, put.result().revision) for put in puts}

@@ -12,13 +12,14 @@ from hephaestus_pg import (
     AsyncStorage,
     ConnectionLostError,
     Instance,
-    Names,
     OperationTimeoutError,
     RejectedError,
 )
 
 if TYPE_CHECKING:
     from asyncpg import Pool as AnyPool
+
+    from tests.support.starting import Start
 
     Pool = AnyPool[Any]
 
@@ -88,13 +89,9 @@ class TestTransactions:
                     await tx.connection.execute(f"INSERT INTO {orders} VALUES (1)")
         assert await storage.get("a") is not None
 
-    async def test_a_connection_that_the_server_closed_had_no_effect(
-        self, dsn: str, migrated: str
-    ) -> None:
+    async def test_a_connection_that_the_server_closed_had_no_effect(self, start: Start) -> None:
         """rwlove/home-ops#11747: timeouts of idle transactions and sessions, set for safety."""
-        async with AsyncStorage.start(
-            dsn, name=migrated, schema=migrated, references=Names()
-        ) as storage:
+        async with start() as storage:
             with pytest.raises(ConnectionLostError) as caught:
                 async with storage.transaction() as tx:
                     await tx.put(new("a"))

@@ -25,9 +25,10 @@ from hephaestus_pg import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
 
     from asyncpg import Pool as AnyPool
+
+    from tests.support.starting import Start
 
     Pool = AnyPool[Any]
 
@@ -36,18 +37,13 @@ def new(id: str, **context: Any) -> Instance:
     return Instance.new("Order", context, id=id)
 
 
-def started(dsn: str, schema: str, **options: Any) -> AbstractAsyncContextManager[AsyncStorage]:
-    options = {"timeout": 20, **options}
-    return AsyncStorage.start(dsn, name=schema, schema=schema, references=Names(), **options)
-
-
 async def together(calls: Any) -> list[Any]:
     return list(await asyncio.gather(*calls, return_exceptions=True))
 
 
 class TestSessions:
     async def test_a_role_of_few_connections_serves_many_callers(
-        self, dsn: str, migrated: str, pool: Pool
+        self, dsn: str, migrated: str, pool: Pool, start: Start
     ) -> None:
         """ForbesLindesay/atdatabases#201, PostHog/posthog#64631: too many connections for role."""
         role = f"role_{uuid4().hex[:12]}"
@@ -59,21 +55,21 @@ class TestSessions:
         at = urlsplit(dsn)
         limited = at._replace(netloc=f"{role}:x@{at.netloc.rpartition('@')[2]}").geturl()
         try:
-            async with started(limited, migrated, batching=False) as storage:
+            async with start(limited, batching=False) as storage:
                 results = await together(storage.put(new(f"{n}")) for n in range(60))
             assert {type(each) for each in results} == {Instance}
         finally:
             await pool.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
     async def test_statements_that_a_session_forgot_are_prepared_again(
-        self, dsn: str, migrated: str
+        self, dsn: str, start: Start
     ) -> None:
         """MagicStack/asyncpg#121, psycopg/psycopg#1408, oven-sh/bun#35120: DEALLOCATE ALL.
 
         Every later call on the connection failed for ever.
         """
         own = await asyncpg.connect(dsn)
-        async with started(dsn, migrated, max_size=1) as storage:
+        async with start(max_size=1) as storage:
             await storage.put(new("a"))
             async with storage.transaction() as tx:
                 await tx.connection.execute("DEALLOCATE ALL")
@@ -87,24 +83,24 @@ class TestSessions:
         await own.close()
 
     async def test_a_call_beside_its_own_transaction_says_what_it_waited_for(
-        self, dsn: str, migrated: str
+        self, start: Start
     ) -> None:
         """procrastinate-org/procrastinate#1116 and #1435: "couldn't get a connection", and why not.
 
         Each of the pool's connections is in a transaction, whose block waits for another one.
         """
-        async with started(dsn, migrated, max_size=1) as storage, storage.transaction() as tx:
+        async with start(max_size=1) as storage, storage.transaction() as tx:
             with pytest.raises(OperationTimeoutError, match="use its own verbs") as caught:
                 await storage.get("a", timeout=0.1)
             assert caught.value.applied == "no"
             assert await tx.get("a") is None
 
     async def test_sessions_that_the_server_ends_while_idle_cost_nothing(
-        self, dsn: str, migrated: str, pool: Pool
+        self, start: Start, migrated: str, pool: Pool
     ) -> None:
         """procrastinate-org/procrastinate#1335: a worker stuck on one closed connection."""
         settings = {"idle_session_timeout": "20ms", "application_name": migrated}
-        async with started(dsn, migrated, server_settings=settings) as storage:
+        async with start(server_settings=settings) as storage:
             for n in range(3):
                 await together(storage.put(new(f"{n}{k}")) for k in range(5))
                 async with asyncio.timeout(30):
@@ -118,11 +114,11 @@ class TestSessions:
     @pytest.mark.parametrize("isolation", ("serializable", "repeatable read"))
     @pytest.mark.parametrize("batching", (True, False))
     async def test_a_roles_isolation_level_loses_no_update(
-        self, dsn: str, migrated: str, *, isolation: str, batching: bool
+        self, start: Start, *, isolation: str, batching: bool
     ) -> None:
         """dbos-inc/dbos-transact-py#679, aio-libs/aiopg#699: serialization failures for good."""
         settings = {"default_transaction_isolation": isolation}
-        async with started(dsn, migrated, server_settings=settings, batching=batching) as storage:
+        async with start(server_settings=settings, batching=batching) as storage:
             await storage.put(new("counter", n=0))
 
             async def count(name: str) -> None:
@@ -175,7 +171,9 @@ class TestSessions:
         await migrations.down(connection=own, schema=schema, version=3)
         await migrations.up(connection=own, schema=schema)
         await own.close()
-        async with started(dsn, schema, server_settings=settings) as storage:
+        async with AsyncStorage.start(
+            dsn, name=schema, schema=schema, references=Names(), server_settings=settings
+        ) as storage:
             given = [new(f"{n}", s="\\ ' \" é", f=0.1, none=None) for n in range(20)]
             stored = await asyncio.gather(*map(storage.put, given))
             assert await asyncio.gather(*[storage.get(each.id) for each in given]) == stored
@@ -194,7 +192,7 @@ class TestSessions:
 
 class TestChangesUnderLoad:
     @pytest.fixture
-    async def load(self, dsn: str, migrated: str) -> AsyncIterator[set[str]]:
+    async def load(self, start: Start) -> AsyncIterator[set[str]]:
         """Callers at work all the while, and the errors that they met, which there must not be."""
         errors: set[str] = set()
         done = asyncio.Event()
@@ -213,7 +211,7 @@ class TestChangesUnderLoad:
                 except Exception as error:  # noqa: BLE001
                     errors.add(repr(error))
 
-        async with started(dsn, migrated) as storage, asyncio.TaskGroup() as group:
+        async with start() as storage, asyncio.TaskGroup() as group:
             for n in range(8):
                 group.create_task(caller(storage, n))
             yield errors

@@ -27,12 +27,14 @@ from hephaestus_pg import (
     Status,
     migrations,
 )
-from hephaestus_pg.execution.pool_runner import _Attempt
 from hephaestus_pg.migrations.files import shipped
 from hephaestus_pg.migrations.scripts import grants
 from tests.support.catalog import MOMENT, assert_is_at
 
 if TYPE_CHECKING:
+    from tests.support.faults import Faults
+    from tests.support.starting import Start
+
     Pool = asyncpg.Pool[asyncpg.Record]
 
 # As HephaestusEcto's put sends it.
@@ -206,17 +208,11 @@ class TestOtherWriters:
 class TestOurStatements:
     @pytest.mark.parametrize("batching", (True, False))
     async def test_they_do_not_run_the_trigger(
-        self, dsn: str, migrated: str, pool: Pool, *, batching: bool
+        self, dsn: str, migrated: str, pool: Pool, start: Start, *, batching: bool
     ) -> None:
         calls = CALLS.format(migrated)
-        async with AsyncStorage.start(
-            dsn,
-            name=migrated,
-            schema=migrated,
-            references=Names(),
-            batching=batching,
-            max_size=2,
-            server_settings={"track_functions": "all"},
+        async with start(
+            batching=batching, max_size=2, server_settings={"track_functions": "all"}
         ) as storage:
             ids = [f"x::{number}" for number in range(40)]
             held = await asyncio.gather(*(storage.insert(new(id)) for id in ids))
@@ -253,22 +249,14 @@ class TestOurStatements:
         assert found[-1] <= after
 
     async def test_an_insert_whose_connection_broke_is_told_by_what_is_there(
-        self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+        self, storage: AsyncStorage, faults: Faults
     ) -> None:
-        once, broken = _Attempt.run, [True]
-
-        async def lost(this: Any, *given: Any, **options: Any) -> Any:
-            result = await once(this, *given, **options)
-            if broken and broken.pop():
-                raise ConnectionLostError("cut", applied="unknown", retryable=True)
-            return result
-
-        monkeypatch.setattr(_Attempt, "run", lost)
+        faults.lose_answer("insert")
         stored = await storage.insert(new())
         assert await storage.get("x") == stored
         assert (stored.revision or 0) > MOMENT
 
-        broken.append(True)
+        faults.lose_answer("insert")
         with pytest.raises(ConnectionLostError) as caught:  # another's, and by now only that
             await storage.insert(new(current_step="mine"))
         assert caught.value.applied == "unknown"
@@ -276,7 +264,7 @@ class TestOurStatements:
 
 class TestTheTrigger:
     async def test_a_role_with_the_grants_alone_can_write(
-        self, dsn: str, migrated: str, pool: Pool
+        self, dsn: str, migrated: str, pool: Pool, start: Start
     ) -> None:
         role = f"role_{uuid4().hex[:12]}"
         await pool.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
@@ -285,12 +273,7 @@ class TestTheTrigger:
             await pool.execute(grants(role, schema=migrated))
             parts = urlsplit(dsn)
             netloc = f"{role}:x@{parts.hostname}:{parts.port}"
-            async with AsyncStorage.start(
-                parts._replace(netloc=netloc).geturl(),
-                name=migrated,
-                schema=migrated,
-                references=Names(),
-            ) as storage:
+            async with start(parts._replace(netloc=netloc).geturl()) as storage:
                 held = await storage.insert(new())
                 async with storage.transaction() as transaction:
                     await transaction.connection.execute(UPSERT.format(migrated), "x", "running")
@@ -414,10 +397,10 @@ def _programs(dsn: str) -> Path | None:
 
 class TestTakingBack:
     async def test_revisions_go_on_over_down_and_up(
-        self, dsn: str, migrated: str, pool: Pool
+        self, dsn: str, migrated: str, pool: Pool, start: Start
     ) -> None:
         async def started() -> AsyncStorage:
-            return await AsyncStorage.start(dsn, name=migrated, schema=migrated, references=Names())
+            return await start()
 
         highest = 0
         for version in (4, 3, 2, 1):

@@ -14,7 +14,6 @@ from hephaestus_pg import (
     AsyncStorage,
     DatabaseError,
     Instance,
-    Names,
     OperationInterruptedError,
     UnavailableError,
 )
@@ -28,6 +27,8 @@ from tests.support.lag import happens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.support.starting import Start
+
 IDS = [f"order::{n}" for n in range(40)]
 
 
@@ -36,14 +37,12 @@ def order(id: str) -> Instance:
 
 
 @pytest.fixture(params=(None, lambda: 0, False), ids=("gathered", "keyed", "single"))
-async def small(request: pytest.FixtureRequest, dsn: str, migrated: str) -> Any:
+async def small(request: pytest.FixtureRequest, start: Start) -> Any:
     """A storage of two connections."""
     options: dict[str, Any] = (
         {"batching": False} if request.param is False else {"batch_by": request.param}
     )
-    async with AsyncStorage.start(
-        dsn, name="small", schema=migrated, references=Names(), max_size=2, timeout=20, **options
-    ) as storage:
+    async with start(max_size=2, timeout=20, **options) as storage:
         yield storage
 
 
@@ -151,7 +150,7 @@ PLACES: dict[str, tuple[Any, str]] = {
 )
 @pytest.mark.parametrize("place", PLACES)
 async def test_an_exception_at_any_place_leaves_nothing_held(
-    dsn: str, migrated: str, monkeypatch: pytest.MonkeyPatch, place: str, error: type[BaseException]
+    start: Start, monkeypatch: pytest.MonkeyPatch, place: str, error: type[BaseException]
 ) -> None:
     cls, name = PLACES[place]
     real: Callable[..., Any] = getattr(cls, name)
@@ -164,9 +163,7 @@ async def test_an_exception_at_any_place_leaves_nothing_held(
             raise error
         return real(*arguments, **options)
 
-    async with AsyncStorage.start(
-        dsn, name="small", schema=migrated, references=Names(), max_size=2, timeout=20
-    ) as storage:
+    async with start(max_size=2, timeout=20) as storage:
         await storage.put(order(IDS[0]))
         monkeypatch.setattr(cls, name, interrupted)
         calls = [asyncio.create_task(storage.put(order(id))) for id in IDS]
@@ -221,11 +218,9 @@ async def test_a_task_factory_that_fails_holds_nothing(small: AsyncStorage) -> N
 
 
 async def test_a_release_whose_task_is_cancelled_before_it_begins_gives_the_connection_back(
-    dsn: str, migrated: str
+    start: Start,
 ) -> None:
-    async with AsyncStorage.start(
-        dsn, name="small", schema=migrated, references=Names(), max_size=1, timeout=20
-    ) as storage:
+    async with start(max_size=1, timeout=20) as storage:
         before = asyncio.all_tasks()
         for n in range(15):
             call = asyncio.create_task(storage.put(order("order::1")))
@@ -254,10 +249,8 @@ async def test_tries_of_several_hosts_that_are_cancelled_are_no_connection() -> 
     assert (caught.value.applied, caught.value.retryable) == ("no", True)
 
 
-async def test_leaving_the_storage_while_every_task_is_cancelled(dsn: str, migrated: str) -> None:
-    async with AsyncStorage.start(
-        dsn, name="small", schema=migrated, references=Names(), max_size=2, timeout=20
-    ) as storage:
+async def test_leaving_the_storage_while_every_task_is_cancelled(start: Start) -> None:
+    async with start(max_size=2, timeout=20) as storage:
         before = asyncio.all_tasks()
         calls = [asyncio.create_task(called(storage, id)) for id in IDS]
         await asyncio.sleep(0)

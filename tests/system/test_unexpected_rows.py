@@ -22,7 +22,6 @@ from hephaestus_pg import (
     Instance,
     InstanceExistsError,
     InstanceNotFoundError,
-    Names,
     RejectedError,
     Status,
     UnexpectedRowError,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from hephaestus_pg.verbs.search import Verbs
+    from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -44,7 +44,7 @@ AT_ONCE = 20.0
 # Some versions of the server refuse a row that it hides, others say nothing.
 REFUSED = (AccessDeniedError, RejectedError, UnexpectedRowError)
 
-KINDS = ("gathered", "alone", "transaction", "using", "using in a transaction")
+KINDS = ("batched", "alone", "transaction", "using", "using in a transaction")
 
 
 def order(id: str, **fields: Any) -> Instance:
@@ -52,15 +52,13 @@ def order(id: str, **fields: Any) -> Instance:
 
 
 @asynccontextmanager
-async def opened(kind: str, storage: AsyncStorage, dsn: str) -> AsyncIterator[Verbs]:
+async def opened(kind: str, storage: AsyncStorage, start: Start, dsn: str) -> AsyncIterator[Verbs]:
     """The verbs of the storage, as they are used in this way."""
     match kind:
-        case "gathered":
+        case "batched":
             yield storage
         case "alone":
-            async with AsyncStorage.start(
-                dsn, name="alone", schema=storage.schema, references=Names(), batching=False
-            ) as alone:
+            async with start(batching=False) as alone:
                 yield alone
         case "transaction":
             async with storage.transaction() as transaction:
@@ -79,16 +77,20 @@ async def opened(kind: str, storage: AsyncStorage, dsn: str) -> AsyncIterator[Ve
 
 @pytest.fixture(params=KINDS)
 async def verbs(
-    request: pytest.FixtureRequest, storage: AsyncStorage, dsn: str
+    request: pytest.FixtureRequest, storage: AsyncStorage, start: Start, dsn: str
 ) -> AsyncIterator[Verbs]:
     await storage.put_many([order(id) for id in ("kept::1", "kept::2", "free::1", "free::2")])
-    async with opened(request.param, storage, dsn) as verbs, asyncio.timeout(AT_ONCE):
+    async with opened(request.param, storage, start, dsn) as verbs, asyncio.timeout(AT_ONCE):
         yield verbs
 
 
-def statements_of(verbs: Verbs) -> Any:
-    """What takes statements: where the verbs are on one connection, this, whose locks it has."""
-    return getattr(verbs, "connection", None) or verbs._executor._pool  # type: ignore[attr-defined]
+async def execute(verbs: Verbs, statements: str) -> None:
+    """Run them; where the verbs are on one connection, on this, whose locks it has."""
+    if isinstance(verbs, AsyncStorage):
+        async with verbs.transaction() as transaction:
+            await transaction.connection.execute(statements)
+    else:
+        await verbs.connection.execute(statements)  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -97,11 +99,12 @@ def trigger(verbs: Verbs) -> Callable[..., Any]:
 
     async def create(when: str, body: str) -> None:
         name = f"{verbs.schema}.{when.lower().replace(' ', '_')}"
-        await statements_of(verbs).execute(
+        await execute(
+            verbs,
             f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$"
             f"BEGIN {body} END $$;"
             f"CREATE TRIGGER vetoes {when} ON {verbs.schema}.workflow_instances"
-            f" FOR EACH ROW EXECUTE FUNCTION {name}()"
+            f" FOR EACH ROW EXECUTE FUNCTION {name}()",
         )
 
     return create
@@ -246,10 +249,11 @@ async def test_an_id_that_a_collation_takes_for_another_is_not_mixed_up(
     try:
         await in_savepoint(
             verbs,
-            lambda: statements_of(verbs).execute(
+            lambda: execute(
+                verbs,
                 f"CREATE COLLATION {verbs.schema}.anycase"
                 " (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
-                f"ALTER TABLE {table} ALTER id TYPE varchar(255) COLLATE {verbs.schema}.anycase"
+                f"ALTER TABLE {table} ALTER id TYPE varchar(255) COLLATE {verbs.schema}.anycase",
             ),
         )
     except asyncpg.FeatureNotSupportedError:
@@ -266,8 +270,10 @@ async def test_an_id_that_a_collation_takes_for_another_is_not_mixed_up(
 async def test_what_a_rule_does_instead_is_refused_by_the_server(verbs: Verbs, event: str) -> None:
     held = await verbs.get("kept::1")
     assert held is not None
-    await statements_of(verbs).execute(
-        f"CREATE RULE nothing AS ON {event} TO {verbs.schema}.workflow_instances DO INSTEAD NOTHING"
+    await execute(
+        verbs,
+        f"CREATE RULE nothing AS ON {event} TO {verbs.schema}.workflow_instances"
+        " DO INSTEAD NOTHING",
     )
     calls: dict[str, list[Callable[[], Any]]] = {
         "INSERT": [
@@ -350,7 +356,7 @@ class TestViews:
 
 
 @pytest.fixture
-async def tenant(dsn: str, storage: AsyncStorage, pool: Pool) -> AsyncIterator[AsyncStorage]:
+async def tenant(start: Start, storage: AsyncStorage, pool: Pool) -> AsyncIterator[AsyncStorage]:
     """A storage whose role is subject to the table's policies, of which there are none yet."""
     role = f"role_{uuid4().hex[:12]}"
     try:
@@ -363,13 +369,7 @@ async def tenant(dsn: str, storage: AsyncStorage, pool: Pool) -> AsyncIterator[A
             f"ALTER TABLE {storage.schema}.workflow_instances ENABLE ROW LEVEL SECURITY"
         )
         async with (
-            AsyncStorage.start(
-                dsn,
-                name=role,
-                schema=storage.schema,
-                references=Names(),
-                server_settings={"role": role},
-            ) as tenant,
+            start(server_settings={"role": role}) as tenant,
             asyncio.timeout(AT_ONCE),
         ):
             yield tenant
@@ -379,9 +379,10 @@ async def tenant(dsn: str, storage: AsyncStorage, pool: Pool) -> AsyncIterator[A
 
 def policy(storage: AsyncStorage, command: str, condition: str) -> Any:
     what = "WITH CHECK" if command == "INSERT" else "USING"
-    return storage._pool._pool.execute(
+    return execute(
+        storage,
         f"CREATE POLICY may_{command.lower()} ON {storage.schema}.workflow_instances"
-        f" FOR {command} {what} ({condition})"
+        f" FOR {command} {what} ({condition})",
     )
 
 
@@ -477,7 +478,8 @@ class TestPolicies:
 
 async def test_partitions_are_one_table(verbs: Verbs) -> None:
     table = f"{verbs.schema}.workflow_instances"
-    await statements_of(verbs).execute(
+    await execute(
+        verbs,
         f"ALTER TABLE {table} RENAME TO plain;"
         f"CREATE TABLE {table} (LIKE {verbs.schema}.plain INCLUDING DEFAULTS, PRIMARY KEY (id))"
         " PARTITION BY HASH (id);"
@@ -485,7 +487,7 @@ async def test_partitions_are_one_table(verbs: Verbs) -> None:
             f"CREATE TABLE {table}_{n} PARTITION OF {table}"
             f" FOR VALUES WITH (MODULUS 3, REMAINDER {n});"
             for n in range(3)
-        )
+        ),
     )
     stored = await verbs.put_many([order(f"x::{n}") for n in range(20)])
     updated = await together(verbs, verbs.get, *(i.id for i in stored))
@@ -571,9 +573,10 @@ class TestOtherTriggers:
     async def test_notices_after_triggers_and_generated_columns_change_nothing(
         self, verbs: Verbs, trigger: Any
     ) -> None:
-        await statements_of(verbs).execute(
+        await execute(
+            verbs,
             f"ALTER TABLE {verbs.schema}.workflow_instances"
-            " ADD owner text GENERATED ALWAYS AS (state #>> '{context,initial,owner}') STORED"
+            " ADD owner text GENERATED ALWAYS AS (state #>> '{context,initial,owner}') STORED",
         )
         await trigger(
             "AFTER INSERT OR UPDATE OR DELETE",

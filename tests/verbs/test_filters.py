@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,8 @@ from hephaestus_pg.verbs import filters
 
 if TYPE_CHECKING:
     import asyncpg
+
+    from tests.support.faults import Faults
 
 NOW = datetime(2026, 4, 6, 12, tzinfo=UTC)
 
@@ -297,20 +300,10 @@ class TestIndexProfiles:
             assert await ids(searched, contains=pattern) == ["found"]
 
     async def test_a_profile_that_changes_between_two_statements_is_noticed(
-        self, searched: AsyncStorage, dsn: str, monkeypatch: pytest.MonkeyPatch
+        self, searched: AsyncStorage, faults: Faults, dsn: str
     ) -> None:
         await migrations.index(dsn, schema=searched.schema, profile="initial")
-        read = searched._index_profile
-        changed = False
-
-        async def read_just_before_a_change(deadline: float) -> str:
-            nonlocal changed
-            profile = await read(deadline)
-            if not changed:
-                changed = True
-                await migrations.index(dsn, schema=searched.schema, profile="full")
-            return profile
-
-        monkeypatch.setattr(searched, "_index_profile", read_just_before_a_change)
+        changes = partial(migrations.index, dsn, schema=searched.schema, profile="full")
+        faults.before("query", changes)  # the profile is known by then
         assert await ids(searched, contains=self.IN_INITIAL[0]) == ["found"]
-        assert changed
+        assert faults.tried.count("query") == 2

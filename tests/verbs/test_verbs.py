@@ -18,7 +18,6 @@ import pytest
 
 from hephaestus_pg import (
     AsyncStorage,
-    ConnectionLostError,
     Context,
     CorruptInstanceError,
     Instance,
@@ -40,8 +39,8 @@ from tests.support.catalog import MOMENT
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from hephaestus_pg.execution.statements import Statement
     from hephaestus_pg.verbs.search import Verbs
+    from tests.support.faults import Faults
 
 
 async def _own_codec(connection: asyncpg.Connection[Any]) -> None:
@@ -166,44 +165,29 @@ class TestInsert:
         assert new.inserted_at >= old.inserted_at
 
     async def test_one_whose_answer_is_lost_is_known_though_its_maps_have_changed(
-        self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+        self, storage: AsyncStorage, faults: Faults
     ) -> None:
         given = {"order_id": 1}
-        answers: list[Any] = []
-        row = storage._pool.row
-
-        async def lost(deadline: float, statement: Statement, id: str, *arguments: Any) -> Any:
-            answers.append(await row(deadline, statement, id, *arguments))
-            given["order_id"] = 2
-            if len(answers) == 1:
-                raise ConnectionLostError("broken", applied="unknown", retryable=True)
-            return answers[-1]
-
-        monkeypatch.setattr(storage._pool, "row", lost)
+        faults.lose_answer("insert")
+        faults.before("get", lambda: given.update(order_id=2))
         stored = await storage.insert(Instance.new("Order", given, id="orderid::1"))
 
-        assert len(answers) == 2
+        assert list(dict.fromkeys(faults.tried)) == ["insert", "terminate_backend", "get"]
+        assert given == {"order_id": 2}
         assert stored.context.initial == {"order_id": 1}
         assert stored == await storage.get("orderid::1")
 
     async def test_one_that_lost_a_race_for_a_free_id_is_not_told_of_its_own_row(
-        self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+        self, storage: AsyncStorage, faults: Faults, pool: asyncpg.Pool[asyncpg.Record]
     ) -> None:
         """The row in its way goes; the answer to its own commit is lost, and it is done again."""
-        row, atomically = storage._pool.row, storage._pool.atomically
-
-        async def beaten(deadline: float, statement: Statement, *arguments: Any) -> Any:
-            lost = statement.name == "insert"
-            return None if lost else await row(deadline, statement, *arguments)
-
-        async def twice(deadline: float, work: Any) -> Any:
-            await atomically(deadline, work)
-            return await atomically(deadline, work)
-
-        monkeypatch.setattr(storage._pool, "row", beaten)
-        monkeypatch.setattr(storage._pool, "atomically", twice)
+        await storage.insert(order(workflow="Other"))
+        gone = f"DELETE FROM {storage.schema}.workflow_instances WHERE workflow = 'Other'"
+        faults.before("get", lambda: pool.execute(gone))
+        faults.lose_answer("transaction")
         stored = await storage.insert(order())
 
+        assert faults.tried.count("transaction") == 2
         assert stored == order()
         assert stored == await storage.get("orderid::1")
         with pytest.raises(InstanceExistsError):
@@ -267,23 +251,14 @@ class TestUpdate:
         assert await verbs.query(workflow_version=99) == [updated]
 
     async def test_a_version_is_seen_in_a_row_whose_answer_was_lost(
-        self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+        self, storage: AsyncStorage, faults: Faults
     ) -> None:
         held = await storage.insert(order(workflow_version=5))
-        row = storage._pool.row
-        sent: list[str] = []
-
-        async def lost(deadline: float, statement: Statement, *arguments: Any) -> Any:
-            sent.append(statement.name)
-            answer = await row(deadline, statement, *arguments)
-            if statement.name == "update":
-                raise ConnectionLostError("broken", applied="unknown", retryable=True)
-            return answer
-
-        monkeypatch.setattr(storage._pool, "row", lost)
+        faults.tried.clear()
+        faults.lose_answer("update")
         updated = await storage.update(replace(held, workflow_version=6))
 
-        assert sent == ["update", "get"]
+        assert list(dict.fromkeys(faults.tried)) == ["update", "terminate_backend", "get"]
         assert updated.workflow_version == 6
         assert updated == await storage.get(held.id)
 
