@@ -81,6 +81,7 @@ from hephaestus_pg.errors import (
     UnrecognizedSchemaError,
     WrongEventLoopError,
 )
+from hephaestus_pg.execution.statistics import Stats
 from hephaestus_pg.storage import AsyncStorage
 from hephaestus_pg.values.instance import Context, ExecutionEntry, Instance, Status
 from hephaestus_pg.values.references import LoadedClasses, NamedClasses, Names, References
@@ -127,6 +128,7 @@ __all__ = [
     "SerializationError",
     "Serializer",
     "StaleInstanceError",
+    "Stats",
     "Status",
     "StorageClosedError",
     "TransactionEndedError",

@@ -1,4 +1,4 @@
-"""Where a statement runs: on the pool or on one connection, in time, and again where that is safe.
+"""Runs statements, on a pool or on one connection, in time, and again where that is safe.
 
 It decides about retries, fencing, and the life of a storage. It knows no verb and no instance.
 """

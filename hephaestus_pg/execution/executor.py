@@ -22,7 +22,7 @@ class Executor(Protocol):
     schema: str
     statements: Statements
     retries: ClassVar[bool]
-    """Whether an operation may be done again, as a whole, after a failure."""
+    """An operation may be done again, as a whole, after a failure."""
 
     def operation(self, verb: str, id: str | None, timeout: float | None) -> Operation:
         """The ``with`` block of a verb, from its first statement to its last: its deadline.

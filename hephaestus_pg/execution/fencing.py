@@ -52,10 +52,10 @@ class Backend(NamedTuple):
 
 
 async def fence(terminate: Callable[[], Awaitable[bool | None]]) -> bool:
-    """Whether a backend is known to have ended, told so by ``terminate`` until it has.
+    """End a backend; ``True`` if it is known to have ended.
 
-    ``terminate`` runs :meth:`Backend.terminate` on some connection, and raises a
-    :class:`DatabaseError` when the time is over.
+    ``terminate`` runs :meth:`Backend.terminate` on some connection, here until the backend has
+    ended. It raises a :class:`DatabaseError` when the time is over.
     """
     try:
         while (ended := await terminate()) is False:  # noqa: ASYNC110 - the server ends it

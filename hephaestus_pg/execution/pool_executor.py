@@ -220,7 +220,7 @@ class PoolExecutor:
         return replace(self._on(connection), is_disposable=False)
 
     def stats(self) -> Stats:
-        """How everything stands at this moment."""
+        """The figures of this moment."""
         batchers = [] if self._batcher is None else self._batcher.batchers
         sizes: Counter[int] = Counter()
         for batcher in batchers:

@@ -89,7 +89,7 @@ class PoolRunner:
         )
 
     def fence(self, backend: Backend, deadline: float) -> Awaitable[bool]:
-        """Whether ``backend`` is known to be gone by the ``deadline``, ended by us if need be."""
+        """End ``backend`` by the ``deadline``; ``True`` if it is known to be gone."""
         statement = self.statements.terminate_backend
 
         def terminate(connection: AnyConnection) -> Awaitable[bool | None]:
@@ -171,7 +171,7 @@ class _Attempt(Generic[Result]):
 
 
 def _forgot_statements(error: BaseException | None) -> bool:
-    """Whether a session has lost its prepared statements, as by ``DISCARD ALL``: nothing was done.
+    """The session has lost its prepared statements, as by ``DISCARD ALL``: nothing was done.
 
     The driver does not notice. So the connection is given up, and the call tried on another, once:
     behind PgBouncer without ``pgbouncer=True`` that would go on for ever.

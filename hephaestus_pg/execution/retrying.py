@@ -26,7 +26,7 @@ _INDEX_IS_AMISS = {"23505", "42P10"}
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Which failures another try may follow."""
+    """The failures that another try may follow."""
 
     repeat_unknown: bool
     """A try that may have been applied may be followed by another."""

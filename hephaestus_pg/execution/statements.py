@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Kind = Literal["read", "idempotent", "non_idempotent"]
-"""What running it twice does. An idempotent write then leaves what running it once leaves."""
+"""The effect of running it twice: an idempotent write leaves what running it once leaves."""
 
 Result = Literal["row", "rows", "row_per_call"]
 """The shape of a result: at most one row, any number of rows, or at most one row for each call."""

@@ -1,4 +1,4 @@
-"""Figures about a storage in this process: how its pool and its statements stand."""
+"""Figures about a storage in this process: its pool, its calls, its statements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """How a storage stands at one moment, and what it has done since it started."""
+    """A storage at one moment, with counts since it started."""
 
     connections_in_use: int
     connections_idle: int

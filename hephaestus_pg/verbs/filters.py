@@ -1,4 +1,4 @@
-"""What a query asks for, checked and turned into the parameters of ``sql/queries/matching.sql``."""
+"""Filters, checked and turned into the parameters of ``fragments/matching.sql``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a ``contains`` needs of the index over states."""
+    """A ``contains``, and the index over states that can serve it."""
 
     pattern: Mapping[str, Any]
     in_initial: bool
@@ -121,7 +121,7 @@ def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any,
 
 
 def search(filters: Mapping[str, Any]) -> Search | None:
-    """What the ``contains`` among checked filters needs, if there is one."""
+    """The ``contains`` among checked filters, if there is one."""
     if "contains" not in filters:
         return None
     _, plain, _ = exact_json.dumps(filters["contains"])

@@ -18,10 +18,10 @@ from hephaestus_pg.values.arguments import whole_number
 from hephaestus_pg.values.instance import Instance, checked_id, checked_moment
 
 Order = Literal["id", "inserted_at", "updated_at"]
-"""What a query may be ordered by; the id decides between equal moments."""
+"""The orders of a query; the id decides between equal moments."""
 
 MAX_ROWS = 2**63 - 1
-"""Where the limit of a statement, a ``bigint``, ends."""
+"""The largest limit of a statement, a ``bigint``."""
 
 _MAX_CURSOR_LENGTH = 4096  # several times what one with the longest id has
 
@@ -48,7 +48,7 @@ def cursor(instance: Instance, order_by: Order) -> str:
 
 
 def parameters(order_by: Order, after: str | None, limit: int | None) -> tuple[Any, ...]:
-    """What ``page_by_<order>.sql`` takes behind the filters.
+    """The parameters of ``page_by_<order>.sql`` that come behind the filters.
 
     Raises:
         InvalidValueError: The cursor is not one of this order, or the limit is out of its range.

@@ -1,4 +1,4 @@
-"""All that can be done with instances: to the verbs on ids, it adds those that search."""
+"""The verbs that search, and with them all verbs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hephaestus_pg")
 
 OnError = Literal["raise", "skip"]
-"""What to do about a row that cannot be read."""
+"""The choice for a row that cannot be read."""
 
 PAGE_BYTES = 4 * 2**20
 """Bytes of states that ``stream`` aims to have in memory at once."""
@@ -43,7 +43,7 @@ FIRST_ROWS = 4
 """Rows of a stream's first page, before anything is known of their size."""
 
 GROWTH = 8
-"""How many times the rows of its page before a page of a stream may hold, if they are small."""
+"""A page of a stream holds up to so many times the rows of the page before it."""
 
 
 class Verbs(BulkVerbs):
@@ -139,7 +139,7 @@ class Verbs(BulkVerbs):
             rows = max(1, min(CHUNK_ROWS, GROWTH * rows, PAGE_BYTES // size))
 
     async def count(self, *, timeout: float | None = None, **filters: Unpack[Filters]) -> int:
-        """How many instances every given filter lets through.
+        """The number of instances that every given filter lets through.
 
         Raises:
             InvalidValueError: There is no such filter, or its value is wrong.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import (
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.executor import Executor
     from hephaestus_pg.verbs.reconcile import Verdict
-
-logger = logging.getLogger("hephaestus_pg")
 
 
 class InstanceVerbs:

@@ -145,6 +145,7 @@ async def values(storage: AsyncStorage, dsn: str) -> dict[str, list[Any]]:
         "Instance": [*held, Serializer().decode(row_of(full(references)))],
         "Context": [each.context for each in held],
         "ExecutionEntry": [entry for each in held for entry in each.execution_history],
+        "Stats": [await storage.stats()],
         "Status": [*Status, Status.ACTIVE, Status.FINISHED],
         "Filters": [Filters(status="failed", inserted_before=datetime.now(UTC))],
         "LoadedClasses": references[:3],
@@ -164,8 +165,8 @@ async def values(storage: AsyncStorage, dsn: str) -> dict[str, list[Any]]:
 
 
 def row_of(instance: Instance) -> Any:
-    *columns, _ = Serializer().encode(instance)
-    return (*columns, 7, 1.7e9, 1.7e9)
+    new = Serializer().encode(instance)
+    return (*new.columns[:3], instance.workflow_version, new.state, 7, 1.7e9, 1.7e9)
 
 
 def shown(value: Any) -> Any:

@@ -73,6 +73,7 @@ async def run(filters: pg.Filters) -> None:
         assert_type(await storage.query(**filters), list[pg.Instance])
         assert_type(await storage.put_many([order]), list[pg.Instance])
         assert_type(await storage.get_many([order.id]), dict[str, pg.Instance])
+        assert_type(await storage.stats(), pg.Stats)
         assert_type(await storage.delete(order.id, revision=order.revision), bool)
         async with storage.transaction() as transaction:
             assert_type(await transaction.put(order), pg.Instance)

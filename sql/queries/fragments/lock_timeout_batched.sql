@@ -1,3 +1,3 @@
--- What is gathered from several callers waits for no lock for long: one of them is to blame, and by
--- itself it may wait until its deadline. For this transaction, which is this statement, alone.
+-- A batch of several callers waits for no lock for long: one of them is to blame, and by itself it
+-- may wait until its deadline. The setting is local to this statement's transaction.
 (SELECT set_config('lock_timeout', '500ms', true)) IS NOT NULL
