@@ -141,6 +141,11 @@ def _losses() -> options.Parser:
         action="store_true",
         help="take back 2 though there are workflow versions other than 1",
     )
+    parser.add_argument(
+        "--allow-due-loss",
+        action="store_true",
+        help="take back 6 though there are unfinished instances with a due_at",
+    )
     return parser
 
 

@@ -57,6 +57,7 @@ def _down(arguments: argparse.Namespace) -> int:
                 version=arguments.version,
                 allow_row_loss=arguments.allow_row_loss,
                 allow_version_loss=arguments.allow_version_loss,
+                allow_due_loss=arguments.allow_due_loss,
                 assume_version=arguments.assume_version,
                 wait=arguments.wait,
                 progress=done.append,

@@ -3,7 +3,7 @@
 ::
 
     result = await migrations.up("postgresql://…", schema="tenant_a")
-    result.from_version, result.to_version      # 0, 5
+    result.from_version, result.to_version      # 0, 6
     [step.name for step in result.steps]        # ['create_workflow_instances', …]
 
 Versions 1, 2, 3 are those of HephaestusEcto, and a database that it migrated is taken over as it

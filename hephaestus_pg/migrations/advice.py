@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from hephaestus_pg.migrations.results import Profile
     from hephaestus_pg.migrations.state import SchemaState
 
-_DEFAULTS: Final = {"status": "'pending'", "state": "'{}'", "workflow_version": 1, "revision": 1}
+_DEFAULTS: Final = {
+    "status": "'pending'",
+    "state": "'{}'",
+    "workflow_version": 1,
+    "revision": 1,
+    "attempts": 0,
+}
 
 
 def run_up(schema: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.migrations.advice import retype_column, run_up
 from hephaestus_pg.migrations.results import Difference
-from hephaestus_pg.migrations.state import COLUMNS, REVISION_TRIGGER
+from hephaestus_pg.migrations.state import COLUMNS, REVISION_TRIGGER, RUNNERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,8 @@ def differences(state: SchemaState) -> tuple[Difference, ...]:
         if REVISION_TRIGGER in state.missing:
             what = "the trigger or the default is gone that makes every writer raise revision"
             found.append(Difference(what, run_up(state.schema), serious=False))
+        if RUNNERS in state.versions and not state.found["has_runners"]:
+            found.append(Difference("there is no table workflow_runners", run_up(state.schema)))
     return tuple(found)
 
 

@@ -92,6 +92,7 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     version: int,
     allow_row_loss: bool = False,
     allow_version_loss: bool = False,
+    allow_due_loss: bool = False,
     assume_version: int | None = None,
     wait: float = 300.0,
     progress: Callable[[Step], object] | None = None,
@@ -109,6 +110,7 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
         version: The version that is left standing.
         allow_row_loss: Take back 1 though there are instances.
         allow_version_loss: Take back 2 though there are workflow versions other than 1.
+        allow_due_loss: Take back 6 though there are unfinished instances with a ``due_at``.
         assume_version: As for :func:`up`.
         wait: As for :func:`up`.
         progress: As for :func:`up`.
@@ -119,7 +121,11 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
         DatabaseError: The server refused, or could not be reached.
     """
     target = checked_version("version", version, default=None, low=0)
-    given = {"row_loss": allow_row_loss, "version_loss": allow_version_loss}
+    given = {
+        "row_loss": allow_row_loss,
+        "version_loss": allow_version_loss,
+        "due_loss": allow_due_loss,
+    }
     allow = allowed(target, [name for name, is_given in given.items() if is_given])
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Direction = Literal["up", "down"]
 
-LOSSES: Final = ("row_loss", "version_loss")
+LOSSES: Final = ("row_loss", "version_loss", "due_loss")
 """The data that ``down`` may lose, where it is allowed."""
 
 _ALL_OR_NOTHING = "-- All or nothing; an error is psql's exit code with --set ON_ERROR_STOP=1."
@@ -64,7 +64,7 @@ def statements(
         schema: The schema.
         version: The last one to apply (default: the latest), or the last one to stand (needed).
         from_version: The version of the database: by default 0 on the way up, the latest down.
-        allow: The losses that a way down may bring: ``row_loss``, ``version_loss``.
+        allow: The losses that a way down may bring: ``row_loss``, ``version_loss``, ``due_loss``.
 
     Raises:
         InvalidValueError: There is no such direction, schema, version or loss.
@@ -148,7 +148,8 @@ def _text(*parts: str) -> str:
 def grants(role: str, *, schema: str = "public") -> str:
     """Lets ``role`` read and write the instances of a migrated schema, and nothing else."""
     to = f'TO "{_sql.checked_identifier("role", role)}";'
-    instances = f"GRANT SELECT, INSERT, UPDATE, DELETE ON /* schema */workflow_instances {to}"
+    rows = "GRANT SELECT, INSERT, UPDATE, DELETE ON /* schema */"
+    instances = f"{rows}workflow_instances {to}\n{rows}workflow_runners {to}"
     versions = (
         "-- A storage that starts looks whether the schema is new enough.\n"
         f"GRANT SELECT ON /* schema */hephaestus_pg_migrations {to}"

@@ -38,6 +38,7 @@ COLUMNS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
     2: {"workflow_version": ("integer",)},
     3: {"id": TEXT},
     4: {"revision": ("bigint",)},
+    6: {"runner": ("uuid",), "due_at": ("timestamp with time zone",), "attempts": ("integer",)},
 }
 """By version, the columns that it makes or changes, and the types that they may have."""
 
@@ -46,6 +47,9 @@ WIDE_IDS: Final = 3
 
 REVISION_TRIGGER: Final = 5
 """The version whose trigger has every writer raise ``revision``."""
+
+RUNNERS: Final = 6
+"""The version that makes the table ``workflow_runners``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class SchemaState:
             return lacks_trigger or not self.found["has_default"]
         if version == 1 or self.found["kind"] == "v":
             return False  # no migration can make the columns of a table that is there
+        if version == RUNNERS and not self.found["has_runners"]:
+            return True
         before = "uuid" if version == WIDE_IDS else None
         return any(self.columns.get(name) == before for name in COLUMNS.get(version, ()))
 

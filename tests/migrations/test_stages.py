@@ -83,7 +83,7 @@ async def test_online_makes_the_same_schema_as_plain(database: str) -> None:
         await link.execute(FILL.format(schema))
         before = await ids(link, schema)
         result = await migrations.up(database, schema=schema, online=online)
-        assert [step.online for step in result.steps] == [online, online, False]
+        assert [step.online for step in result.steps] == [online, online, False, online]
         assert await ids(link, schema) == before
         await assert_is_at(database, schema, migrations.LATEST)
     assert await snapshot(database, "plain") == await snapshot(database, "online")
@@ -95,11 +95,11 @@ async def test_a_large_table_is_migrated_online_unasked(
 ) -> None:
     monkeypatch.setattr(engine, "ONLINE_ABOVE", 100_000)
     result = await migrations.up(dsn, schema=filled)
-    assert [step.online for step in result.steps] == [True, True, False]
+    assert [step.online for step in result.steps] == [True, True, False, True]
     result = await migrations.down(dsn, schema=filled, version=2)
     monkeypatch.setattr(engine, "ONLINE_ABOVE", 100_000_000)
     result = await migrations.up(dsn, schema=filled)
-    assert [step.online for step in result.steps] == [False, False, False]
+    assert [step.online for step in result.steps] == [False, False, False, False]
 
 
 async def test_writers_go_on_throughout_and_lose_nothing(link: Link, dsn: str, filled: str) -> None:

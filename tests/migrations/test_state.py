@@ -51,21 +51,24 @@ class TestAfterEctosDown:
             await link.execute(ORIGINAL[1].partition("INSERT")[0])
         left = target + again
 
-        assert await migrations.migrated_version(whole) == (5 if left == 3 else left)
+        assert await migrations.migrated_version(whole) == (
+            migrations.LATEST if left == 3 else left
+        )
         if left < 3:
             code, out = await command(capsys, "status", "--dsn", whole)
             assert code == 1
-            assert f"schema public is at version {left}, latest is 5" in out
+            assert f"schema public is at version {left}, latest is {migrations.LATEST}" in out
             assert "(what it made is gone)" in out
             assert "run: python -m hephaestus_pg.migrate up --schema public" in out
             with pytest.raises(SchemaOutdatedError) as caught:
                 await start(whole)
-            assert (caught.value.found, caught.value.needed) == (left, 5)
+            assert (caught.value.found, caught.value.needed) == (left, migrations.LATEST)
 
         result = await migrations.up(whole)
 
-        assert (result.from_version, result.to_version) == (5 if left == 3 else left, 5)
-        await assert_is_at(whole, "public", 5)
+        before_up = migrations.LATEST if left == 3 else left
+        assert (result.from_version, result.to_version) == (before_up, migrations.LATEST)
+        await assert_is_at(whole, "public", migrations.LATEST)
         assert (await migrations.status(whole)).differences == ()
         async with start(whole) as storage:
             assert (await storage.get(UUID) is not None) is bool(target)
@@ -86,8 +89,8 @@ class TestAfterEctosDown:
         ours = asyncio.create_task(migrations.up(database))
         await until_waiting(link, "CREATE TABLE IF NOT EXISTS", "transactionid")
         await transaction.commit()
-        assert (await ours).to_version == 5
-        await assert_is_at(database, "public", 5)
+        assert (await ours).to_version == migrations.LATEST
+        await assert_is_at(database, "public", migrations.LATEST)
         await theirs.close()
 
     async def test_a_table_younger_than_the_snapshot_is_not_there_yet(self, database: str) -> None:
@@ -120,7 +123,7 @@ class TestAfterEctosDown:
                 await asyncio.gather(
                     *(theirs(dsn) for _ in range(4)), *(migrations.up(dsn) for _ in range(2))
                 )
-                await assert_is_at(dsn, "public", 5)
+                await assert_is_at(dsn, "public", migrations.LATEST)
 
 
 class TestWhatIsNoTable:

@@ -50,6 +50,23 @@ class TestGuards:
         assert await migrations.migrated_version(dsn, schema=schema) == 1
         assert await link.fetchval(f"SELECT id FROM {schema}.workflow_instances") == "order::1"
 
+    async def test_when_instances_are_due_is_not_dropped_unasked(
+        self, link: Link, dsn: str, schema: str
+    ) -> None:
+        await migrations.up(dsn, schema=schema)
+        await link.execute(INSERT.format(schema), "order::1")
+        due = f"UPDATE {schema}.workflow_instances SET due_at = now(), status = $1"
+        await link.execute(due, "waiting")
+        with pytest.raises(DataLossError, match="--allow-due-loss"):
+            await migrations.down(dsn, schema=schema, version=5)
+        await assert_is_at(dsn, schema, migrations.LATEST)
+        await migrations.down(dsn, schema=schema, version=5, allow_due_loss=True)
+        await assert_is_at(dsn, schema, 5)
+        await migrations.up(dsn, schema=schema)
+        await link.execute(due, "completed")
+        await migrations.down(dsn, schema=schema, version=5)
+        await assert_is_at(dsn, schema, 5)
+
     async def test_instances_of_version_1_are_no_reason_to_refuse(
         self, link: Link, dsn: str, schema: str
     ) -> None:
@@ -158,4 +175,4 @@ async def test_duplicate_ids_are_an_error_and_left_to_the_user(whole: str, link:
         assert not await link.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid")
     await link.execute(f"DELETE FROM {TABLE} WHERE ctid = (SELECT min(ctid) FROM {TABLE})")
     await migrations.up(whole)
-    await assert_is_at(whole, "public", 5)
+    await assert_is_at(whole, "public", migrations.LATEST)

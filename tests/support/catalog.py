@@ -65,9 +65,30 @@ REVISED_INDEXES = VERSIONED_INDEXES | {
     f'CREATE INDEX {FAMILY_INDEX} {ON} btree (workflow COLLATE "C")',
     f"CREATE INDEX {INSERTED_INDEX} {ON} btree (inserted_at, id)",
 }
+RUNNER_INDEXES = REVISED_INDEXES | {
+    (
+        f"CREATE INDEX workflow_instances_ready_index {ON} btree (workflow, inserted_at, id) WHERE "
+        "((runner IS NULL) AND (due_at IS NULL) AND ((status)::text = ANY "
+        "('{pending,running}'::text[])))"
+    ),
+    (
+        f"CREATE INDEX workflow_instances_due_index {ON} btree (workflow, due_at, id) WHERE "
+        "((runner IS NULL) AND (due_at IS NOT NULL) AND ((status)::text = ANY "
+        "('{pending,running,waiting}'::text[])))"
+    ),
+    f"CREATE INDEX workflow_instances_due_at_index {ON} btree (due_at) WHERE (due_at IS NOT NULL)",
+    f"CREATE INDEX workflow_instances_runner_index {ON} btree (runner) WHERE (runner IS NOT NULL)",
+}
 MICROSECONDS = (
     "((date_part('epoch'::text, clock_timestamp()) * (1000000)::double precision))::bigint"
 )
+
+REVISED = WIDE | {"revision": ("bigint", True, MICROSECONDS)}
+OWNED = REVISED | {
+    "runner": ("uuid", False, None),
+    "due_at": ("timestamp with time zone", False, None),
+    "attempts": ("integer", True, "0"),
+}
 
 # By version, the columns (type, not null, default) and the indexes that it leaves.
 EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
@@ -76,7 +97,8 @@ EXPECTED: dict[int, tuple[dict[str, Any], set[str]]] = {
     2: (VERSIONED, VERSIONED_INDEXES),
     3: (WIDE, VERSIONED_INDEXES),
     4: (WIDE | {"revision": ("bigint", True, "1")}, REVISED_INDEXES),
-    5: (WIDE | {"revision": ("bigint", True, MICROSECONDS)}, REVISED_INDEXES),
+    5: (REVISED, REVISED_INDEXES),
+    6: (OWNED, RUNNER_INDEXES),
 }
 
 
@@ -112,6 +134,7 @@ async def assert_is_at(dsn: str, schema: str, version: int) -> None:
         left["revision"] = columns["revision"]  # the way down to it leaves the better default
     assert left == columns
     assert (("trigger", RAISE) in found["others"]) is (version >= 5)
+    assert (("table", "workflow_runners") in found["others"]) is (version >= 6)
     assert {definition for definition, *_ in found["indexes"]} == indexes
     assert all(valid for *_, valid in found["indexes"])
     assert [(name, kind) for name, kind, *_ in found["constraints"] if kind != b"n"] == [

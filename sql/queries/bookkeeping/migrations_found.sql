@@ -51,6 +51,9 @@ SELECT
             -- pg_get_expr would wait for a lock of the table.
             AND adbin::text ~ (':funcid ' || 'pg_catalog.clock_timestamp()'::regprocedure::oid || ' ')
     ))::integer::oid AS has_default,
+    (EXISTS (
+        SELECT 1 FROM pg_class WHERE oid = to_regclass('/* schema */workflow_runners')
+    ))::integer::oid AS has_runners,
     (EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus'))::integer::oid AS may_be_distributed,
     current_setting('server_encoding')::text AS server_encoding,
     current_setting('client_encoding')::text AS client_encoding
@@ -71,7 +74,7 @@ FROM (
         AND NOT attisdropped
         AND attname IN (
             'id', 'workflow', 'status', 'state', 'inserted_at', 'updated_at',
-            'workflow_version', 'revision'
+            'workflow_version', 'revision', 'runner', 'due_at', 'attempts'
         )
     GROUP BY named.instances
 ) AS found
