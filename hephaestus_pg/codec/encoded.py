@@ -6,7 +6,12 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg.codec import timestamps
-from hephaestus_pg.codec.restore import restore_context, restore_entry, restore_instance
+from hephaestus_pg.codec.restore import (
+    parse_token,
+    restore_context,
+    restore_entry,
+    restore_instance,
+)
 from hephaestus_pg.errors import CorruptInstanceError
 
 if TYPE_CHECKING:
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.values.instance import Context, ExecutionEntry, Instance
 
-_NOT_STORED_YET = dict.fromkeys(("revision", "inserted_at", "updated_at"))
+_NOT_STORED_YET = dict.fromkeys(("revision", "runner", "inserted_at", "updated_at"))
 
 
 class EncodedInstance(NamedTuple):
@@ -26,8 +31,8 @@ class EncodedInstance(NamedTuple):
     the row is written, and the state as a read gives it, its ``step_configs`` by step.
     """
 
-    columns: tuple[str, str, str, str]
-    """The id, the workflow, the status and the workflow's version, as text."""
+    columns: tuple[str, str, str, str, str | None]
+    """The id, the workflow, the status, the workflow's version and when it is due, as text."""
     state: str
     given: tuple[Instance, dict[str, Any]]
 
@@ -119,7 +124,9 @@ def _with_row(  # noqa: PLR0913, PLR0917 - the columns
         given.completed_steps,
         runtime_metadata,
         history,
+        None if (due_at := given.due_at) is None else due_at.astimezone(UTC),
         None if (revision := row["revision"]) is None else int(revision),
+        None if (runner := row["runner"]) is None else parse_token(runner),
         inserted_at,
         updated_at,
         given.unknown_state,

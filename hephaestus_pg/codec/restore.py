@@ -7,7 +7,9 @@ the fields of a frozen dataclass costs a call for each.
 from __future__ import annotations
 
 from dataclasses import fields, make_dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from hephaestus_pg.values.instance import Context, ExecutionEntry, Instance
 
@@ -39,6 +41,9 @@ def _unchecked(cls: type[Value]) -> Callable[..., Value]:
         namespace={"__post_init__": freeze},
     )
 
+
+parse_token = lru_cache(maxsize=1000)(UUID)
+"""Reads the token of a runner, of which there are few."""
 
 restore_context = _unchecked(Context)
 restore_entry = _unchecked(ExecutionEntry)  # the timestamp's text is its last argument

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.elixir import KnownAtoms
 from hephaestus_pg.codec.encoded import EncodedInstance
+from hephaestus_pg.codec.restore import parse_token
 from hephaestus_pg.codec.state import StateMapper
+from hephaestus_pg.codec.timestamps import format_due, parse_due
 from hephaestus_pg.errors import CorruptInstanceError, HephaestusError, SerializationError
 from hephaestus_pg.values.arguments import whole_number
 from hephaestus_pg.values.instance import Instance, require_kind
@@ -88,13 +90,15 @@ class Serializer:
         """
         row, text, state, steps = self._row(instance)
         if steps is None or instance.unknown_state:
-            instance = self._states.unpack(*row, state)
+            instance = self._states.unpack(*row, state, due_at=instance.due_at)
             steps = instance.step_configs
         if steps:
             configs = zip(steps, state["step_configs"].values(), strict=True)
             state["step_configs"] = dict(configs)
         id, workflow, status, version = row
-        columns = id, workflow, status, str(version)
+        due_at = instance.due_at
+        due = None if due_at is None else format_due(due_at)
+        columns = id, workflow, status, str(version), due
         return EncodedInstance(columns, text.decode(), (instance, state))
 
     def decode(self, row: Record) -> Instance:
@@ -103,11 +107,22 @@ class Serializer:
         Raises:
             CorruptInstanceError: The row cannot be read; it names the id and says why.
         """
-        id, workflow, status, version, text, revision, inserted_at, updated_at = row
+        (
+            id, workflow, status, version, text, revision, inserted_at, updated_at, due_at, runner
+        ) = row  # fmt: skip
         try:
             state = exact_json.loads(text)
             return self._states.unpack(
-                id, workflow, status, version, state, int(revision), inserted_at, updated_at
+                id,
+                workflow,
+                status,
+                version,
+                state,
+                int(revision),
+                inserted_at,
+                updated_at,
+                None if due_at is None else parse_due(due_at),
+                None if runner is None else parse_token(runner),
             )
         except (HephaestusError, ValueError) as error:
             raise CorruptInstanceError(id, str(error)) from error

@@ -31,6 +31,8 @@ from hephaestus_pg.values.instance import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from uuid import UUID
 
     from hephaestus_pg.values.references import References
 
@@ -80,6 +82,8 @@ class StateMapper:
         revision: int | None = None,
         inserted_at: str | None = None,
         updated_at: str | None = None,
+        due_at: datetime | None = None,
+        runner: UUID | None = None,
     ) -> Instance:
         """Returns the instance of a row. A key that ``state`` lacks gets a new instance's value.
 
@@ -108,7 +112,9 @@ class StateMapper:
             self._unpack_steps(require_list(completed, "completed_steps")),
             require_mapping(metadata, "runtime_metadata"),
             self._unpack_history(require_list(history, "execution_history")),
+            due_at,
             revision,
+            runner,
             timestamps.from_epoch(inserted_at),
             timestamps.from_epoch(updated_at),
             unknown,

@@ -7,7 +7,8 @@ the same ``datetime``, so such a text is kept beside the moment.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -79,3 +80,31 @@ def from_epoch(seconds: str | float | None) -> datetime | None:
 def for_column(moment: datetime) -> str:
     """Writes an aware moment for a column, which has no time zone and is in UTC."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+
+
+NEVER = "Infinity"
+"""A due moment that does not come, in seconds as the server prints it."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def parse_due(seconds: str) -> datetime | None:
+    """Reads when an instance is due, to the microsecond; ``None`` if it never is.
+
+    A float, as elsewhere, is not exact for the far future, where such moments may lie.
+
+    Raises:
+        ValueError: Python knows no such moment.
+    """
+    if seconds == NEVER:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=int(Decimal(seconds) * 1_000_000))
+    except (OverflowError, ArithmeticError):
+        raise ValueError("its due_at is not in the years 1 to 9999") from None
+
+
+def format_due(moment: datetime) -> str:
+    """Writes an aware moment for a column that has a time zone."""
+    return moment.astimezone(UTC).isoformat(" ")

@@ -101,9 +101,12 @@ class Instance:
     """One run of a workflow.
 
     ``workflow`` and steps are what the storage's ``References`` translate: classes, or text.
-    ``revision``, ``inserted_at`` and ``updated_at`` (aware, UTC) come from the row and are ``None``
-    until the instance is stored. ``unknown_state`` holds keys of a stored state that this version
-    does not know; they are written back. These four are not compared by ``==``.
+    ``due_at`` (aware) is the moment before which no runner is given the instance; a waiting one is
+    only given out if it has one. ``revision``, ``runner``, ``inserted_at`` and ``updated_at``
+    (aware, UTC) come from the row and are ``None`` until the instance is stored. ``runner`` is the
+    token of the runner that owns it; no write sets it. ``unknown_state`` holds keys of a stored
+    state that this version does not know; they are written back. These five are not compared by
+    ``==``.
 
     An instance can be pickled and copied. It cannot be hashed, because it holds mappings: use its
     ``id`` as a key.
@@ -124,7 +127,9 @@ class Instance:
     completed_steps: frozenset[Any] = frozenset()
     runtime_metadata: Mapping[str, Any] = field(default_factory=dict)
     execution_history: tuple[ExecutionEntry, ...] = ()
+    due_at: datetime | None = None
     revision: int | None = field(default=None, compare=False)
+    runner: UUID | None = field(default=None, compare=False)
     inserted_at: datetime | None = field(default=None, compare=False)
     updated_at: datetime | None = field(default=None, compare=False)
     unknown_state: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -160,7 +165,8 @@ class Instance:
         _require(self.unknown_state, Mapping, "unknown_state", "give a mapping")
         if self.revision is not None:
             checked_revision(self.revision)
-        for name in ("inserted_at", "updated_at"):
+        _require(self.runner, (UUID, type(None)), "runner", "use that of a stored instance")
+        for name in ("due_at", "inserted_at", "updated_at"):
             if getattr(self, name) is not None:
                 checked_moment(getattr(self, name), name)
 
@@ -242,6 +248,6 @@ def require_kind(value: Any, kind: type, field_name: str, expected: str) -> None
         )
 
 
-def _require(value: Any, kind: type, field_name: str, expected: str) -> None:
+def _require(value: Any, kind: type | tuple[type, ...], field_name: str, expected: str) -> None:
     if not isinstance(value, kind):
         raise InvalidTypeError(field_name, value, expected)

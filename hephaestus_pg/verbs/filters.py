@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
+from uuid import UUID
 
 from hephaestus_pg.codec import exact_json
-from hephaestus_pg.codec.timestamps import for_column
+from hephaestus_pg.codec.timestamps import for_column, format_due
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 from hephaestus_pg.values.arguments import checked_flag, listed, unstorable
 from hephaestus_pg.values.instance import (
@@ -39,7 +40,9 @@ class Filters(TypedDict, total=False):
     serves would read every row, and is refused unless
     ``allow_scan``: one without any value, and one that the schema's index does not hold (see
     :func:`hephaestus_pg.migrations.index`). The bounds of time are aware datetimes, exclusive,
-    compared with columns that have a precision of one second.
+    compared with columns that have a precision of one second; but ``due_at``, which ``due_before``
+    is compared with, has microseconds. ``runner`` is the token of the runner that owns an instance,
+    or ``None``: nobody owns it.
     """
 
     id: str
@@ -55,6 +58,8 @@ class Filters(TypedDict, total=False):
     inserted_after: datetime
     updated_before: datetime
     updated_after: datetime
+    runner: UUID | None
+    due_before: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +98,18 @@ _LAST_CHARACTER = "\U0010ffff"
 
 
 def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any, ...]:
-    """The parameters ``$1`` to ``$11`` of ``matching.sql``; ``None`` where a filter is not given.
+    """The parameters ``$1`` to ``$13`` of ``matching.sql``; ``None`` where a filter is not given.
 
     Raises:
         InvalidValueError: There is no such filter, or its value is out of its range.
-        InvalidTypeError: A value is of the wrong type; ``None`` too, lest a variable that happens
-            to be ``None`` returns every row.
+        InvalidTypeError: A value is of the wrong type; ``None`` too, but as a ``runner``, lest a
+            variable that happens to be ``None`` returns every row.
     """
     for name, value in filters.items():
         if name not in Filters.__annotations__:
             known = ", ".join(Filters.__annotations__)
             raise InvalidValueError("filter", name, f"the filters are {known}")
-        if value is None:
+        if value is None and name != "runner":
             raise InvalidTypeError(name, value, "leave the filter out to match every row")
     checked_flag("allow_scan", filters.get("allow_scan", False))
     family_from, family_until = _bounds(filters)
@@ -117,6 +122,8 @@ def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any,
         family_until,
         _contained(filters),
         *(_checked(filters, name, partial(column_moment, name)) for name in _MOMENTS),
+        _checked(filters, "runner", _token),
+        _checked(filters, "due_before", _due_moment),
     )
 
 
@@ -187,6 +194,17 @@ def _has_leaf(value: Any) -> bool:
         case list():
             return any(map(_has_leaf, value))
     return True
+
+
+def _token(runner: Any) -> str:
+    """The runner's token as text, which is empty for none."""
+    if not (runner is None or isinstance(runner, UUID)):
+        raise InvalidTypeError("runner", runner, "give a runner's token, or None")
+    return "" if runner is None else str(runner)
+
+
+def _due_moment(value: Any) -> str:
+    return format_due(checked_moment(value, "due_before"))
 
 
 def column_moment(name: str, value: Any) -> str:

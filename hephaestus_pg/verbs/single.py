@@ -105,7 +105,7 @@ class InstanceVerbs:
         checked_flag("replace_finished", replace_finished)
         new = self._serializer.encode(instance)
         statements = self._statements
-        arguments = (*new.columns, str(replace_finished), new.state)
+        arguments = (*new.columns, str(replace_finished), None, new.state)
 
         def verdict(held: Record | None) -> Verdict:
             return reconcile.insert(held, equal=self._equals(held, new))
@@ -126,7 +126,7 @@ class InstanceVerbs:
     async def _insert_locking(
         self,
         deadline: float,
-        arguments: tuple[str, ...],
+        arguments: tuple[str | None, ...],
         verdict: Callable[[Record | None], Verdict],
         *,
         replace_finished: bool,
@@ -135,7 +135,7 @@ class InstanceVerbs:
 
         The statement locks that row, so that it is still there at the look.
         """
-        id = arguments[0]
+        id = str(arguments[0])
         tries = 0
 
         async def insert_and_look(inner: Executor) -> Record | None:

@@ -53,7 +53,7 @@ def test_what_is_stored_does_not_change_with_what_was_passed() -> None:
         ),
     )
     moments = dict.fromkeys(("inserted_at", "updated_at"), now)
-    row: dict[str, Any] = {"workflow_version": 3, "revision": 7}
+    row: dict[str, Any] = {"workflow_version": 3, "revision": 7, "runner": None}
     row |= dict.fromkeys(moments, now.timestamp())
     serializer = Serializer(CLASSES)
     for given in (instance, replace(instance, unknown_state={"later": unknown})):

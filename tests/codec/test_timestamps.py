@@ -1,6 +1,6 @@
 import pickle
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,6 +11,7 @@ from hephaestus_pg import (
     Names,
     Serializer,
 )
+from hephaestus_pg.codec.timestamps import format_due, parse_due
 from tests.support.rows import from_state
 
 
@@ -61,3 +62,30 @@ def test_an_hour_that_a_zone_has_twice_is_written_as_the_one_it_is() -> None:
         "2026-10-25T01:30:00Z",
         "2026-10-25T00:30:00Z",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "moment"),
+    (
+        ("0.000000", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("-0.000001", datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
+        ("253402300799.999999", datetime.max.replace(tzinfo=UTC)),
+        ("-62135596800.000000", datetime.min.replace(tzinfo=UTC)),
+        ("Infinity", None),
+    ),
+)
+def test_when_an_instance_is_due_is_read_to_the_microsecond(
+    seconds: str, moment: datetime | None
+) -> None:
+    assert parse_due(seconds) == moment
+
+
+@pytest.mark.parametrize("seconds", ("-Infinity", "253402300800.000000", "-62135596800.000001"))
+def test_a_due_moment_that_python_does_not_know_is_an_error(seconds: str) -> None:
+    with pytest.raises(ValueError, match="its due_at is not in the years 1 to 9999"):
+        parse_due(seconds)
+
+
+def test_when_an_instance_is_due_is_written_in_utc() -> None:
+    east = timezone(timedelta(hours=2))
+    assert format_due(datetime(1, 4, 6, 14, 0, 0, 5, east)) == "0001-04-06 12:00:00.000005+00:00"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -40,6 +41,14 @@ SELECT 'orderid::' || n,
 FROM generate_series(1, {ROWS}) AS n
 """
 
+# Two rows in a thousand have been timers, and one of two hundred runners owns one in a thousand.
+OWN = f"""
+UPDATE {TABLE} SET due_at = timestamptz '2026-01-01' + substr(id, 10)::integer * interval '1 second'
+WHERE substr(id, 10)::integer % 500 = 3;
+UPDATE {TABLE} SET runner = lpad((substr(id, 10)::integer / 1000 % 200)::text, 32, '0')::uuid
+WHERE substr(id, 10)::integer % 1000 = 4
+"""
+
 KEY = "workflow_instances_pkey"
 STATUS = "workflow_instances_status_index"
 WORKFLOW = "workflow_instances_workflow_index"
@@ -47,6 +56,8 @@ VERSION = "workflow_instances_workflow_workflow_version_index"
 FAMILY = "workflow_instances_workflow_family_index"
 INSERTED = "workflow_instances_inserted_at_id_index"
 STATE = "idx_workflow_instances_state"
+DUE = "workflow_instances_due_at_index"
+RUNNER = "workflow_instances_runner_index"
 
 # The filters, and the indexes any of which serves them well.
 CASES: list[tuple[dict[str, Any], set[str]]] = [
@@ -61,6 +72,11 @@ CASES: list[tuple[dict[str, Any], set[str]]] = [
     ({"status": "waiting", "workflow": "app.workflows.W0"}, {STATUS, WORKFLOW, VERSION}),
     ({"status": "waiting", "workflow_family": "app.workflows.W0"}, {STATUS, FAMILY}),
     ({"contains": {"context": {"initial": {"n": 77}}}, "status": "completed"}, {STATE}),
+    ({"runner": UUID(int=9)}, {RUNNER}),
+    ({"runner": UUID(int=9), "workflow_version": 1}, {RUNNER}),
+    ({"runner": None, "status": "waiting"}, {STATUS}),
+    ({"due_before": datetime(2026, 1, 1, 1, tzinfo=UTC)}, {DUE}),
+    ({"due_before": datetime(2026, 1, 1, 1, tzinfo=UTC), "status": "completed"}, {DUE}),
 ]
 
 # What lets most rows through, and so must not drive a page.
@@ -75,7 +91,7 @@ WIDE: list[dict[str, Any]] = [
 # Chosen: by the server, which has had ten executions to learn from.
 PLANS = ("custom", "generic", "chosen")
 
-FILTER_TYPES = "text, text[], text" + ", text" * 8
+FILTER_TYPES = "text, text[], text" + ", text" * 10
 
 
 LOCALES = {
@@ -97,6 +113,7 @@ def filled(
         asyncio.run(migrations.up(dsn, schema="plans"))
         with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as connection:
             connection.execute(FILL)
+            connection.execute(OWN)
             connection.execute(f"VACUUM ANALYZE {TABLE}")
             yield connection
 
@@ -238,8 +255,8 @@ def test_rows_to_change_are_read_by_the_key_and_compared_with_nothing_but_their_
     ids, ones = [f"orderid::{number}" for number in range(1, 51)], ["1"] * 50
     types, given = {
         "update_many": (
-            "text[], text[], text[], text[], text[], text[]",
-            (ids, ["W"] * 50, ["failed"] * 50, ones, ones, ["{}"] * 50),
+            ", ".join(["text[]"] * 7),
+            (ids, ["W"] * 50, ["failed"] * 50, ones, [None] * 50, ones, ["{}"] * 50),
         ),
         "delete_many": ("text[], text[]", (ids, [None] * 50)),
     }[verb]

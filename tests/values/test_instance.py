@@ -1,6 +1,7 @@
 from dataclasses import FrozenInstanceError, dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -51,8 +52,9 @@ def test_what_the_row_says_of_itself_does_not_count_in_a_comparison() -> None:
         instance, revision=7, inserted_at=NOW, updated_at=NOW, unknown_state={"later": 1}
     )
 
-    assert stored == instance
+    assert replace(stored, runner=UUID(int=1)) == instance
     assert replace(stored, status=Status.RUNNING) != instance
+    assert replace(stored, due_at=NOW) != instance
 
 
 def test_values_are_frozen_and_changed_by_replacing() -> None:
@@ -102,6 +104,8 @@ def test_sets_and_lists_are_taken_as_the_frozen_kinds() -> None:
         ("revision", "1"),
         ("revision", True),
         ("inserted_at", "2026-04-06"),
+        ("due_at", "2026-04-06"),
+        ("runner", "0191e0a4-5b0c-7d3e-8f00-000000000001"),
     ),
 )
 def test_a_field_of_the_wrong_type_is_named(field: str, value: Any) -> None:
@@ -126,6 +130,7 @@ def test_a_field_of_the_wrong_type_is_named(field: str, value: Any) -> None:
         ("revision", 2**63),
         ("inserted_at", NOW.replace(tzinfo=None)),
         ("updated_at", NOW.replace(tzinfo=None)),
+        ("due_at", NOW.replace(tzinfo=None)),
     ),
 )
 def test_a_field_out_of_its_range_is_named_with_its_value(field: str, value: Any) -> None:

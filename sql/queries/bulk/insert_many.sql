@@ -1,19 +1,21 @@
 -- As insert.sql, for arrays of one length; an id that is taken gives no row. Locks in the order of
 -- the ids' bytes, as put_many.sql.
 INSERT INTO /* schema */workflow_instances AS held (
-    id, workflow, status, workflow_version, state, inserted_at, updated_at
+    id, workflow, status, workflow_version, due_at, runner, state, inserted_at, updated_at
 )
 SELECT
     given.id,
     given.workflow,
     given.status,
     given.workflow_version::integer,
+    given.due_at::timestamptz,
+    given.runner::uuid,
     given.state::jsonb,
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $6::text[]) AS given (
-    id, workflow, status, workflow_version, state
-)
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[], $8::text[]
+) AS given (id, workflow, status, workflow_version, due_at, runner, state)
 WHERE
     /* include: lock_timeout */
 ORDER BY given.id COLLATE "C"
@@ -21,12 +23,15 @@ ON CONFLICT (id) DO UPDATE SET
     workflow = EXCLUDED.workflow,
     status = EXCLUDED.status,
     workflow_version = EXCLUDED.workflow_version,
+    due_at = EXCLUDED.due_at,
+    runner = EXCLUDED.runner,
+    attempts = 0,
     state = EXCLUDED.state,
     inserted_at = EXCLUDED.inserted_at,
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
 WHERE
     held.status IN ('completed', 'failed')
-    AND ($5::text[])[array_position($1::text[], EXCLUDED.id::text)]::boolean
+    AND ($6::text[])[array_position($1::text[], EXCLUDED.id::text)]::boolean
 RETURNING
     /* include: written */

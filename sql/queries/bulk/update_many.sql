@@ -7,11 +7,12 @@ WITH locked AS (
         given.workflow AS new_workflow,
         given.status AS new_status,
         given.workflow_version::integer AS new_version,
+        given.due_at::timestamptz AS new_due_at,
         given.revision::bigint AS seen_revision,
         given.state::jsonb AS new_state
     FROM unnest(
-        $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]
-    ) AS given (id, workflow, status, workflow_version, revision, state)
+        $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]
+    ) AS given (id, workflow, status, workflow_version, due_at, revision, state)
     JOIN /* schema */workflow_instances AS held ON held.id = given.id
     WHERE
         /* include: lock_timeout */
@@ -23,8 +24,11 @@ SET
     workflow = new_workflow,
     status = new_status,
     workflow_version = new_version,
+    due_at = new_due_at,
     state = new_state,
     updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    runner = CASE WHEN new_status IN ('pending', 'running') THEN runner END,
+    attempts = 0,
     revision = revision + 1
 FROM locked
 WHERE id = locked_id AND revision = seen_revision

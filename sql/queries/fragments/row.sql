@@ -6,4 +6,6 @@ workflow_version::oid AS workflow_version,
 state::text AS state,
 revision::text AS revision,
 extract(epoch FROM inserted_at)::text AS inserted_at,
-extract(epoch FROM updated_at)::text AS updated_at
+extract(epoch FROM updated_at)::text AS updated_at,
+extract(epoch FROM due_at)::text AS due_at,
+runner::text AS runner

@@ -1,16 +1,18 @@
--- $1 id, $2 workflow, $3 status, $4 workflow_version, $5 whether a finished row makes
--- way, $6 state.
+-- $1 id, $2 workflow, $3 status, $4 workflow_version, $5 due_at, $6 whether a finished row makes
+-- way, $7 the runner that is to own it, or NULL, $8 state.
 -- Such a row becomes the new instance entirely, but its revision goes on, so that whoever still
 -- holds the finished one cannot overwrite the new.
 INSERT INTO /* schema */workflow_instances AS held (
-    id, workflow, status, workflow_version, state, inserted_at, updated_at
+    id, workflow, status, workflow_version, due_at, runner, state, inserted_at, updated_at
 )
 VALUES (
     $1::text,
     $2::text,
     $3::text,
     $4::text::integer,
-    $6::text::jsonb,
+    $5::text::timestamptz,
+    $7::text::uuid,
+    $8::text::jsonb,
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
     date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
 )
@@ -18,10 +20,13 @@ ON CONFLICT (id) DO UPDATE SET
     workflow = EXCLUDED.workflow,
     status = EXCLUDED.status,
     workflow_version = EXCLUDED.workflow_version,
+    due_at = EXCLUDED.due_at,
+    runner = EXCLUDED.runner,
+    attempts = 0,
     state = EXCLUDED.state,
     inserted_at = EXCLUDED.inserted_at,
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
-WHERE $5::text::boolean AND held.status IN ('completed', 'failed')
+WHERE $6::text::boolean AND held.status IN ('completed', 'failed')
 RETURNING
     /* include: written */

@@ -1,12 +1,16 @@
--- $1 id, $2 workflow, $3 status, $4 workflow_version, $5 the revision that the writer saw, $6 state.
+-- $1 id, $2 workflow, $3 status, $4 workflow_version, $5 due_at, $6 the revision that the writer
+-- saw, $7 state.
 UPDATE /* schema */workflow_instances
 SET
     workflow = $2::text,
     status = $3::text,
     workflow_version = $4::text::integer,
-    state = $6::text::jsonb,
+    due_at = $5::text::timestamptz,
+    state = $7::text::jsonb,
     updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    runner = CASE WHEN $3::text IN ('pending', 'running') THEN runner END,
+    attempts = 0,
     revision = revision + 1
-WHERE id = $1::text AND revision = $5::text::bigint
+WHERE id = $1::text AND revision = $6::text::bigint
 RETURNING
     /* include: written */
