@@ -128,10 +128,11 @@ async def test_calls_in_opposite_orders_do_not_wait_for_each_other(database: str
 
 IDS = [f"row::{number}" for number in reversed(range(10))]
 REVISIONS: list[Any] = []  # what the rows are at
+ROWS: list[list[Any]] = [["W"] * 10, ["running"] * 10, ["1"] * 10, [None] * 10]
 COLUMNS: dict[str, list[Any]] = {
-    "put_many": [["W"] * 10, ["running"] * 10, ["1"] * 10, ["{}"] * 10],
-    "insert_many": [["W"] * 10, ["running"] * 10, ["1"] * 10, ["True"] * 10, ["{}"] * 10],
-    "update_many": [["W"] * 10, ["running"] * 10, ["1"] * 10, REVISIONS, ["{}"] * 10],
+    "put_many": [*ROWS, ["{}"] * 10],
+    "insert_many": [*ROWS, ["True"] * 10, [None] * 10, ["{}"] * 10],
+    "update_many": [*ROWS, REVISIONS, ["{}"] * 10],
     "delete_many": [REVISIONS],
 }
 
