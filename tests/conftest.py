@@ -241,6 +241,17 @@ async def storage(start: Start, migrated: str) -> AsyncIterator[AsyncStorage]:
         yield storage
 
 
+@pytest.fixture(params=(True, False), ids=("batching", "plain"))
+async def small(request: pytest.FixtureRequest, start: Start, schema: str) -> AsyncStorage:
+    """A storage of two connections, which the server knows by the schema's name."""
+    return await start(
+        batching=request.param,
+        min_size=2,
+        max_size=2,
+        server_settings={"application_name": schema},
+    )
+
+
 @pytest.fixture
 def faults(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
     """What breaks on the way of the storage's statements; nothing yet."""

@@ -20,8 +20,6 @@ from tests.support.faults import pool_of
 if TYPE_CHECKING:
     from tests.support.starting import Start
 
-    Pool = asyncpg.Pool[asyncpg.Record]
-
 
 async def test_each_hook_of_a_pool_is_seen(dsn: str) -> None:
     create: Any = asyncpg.create_pool

@@ -141,3 +141,14 @@ async def test_closing_that_is_cancelled_is_cancelled_and_leaves_nothing(
     with pytest.raises(StorageClosedError):
         await closing.get("x")
     await nobody_connected(pool, closing.schema)
+
+
+async def test_closing_waits_for_a_transaction(storage: AsyncStorage) -> None:
+    async with storage.transaction() as transaction:
+        closing = asyncio.create_task(storage.close())
+        await asyncio.sleep(0)
+        with pytest.raises(StorageClosedError):
+            await storage.get("x")
+        await transaction.put(Instance("x", "W"))
+        assert not closing.done()
+    await closing

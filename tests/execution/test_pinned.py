@@ -9,13 +9,10 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import (
-    DatabaseError,
     Instance,
 )
 from hephaestus_pg.execution import pinned
 from hephaestus_pg.execution.pinned import PinnedConnection
-from hephaestus_pg.execution.pool_runner import PoolRunner
-from hephaestus_pg.execution.statements import statements_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -113,26 +110,3 @@ async def test_busy_lanes_let_others_have_the_only_connection(start: Start) -> N
                     await transaction.put(Instance.new("W", {}, id=f"own::{turn}"))
             stop = True
         assert await storage.count() == 32 + 5
-
-
-@pytest.mark.usefixtures("kept")
-async def test_what_failed_is_not_kept(two: Pool) -> None:
-    """Before the next try there may be a pause of seconds."""
-    runner = PoolRunner(two, statements_of("public"), "public")
-    pinned_connection = PinnedConnection(two)
-
-    async def run(statement: str) -> None:
-        deadline = asyncio.get_running_loop().time() + 60
-        await runner.run(
-            deadline,
-            "read",
-            lambda connection: connection.fetchval(statement),
-            kind="read",
-            source=pinned_connection,
-        )
-
-    await run("SELECT 1")
-    assert two.get_idle_size() == 0
-    with pytest.raises(DatabaseError, match="division by zero"):
-        await run("SELECT 1 / 0")
-    assert two.get_idle_size() == 1

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from tests.support.faults import Faults
-    from tests.support.starting import Start
-
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from hephaestus_pg import (
-    AsyncStorage,
-    Instance,
-    Status,
-    _sql,
-    migrations,
-)
+from hephaestus_pg import AsyncStorage, Instance, Status, _sql, migrations
 from hephaestus_pg.execution.statements import Statement
 from tests.support.catalog import MOMENT, PATIENCE, until
-from tests.support.racers import COUNTERS, race
+from tests.support.writers import COUNTERS, race
+
+if TYPE_CHECKING:
+    from tests.support.faults import Faults
+    from tests.support.starting import Start
+
 
 OTHERS = """
     SELECT count(*) = 0 FROM pg_stat_activity

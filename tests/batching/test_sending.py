@@ -1,4 +1,4 @@
-"""What ends a statement that many share costs only those who would fail alone."""
+"""What ends a statement that calls share costs only those who would fail alone."""
 
 from __future__ import annotations
 
@@ -6,17 +6,50 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-import pytest
 
 from hephaestus_pg import (
     Instance,
     OperationTimeoutError,
+    UnavailableError,
 )
+from hephaestus_pg.batching.batcher import Batcher
+from tests.support.answering import Server, called
 
 if TYPE_CHECKING:
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
+
+
+class TestFailure:
+    async def test_one_bad_row_fails_alone(self, server: Server) -> None:
+        server.poison = {"bad"}
+        batcher = Batcher(server.run, num_workers=1)
+        ids = ["first", *(f"{n}" for n in range(9)), "bad", *(f"{n}" for n in range(10, 20))]
+        tasks = called(batcher, "put", *ids)
+        await server.answer_all()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+
+        failed = [id for id, got in zip(ids, answers, strict=True) if isinstance(got, Exception)]
+        assert failed == ["bad"]
+        assert len(server.sent) < len(ids)  # by halves, not one by one
+
+    async def test_an_error_of_the_whole_reaches_each_caller_as_its_own(
+        self, server: Server
+    ) -> None:
+        cause = ConnectionResetError()
+        server.error = UnavailableError("gone", applied="no", retryable=True)
+        server.error.__cause__ = cause
+        batcher = Batcher(server.run, num_workers=1)
+        tasks = called(batcher, "put", *"abcd")
+        await server.answer_all()
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert [str(error) for error in errors] == ["gone"] * 4
+        assert len({id(error) for error in errors}) == 4
+        assert all(isinstance(error, UnavailableError) for error in errors)
+        assert {getattr(error, "__cause__", None) for error in errors} == {cause}
+        assert batcher.ids_held == 0
 
 
 def order(n: int, **context: Any) -> Instance:
@@ -65,33 +98,3 @@ async def test_a_call_that_is_too_slow_alone_is_told_so(
     failed = {n: each for n, each in enumerate(puts) if not isinstance(each, Instance)}
     assert failed.keys() == {7}
     assert isinstance(failed[7], OperationTimeoutError)
-
-
-@pytest.mark.parametrize("statement", ("DEALLOCATE ALL", "DISCARD PLANS; DEALLOCATE ALL"))
-@pytest.mark.parametrize("batching", (True, False))
-async def test_a_session_that_forgot_its_statements_costs_nobody_anything(
-    start: Start, statement: str, batching: bool
-) -> None:
-    async with start(batching=batching, max_size=1) as storage:
-        await storage.put(order(1))
-        async with storage.transaction() as tx:
-            await tx.get("order::1")
-            await tx.connection.execute(statement)
-        assert await storage.get("order::1") is not None
-        async with storage.transaction() as tx:
-            await tx.connection.execute(statement)
-        assert (await storage.put(order(1))).revision
-
-
-async def test_a_pool_whose_reset_forgets_all(dsn: str, start: Start) -> None:
-    class Forgetful(asyncpg.Connection):
-        def get_reset_query(self) -> str:
-            return "DISCARD ALL"
-
-    async with (
-        asyncpg.create_pool(dsn, min_size=0, max_size=2, connection_class=Forgetful) as theirs,
-        start(pool=theirs) as storage,
-    ):
-        for n in range(4):
-            await storage.put(order(n))
-        assert await storage.count() == 4
