@@ -10,6 +10,8 @@ from hephaestus_pg.batching.admission import Admission
 from hephaestus_pg.batching.batcher import Batcher
 from tests.support.answering import Server, called, later, settle
 
+pytestmark = pytest.mark.quick
+
 
 class TestBackPressure:
     async def test_past_the_bound_callers_wait_their_turn_in_order(self, server: Server) -> None:

@@ -6,14 +6,16 @@ import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from hephaestus_pg.batching import batcher as batching_module
 from hephaestus_pg.batching.batcher import Batcher
 from tests.support.answering import STATEMENTS, Server, called, later, settle
 
 if TYPE_CHECKING:
-    import pytest
-
     from hephaestus_pg.execution.statements import Statement
+
+pytestmark = pytest.mark.quick
 
 
 class TestSharing:

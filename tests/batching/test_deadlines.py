@@ -15,6 +15,8 @@ from hephaestus_pg.batching.batcher import Batcher
 from hephaestus_pg.batching.deadlines import DeadlineTimer
 from tests.support.answering import Server, call, settle
 
+pytestmark = pytest.mark.quick
+
 
 async def test_each_call_has_a_deadline_of_its_own(server: Server) -> None:
     batcher = Batcher(server.run, num_workers=1, slow_after=60)

@@ -17,6 +17,8 @@ from tests.support.answering import STATEMENTS, Server, call, called, later, set
 if TYPE_CHECKING:
     from hephaestus_pg.execution.statements import Statement
 
+pytestmark = pytest.mark.quick
+
 
 class TestOrder:
     async def test_calls_for_one_id_are_sent_one_after_another(self, server: Server) -> None:

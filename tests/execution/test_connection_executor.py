@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
+pytestmark = pytest.mark.quick
+
 
 def order(id: str = "orderid::1", workflow: str = "Order", **fields: Any) -> Instance:
     return Instance(id, workflow, **fields)

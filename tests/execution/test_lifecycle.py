@@ -19,7 +19,7 @@ from hephaestus_pg import (
     Status,
     StorageClosedError,
 )
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import within
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def seconds() -> float:
 async def closing(
     request: pytest.FixtureRequest, start: Start, migrated: str, seconds: float
 ) -> AsyncIterator[AsyncStorage]:
-    """A storage of little patience, which the test closes."""
+    """A storage with a short timeout, which the test closes."""
     storage = await start(
         name="closing",
         batching=request.param,
@@ -58,7 +58,7 @@ async def closing(
 
 async def nobody_connected(pool: Pool, name: str) -> None:
     """Wait until the server has seen that all connections of the storage are gone."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while await pool.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name
         ):

@@ -1,4 +1,4 @@
-"""A lane's connection: kept from statement to statement, and never for long."""
+"""A worker's connection: kept from statement to statement, and never for long."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
+
+pytestmark = pytest.mark.quick
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ async def test_one_that_broke_is_replaced(two: Pool, when: str) -> None:
     assert two.get_idle_size() == two.get_size() == 1
 
 
-async def test_busy_lanes_let_others_have_the_only_connection(start: Start) -> None:
+async def test_busy_workers_let_others_have_the_only_connection(start: Start) -> None:
     stop = False
 
     async def caller(id: str) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.quick
+
 
 def order(n: int, **context: Any) -> Instance:
     return Instance.new("Order", context, id=f"order::{n}")

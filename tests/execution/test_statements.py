@@ -13,6 +13,8 @@ from hephaestus_pg.execution.statements import BySearchIndex, Statement, Stateme
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+pytestmark = pytest.mark.quick
+
 OWN = statements_of("tenant_a")
 
 # By field: the kind, the result's shape, and that of the batched sibling where there is one.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.support.faults import Faults
     from tests.support.starting import Start
 
+pytestmark = pytest.mark.quick
+
 IDLE = Stats(
     connections_in_use=0,
     connections_idle=2,

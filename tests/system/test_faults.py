@@ -23,7 +23,7 @@ from hephaestus_pg import (
     WrongEventLoopError,
 )
 from hephaestus_pg.execution import pool_executor
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import within
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class TestDeadlines:
                 if caught.value.applied != "no":  # by its deadline it was sent
                     break
             assert caught.value.applied == "unknown"
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WAIT_SECONDS):
                 while await pool.fetchval(waiting, small.schema):
                     await asyncio.sleep(0.02)
         assert await small.count() == 0

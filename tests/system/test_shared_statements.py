@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 from hephaestus_pg import (
@@ -14,6 +15,7 @@ from hephaestus_pg import (
     Context,
     Instance,
     InstanceExistsError,
+    OperationTimeoutError,
     RejectedError,
     StaleInstanceError,
     Status,
@@ -22,8 +24,6 @@ from hephaestus_pg import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    import asyncpg
 
     from tests.support.faults import Faults
     from tests.support.starting import Start
@@ -35,7 +35,7 @@ def order(id: str, **fields: Any) -> Instance:
     return Instance(id, "Order", **fields)
 
 
-class TestForReal:
+class TestARealServer:
     async def test_calls_for_one_id_take_effect_in_order(self, storage: AsyncStorage) -> None:
         calls: list[Any] = []
         for n in range(40):
@@ -197,3 +197,47 @@ class TestForReal:
         assert stats.is_idle
         assert max(stats.batch_sizes) > 1
         assert await storage.count() <= 50
+
+
+async def trigger(pool: Pool, schema: str, body: str) -> None:
+    await pool.execute(f"""
+        CREATE FUNCTION {schema}.judge() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            {body}
+            RETURN NEW;
+        END
+        $$;
+        CREATE TRIGGER judge BEFORE INSERT ON {schema}.workflow_instances
+            FOR EACH ROW EXECUTE FUNCTION {schema}.judge();
+    """)
+
+
+async def test_a_statement_too_slow_for_the_role_is_divided(
+    dsn: str, migrated: str, pool: Pool, start: Start
+) -> None:
+    """Each alone is fast enough; together they are not."""
+    await trigger(pool, migrated, "PERFORM pg_sleep(0.25);")
+    settings = {"statement_timeout": "2s"}
+    async with (
+        asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=settings) as theirs,
+        start(pool=theirs, timeout=60) as storage,
+    ):
+        puts = await asyncio.gather(*[storage.put(order(f"order::{n}")) for n in range(20)])
+    assert len(puts) == 20
+
+
+async def test_a_call_that_is_too_slow_alone_is_told_so(
+    dsn: str, migrated: str, pool: Pool, start: Start
+) -> None:
+    await trigger(pool, migrated, "IF NEW.id = 'order::7' THEN PERFORM pg_sleep(3600); END IF;")
+    settings = {"statement_timeout": "1500ms"}
+    async with (
+        asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=settings) as theirs,
+        start(pool=theirs, timeout=60) as storage,
+    ):
+        puts = await asyncio.gather(
+            *[storage.put(order(f"order::{n}")) for n in range(20)], return_exceptions=True
+        )
+    failed = {n: each for n, each in enumerate(puts) if not isinstance(each, Instance)}
+    assert failed.keys() == {7}
+    assert isinstance(failed[7], OperationTimeoutError)

@@ -24,6 +24,8 @@ from tests.support.instances import order
 if TYPE_CHECKING:
     from hephaestus_pg.verbs.search import Verbs
 
+pytestmark = pytest.mark.quick
+
 
 class TestMany:
     async def test_many_are_put_read_and_deleted(self, verbs: Verbs) -> None:

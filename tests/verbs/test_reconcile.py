@@ -21,6 +21,8 @@ from tests.support.faults import Faults
 if TYPE_CHECKING:
     from asyncpg import Record
 
+pytestmark = pytest.mark.quick
+
 
 def order(id: str = "orderid::1", **fields: Any) -> Instance:
     return Instance(id, "Order", **fields)
@@ -39,7 +41,9 @@ def row(revision: int) -> Record:
         (row(1), False, "unknown"),
     ),
 )
-def test_the_verdict_on_an_insert(held: Record | None, equal: bool, verdict: str) -> None:
+def test_the_row_tells_what_became_of_an_insert(
+    held: Record | None, equal: bool, verdict: str
+) -> None:
     assert reconcile.insert(held, equal=equal) == verdict
 
 
@@ -55,7 +59,9 @@ def test_the_verdict_on_an_insert(held: Record | None, equal: bool, verdict: str
         (row(6), True, "unknown"),
     ),
 )
-def test_the_verdict_on_an_update(held: Record | None, equal: bool, verdict: str) -> None:
+def test_the_row_tells_what_became_of_an_update(
+    held: Record | None, equal: bool, verdict: str
+) -> None:
     assert reconcile.update(held, 7, equal=equal) == verdict
 
 
@@ -69,7 +75,9 @@ def test_the_verdict_on_an_update(held: Record | None, equal: bool, verdict: str
         (row(8), "7", "unknown"),
     ),
 )
-def test_the_verdict_on_a_delete(held: Record | None, expected: str | None, verdict: str) -> None:
+def test_the_row_tells_what_became_of_a_delete(
+    held: Record | None, expected: str | None, verdict: str
+) -> None:
     assert reconcile.delete(held, expected) == verdict
 
 

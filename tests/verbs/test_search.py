@@ -20,6 +20,8 @@ from tests.support.instances import SOON, order
 if TYPE_CHECKING:
     from hephaestus_pg.verbs.search import Verbs
 
+pytestmark = pytest.mark.quick
+
 
 class TestPages:
     @pytest.fixture
@@ -134,7 +136,7 @@ class TestPruneBesideOthers:
         assert [instance.id for instance in await storage.query()] == ["x::2"]
         assert await storage.prune(finished_before=SOON) == 0
 
-    async def test_racing_restarts_it_deletes_no_active_one(self, storage: AsyncStorage) -> None:
+    async def test_beside_restarts_it_deletes_no_active_one(self, storage: AsyncStorage) -> None:
         ids = [f"x::{n:02}" for n in range(40)]
         for _ in range(5):
             await storage.put_many([order(id, status=Status.COMPLETED) for id in ids])

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from hephaestus_pg.verbs.search import Verbs
     from tests.support.faults import Faults
 
+pytestmark = pytest.mark.quick
+
 
 async def test_an_instance_goes_through_its_life(verbs: Verbs) -> None:
     assert verbs.schema.startswith("schema_")
@@ -114,7 +116,7 @@ class TestInsert:
         assert stored.context.initial == {"order_id": 1}
         assert stored == await storage.get("orderid::1")
 
-    async def test_one_that_lost_a_race_for_a_free_id_is_not_told_of_its_own_row(
+    async def test_one_whose_commit_lost_its_answer_is_not_refused_by_its_own_row(
         self, storage: AsyncStorage, faults: Faults, pool: asyncpg.Pool[asyncpg.Record]
     ) -> None:
         """The row in its way goes; the answer to its own commit is lost, and it is done again."""
