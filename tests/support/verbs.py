@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -32,28 +33,32 @@ async def _own_codec(connection: asyncpg.Connection[Any]) -> None:
 @asynccontextmanager
 async def opened(kind: str, dsn: str, schema: str) -> AsyncIterator[Verbs]:
     """The verbs of that kind on the schema."""
-    async with (
-        asyncpg.create_pool(dsn, min_size=1, max_size=3, init=_own_codec) as pool,
-        AsyncStorage.start(pool=pool, name=kind, schema=schema, references=Names()) as on_pool,
-        AsyncStorage.start(dsn, schema=schema, references=Names(), batching=False) as own,
-    ):
-        match kind:
-            case "storage":
-                async with AsyncStorage.start(
-                    dsn, name="own", schema=schema, references=Names()
-                ) as storage:
-                    yield storage
-            case "unbatched":
-                yield own
-            case "pool":
-                yield on_pool
-            case "transaction":
-                async with own.transaction() as transaction:
-                    yield transaction
-            case "savepoint":
+    start = partial(AsyncStorage.start, name=kind, schema=schema, references=Names())
+    match kind:
+        case "storage":
+            async with start(dsn) as storage:
+                yield storage
+        case "unbatched":
+            async with start(dsn, batching=False) as storage:
+                yield storage
+        case "pool":
+            async with (
+                asyncpg.create_pool(dsn, min_size=1, max_size=3, init=_own_codec) as pool,
+                start(pool=pool) as storage,
+            ):
+                yield storage
+        case "transaction":
+            async with start(dsn) as storage, storage.transaction() as transaction:
+                yield transaction
+        case "savepoint":
+            connection = await asyncpg.connect(dsn)
+            try:
+                await _own_codec(connection)
                 async with (
-                    pool.acquire() as connection,
+                    start(dsn) as storage,
                     connection.transaction(),
                     connection.transaction(),
                 ):
-                    yield own.using(connection)
+                    yield storage.using(connection)
+            finally:
+                await connection.close()
