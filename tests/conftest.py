@@ -194,11 +194,13 @@ def schema(dsn: str, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-async def migrated(dsn: str, schema: str) -> str:
+def migrated(dsn: str, schema: str) -> str:
     """Like ``schema``, with all migrations applied."""
     from hephaestus_pg import migrations
 
-    await migrations.up(dsn, schema=schema)
+    # As one script, which tests/migrations/test_scripts.py compares with the engine's steps: it
+    # takes a fraction of their time, and most tests need it.
+    _execute(dsn, migrations.sql("up", schema=schema))
     return schema
 
 
@@ -239,6 +241,17 @@ async def storage(start: Start, migrated: str) -> AsyncIterator[AsyncStorage]:
     """A storage on a migrated schema for this test alone, started under the schema's name."""
     async with start(name=migrated) as storage:
         yield storage
+
+
+@pytest.fixture(params=(True, False), ids=("batching", "plain"))
+async def small(request: pytest.FixtureRequest, start: Start, schema: str) -> AsyncStorage:
+    """A storage of two connections, which the server knows by the schema's name."""
+    return await start(
+        batching=request.param,
+        min_size=2,
+        max_size=2,
+        server_settings={"application_name": schema},
+    )
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def old(token: int, began: float, ended: float) -> Call:
         (FIRST, read(12, 2, 2, 2.5), SECOND),  # it took effect before it ended
         (UNKNOWN, read(11, 1, 2, 3)),
         (UNKNOWN, read(None, None, 2, 3)),
-        (UNKNOWN, SECOND, read(11, 3, 4, 5)),  # it may land at any time
+        (UNKNOWN, SECOND, read(11, 3, 4, 5)),  # it may be applied at any time
         (REFUSED, read(None, None, 2, 3)),
         (HELD, call("insert", "slot::1", 2, 4.5, wrote=2_000_001, revision=1), FREED),
         (HELD, FREED._replace(outcome="no"), FREED),
@@ -100,7 +100,7 @@ def old(token: int, began: float, ended: float) -> Call:
         (BRIEF, REMOVED, ANEW, brief(13, 6, 7)),
         (BRIEF, REMOVED, none(2.9, 6), ANEW),  # neither one was there, for a moment
         (BRIEF, MAYBE_REMOVED, none(4, 5), brief(11, 6, 7), none(8, 9)),
-        (BRIEF, MAYBE_REMOVED, ANEW, none(6, 7)),  # it may land at any time
+        (BRIEF, MAYBE_REMOVED, ANEW, none(6, 7)),  # it may be applied at any time
         (MAYBE_BRIEF, REMOVED, brief(11, 4, 5)),  # so may this
         (MAYBE_BRIEF, REMOVED._replace(found=False), none(4, 5)),
         (OLD, none(2, 3, "old::1"), none(4, 5, "old::1")),
