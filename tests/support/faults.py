@@ -44,8 +44,11 @@ class Faults:
         runner = storage._pool._runner
         real = runner.run
 
-        def run(deadline: float, name: str, work: Callable[[Any], Any], **options: Any) -> Any:
-            return real(deadline, name, lambda link: self._try(name, lambda: work(link)), **options)
+        def run(deadline: float, label: str, work: Callable[[Any], Any], **options: Any) -> Any:
+            name, _, _ = label.partition(" in schema ")
+            return real(
+                deadline, label, lambda link: self._try(name, lambda: work(link)), **options
+            )
 
         monkeypatch.setattr(runner, "run", run)
 
