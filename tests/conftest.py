@@ -256,7 +256,7 @@ async def small(request: pytest.FixtureRequest, start: Start, schema: str) -> As
 
 @pytest.fixture
 def faults(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
-    """What breaks on the way of the storage's statements; nothing yet."""
+    """Faults of the storage's statements; none yet."""
     from tests.support.faults import Faults
 
     return Faults(storage, monkeypatch)

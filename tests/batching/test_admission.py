@@ -1,4 +1,4 @@
-"""So many calls are let in, the others wait outside, in order."""
+"""Admission: so many calls are let in, the others wait outside, in order."""
 
 from __future__ import annotations
 

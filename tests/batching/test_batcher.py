@@ -1,4 +1,4 @@
-"""Which calls share statements, and what that must not change."""
+"""Calls that share statements each keep their result, error, cancellation and context."""
 
 from __future__ import annotations
 

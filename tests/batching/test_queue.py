@@ -1,4 +1,4 @@
-"""The queue: which requests go out together, and in what order."""
+"""The queue: requests go out together by statement, and by their turns for each id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a statement that calls share costs only those who would fail alone."""
+"""A statement that calls share fails only those who would fail alone."""
 
 from __future__ import annotations
 

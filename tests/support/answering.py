@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 Rows = list[dict[str, Any]]
-
-
 STATEMENTS = statements_of("public")
 
 

@@ -48,8 +48,6 @@ UNKNOWN = call("put", "put::1", 0, 1, wrote=11, outcome="unknown", error="Connec
 REFUSED = UNKNOWN._replace(outcome="no")
 HELD = call("insert", "slot::1", 0, 1, wrote=11, revision=1)
 FREED = call("delete", "slot::1", 4, 5, seen=11)
-
-
 AGAIN = call("get", "slot::1", 6, 7, seen=11, revision=1)
 BRIEF = call("put", "brief::1", 0, 1, wrote=11, revision=1)
 REMOVED = call("delete", "brief::1", 2, 3, wrote=12, removed=True)

@@ -11,7 +11,6 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import AsyncStorage, Instance, Status, _sql, migrations
-from hephaestus_pg.execution.statements import Statement
 from tests.support.catalog import MOMENT, WAIT_SECONDS, until
 from tests.support.writers import COUNTERS, write_at_once
 
@@ -144,14 +143,16 @@ async def test_a_statement_that_waits_for_a_row_has_locked_none_behind_it(
         finished = [Instance(id, "W", status=Status.COMPLETED) for id in IDS]
         at = [str((await storage.put(instance)).revision) for instance in finished]
         given = [at if column is REVISIONS else column for column in COLUMNS[statement]]
-        executor = storage._pool
         text = _sql.statement(statement, migrated)  # which waits for locks until its deadline
-        waiting = Statement(statement, statement, text, "non_idempotent")
+
+        async def write_all() -> list[asyncpg.Record]:
+            async with storage.transaction() as transaction:
+                rows: list[asyncpg.Record] = await transaction.connection.fetch(text, IDS, *given)
+                return rows
+
         async with holder.transaction():
             await holder.execute(f"SELECT FROM {table} WHERE id = $1 FOR UPDATE", IDS[-1])
-            write = asyncio.ensure_future(
-                executor.fetch(executor.deadline(None), waiting, IDS, *given)
-            )
+            write = asyncio.create_task(write_all())
             async with asyncio.timeout(WAIT_SECONDS):
                 while not await other.fetchval(BLOCKED, holder.get_server_pid()):
                     await asyncio.sleep(0.01)

@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 
 
 CALLERS = 12_000
-
-
 IDS = 2_000
-
-
 POOL = 5
 
 

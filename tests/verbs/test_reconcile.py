@@ -1,4 +1,4 @@
-"""What became of a write whose answer was lost."""
+"""Reconciling: the row tells what became of a write whose answer was lost."""
 
 from __future__ import annotations
 
