@@ -194,11 +194,13 @@ def schema(dsn: str, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-async def migrated(dsn: str, schema: str) -> str:
+def migrated(dsn: str, schema: str) -> str:
     """Like ``schema``, with all migrations applied."""
     from hephaestus_pg import migrations
 
-    await migrations.up(dsn, schema=schema)
+    # As one script, which tests/migrations/test_scripts.py compares with the engine's steps: it
+    # takes a fraction of their time, and most tests need it.
+    _execute(dsn, migrations.sql("up", schema=schema))
     return schema
 
 
@@ -241,9 +243,20 @@ async def storage(start: Start, migrated: str) -> AsyncIterator[AsyncStorage]:
         yield storage
 
 
+@pytest.fixture(params=(True, False), ids=("batching", "plain"))
+async def small(request: pytest.FixtureRequest, start: Start, schema: str) -> AsyncStorage:
+    """A storage of two connections, which the server knows by the schema's name."""
+    return await start(
+        batching=request.param,
+        min_size=2,
+        max_size=2,
+        server_settings={"application_name": schema},
+    )
+
+
 @pytest.fixture
 def faults(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
-    """What breaks on the way of the storage's statements; nothing yet."""
+    """Faults of the storage's statements; none yet."""
     from tests.support.faults import Faults
 
     return Faults(storage, monkeypatch)

@@ -8,6 +8,8 @@ from hephaestus_pg import (
     business_key,
 )
 
+pytestmark = pytest.mark.quick
+
 UUID = "550e8400-e29b-41d4-a716-446655440000"
 
 

@@ -13,6 +13,8 @@ from hephaestus_pg import errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.quick
+
 STALE = errors.StaleInstanceError("order::1", expected=3, found=4)
 
 # One of each class, made as the package makes it.

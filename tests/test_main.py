@@ -10,6 +10,8 @@ import pytest
 import hephaestus_pg
 from hephaestus_pg.__main__ import main
 
+pytestmark = pytest.mark.quick
+
 
 def test_the_help_names_each_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -16,7 +16,7 @@ import pytest
 
 import hephaestus_pg
 from hephaestus_pg import prune
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,14 +128,14 @@ def test_on_a_terminal_it_asks(dsn: str, filled: str, answer: str, code: int, sa
     assert sum(left(dsn, filled).values()) == 90
     os.write(ours, answer.encode())
     shown = read_until(ours, said)
-    assert process.wait(PATIENCE) == code
+    assert process.wait(WAIT_SECONDS) == code
     os.close(ours)
     assert sum(left(dsn, filled).values()) == (90 if code else 88)
 
 
 def read_until(terminal: int, text: str) -> str:
     shown = b""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + WAIT_SECONDS
     while text.encode() not in shown:
         assert select.select([terminal], [], [], until - time.monotonic())[0], shown
         shown += os.read(terminal, 10_000)

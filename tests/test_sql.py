@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from hephaestus_pg import AsyncStorage
 
+pytestmark = pytest.mark.quick
+
 # Whole statements, but for those of the migrations, which are their own test's.
 PATHS = {path.stem: path for path in (_sql.root() / "queries").rglob("*.sql")}
 WHOLE = sorted(name for name, path in PATHS.items() if path.parent.name != "fragments")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hephaestus_pg import (
-    AlreadyStartedError,
     AsyncStorage,
     Context,
     CorruptInstanceError,
@@ -31,7 +30,7 @@ from hephaestus_pg import (
     migrations,
     registry,
 )
-from tests.support.catalog import MOMENT, PATIENCE
+from tests.support.catalog import MOMENT, WAIT_SECONDS
 from tests.support.rows import CLASSES, COLUMNS, ROWS, Order
 from tests.values.test_references import Charge
 
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
+
+pytestmark = pytest.mark.quick
 
 
 def order(id: str = "orderid::1", **fields: Any) -> Instance:
@@ -309,25 +310,6 @@ class TestReferences:
 
 
 class TestLife:
-    async def test_a_started_storage_is_found_by_name(self, storage: AsyncStorage) -> None:
-        assert AsyncStorage.named(storage.name) is storage
-
-    async def test_an_unknown_name_is_an_error_that_lists_the_known(
-        self, storage: AsyncStorage
-    ) -> None:
-        with pytest.raises(NotStartedError, match=storage.name) as caught:
-            AsyncStorage.named("nobody")
-        assert storage.name in caught.value.started
-
-    async def test_a_taken_name_is_refused_and_its_storage_goes_on(
-        self, dsn: str, storage: AsyncStorage
-    ) -> None:
-        with pytest.raises(AlreadyStartedError, match=storage.name):
-            await AsyncStorage.start(dsn, name=storage.name, schema=storage.schema)
-
-        assert AsyncStorage.named(storage.name) is storage
-        assert await storage.get("x") is None
-
     async def test_awaited_or_entered_it_is_the_same_storage(self, dsn: str, migrated: str) -> None:
         storage = await AsyncStorage.start(dsn, name=migrated, schema=migrated)
         async with storage as entered:
@@ -337,11 +319,6 @@ class TestLife:
         with pytest.raises(StorageClosedError, match=migrated):
             await storage.get("x")
         await storage.close()
-
-    async def test_a_name_is_free_again_after_closing(self, dsn: str, migrated: str) -> None:
-        for _ in range(2):
-            async with AsyncStorage.start(dsn, name=migrated, schema=migrated):
-                pass
 
     async def test_closing_waits_for_what_is_under_way(
         self, start: Start, migrated: str, pool: Pool
@@ -565,6 +542,6 @@ async def _blocked(pool: Pool, schema: str) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'"
     )
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while not await pool.fetchval(waiting, schema):
             await asyncio.sleep(0.01)

@@ -56,7 +56,7 @@ class PoolRunner:
     def run(  # noqa: PLR0913 - each is a setting of its own
         self,
         deadline: float,
-        name: str,
+        label: str,
         work: Callable[[AnyConnection], Awaitable[Result]],
         *,
         kind: Kind,
@@ -68,7 +68,7 @@ class PoolRunner:
 
         Args:
             deadline: A time of the event loop's clock.
-            name: The work's name in the log.
+            label: The work's name in the log.
             work: What to do on a connection.
             kind: What doing it twice does.
             bounded: The deadline is that of the work too, not only of its beginning.
@@ -84,7 +84,7 @@ class PoolRunner:
             attempt.run,
             policy,
             deadline,
-            name=name,
+            name=label,
             on_failure=attempt.on_failure,
         )
 

@@ -1,75 +1,90 @@
-"""More callers at once than a storage lets in, on a pool of five: each ends, and memory is bounded.
-
-Those who cannot wait are told so, and that nothing happened.
-"""
+"""Admission: so many calls are let in, the others wait outside, in order."""
 
 from __future__ import annotations
 
 import asyncio
-import tracemalloc
-from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg import (
-    Context,
-    Instance,
-    OperationTimeoutError,
-)
-from hephaestus_pg.batching.batcher import MAX_WAITING, MAX_WORKERS
-from hephaestus_pg.batching.queue import MAX_ROWS
-from tests.support.catalog import PATIENCE
+import pytest
 
-if TYPE_CHECKING:
-    import asyncpg
+from hephaestus_pg.batching.admission import Admission
+from hephaestus_pg.batching.batcher import Batcher
+from tests.support.answering import Server, called, later, settle
 
-    from tests.support.starting import Start
-
-CALLERS = 12_000
-IDS = 2_000
-POOL = 5
-
-# Of those let in, and of those who wait outside; none is among the first, who are sent at once.
-HASTY = {*range(9_000, 9_200), *range(10_500, 11_000)}
-assert 2 * MAX_WORKERS * MAX_ROWS < min(HASTY) < MAX_WAITING < max(HASTY) < CALLERS
-
-BYTES_A_CALLER = 12_000
-"""What a caller may cost while it waits, task and all; its state alone has a thousand."""
+pytestmark = pytest.mark.quick
 
 
-async def test_each_caller_ends_with_a_result_or_its_deadline(
-    start: Start, migrated: str, pool: asyncpg.Pool[asyncpg.Record]
-) -> None:
-    async with start(max_size=POOL, timeout=600) as storage:
-        await storage.put_many(Instance(f"x::{number}", "W") for number in range(IDS))
+class TestBackPressure:
+    async def test_past_the_bound_callers_wait_their_turn_in_order(self, server: Server) -> None:
+        batcher = Batcher(server.run, num_workers=1, max_waiting=3)
+        tasks = called(batcher, "put", *"abcdefgh")
+        await settle()
+        assert batcher.calls_inside == 3
+        assert batcher.calls_outside == 5
+        tasks[5].cancel()
+        await server.answer_all()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
 
-        async def call(number: int) -> Any:
-            timeout = 0.3 if number in HASTY else None
-            id = f"x::{number % IDS}"
-            if number // IDS % 2:
-                return await storage.get(id, timeout=timeout)
-            new = Instance(id, "W", context=Context({"padding": f"{number:01000}"}))
-            return await storage.put(new, timeout=timeout)
+        assert [id for _, ids in server.sent for id in ids] == list("abcdegh")
+        assert isinstance(answers[5], asyncio.CancelledError)
+        assert (batcher.calls_inside, batcher.calls_outside) == (0, 0)
 
-        tracemalloc.start()
-        try:
-            async with pool.acquire() as other, other.transaction():
-                # So that nobody is answered until all are waiting, and the hasty have given up.
-                await other.execute(f"LOCK {migrated}.workflow_instances")
-                calls = [asyncio.create_task(call(number)) for number in range(CALLERS)]
-                await asyncio.wait([calls[number] for number in HASTY], timeout=PATIENCE)
-                waiting = [number for number, each in enumerate(calls) if not each.done()]
-                assert len(waiting) == CALLERS - len(HASTY)
-            results = await asyncio.gather(*calls, return_exceptions=True)
-            _, peak = tracemalloc.get_traced_memory()
-            del calls
-        finally:
-            tracemalloc.stop()
+    async def test_a_place_given_to_a_cancelled_caller_goes_on_to_the_next(
+        self, server: Server
+    ) -> None:
+        batcher = Batcher(server.run, num_workers=1, max_waiting=1)
+        tasks = called(batcher, "put", *"abcd")
+        await settle()
+        server.answer()
+        await settle()
+        outside = batcher.calls_outside
+        server.answer()
+        while batcher.calls_outside == outside:  # until b is answered, and c is given its place
+            await asyncio.sleep(0)
+        tasks[2].cancel()
+        await server.answer_all()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
 
-        for number, result in enumerate(results):
-            if number in HASTY:
-                assert isinstance(result, OperationTimeoutError)
-                assert result.applied == "no"
-            else:
-                assert isinstance(result, Instance), result
-        assert await storage.count() == IDS
-    print(f"{peak / CALLERS:,.0f} bytes a caller")
-    assert peak / CALLERS < BYTES_A_CALLER
+        assert [id for _, ids in server.sent for id in ids] == list("abd")
+        assert isinstance(answers[2], asyncio.CancelledError)
+        assert (batcher.calls_inside, batcher.calls_outside) == (0, 0)
+
+
+class TestAdmission:
+    async def test_those_who_have_waited_longest_are_let_in_first(self) -> None:
+        admission = Admission(2)
+        order: list[int] = []
+
+        async def caller(number: int) -> None:
+            await admission.enter(later())
+            order.append(number)
+
+        callers = [asyncio.create_task(caller(number)) for number in range(5)]
+        await settle()
+        assert (order, admission.inside, admission.waiting) == ([0, 1], 2, 3)
+        admission.leave(2)
+        await settle()
+        assert order == [0, 1, 2, 3]
+        admission.leave(3)  # those two, and the last
+        await asyncio.gather(*callers)
+        assert (admission.inside, admission.waiting) == (0, 0)
+
+    async def test_who_is_not_let_in_by_the_deadline_leaves_without_a_trace(self) -> None:
+        admission = Admission(1)
+        await admission.enter(later())
+        with pytest.raises(TimeoutError):
+            await admission.enter(asyncio.get_running_loop().time() + 0.01)
+        admission.leave()
+        assert (admission.inside, admission.waiting) == (0, 0)
+        await admission.enter(later())
+
+    async def test_who_is_cancelled_just_after_being_let_in_lets_the_next_one_in(self) -> None:
+        admission = Admission(1)
+        await admission.enter(later())
+        first, second = (asyncio.create_task(admission.enter(later())) for _ in range(2))
+        await settle()
+        admission.leave()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await second
+        assert (admission.inside, admission.waiting) == (1, 0)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
+pytestmark = pytest.mark.quick
+
 
 tenant: ContextVar[str] = ContextVar("tenant")
 

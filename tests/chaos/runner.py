@@ -77,9 +77,9 @@ class Report:
             if rest["free"] < POOL or rest["seconds"] > SLOTS_FREE:
                 after = f"{rest['seconds']:.2f} s after the last call"
                 found.append(f"rest {number}: {rest['free']} of {POOL} slots free {after}")
-            patience = SLOTS_FREE + (rest["left"] if rest["silent"] else 0)
-            if rest["freed"] > patience:
-                after = f"{rest['freed']:.2f} s after healing, and not {patience:.2f}"
+            allowed = SLOTS_FREE + (rest["left"] if rest["silent"] else 0)
+            if rest["freed"] > allowed:
+                after = f"{rest['freed']:.2f} s after healing, and not {allowed:.2f}"
                 found.append(f"rest {number}: the slots were given back {after}")
         tasks = [rest["tasks"] for rest in self.rests]
         if max(tasks) > min(tasks) + 2:  # the pool's own come and go
@@ -126,7 +126,7 @@ class Report:
             f"deadlines   passed by {max(history.overrun, 0) * 1000:.0f} ms at most, less the lag",
             f"lag         {self._lag()}; by it {history.excused} calls were late",
             f"silence     {history.silence:.2f} s at the longest without a success",
-            f"landed late {history.late} looks at a write of unknown outcome",
+            f"applied late {history.late} looks at a write of unknown outcome",
             f"rests       {len(self.rests)}: slots given back by {freed[0]:.2f} s after healing",
             f"            or by {freed[1]:.2f} s, where connections stayed silent",
             f"memory      {[rest['kilobytes'] // 1024 for rest in self.rests]} MiB",

@@ -7,6 +7,8 @@ import pytest
 from hephaestus_pg.cli import terminal
 from hephaestus_pg.cli.terminal import progress, show_table, show_text
 
+pytestmark = pytest.mark.quick
+
 ROWS = [("kills", "1"), ("nothing lost", "yes"), ("and else", "no: 1, such as this and that")]
 
 

@@ -13,6 +13,8 @@ import pytest
 from hephaestus_pg import SerializationError
 from hephaestus_pg.codec import exact_json
 
+pytestmark = pytest.mark.quick
+
 
 @dataclass
 class Address:

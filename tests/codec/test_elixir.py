@@ -25,6 +25,8 @@ from hephaestus_pg import (
     Status,
 )
 
+pytestmark = pytest.mark.quick
+
 RUNTIME = Path(__file__).parents[1] / "golden" / "hephaestus_runtime.jsonl"
 """Rows in the shape in which Hephaestus' own runtime leaves them, its built-in steps included."""
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from hephaestus_pg import (
     Context,
     ExecutionEntry,
@@ -21,6 +23,8 @@ from tests.support.rows import (
     Order,
     Validate,
 )
+
+pytestmark = pytest.mark.quick
 
 
 def test_what_is_stored_is_what_a_read_gives_not_what_was_passed() -> None:

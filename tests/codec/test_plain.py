@@ -18,6 +18,8 @@ from hephaestus_pg import SerializationError
 from hephaestus_pg.codec import exact_json
 from tests.support.strategies import same
 
+pytestmark = pytest.mark.quick
+
 
 class Color(Enum):
     RED = "red"

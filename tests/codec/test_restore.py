@@ -7,6 +7,8 @@ import pytest
 from hephaestus_pg import Context, ExecutionEntry, Instance
 from hephaestus_pg.codec.restore import restore_context, restore_entry, restore_instance
 
+pytestmark = pytest.mark.quick
+
 NOW = datetime(2026, 4, 6, 12, tzinfo=UTC)
 CONTEXT = Context({"a": 1}, {"charge": {"b": 2}})
 ENTRY = ExecutionEntry("Charge", "done", NOW, {"b": 2}, {"node": "n"})

@@ -27,6 +27,8 @@ from tests.support.rows import (
     Validate,
 )
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize("references", (CLASSES, Names()), ids=["classes", "names"])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])

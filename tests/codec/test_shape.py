@@ -8,6 +8,8 @@ from hephaestus_pg import (
 )
 from tests.support.rows import from_state
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     ("state", "reason"),

@@ -15,6 +15,8 @@ from hephaestus_pg import (
 )
 from tests.support.rows import CLASSES, EMPTY_STATE, Charge, Notify, Order, Validate, from_state
 
+pytestmark = pytest.mark.quick
+
 
 def test_a_new_instance_is_written_with_every_key() -> None:
     row = Serializer(CLASSES).to_db(Instance.new(Order, {"order_id": 123}, id="x"))

@@ -14,6 +14,8 @@ from hephaestus_pg import (
 from hephaestus_pg.codec.timestamps import format_due, parse_due
 from tests.support.rows import from_state
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     "text",

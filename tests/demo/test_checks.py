@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from hephaestus_pg import (
     Context,
     Instance,
     Status,
 )
 from hephaestus_pg.demo.checks import STEPS, Check, Work, checks
+
+pytestmark = pytest.mark.quick
 
 WORK = [
     Work("order::1", step, runner=1, receipt=f"receipt of {step}", revision=1 + number)

@@ -19,7 +19,7 @@ import pytest
 import hephaestus_pg
 from hephaestus_pg.demo import command
 from hephaestus_pg.demo.checks import STEPS
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 
 CODE = Path(hephaestus_pg.__file__).parents[1]
 
@@ -109,7 +109,7 @@ async def test_it_ends_quietly_when_nobody_reads_on(database: str) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=PATIENCE,
+        timeout=WAIT_SECONDS,
     )
     assert done.stderr == ""
     assert done.stdout == "     0 of 1000 steps\n141\n"
@@ -129,7 +129,7 @@ def test_a_narrow_terminal_gets_narrow_lines(database: str, narrow: dict[str, st
     )
     os.close(theirs)
     shown = read_all(ours)
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(WAIT_SECONDS) == 0
     assert re.findall(r"\x1b\[(?:\d+;)*[349]\d", shown) == []  # a colour
     assert ("\x1b" in shown) == (narrow["TERM"] != "dumb")
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "\n").split("\n")

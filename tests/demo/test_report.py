@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+
+import pytest
 
 from hephaestus_pg import (
     Context,
@@ -14,8 +15,7 @@ from hephaestus_pg.demo import report
 from hephaestus_pg.demo.checks import Check, Work
 from hephaestus_pg.demo.report import Outcome
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.quick
 
 MOMENT = datetime(2026, 1, 31, 12, 30, 5, 70_000, tzinfo=UTC)
 DONE = [

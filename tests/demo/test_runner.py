@@ -31,6 +31,8 @@ from hephaestus_pg.demo.supervisor import TABLES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 async def runs(dsn: str, migrated: str) -> AsyncIterator[list[Run]]:

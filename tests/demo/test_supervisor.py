@@ -5,7 +5,7 @@ import random
 from typing import TYPE_CHECKING
 
 from hephaestus_pg.demo.supervisor import Supervisor
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ async def test_a_kill_that_is_due_already_comes_at_once(
     monkeypatch.setattr("sys.executable", str(runner))
     supervisor = Supervisor("", pool, storage, random.Random(1))
     supervisor.kills_due.extend((0, 0, 1))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         assert await supervisor.run_one(1)
         assert await supervisor.run_one(2)
     assert list(supervisor.kills_due) == [1]

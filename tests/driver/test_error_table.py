@@ -19,6 +19,8 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.driver import errors
 
+pytestmark = pytest.mark.quick
+
 DRIVERS = sorted(
     {
         cls

@@ -9,6 +9,8 @@ import pytest
 
 from hephaestus_pg.driver import happy_eyeballs
 
+pytestmark = pytest.mark.quick
+
 
 async def test_a_connection_that_comes_too_late_is_discarded(
     monkeypatch: pytest.MonkeyPatch,

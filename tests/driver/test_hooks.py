@@ -20,8 +20,6 @@ from tests.support.faults import pool_of
 if TYPE_CHECKING:
     from tests.support.starting import Start
 
-    Pool = asyncpg.Pool[asyncpg.Record]
-
 
 async def test_each_hook_of_a_pool_is_seen(dsn: str) -> None:
     create: Any = asyncpg.create_pool
@@ -79,7 +77,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
-@pytest.mark.parametrize("batch_by", (None, lambda: 0), ids=("single", "gathered"))
+@pytest.mark.parametrize("batch_by", (None, lambda: 0), ids=("single", "batched"))
 @pytest.mark.parametrize("name", ("connect", "init", "setup", "password"))
 async def test_each_caller_gets_a_hooks_error_with_its_cause(
     start: Start, name: str, batch_by: Any, failure: BaseException
@@ -124,7 +122,7 @@ async def test_a_reset_that_fails_costs_its_connection_and_no_result(
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
-@pytest.mark.parametrize("batch_by", (None, lambda: 0), ids=("single", "gathered"))
+@pytest.mark.parametrize("batch_by", (None, lambda: 0), ids=("single", "batched"))
 async def test_a_failing_hook_of_a_users_pool_is_an_error_of_ours(
     dsn: str, start: Start, batch_by: Any, failure: BaseException
 ) -> None:

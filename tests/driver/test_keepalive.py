@@ -3,7 +3,11 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import pytest
+
 from hephaestus_pg.driver import connector
+
+pytestmark = pytest.mark.quick
 
 
 async def test_keepalive_options_are_set_on_the_socket(dsn: str) -> None:

@@ -17,6 +17,8 @@ from hephaestus_pg import (
 from hephaestus_pg.driver import pool
 from tests.support.lag import within
 
+pytestmark = pytest.mark.quick
+
 
 async def test_a_closed_pool_is_an_error_at_once(pool: Any, start: Start) -> None:
     async with start(pool=pool) as storage:

@@ -17,6 +17,8 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.driver.pool_options import POOL_OPTIONS, checked_pool_options
 
+pytestmark = pytest.mark.quick
+
 
 class Hidden:
     def get_secret_value(self) -> str:

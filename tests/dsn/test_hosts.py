@@ -12,6 +12,8 @@ from hephaestus_pg import InvalidValueError
 from hephaestus_pg.dsn.target import resolve
 from tests.support.targets import read
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     ("dsn", "hosts"),

@@ -4,8 +4,11 @@ import inspect
 
 import asyncpg
 import psycopg
+import pytest
 
 from hephaestus_pg.dsn import libpq
+
+pytestmark = pytest.mark.quick
 
 
 def test_every_parameter_of_libpq_is_known() -> None:

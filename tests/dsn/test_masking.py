@@ -4,6 +4,8 @@ import pytest
 
 from hephaestus_pg.dsn.masking import without_password
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     ("text", "shown"),

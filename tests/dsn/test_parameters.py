@@ -9,6 +9,8 @@ from hephaestus_pg import (
 )
 from tests.support.targets import read, settings
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     "query",

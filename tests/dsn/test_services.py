@@ -9,6 +9,8 @@ from hephaestus_pg import (
 )
 from tests.support.targets import read
 
+pytestmark = pytest.mark.quick
+
 FILE = """
 # two hosts
 [pair]

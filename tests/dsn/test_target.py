@@ -17,6 +17,8 @@ from tests.support.targets import read, settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.quick
+
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEPHAESTUS_PG_DSN", "")

@@ -11,6 +11,8 @@ import pytest
 from hephaestus_pg import AsyncStorage, InvalidTypeError, InvalidValueError, registry
 from tests.support.targets import read
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     ("dsn", "advice"),
@@ -175,7 +177,7 @@ def test_an_object_whose_text_is_no_dsn_is_refused(dsn: Any, advice: str) -> Non
     assert "secret" not in f"{caught.value} {caught.value.value}"
 
 
-def test_pydantics_types_and_sqlalchemys_url() -> None:
+def test_pydantics_and_sqlalchemys_types_are_read_or_say_what_to_call() -> None:
     pydantic = pytest.importorskip("pydantic")
     sqlalchemy = pytest.importorskip("sqlalchemy")
 

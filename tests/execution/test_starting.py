@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
+pytestmark = pytest.mark.quick
+
 NAME = "left_behind"
 
 
@@ -104,20 +106,20 @@ async def test_a_storage_of_a_loop_that_lives_keeps_its_name(storage: AsyncStora
     await asyncio.to_thread(elsewhere)
 
 
-class TestWhatWasNotMeant:
-    async def test_a_forgotten_await(self, dsn: str) -> None:
+class TestRefusals:
+    async def test_a_forgotten_await_says_what_to_write(self, dsn: str) -> None:
         forgotten: Any = AsyncStorage.start(dsn)
         with pytest.raises(AttributeError, match="await AsyncStorage.start"):
             await forgotten.get("order::1")
         with pytest.raises(TypeError, match="async with AsyncStorage.start"), forgotten:
             pass
 
-    def test_a_start_outside_asyncio(self, dsn: str) -> None:
+    def test_a_start_outside_asyncio_is_refused(self, dsn: str) -> None:
         """As under trio, which drives the coroutine itself."""
         with pytest.raises(LifecycleError, match="backend='asyncio'"):
             next(AsyncStorage.start(dsn).__await__())
 
-    async def test_a_storage_made_by_hand(self, dsn: str) -> None:
+    async def test_a_storage_made_by_hand_is_refused(self, dsn: str) -> None:
         make: Any = AsyncStorage
         for arguments, options in (((dsn,), {}), ((), {}), ((dsn,), {"schema": "tenant_a"})):
             with pytest.raises(InvalidTypeError, match="await AsyncStorage.start") as caught:
@@ -137,22 +139,22 @@ class TestWhatWasNotMeant:
     @pytest.mark.parametrize(
         "pool", (5, "postgresql://", asyncpg.Pool, object(), {"max_size": 1}), ids=range(5)
     )
-    async def test_what_is_no_pool(self, pool: Any) -> None:
+    async def test_what_is_no_pool_is_refused(self, pool: Any) -> None:
         with pytest.raises(InvalidTypeError, match=r"asyncpg\.create_pool"):
             AsyncStorage.start(pool=pool)
 
-    async def test_a_connection_is_no_pool(self, dsn: str) -> None:
+    async def test_a_connection_given_as_a_pool_says_what_to_use(self, dsn: str) -> None:
         connection = await asyncpg.connect(dsn)
         with pytest.raises(InvalidTypeError, match=r"storage\.using"):
             AsyncStorage.start(pool=connection)  # type: ignore[arg-type]
         await connection.close()
 
-    async def test_a_pool_that_is_not_open_yet(self, dsn: str) -> None:
+    async def test_a_pool_that_is_not_open_yet_is_refused(self, dsn: str) -> None:
         pool = asyncpg.create_pool(dsn, min_size=0)
         with pytest.raises(InvalidValueError, match="await it first"):
             await AsyncStorage.start(pool=pool)
 
-    async def test_a_pool_of_another_loop(self, pool: Pool, migrated: str) -> None:
+    async def test_a_pool_of_another_loop_is_refused(self, pool: Pool, migrated: str) -> None:
         def elsewhere() -> None:
             async def main() -> None:
                 with pytest.raises(InvalidValueError, match="event loop that uses it"):
@@ -173,7 +175,9 @@ class TestWhatWasNotMeant:
             (Instance, "make one of it"),
         ),
     )
-    async def test_references_that_translate_nothing(self, references: Any, advice: str) -> None:
+    async def test_references_that_translate_nothing_are_refused(
+        self, references: Any, advice: str
+    ) -> None:
         with pytest.raises(InvalidTypeError, match=advice):
             AsyncStorage.start("postgresql://", references=references)
         with pytest.raises(InvalidTypeError, match="references"):
@@ -192,7 +196,7 @@ class TestWhatWasNotMeant:
 
     @pytest.mark.parametrize("flag", ("batching", "pgbouncer"))
     @pytest.mark.parametrize("value", (None, 0, 1, "no", "false"))
-    async def test_flags_that_are_none(self, flag: str, value: Any) -> None:
+    async def test_flags_that_are_no_booleans_are_refused(self, flag: str, value: Any) -> None:
         options: Any = {flag: value}
         with pytest.raises(InvalidTypeError, match=flag):
             AsyncStorage.start("postgresql://", **options)

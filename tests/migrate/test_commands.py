@@ -15,7 +15,7 @@ from hephaestus_pg import (
 from hephaestus_pg.cli import options
 from hephaestus_pg.errors import HephaestusError
 from hephaestus_pg.migrations.state import read_state
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from tests.support.migrated import Run
@@ -106,7 +106,7 @@ def test_a_long_wait_is_reported_on_stderr(
     with psycopg.connect(dsn) as connection, ThreadPoolExecutor(1) as thread:
         connection.execute(f"SELECT count(*) FROM {schema}.workflow_instances".encode())
         code = thread.submit(migrate.main, ["up", "--schema", schema])
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + WAIT_SECONDS
         while not err.endswith("UTC\n") and time.monotonic() < until:
             err += capsys.readouterr().err
             time.sleep(0.01)

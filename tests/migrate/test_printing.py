@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import psycopg
+import pytest
 
 from hephaestus_pg import (
     migrations,
@@ -13,9 +14,9 @@ from hephaestus_pg import (
 from hephaestus_pg.migrations.files import shipped
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.support.migrated import Run
+
+pytestmark = pytest.mark.quick
 
 
 def test_up_prints_each_step_with_schema_and_duration(run: Run, schema: str) -> None:

@@ -13,6 +13,8 @@ from tests.support.ecto import original
 if TYPE_CHECKING:
     from tests.support.migrated import Link
 
+pytestmark = pytest.mark.quick
+
 COMMENT = "SELECT obj_description('workflow_instances'::regclass, 'pg_class')"
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 

@@ -13,7 +13,7 @@ from hephaestus_pg import migrations
 from hephaestus_pg.errors import DatabaseError, InvalidValueError, MigrationError, UnavailableError
 from hephaestus_pg.migrations import connections
 from tests.chaos.proxy import Proxy
-from tests.support.catalog import PATIENCE, until
+from tests.support.catalog import WAIT_SECONDS, until
 from tests.support.migrated import advisory_locks
 
 if TYPE_CHECKING:
@@ -93,13 +93,13 @@ async def test_a_cancel_ends_soon_though_the_network_is_silent(
             given = {"connection": await asyncpg.connect(through, statement_cache_size=0)}
         await link.execute(f"LOCK {migrated}.workflow_instances")
         down = asyncio.create_task(migrations.down(schema=migrated, version=0, **given))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             await until(link, f"{WAITING} = '{migrated}.workflow_instances'::regclass")
             proxy.lose()
             down.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await down
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while await advisory_locks(link):  # the server sees the connection end
             await asyncio.sleep(0.01)
 

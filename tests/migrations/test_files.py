@@ -11,6 +11,8 @@ from hephaestus_pg.migrations.files import latest, load, shipped
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.quick
+
 # The checksums that databases which 0.1.0 migrated have recorded.
 RELEASED = {
     1: "b18c157588d11f7b42162159937beb29cd54e4e5faf604cfe5b17eae9555022b",

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from pkgutil import iter_modules
 
+import pytest
+
 from hephaestus_pg import migrations
+
+pytestmark = pytest.mark.quick
 
 
 def test_every_public_name_is_there() -> None:

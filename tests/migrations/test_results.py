@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 from hephaestus_pg.migrations import Difference, MigrationStatus, SchemaStatus
+
+pytestmark = pytest.mark.quick
 
 
 def test_pending_is_what_up_would_apply() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hephaestus_pg import migrations
 from hephaestus_pg.errors import MigrationLockError, RejectedError
 from hephaestus_pg.migrations import session
-from tests.support.catalog import PATIENCE, until
+from tests.support.catalog import WAIT_SECONDS, until
 from tests.support.migrated import advisory_locks
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def test_a_table_in_use_is_waited_for_without_stopping_its_readers(
 ) -> None:
     monkeypatch.setattr(session, "LOCK_TIMEOUT", "50ms")
     await migrations.up(dsn, schema=schema, version=2)
-    reader = await asyncpg.connect(dsn, command_timeout=PATIENCE)
+    reader = await asyncpg.connect(dsn, command_timeout=WAIT_SECONDS)
     count = f"SELECT count(*) FROM {schema}.workflow_instances"
     held = link.transaction()
     await held.start()

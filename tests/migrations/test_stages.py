@@ -15,8 +15,8 @@ from hephaestus_pg.migrations.files import shipped
 from tests.support.catalog import (
     FAMILY_INDEX,
     INSERTED_INDEX,
-    PATIENCE,
     RAISE,
+    WAIT_SECONDS,
     assert_is_at,
     snapshot,
     until_waiting,
@@ -111,7 +111,7 @@ async def test_writers_go_on_throughout_and_lose_nothing(link: Link, dsn: str, f
     async def write(mine: list[str]) -> None:
         """Insert new rows and update old ones; remember what was acknowledged."""
         nonlocal written
-        writer = await asyncpg.connect(dsn, command_timeout=PATIENCE)
+        writer = await asyncpg.connect(dsn, command_timeout=WAIT_SECONDS)
         try:
             for number in count():
                 key = str(uuid4()) if number % 2 else mine[number % len(mine)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-PATIENCE = 60.0
+WAIT_SECONDS = 60.0
 """Seconds that a test waits for something. The limit of the whole test is longer, but may strike in
 a callback and be lost."""
 
@@ -144,7 +144,7 @@ async def assert_is_at(dsn: str, schema: str, version: int) -> None:
 
 async def until(link: asyncpg.Connection[Any], query: str, *arguments: object) -> Any:
     """Waits until ``query`` gives a true value, and returns it."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while not (found := await link.fetchval(query, *arguments)):
             await asyncio.sleep(0.001)  # the server needs the processor too
     return found

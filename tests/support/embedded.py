@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int, folder: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + WAIT_SECONDS
     while is_alive(pid) or folder.exists():
         assert time.monotonic() < deadline, f"{pid} or {folder} is still there"
         time.sleep(0.02)

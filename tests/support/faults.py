@@ -28,10 +28,10 @@ def pool_of(storage: AsyncStorage) -> asyncpg.Pool[Any]:
 
 
 class Faults:
-    """What happens to the tries of a storage's statements, each by its own order.
+    """Makes the next tries of a storage's statements fail, in the order in which it is told to.
 
-    ``of`` names a statement, such as ``put_many``; without it a fault is that of whichever comes
-    next. Several faults of one statement come in the order in which they were planned.
+    ``of`` names a statement, such as ``put_many``, or is ``transaction``; without it the fault is
+    that of whichever comes next.
     """
 
     def __init__(self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,8 +44,11 @@ class Faults:
         runner = storage._pool._runner
         real = runner.run
 
-        def run(deadline: float, name: str, work: Callable[[Any], Any], **options: Any) -> Any:
-            return real(deadline, name, lambda link: self._try(name, lambda: work(link)), **options)
+        def run(deadline: float, label: str, work: Callable[[Any], Any], **options: Any) -> Any:
+            name, _, _ = label.partition(" in schema ")
+            return real(
+                deadline, label, lambda link: self._try(name, lambda: work(link)), **options
+            )
 
         monkeypatch.setattr(runner, "run", run)
 

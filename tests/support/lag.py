@@ -12,7 +12,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -74,7 +74,7 @@ class Lag:
 async def within(seconds: float) -> AsyncIterator[None]:
     """See that the block ends within so many seconds, but for the loop's lag."""
     async with Lag() as lag:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             yield
         took = lag.seconds
     assert took <= seconds, f"{took:.2f} s, and not {seconds:g} s, beside a lag of {lag.total:.2f}"
@@ -82,6 +82,6 @@ async def within(seconds: float) -> AsyncIterator[None]:
 
 async def happens(there: Callable[[], object]) -> None:
     """Wait until it is so."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while not there():
             await asyncio.sleep(0.001)  # what is waited for needs the processor too

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import hephaestus_pg
 from hephaestus_pg import AsyncStorage, Names, migrate
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ async def kill_at_stage(dsn: str, schema: str, of: str, stage: int) -> None:
         [sys.executable, "-c", _KILLED, schema, of, str(stage)],
         env={**os.environ, "HEPHAESTUS_PG_DSN": dsn, "PYTHONPATH": path},
         check=False,
-        timeout=PATIENCE,
+        timeout=WAIT_SECONDS,
     )
     assert killed.returncode == -signal.SIGKILL
 

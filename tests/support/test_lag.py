@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.lag import Lag, happens, within
 
+pytestmark = pytest.mark.quick
+
 
 async def test_what_is_late_of_itself_is_too_late() -> None:
     async with Lag() as lag:

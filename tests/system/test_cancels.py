@@ -21,7 +21,7 @@ from hephaestus_pg import (
     Instance,
     InstanceError,
 )
-from tests.support.catalog import PATIENCE, until
+from tests.support.catalog import WAIT_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -129,15 +129,15 @@ async def cancel(storage: AsyncStorage, cancels: int, seed: int) -> tuple[int, i
                 given_up += 1
 
     async with asyncio.TaskGroup() as group:
-        for patient, hasty in zip(callers[::2], callers[1::2], strict=True):
-            group.create_task(wait(patient))
+        for waiting, hasty in zip(callers[::2], callers[1::2], strict=True):
+            group.create_task(wait(waiting))
             group.create_task(give_up(hasty))
     return answered(), given_up
 
 
 async def assert_whole(storage: AsyncStorage, dsn: str) -> None:
     """Every slot gets free, no transaction stays open, and the batcher holds nothing."""
-    async with asyncio.timeout(PATIENCE), AsyncExitStack() as stack:
+    async with asyncio.timeout(WAIT_SECONDS), AsyncExitStack() as stack:
         for _ in range(POOL):
             await stack.enter_async_context(storage.transaction())
     link: asyncpg.Connection[Any] = await asyncpg.connect(dsn)

@@ -48,8 +48,6 @@ UNKNOWN = call("put", "put::1", 0, 1, wrote=11, outcome="unknown", error="Connec
 REFUSED = UNKNOWN._replace(outcome="no")
 HELD = call("insert", "slot::1", 0, 1, wrote=11, revision=1)
 FREED = call("delete", "slot::1", 4, 5, seen=11)
-
-
 AGAIN = call("get", "slot::1", 6, 7, seen=11, revision=1)
 BRIEF = call("put", "brief::1", 0, 1, wrote=11, revision=1)
 REMOVED = call("delete", "brief::1", 2, 3, wrote=12, removed=True)
@@ -86,7 +84,7 @@ def old(token: int, began: float, ended: float) -> Call:
         (FIRST, read(12, 2, 2, 2.5), SECOND),  # it took effect before it ended
         (UNKNOWN, read(11, 1, 2, 3)),
         (UNKNOWN, read(None, None, 2, 3)),
-        (UNKNOWN, SECOND, read(11, 3, 4, 5)),  # it may land at any time
+        (UNKNOWN, SECOND, read(11, 3, 4, 5)),  # it may be applied at any time
         (REFUSED, read(None, None, 2, 3)),
         (HELD, call("insert", "slot::1", 2, 4.5, wrote=2_000_001, revision=1), FREED),
         (HELD, FREED._replace(outcome="no"), FREED),
@@ -100,7 +98,7 @@ def old(token: int, began: float, ended: float) -> Call:
         (BRIEF, REMOVED, ANEW, brief(13, 6, 7)),
         (BRIEF, REMOVED, none(2.9, 6), ANEW),  # neither one was there, for a moment
         (BRIEF, MAYBE_REMOVED, none(4, 5), brief(11, 6, 7), none(8, 9)),
-        (BRIEF, MAYBE_REMOVED, ANEW, none(6, 7)),  # it may land at any time
+        (BRIEF, MAYBE_REMOVED, ANEW, none(6, 7)),  # it may be applied at any time
         (MAYBE_BRIEF, REMOVED, brief(11, 4, 5)),  # so may this
         (MAYBE_BRIEF, REMOVED._replace(found=False), none(4, 5)),
         (OLD, none(2, 3, "old::1"), none(4, 5, "old::1")),

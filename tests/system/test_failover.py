@@ -24,7 +24,7 @@ from hephaestus_pg import (
 from hephaestus_pg.driver.connector import connect
 from hephaestus_pg.embedded import EmbeddedServer
 from tests.chaos.proxy import Proxy
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def in_step(server: EmbeddedServer, state: str) -> int:
     """Wait until the standby streams, in that state of synchrony; the process that sends to it."""
     connection = await asyncpg.connect(server.dsn)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             while True:
                 sender: int | None = await connection.fetchval(
                     "SELECT pid FROM pg_stat_replication"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +19,14 @@ from hephaestus_pg import (
     InvalidTypeError,
     InvalidValueError,
     OperationTimeoutError,
-    RejectedError,
     SchemaOutdatedError,
-    StaleInstanceError,
-    Status,
     WrongEventLoopError,
 )
 from hephaestus_pg.execution import pool_executor
-from tests.support.catalog import PATIENCE
-from tests.support.faults import Faults
+from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -41,20 +34,6 @@ if TYPE_CHECKING:
 
 def order(id: str = "orderid::1", **fields: Any) -> Instance:
     return Instance(id, "Order", **fields)
-
-
-@pytest.fixture(params=(True, False), ids=("batching", "plain"))
-async def small(
-    request: pytest.FixtureRequest, start: Start, migrated: str
-) -> AsyncIterator[AsyncStorage]:
-    """A storage of two connections that are known by their name."""
-    async with start(
-        batching=request.param,
-        min_size=2,
-        max_size=2,
-        server_settings={"application_name": migrated},
-    ) as storage:
-        yield storage
 
 
 async def kill_backends(pool: Pool, name: str) -> int:
@@ -93,149 +72,6 @@ class TestDeadConnections:
                 await transaction.put(order())
 
         assert await small.count() == 0
-
-
-def lose(faults: Faults, *, applied: bool) -> None:
-    if applied:
-        faults.lose_answer()
-    else:
-        faults.break_before()
-
-
-class TestAmbiguousFailures:
-    @pytest.fixture
-    def faults(self, small: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
-        return Faults(small, monkeypatch)
-
-    @pytest.mark.parametrize("applied", (True, False))
-    async def test_an_update_finds_out_whether_it_was_applied(
-        self, small: AsyncStorage, faults: Faults, applied: bool
-    ) -> None:
-        held = await small.insert(order())
-        lose(faults, applied=applied)
-
-        updated = await small.update(replace(held, status=Status.RUNNING))
-
-        assert updated.revision == (held.revision or 0) + 1
-        assert await small.get(held.id) == updated
-
-    async def test_an_update_that_another_one_beat_is_stale(
-        self, small: AsyncStorage, faults: Faults
-    ) -> None:
-        held = await small.insert(order())
-        other = await small.put(replace(held, runtime_metadata={"other": True}))
-        faults.break_before()
-
-        with pytest.raises(StaleInstanceError) as caught:
-            await small.update(replace(held, status=Status.RUNNING))
-        assert (caught.value.expected, caught.value.found) == (held.revision, other.revision)
-
-    async def test_what_cannot_be_found_out_is_said(
-        self, small: AsyncStorage, faults: Faults
-    ) -> None:
-        held = await small.insert(order())
-        await small.put(held)
-        await small.put(held)
-        faults.break_before()
-
-        with pytest.raises(ConnectionLostError) as caught:
-            await small.update(replace(held, status=Status.RUNNING))
-        assert caught.value.applied == "unknown"
-
-    @pytest.mark.parametrize("applied", (True, False))
-    @pytest.mark.parametrize("replace_finished", (True, False))
-    async def test_an_insert_finds_out_whether_it_was_applied(
-        self, small: AsyncStorage, faults: Faults, applied: bool, replace_finished: bool
-    ) -> None:
-        failed = None
-        if replace_finished:
-            failed = await small.insert(order(status=Status.FAILED))
-        lose(faults, applied=applied)
-        new = order(runtime_metadata={"mine": True})
-        if replace_finished and not applied:
-            # Whether the row is the one it was to replace, or its own and finished, nobody can say.
-            with pytest.raises(ConnectionLostError):
-                await small.insert(new, replace_finished=True)
-            return
-
-        inserted = await small.insert(new, replace_finished=replace_finished)
-
-        if failed is not None:
-            assert inserted.revision == (failed.revision or 0) + 1
-        assert await small.get(inserted.id) == inserted
-
-    async def test_a_mark_of_its_own_tells_an_insert_from_its_like(
-        self, small: AsyncStorage, faults: Faults
-    ) -> None:
-        await small.insert(order(runtime_metadata={"runner": "one"}))
-        faults.break_before()
-
-        # Whether it came before the row that is there, and went again, nobody can say.
-        with pytest.raises(ConnectionLostError) as caught:
-            await small.insert(order(runtime_metadata={"runner": "two"}))
-        assert caught.value.applied == "unknown"
-
-    async def test_an_insert_that_another_one_beat_is_in_doubt(
-        self, small: AsyncStorage, faults: Faults
-    ) -> None:
-        other = await small.insert(order(workflow_version=2))
-        faults.break_before()
-
-        with pytest.raises(ConnectionLostError) as caught:
-            await small.insert(order())
-        assert caught.value.applied == "unknown"
-        assert await small.get(other.id) == other
-
-    @pytest.mark.parametrize("applied", (True, False))
-    @pytest.mark.parametrize("by_revision", (False, True))
-    async def test_a_delete_finds_out_whether_it_was_applied(
-        self, small: AsyncStorage, faults: Faults, applied: bool, by_revision: bool
-    ) -> None:
-        held = await small.insert(order())
-        revision = held.revision if by_revision else None
-        lose(faults, applied=applied)
-        assert await small.delete("orderid::1", revision=revision) is True
-        assert await small.count() == 0
-
-    async def test_a_failed_look_leaves_it_unknown(
-        self, small: AsyncStorage, faults: Faults
-    ) -> None:
-        held = await small.insert(order())
-        for name, write in (
-            ("update", small.update(replace(held, status=Status.RUNNING))),
-            ("insert", small.insert(order("x"))),
-            ("delete", small.delete(held.id)),
-        ):
-            faults.lose_answer(name)
-            faults.fail("get", OperationTimeoutError("too late", applied="no", retryable=True))
-            with pytest.raises(ConnectionLostError) as caught:
-                await write
-            assert caught.value.applied == "unknown"
-
-    async def test_an_earlier_try_that_may_have_been_applied_is_not_forgotten(
-        self, small: AsyncStorage, faults: Faults
-    ) -> None:
-        faults.break_before("put")
-        faults.fail("put", RejectedError("refused", applied="no", retryable=False))
-        with pytest.raises(RejectedError) as caught:
-            await small.put(order())
-        assert caught.value.applied == "unknown"
-
-    async def test_what_is_safe_twice_is_tried_until_the_deadline(
-        self, small: AsyncStorage, faults: Faults, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        faults.lose_answer(times=3)
-        stored = await small.put(order())
-        assert stored == await small.get(stored.id)
-        assert caplog.text.count("put in schema") == 1
-        assert caplog.text.count("terminate_backend in schema") == 1  # of two
-
-        faults.break_before(times=10_000)
-        # The deadline may come between two tries, or in the middle of one.
-        with pytest.raises((ConnectionLostError, OperationTimeoutError)):
-            await small.get("orderid::1", timeout=0.3)
-        assert caplog.text.count("get in schema") == 1  # of many
-        faults.stop()
 
 
 class TestDeadlines:
@@ -295,7 +131,7 @@ class TestDeadlines:
                 if caught.value.applied != "no":  # by its deadline it was sent
                     break
             assert caught.value.applied == "unknown"
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WAIT_SECONDS):
                 while await pool.fetchval(waiting, small.schema):
                     await asyncio.sleep(0.02)
         assert await small.count() == 0
@@ -336,19 +172,6 @@ class TestDeadlines:
     async def test_a_storage_checks_its_own_timeout_too(self, dsn: str) -> None:
         with pytest.raises(InvalidTypeError, match="timeout"):
             await AsyncStorage.start(dsn, timeout="1")  # type: ignore[arg-type]
-
-
-class TestManyCallers:
-    async def test_ten_thousand_callers_on_two_connections_all_end(
-        self, small: AsyncStorage
-    ) -> None:
-        results = await asyncio.gather(
-            *(small.put(order(f"x::{n % 500}")) for n in range(10_000)), return_exceptions=True
-        )
-
-        failed = [result for result in results if not isinstance(result, Instance)]
-        assert all(isinstance(error, OperationTimeoutError) for error in failed)
-        assert await small.count() == 500
 
 
 class TestCorruptRows:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.quick
+
 TESTS = Path(__file__).parents[1]
 HEAD = ["case", "what must happen", "shown by"]
 

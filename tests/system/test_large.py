@@ -15,7 +15,7 @@ from hephaestus_pg import (
     Instance,
     RejectedError,
 )
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -124,19 +124,21 @@ class TestLeavingAStream:
         await single.put_many([Instance("a::1", "W"), Instance("a::2", "W")])
         stream = single.stream()
         yield stream
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             assert await single.count() == 2
 
-    async def test_by_break(self, stream: AsyncIterator[Instance]) -> None:
+    async def test_a_break_frees_its_connection(self, stream: AsyncIterator[Instance]) -> None:
         async for _ in stream:
             break
 
-    async def test_by_an_exception(self, stream: AsyncIterator[Instance]) -> None:
+    async def test_an_exception_frees_its_connection(self, stream: AsyncIterator[Instance]) -> None:
         with pytest.raises(ZeroDivisionError):
             async for _ in stream:
                 raise ZeroDivisionError
 
-    async def test_by_cancellation(self, stream: AsyncIterator[Instance]) -> None:
+    async def test_a_cancellation_frees_its_connection(
+        self, stream: AsyncIterator[Instance]
+    ) -> None:
         reading = asyncio.Event()
 
         async def read() -> None:

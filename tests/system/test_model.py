@@ -26,7 +26,7 @@ from hephaestus_pg import (
 )
 from tests.support.catalog import MOMENT
 from tests.support.strategies import maps
-from tests.verbs.test_verbs import opened
+from tests.support.verbs import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -41,7 +41,7 @@ from hephaestus_pg import (
     migrations,
 )
 from hephaestus_pg.driver import errors
-from tests.support.catalog import PATIENCE
+from tests.support.catalog import WAIT_SECONDS
 from tests.support.embedded import wait_until_gone
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def running(dsn: str) -> Iterator[Bouncer]:
 
 
 def _await_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -182,7 +182,7 @@ async def pooled(
     request: pytest.FixtureRequest, bouncer: str, start: Start
 ) -> AsyncIterator[AsyncStorage]:
     async with start(
-        bouncer, pgbouncer=True, batching=request.param, max_size=4 * SESSIONS, timeout=PATIENCE
+        bouncer, pgbouncer=True, batching=request.param, max_size=4 * SESSIONS, timeout=WAIT_SECONDS
     ) as storage:
         yield storage
 
@@ -244,14 +244,14 @@ async def test_a_caller_who_gives_up_leaves_the_session_to_others(
         assert all(isinstance(each, Instance) for each in results[1::2])
 
 
-async def test_a_write_that_may_have_landed_is_not_tried_again(
+async def test_a_write_that_may_have_been_applied_is_not_tried_again(
     pooled: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
     """PgBouncer makes up the process id that a client sees: no process may be ended for it."""
     async with pool.acquire() as other, other.transaction():
         await other.execute(f"LOCK {pooled.schema}.workflow_instances")
         put = asyncio.create_task(pooled.put(Instance("x", "W")))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             while not await pool.fetchval(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted"
                 " AND relation = $1::text::regclass",

@@ -166,7 +166,7 @@ async def values(storage: AsyncStorage, dsn: str) -> dict[str, list[Any]]:
 
 def row_of(instance: Instance) -> Any:
     new = Serializer().encode(instance)
-    return (*new.columns[:3], instance.workflow_version, new.state, 7, 1.7e9, 1.7e9)
+    return (*new.columns[:3], instance.workflow_version, new.state, 7, 1.7e9, 1.7e9, None, None)
 
 
 def shown(value: Any) -> Any:

@@ -92,8 +92,6 @@ WIDE: list[dict[str, Any]] = [
 PLANS = ("custom", "generic", "chosen")
 
 FILTER_TYPES = "text, text[], text" + ", text" * 10
-
-
 LOCALES = {
     "C": " TEMPLATE template0 LOCALE 'C'",
     "ICU": " TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'und' LOCALE 'C'",

@@ -28,7 +28,7 @@ from hephaestus_pg import (
     migrations,
 )
 from hephaestus_pg.embedded import EmbeddedServer
-from tests.support.catalog import MOMENT, PATIENCE
+from tests.support.catalog import MOMENT, WAIT_SECONDS
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ async def storage(
 ) -> AsyncIterator[AsyncStorage]:
     server.start()
     async with AsyncStorage.start(
-        server.dsn, references=Names(), batching=request.param, max_size=5, timeout=PATIENCE
+        server.dsn, references=Names(), batching=request.param, max_size=5, timeout=WAIT_SECONDS
     ) as storage:
         yield storage
         await storage.delete_many([row.id async for row in storage.stream()])

@@ -332,7 +332,7 @@ class TestTheTrigger:
         assert read is not None
         assert read.revision == held.revision
 
-    async def test_on_a_partitioned_table_too(self, database: str) -> None:
+    async def test_it_works_on_a_partitioned_table_too(self, database: str) -> None:
         link = await asyncpg.connect(database)
         await migrations.up(database, version=3)
         await link.execute("ALTER TABLE workflow_instances RENAME TO old")
@@ -427,7 +427,9 @@ class TestTakingBack:
             assert highest > (held.revision or 0)
             await storage.close()
 
-    async def test_by_scripts_likewise(self, dsn: str, migrated: str, pool: Pool) -> None:
+    async def test_scripts_down_and_up_go_on_with_revisions_too(
+        self, dsn: str, migrated: str, pool: Pool
+    ) -> None:
         await pool.execute(UPSERT.format(migrated), "x", "running")
         revision = f"SELECT revision FROM {migrated}.workflow_instances"
         before = await pool.fetchval(revision)

@@ -137,12 +137,12 @@ def assert_only_the_kept_failed(results: list[Any], verb: str, found: str | None
 
 
 class TestVetoes:
-    async def test_put(self, verbs: Verbs, trigger: Any) -> None:
+    async def test_a_put_fails_alone(self, verbs: Verbs, trigger: Any) -> None:
         await trigger("BEFORE INSERT", VETO.format(row="NEW"))
         results = await together(verbs, lambda each: verbs.put(order(each)), *IDS)
         assert_only_the_kept_failed(results, "put")
 
-    async def test_insert(self, verbs: Verbs, trigger: Any) -> None:
+    async def test_an_insert_fails_alone(self, verbs: Verbs, trigger: Any) -> None:
         await trigger("BEFORE INSERT", VETO.format(row="NEW"))
         for id in IDS:
             await verbs.delete(id)
@@ -151,7 +151,9 @@ class TestVetoes:
         with pytest.raises(InstanceExistsError):
             await verbs.insert(order("free::1"))
 
-    async def test_insert_in_the_place_of_a_finished_one(self, verbs: Verbs, trigger: Any) -> None:
+    async def test_an_insert_in_the_place_of_a_finished_one_fails_alone(
+        self, verbs: Verbs, trigger: Any
+    ) -> None:
         for id in IDS:
             await verbs.put(order(id, status=Status.COMPLETED))
         await trigger("BEFORE UPDATE", VETO.format(row="NEW"))
@@ -160,19 +162,19 @@ class TestVetoes:
         )
         assert_only_the_kept_failed(results, "insert")
 
-    async def test_update(self, verbs: Verbs, trigger: Any) -> None:
+    async def test_an_update_fails_alone(self, verbs: Verbs, trigger: Any) -> None:
         await trigger("BEFORE UPDATE", VETO.format(row="NEW"))
         held = await verbs.get_many(IDS)
         results = await together(verbs, lambda each: verbs.update(held[each]), *IDS)
         assert_only_the_kept_failed(results, "update")
 
-    async def test_delete(self, verbs: Verbs, trigger: Any) -> None:
+    async def test_a_delete_fails_alone(self, verbs: Verbs, trigger: Any) -> None:
         await trigger("BEFORE DELETE", VETO.format(row="OLD"))
         results = await together(verbs, verbs.delete, *IDS)
         assert_only_the_kept_failed(results, "delete")
         assert await verbs.delete("free::1") is False
 
-    async def test_delete_of_a_revision(self, verbs: Verbs, trigger: Any) -> None:
+    async def test_a_delete_of_a_revision_fails_alone(self, verbs: Verbs, trigger: Any) -> None:
         await trigger("BEFORE DELETE", VETO.format(row="OLD"))
         held = await verbs.get_many(IDS)
         results = await together(
@@ -217,19 +219,19 @@ class TestVetoes:
 
 
 class TestOtherIds:
-    async def test_put(self, verbs: Verbs, trigger: Any) -> None:
+    async def test_a_put_fails_alone(self, verbs: Verbs, trigger: Any) -> None:
         await trigger("BEFORE INSERT", RENAME)
         results = await together(verbs, lambda each: verbs.put(order(each)), *IDS)
         assert_only_the_kept_failed(results, "put", "other")
 
-    async def test_insert(self, verbs: Verbs, trigger: Any) -> None:
+    async def test_an_insert_fails_alone(self, verbs: Verbs, trigger: Any) -> None:
         await trigger("BEFORE INSERT", RENAME)
         for id in IDS:
             await verbs.delete(id)
         results = await together(verbs, lambda each: verbs.insert(order(each)), *IDS)
         assert_only_the_kept_failed(results, "insert", "other")
 
-    async def test_update(self, verbs: Verbs, trigger: Any) -> None:
+    async def test_an_update_fails_alone(self, verbs: Verbs, trigger: Any) -> None:
         await trigger("BEFORE UPDATE", RENAME)
         held = await verbs.get_many(IDS)
         results = await together(verbs, lambda each: verbs.update(held[each]), *IDS)

@@ -14,6 +14,8 @@ from hephaestus_pg import (
     Status,
 )
 
+pytestmark = pytest.mark.quick
+
 NOW = datetime(2026, 4, 6, 12, tzinfo=UTC)
 
 

@@ -16,6 +16,8 @@ from hephaestus_pg import (
     SerializationError,
 )
 
+pytestmark = pytest.mark.quick
+
 ORDER = Instance.new("Order", {"amount": 99}, id="1")
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tests.support.faults import Faults
 
+pytestmark = pytest.mark.quick
+
 NOW = datetime(2026, 4, 6, 12, tzinfo=UTC)
 
 

@@ -17,6 +17,8 @@ from hephaestus_pg import (
 from hephaestus_pg.verbs import keyset
 from tests.support.strategies import texts
 
+pytestmark = pytest.mark.quick
+
 MOMENT = datetime(2026, 4, 6, 12, 0, 1, tzinfo=UTC)
 STORED = replace(Instance("x::1", "W"), inserted_at=MOMENT, updated_at=MOMENT)
 

@@ -1,6 +1,6 @@
-"""A process that races others for the same instances.
+"""A process that writes the same instances as others at the same time.
 
-``python -m tests.support.racers ROLE DSN SCHEMA TASKS ROUNDS NUMBER``: it says that it is ready,
+``python -m tests.support.writers ROLE DSN SCHEMA TASKS ROUNDS NUMBER``: it says that it is ready,
 starts when a line comes in, and ends with what it did as one line of JSON.
 """
 
@@ -37,14 +37,14 @@ async def insert(storage: AsyncStorage, tasks: int, rounds: int) -> Any:
 
     async def one(id: str, task: int) -> None:
         try:
-            await storage.insert(Instance.new("Race", {"task": task}, id=id))
+            await storage.insert(Instance.new("Order", {"task": task}, id=id))
         except InstanceExistsError as error:
             errors[f"{error.id == id} {error.status} {error.workflow}"] += 1
         else:
             won.append(id)
 
     for number in range(rounds):
-        await asyncio.gather(*(one(f"race::{number}", task) for task in range(tasks)))
+        await asyncio.gather(*(one(f"order::{number}", task) for task in range(tasks)))
     return {"won": won, "errors": errors}
 
 
@@ -53,7 +53,7 @@ async def restart(storage: AsyncStorage, tasks: int, rounds: int) -> Any:
     won: list[tuple[str, int | None]] = []
 
     async def one(id: str) -> None:
-        instance = Instance("x", "Race", status=Status.RUNNING)
+        instance = Instance("x", "Order", status=Status.RUNNING)
         try:
             stored = await storage.insert(replace(instance, id=id), replace_finished=True)
         except InstanceExistsError:
@@ -61,7 +61,7 @@ async def restart(storage: AsyncStorage, tasks: int, rounds: int) -> Any:
         won.append((id, stored.revision))
 
     for number in range(rounds):
-        await asyncio.gather(*(one(f"race::{number}") for _ in range(tasks)))
+        await asyncio.gather(*(one(f"order::{number}") for _ in range(tasks)))
     return {"won": won}
 
 
@@ -91,7 +91,7 @@ async def update(storage: AsyncStorage, tasks: int, rounds: int) -> Any:
 
 
 async def cross(storage: AsyncStorage, tasks: int, rounds: int) -> Any:
-    """Single writes of the same rows, gathered in an order that is this process's own.
+    """Single writes of the same rows, batched in an order that is this process's own.
 
     Each verb in turn, for as many rounds; how many calls of each were answered.
     """
@@ -141,7 +141,7 @@ async def main(role: str, dsn: str, schema: str, *, tasks: int, rounds: int) -> 
         print(json.dumps(await ROLES[role](storage, tasks, rounds)))
 
 
-async def race(
+async def write_at_once(
     role: str, dsn: str, schema: str, *, processes: int, tasks: int, rounds: int
 ) -> Sequence[Any]:
     """Start that many processes, let them go at once, and give back what each of them did."""
@@ -151,7 +151,7 @@ async def race(
         for number in range(processes):
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "tests.support.racers", *arguments, str(number)),
+                *("-m", "tests.support.writers", *arguments, str(number)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=2**26,

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from tests.support.faults import Faults
-    from tests.support.starting import Start
-
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from hephaestus_pg import (
-    AsyncStorage,
-    Instance,
-    Status,
-    _sql,
-    migrations,
-)
-from hephaestus_pg.execution.statements import Statement
-from tests.support.catalog import MOMENT, PATIENCE, until
-from tests.support.racers import COUNTERS, race
+from hephaestus_pg import AsyncStorage, Instance, Status, _sql, migrations
+from tests.support.catalog import MOMENT, WAIT_SECONDS, until
+from tests.support.writers import COUNTERS, write_at_once
+
+if TYPE_CHECKING:
+    from tests.support.faults import Faults
+    from tests.support.starting import Start
+
 
 OTHERS = """
     SELECT count(*) = 0 FROM pg_stat_activity
@@ -39,22 +31,22 @@ DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_data
 async def test_of_a_hundred_inserts_of_one_id_exactly_one_succeeds(
     dsn: str, storage: AsyncStorage
 ) -> None:
-    results = await race("insert", dsn, storage.schema, processes=4, tasks=25, rounds=30)
+    results = await write_at_once("insert", dsn, storage.schema, processes=4, tasks=25, rounds=30)
 
     won = Counter(id for result in results for id in result["won"])
-    assert won == Counter(f"race::{number}" for number in range(30))
+    assert won == Counter(f"order::{number}" for number in range(30))
     errors: Counter[str] = sum((Counter(result["errors"]) for result in results), Counter())
-    assert errors == {"True pending Race": 99 * 30}
+    assert errors == {"True pending Order": 99 * 30}
     assert await storage.count() == 30
 
 
 async def test_an_insert_whose_obstacle_went_meanwhile_tries_again(
     storage: AsyncStorage, faults: Faults, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
-    await storage.insert(Instance.new("Race", {}, id="race::1"))
+    await storage.insert(Instance.new("Order", {}, id="order::1"))
     gone = f"DELETE FROM {storage.schema}.workflow_instances"
     faults.before("get", lambda: pool.execute(gone))
-    again = await storage.insert(Instance.new("Race", {"again": True}, id="race::1"))
+    again = await storage.insert(Instance.new("Order", {"again": True}, id="order::1"))
     assert again.context.initial == {"again": True}
     assert (again.revision or 0) > MOMENT
 
@@ -62,10 +54,10 @@ async def test_an_insert_whose_obstacle_went_meanwhile_tries_again(
 async def test_a_finished_instance_is_replaced_by_exactly_one(
     dsn: str, storage: AsyncStorage
 ) -> None:
-    ids = [f"race::{number}" for number in range(30)]
+    ids = [f"order::{number}" for number in range(30)]
     old = await storage.put_many([Instance(id, "Old", status=Status.COMPLETED) for id in ids])
 
-    results = await race("restart", dsn, storage.schema, processes=3, tasks=10, rounds=30)
+    results = await write_at_once("restart", dsn, storage.schema, processes=3, tasks=10, rounds=30)
 
     assert sorted(tuple(won) for result in results for won in result["won"]) == sorted(
         (instance.id, (instance.revision or 0) + 1) for instance in old
@@ -82,7 +74,7 @@ async def test_each_acknowledged_update_is_in_the_chain_exactly_once(
         )
     }
 
-    results = await race("update", dsn, storage.schema, processes=3, tasks=4, rounds=90)
+    results = await write_at_once("update", dsn, storage.schema, processes=3, tasks=4, rounds=90)
 
     for id in COUNTERS:
         acknowledged = sorted(
@@ -115,7 +107,7 @@ async def test_calls_in_opposite_orders_do_not_wait_for_each_other(database: str
     finally:
         await connection.close()
 
-    results = await race("cross", database, "public", processes=2, tasks=200, rounds=15)
+    results = await write_at_once("cross", database, "public", processes=2, tasks=200, rounds=15)
 
     assert results == [dict.fromkeys(("put", "insert", "update", "delete"), 200 * 15)] * 2
     connection = await asyncpg.connect(database)
@@ -152,15 +144,17 @@ async def test_a_statement_that_waits_for_a_row_has_locked_none_behind_it(
         finished = [Instance(id, "W", status=Status.COMPLETED) for id in IDS]
         at = [str((await storage.put(instance)).revision) for instance in finished]
         given = [at if column is REVISIONS else column for column in COLUMNS[statement]]
-        executor = storage._pool
         text = _sql.statement(statement, migrated)  # which waits for locks until its deadline
-        patient = Statement(statement, statement, text, "non_idempotent")
+
+        async def write_all() -> list[asyncpg.Record]:
+            async with storage.transaction() as transaction:
+                rows: list[asyncpg.Record] = await transaction.connection.fetch(text, IDS, *given)
+                return rows
+
         async with holder.transaction():
             await holder.execute(f"SELECT FROM {table} WHERE id = $1 FOR UPDATE", IDS[-1])
-            write = asyncio.ensure_future(
-                executor.fetch(executor.deadline(None), patient, IDS, *given)
-            )
-            async with asyncio.timeout(PATIENCE):
+            write = asyncio.create_task(write_all())
+            async with asyncio.timeout(WAIT_SECONDS):
                 while not await other.fetchval(BLOCKED, holder.get_server_pid()):
                     await asyncio.sleep(0.01)
             free = await other.fetch(f"SELECT id FROM {table} FOR UPDATE SKIP LOCKED")

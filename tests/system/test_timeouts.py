@@ -117,12 +117,12 @@ async def test_a_transaction_that_gets_no_connection_names_itself(start: Start) 
         assert caught.value.applied == "no"
 
 
-async def test_a_server_that_is_less_patient_is_told_apart(
+async def test_a_server_whose_timeout_is_shorter_is_told_apart(
     dsn: str, migrated: str, pool: Pool, start: Start
 ) -> None:
     async with (
-        asyncpg.create_pool(dsn, server_settings={"statement_timeout": "100ms"}) as impatient,
-        start(pool=impatient) as s,
+        asyncpg.create_pool(dsn, server_settings={"statement_timeout": "100ms"}) as limited,
+        start(pool=limited) as s,
         pool.acquire() as holder,
         holder.transaction(),
     ):

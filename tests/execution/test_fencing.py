@@ -56,7 +56,7 @@ class Broken:
         self._frozen = [
             row["pid"]
             for row in await self._direct.fetch(
-                "SELECT pid FROM pg_stat_activity WHERE application_name = 'ghosts'"
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'fenced'"
             )
         ]
         self._signal(signal.SIGSTOP)
@@ -96,7 +96,7 @@ async def broken(request: pytest.FixtureRequest, server: EmbeddedServer) -> Asyn
             references=Names(),
             batching=request.param,
             max_size=4,
-            server_settings={"application_name": "ghosts"},
+            server_settings={"application_name": "fenced"},
         ) as storage,
     ):
         given = Broken(storage, proxy, direct)

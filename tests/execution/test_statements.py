@@ -1,0 +1,100 @@
+"""Each statement of a schema says how it may be run."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hephaestus_pg import InvalidValueError
+from hephaestus_pg.execution.statements import BySearchIndex, Statement, Statements, statements_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+pytestmark = pytest.mark.quick
+
+OWN = statements_of("tenant_a")
+
+# By field: the kind, the result's shape, and that of the batched sibling where there is one.
+EXPECTED = {
+    "get": ("read", "row", "row_per_call"),
+    "put": ("idempotent", "row", "row_per_call"),
+    "insert": ("non_idempotent", "row", "row_per_call"),
+    "update": ("non_idempotent", "row", "row_per_call"),
+    "delete": ("non_idempotent", "row", "row_per_call"),
+    "get_many": ("read", "rows", None),
+    "put_many": ("idempotent", "rows", None),
+    "delete_many": ("non_idempotent", "rows", None),
+    "prune": ("idempotent", "row", None),
+    "count": ("read", "rows", None),
+    "query": ("read", "rows", None),
+    "pages": ("read", "rows", None),
+    "index_profile": ("read", "row", None),
+    "terminate_backend": ("read", "row", None),
+}
+
+
+def each(field: Statement | BySearchIndex | Mapping[str, BySearchIndex]) -> Iterator[Statement]:
+    """The statements in a field of :class:`Statements`."""
+    if isinstance(field, Statement):
+        yield field
+    elif isinstance(field, BySearchIndex):
+        yield from field
+    else:
+        for pair in field.values():
+            yield from pair
+
+
+def test_the_table_names_every_statement() -> None:
+    assert [field.name for field in fields(Statements)] == [*EXPECTED]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_statement_says_what_running_it_twice_does_and_what_comes_back(name: str) -> None:
+    kind, result, batched = EXPECTED[name]
+    for statement in each(getattr(OWN, name)):
+        assert (statement.kind, statement.result) == (kind, result)
+        assert not statement.is_batch
+        assert (statement.many and statement.many.result) == batched
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if EXPECTED[name][2]])
+def test_the_batched_sibling_may_be_repeated_as_the_single_one(name: str) -> None:
+    single: Statement = getattr(OWN, name)
+    many = single.many
+    assert many is not None
+    assert (many.name, many.kind, many.is_batch) == (f"{name}_many", single.kind, True)
+    assert many.many is None
+
+
+def test_each_text_is_the_same_object_each_time() -> None:
+    """By it the driver finds what it has prepared."""
+    assert statements_of("tenant_a") is OWN
+    texts = [each_one.text for name in EXPECTED for each_one in each(getattr(OWN, name))]
+    again = statements_of("tenant_a")
+    assert all(
+        one is other
+        for one, other in zip(
+            texts,
+            [each_one.text for name in EXPECTED for each_one in each(getattr(again, name))],
+            strict=True,
+        )
+    )
+
+
+def test_each_schema_has_statements_of_its_own() -> None:
+    other = statements_of("tenant_b")
+    for name in EXPECTED:
+        for ours, theirs in zip(each(getattr(OWN, name)), each(getattr(other, name)), strict=True):
+            assert "tenant_b" not in ours.text
+            assert ours.name == theirs.name
+            if "tenant_a" in ours.text:
+                assert ours.text.replace("tenant_a", "tenant_b") == theirs.text
+    assert "tenant_a" in OWN.get.text
+
+
+def test_what_no_schema_can_be_named_has_no_statements() -> None:
+    with pytest.raises(InvalidValueError, match="^schema is "):
+        statements_of('a"; DROP')

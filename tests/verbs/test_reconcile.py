@@ -1,0 +1,202 @@
+"""Reconciling: the row tells what became of a write whose answer was lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from hephaestus_pg import (
+    AsyncStorage,
+    ConnectionLostError,
+    Instance,
+    OperationTimeoutError,
+    StaleInstanceError,
+    Status,
+)
+from hephaestus_pg.verbs import reconcile
+from tests.support.faults import Faults
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+pytestmark = pytest.mark.quick
+
+
+def order(id: str = "orderid::1", **fields: Any) -> Instance:
+    return Instance(id, "Order", **fields)
+
+
+def row(revision: int) -> Record:
+    """A row as the table holds it: every column is text."""
+    return cast("Record", {"revision": str(revision)})
+
+
+@pytest.mark.parametrize(
+    ("held", "equal", "verdict"),
+    (
+        (None, False, "retry"),
+        (row(1), True, "applied"),
+        (row(1), False, "unknown"),
+    ),
+)
+def test_the_row_tells_what_became_of_an_insert(
+    held: Record | None, equal: bool, verdict: str
+) -> None:
+    assert reconcile.insert(held, equal=equal) == verdict
+
+
+@pytest.mark.parametrize(
+    ("held", "equal", "verdict"),
+    (
+        (None, False, "unknown"),  # deleted since, or never there
+        (row(7), False, "retry"),
+        (row(7), True, "retry"),  # it would change nothing but the revision
+        (row(8), True, "applied"),
+        (row(8), False, "retry"),  # another was first: the next try says so
+        (row(9), True, "unknown"),
+        (row(6), True, "unknown"),
+    ),
+)
+def test_the_row_tells_what_became_of_an_update(
+    held: Record | None, equal: bool, verdict: str
+) -> None:
+    assert reconcile.update(held, 7, equal=equal) == verdict
+
+
+@pytest.mark.parametrize(
+    ("held", "expected", "verdict"),
+    (
+        (None, None, "applied"),
+        (None, "7", "applied"),
+        (row(7), None, "retry"),
+        (row(7), "7", "retry"),
+        (row(8), "7", "unknown"),
+    ),
+)
+def test_the_row_tells_what_became_of_a_delete(
+    held: Record | None, expected: str | None, verdict: str
+) -> None:
+    assert reconcile.delete(held, expected) == verdict
+
+
+@pytest.fixture
+def faults(small: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
+    return Faults(small, monkeypatch)
+
+
+def lose(faults: Faults, *, applied: bool) -> None:
+    if applied:
+        faults.lose_answer()
+    else:
+        faults.break_before()
+
+
+@pytest.mark.parametrize("applied", (True, False))
+async def test_an_update_finds_out_whether_it_was_applied(
+    small: AsyncStorage, faults: Faults, applied: bool
+) -> None:
+    held = await small.insert(order())
+    lose(faults, applied=applied)
+
+    updated = await small.update(replace(held, status=Status.RUNNING))
+
+    assert updated.revision == (held.revision or 0) + 1
+    assert await small.get(held.id) == updated
+
+
+async def test_an_update_that_another_one_beat_is_stale(
+    small: AsyncStorage, faults: Faults
+) -> None:
+    held = await small.insert(order())
+    other = await small.put(replace(held, runtime_metadata={"other": True}))
+    faults.break_before()
+
+    with pytest.raises(StaleInstanceError) as caught:
+        await small.update(replace(held, status=Status.RUNNING))
+    assert (caught.value.expected, caught.value.found) == (held.revision, other.revision)
+
+
+async def test_what_cannot_be_found_out_is_said(small: AsyncStorage, faults: Faults) -> None:
+    held = await small.insert(order())
+    await small.put(held)
+    await small.put(held)
+    faults.break_before()
+
+    with pytest.raises(ConnectionLostError) as caught:
+        await small.update(replace(held, status=Status.RUNNING))
+    assert caught.value.applied == "unknown"
+
+
+@pytest.mark.parametrize("applied", (True, False))
+@pytest.mark.parametrize("replace_finished", (True, False))
+async def test_an_insert_finds_out_whether_it_was_applied(
+    small: AsyncStorage, faults: Faults, applied: bool, replace_finished: bool
+) -> None:
+    failed = None
+    if replace_finished:
+        failed = await small.insert(order(status=Status.FAILED))
+    lose(faults, applied=applied)
+    new = order(runtime_metadata={"mine": True})
+    if replace_finished and not applied:
+        # Whether the row is the one it was to replace, or its own and finished, nobody can say.
+        with pytest.raises(ConnectionLostError):
+            await small.insert(new, replace_finished=True)
+        return
+
+    inserted = await small.insert(new, replace_finished=replace_finished)
+
+    if failed is not None:
+        assert inserted.revision == (failed.revision or 0) + 1
+    assert await small.get(inserted.id) == inserted
+
+
+async def test_a_mark_of_its_own_tells_an_insert_from_its_like(
+    small: AsyncStorage, faults: Faults
+) -> None:
+    await small.insert(order(runtime_metadata={"runner": "one"}))
+    faults.break_before()
+
+    # Whether it came before the row that is there, and went again, nobody can say.
+    with pytest.raises(ConnectionLostError) as caught:
+        await small.insert(order(runtime_metadata={"runner": "two"}))
+    assert caught.value.applied == "unknown"
+
+
+async def test_an_insert_that_another_one_beat_is_in_doubt(
+    small: AsyncStorage, faults: Faults
+) -> None:
+    other = await small.insert(order(workflow_version=2))
+    faults.break_before()
+
+    with pytest.raises(ConnectionLostError) as caught:
+        await small.insert(order())
+    assert caught.value.applied == "unknown"
+    assert await small.get(other.id) == other
+
+
+@pytest.mark.parametrize("applied", (True, False))
+@pytest.mark.parametrize("by_revision", (False, True))
+async def test_a_delete_finds_out_whether_it_was_applied(
+    small: AsyncStorage, faults: Faults, applied: bool, by_revision: bool
+) -> None:
+    held = await small.insert(order())
+    revision = held.revision if by_revision else None
+    lose(faults, applied=applied)
+    assert await small.delete("orderid::1", revision=revision) is True
+    assert await small.count() == 0
+
+
+async def test_a_failed_look_leaves_it_unknown(small: AsyncStorage, faults: Faults) -> None:
+    held = await small.insert(order())
+    for name, write in (
+        ("update", small.update(replace(held, status=Status.RUNNING))),
+        ("insert", small.insert(order("x"))),
+        ("delete", small.delete(held.id)),
+    ):
+        faults.lose_answer(name)
+        faults.fail("get", OperationTimeoutError("too late", applied="no", retryable=True))
+        with pytest.raises(ConnectionLostError) as caught:
+            await write
+        assert caught.value.applied == "unknown"
