@@ -45,6 +45,7 @@ from hephaestus_pg.codec.serializer import Serializer
 from hephaestus_pg.errors import (
     AccessDeniedError,
     AlreadyStartedError,
+    ClaimLostError,
     CodecError,
     ConcurrentUseError,
     ConflictError,
@@ -70,6 +71,7 @@ from hephaestus_pg.errors import (
     OperationTimeoutError,
     RejectedError,
     RewriteRefusedError,
+    RunnerEndedError,
     SchemaOutdatedError,
     SerializationError,
     StaleInstanceError,
@@ -82,6 +84,9 @@ from hephaestus_pg.errors import (
     WrongEventLoopError,
 )
 from hephaestus_pg.execution.statistics import Stats
+from hephaestus_pg.runners.claim import Claim
+from hephaestus_pg.runners.runner import Runner
+from hephaestus_pg.runners.settings import RunnerInfo
 from hephaestus_pg.storage import AsyncStorage
 from hephaestus_pg.values.instance import Context, ExecutionEntry, Instance, Status
 from hephaestus_pg.values.references import LoadedClasses, NamedClasses, Names, References
@@ -91,6 +96,8 @@ __all__ = [
     "AccessDeniedError",
     "AlreadyStartedError",
     "AsyncStorage",
+    "Claim",
+    "ClaimLostError",
     "CodecError",
     "ConcurrentUseError",
     "ConflictError",
@@ -124,6 +131,9 @@ __all__ = [
     "References",
     "RejectedError",
     "RewriteRefusedError",
+    "Runner",
+    "RunnerEndedError",
+    "RunnerInfo",
     "SchemaOutdatedError",
     "SerializationError",
     "Serializer",

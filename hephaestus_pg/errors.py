@@ -12,7 +12,8 @@
     │   ├── AlreadyStartedError              a storage has the name already
     │   ├── StorageClosedError               it is closed
     │   ├── WrongEventLoopError              it belongs to another event loop or process
-    │   └── TransactionEndedError            the block of the transaction is left
+    │   ├── TransactionEndedError            the block of the transaction is left
+    │   └── RunnerEndedError                 the runner was stopped, or missed its lease
     ├── InstanceError                        what an id stands for is not as expected
     │   ├── InstanceExistsError              the id is taken
     │   ├── InstanceNotFoundError            there is no such row
@@ -34,6 +35,7 @@
         ├── OperationInterruptedError        something else ended the call, such as a cancellation
         ├── HookError                        code of yours that the pool calls raised
         ├── ConflictError                    the server chose another transaction over this one
+        │   └── ClaimLostError               another may own the instance by now
         ├── ConcurrentUseError               two tasks use one connection at once
         ├── AccessDeniedError                the role may not do this
         ├── RejectedError                    the server refused the statement or its data
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessDeniedError",
     "AlreadyStartedError",
+    "ClaimLostError",
     "CodecError",
     "ConcurrentUseError",
     "ConflictError",
@@ -80,6 +83,7 @@ __all__ = [
     "OperationTimeoutError",
     "RejectedError",
     "RewriteRefusedError",
+    "RunnerEndedError",
     "SchemaOutdatedError",
     "SerializationError",
     "StaleInstanceError",
@@ -240,6 +244,19 @@ class TransactionEndedError(LifecycleError):
             name,
             f"the transaction of the storage {name!r} has ended; use it inside its `async with`",
         )
+
+
+class RunnerEndedError(LifecycleError):
+    """The ``runner`` (its name) was stopped, or is dead; ``reason`` says which and why."""
+
+    def __init__(self, name: str, *, runner: str, reason: str) -> None:
+        super().__init__(
+            name,
+            f"the runner {runner!r} of the storage {name!r} has ended: {reason}; it cannot be "
+            "revived: start another one",
+        )
+        self.runner = runner
+        self.reason = reason
 
 
 # Instances
@@ -472,6 +489,23 @@ class HookError(DatabaseError):
 
 class ConflictError(DatabaseError):
     """The server ended this transaction in favour of another, as in a deadlock."""
+
+
+class ClaimLostError(ConflictError):
+    """The claim of the instance ``id`` was lost before its scope was left; ``reason`` says how.
+
+    Another runner may own the instance by now. What the scope wrote by ``update`` before is stored;
+    a later ``update`` of it is stale.
+    """
+
+    def __init__(self, id: str, reason: str) -> None:
+        super().__init__(
+            f"the claim of {id!r} was lost: {reason}; another runner goes on from what is stored",
+            applied="unknown",
+            retryable=False,
+        )
+        self.id = id
+        self.reason = reason
 
 
 class ConcurrentUseError(DatabaseError):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+import os
+import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import anyio
 
@@ -19,7 +22,7 @@ from hephaestus_pg.batching.keyed import checked_batch_by
 from hephaestus_pg.codec.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.driver.connection import checked_connection
 from hephaestus_pg.driver.hooks import option_hooks, pool_hooks
-from hephaestus_pg.driver.pool import checked_pool, open_pool, usable_pool
+from hephaestus_pg.driver.pool import checked_pool, connect_beside, open_pool, usable_pool
 from hephaestus_pg.driver.pool_options import checked_pool_options
 from hephaestus_pg.errors import InvalidTypeError, MigrationError, SchemaOutdatedError
 from hephaestus_pg.execution.lifecycle import checked_timeout
@@ -27,11 +30,15 @@ from hephaestus_pg.execution.pool_executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.execution.starting import Starting, require_asyncio
 from hephaestus_pg.migrations.differences import check_encoding, differences
 from hephaestus_pg.migrations.engine import state_of
+from hephaestus_pg.runners.claim import Claims
+from hephaestus_pg.runners.runner import Runner, StartingRunner
+from hephaestus_pg.runners.settings import Settings, backoff, runner_info
 from hephaestus_pg.values.arguments import checked_flag
+from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.verbs.search import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
     from asyncpg import Pool
 
@@ -39,7 +46,9 @@ if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.connection_executor import ConnectionExecutor
     from hephaestus_pg.execution.statistics import Stats
+    from hephaestus_pg.runners.settings import RunnerInfo
     from hephaestus_pg.values.references import References
+    from hephaestus_pg.verbs.single import Observer
 
 logger = logging.getLogger("hephaestus_pg")
 
@@ -52,9 +61,16 @@ _SEPARATE = (
 class Transaction(Verbs):
     """The verbs on one connection; ``connection`` takes the caller's own statements too."""
 
-    def __init__(self, executor: ConnectionExecutor, serializer: Serializer) -> None:
+    def __init__(
+        self, executor: ConnectionExecutor, serializer: Serializer, observer: Observer
+    ) -> None:
         super().__init__(executor, serializer)
         self.connection: AnyConnection = executor.connection
+        self._observer, self._is_certain = observer, False
+
+    def runner(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: a runner outlives a transaction, and has a connection of its own."""
+        raise InvalidTypeError("runner", self, "a runner is the storage's own: storage.runner(…)")
 
 
 class AsyncStorage(Verbs):
@@ -66,6 +82,8 @@ class AsyncStorage(Verbs):
     name: str
     """The name under which it is registered."""
     _pool: PoolExecutor
+    _claims: Claims
+    _runners: set[Runner]
 
     def __init__(self, *given: Any, **_: Any) -> None:
         raise InvalidTypeError(
@@ -167,6 +185,7 @@ class AsyncStorage(Verbs):
         Verbs.__init__(storage, executor, serializer)
         storage.name = executor.lifecycle.name
         storage._pool = executor  # noqa: SLF001 - its own class
+        storage._claims, storage._runners = Claims(), set()  # noqa: SLF001 - its own class
         try:
             registry.register(storage.name, storage, executor.lifecycle.loop)
             await storage._check_schema()  # noqa: SLF001 - its own class
@@ -200,7 +219,7 @@ class AsyncStorage(Verbs):
             RejectedError: A statement in it failed, and the block caught that: nothing is kept.
         """
         async with self._pool.transaction(timeout) as executor:
-            yield Transaction(executor, self._serializer)
+            yield Transaction(executor, self._serializer, self._claims)
 
     def using(self, connection: AnyConnection) -> Transaction:
         """The verbs on a connection of the caller's own, inside whatever transaction it is in.
@@ -213,7 +232,7 @@ class AsyncStorage(Verbs):
             InvalidTypeError: It is no connection of asyncpg.
         """
         own = checked_connection(connection)
-        return Transaction(self._pool.on_connection(own), self._serializer)
+        return Transaction(self._pool.on_connection(own), self._serializer, self._claims)
 
     async def migrated_version(self, *, timeout: float | None = None) -> int:
         """The version of the schema, 0 where there is none."""
@@ -225,12 +244,85 @@ class AsyncStorage(Verbs):
             timeout,
         )
 
+    def runner(  # noqa: PLR0913 - each is an option of its own, by keyword
+        self,
+        *,
+        workflows: Iterable[Any],
+        name: str | None = None,
+        lease: float = 30.0,
+        max_attempts: int = 5,
+        retry_after: Callable[[int], float] = backoff,
+        max_stall: float = 300.0,
+    ) -> StartingRunner:
+        """Start a runner, which owns instances: ``await`` it, or enter it with ``async with``.
+
+        Args:
+            workflows: What it can run; it is given nothing else.
+            name: What operators know it by; by default the host's name and the process id.
+            lease: Seconds after its last heartbeat until others take over what it owns.
+            max_attempts: After so many failed attempts in a row an instance is given to nobody
+                until somebody writes or :meth:`release` s it.
+            retry_after: The seconds to wait after the n-th failed attempt, by default 2, 4, 8 … up
+                to five minutes. It is called for each number once, when the runner starts.
+            max_stall: Seconds after which an event loop that does not answer counts as dead, though
+                the heartbeat goes on without it.
+
+        Raises:
+            InvalidValueError: An option is wrong.
+            DatabaseError: No connection could be had for its heartbeat.
+        """
+        settings = Settings.checked(
+            self._serializer.references.to_name,
+            workflows=workflows,
+            name=f"{socket.gethostname()}:{os.getpid()}" if name is None else name,
+            lease=lease,
+            max_attempts=max_attempts,
+            retry_after=retry_after,
+            max_stall=max_stall,
+        )
+
+        async def started() -> Runner:
+            self._pool.lifecycle.require_own_loop()
+            if self._pool.lifecycle.closed:
+                self._pool.lifecycle.refuse()
+            connect = partial(connect_beside, self._pool.pool)
+            runner = Runner(self, self._pool, settings, self._claims, connect)
+            self._observer = self._claims
+            self._runners.add(runner)
+            try:
+                await runner.start()
+            except BaseException:
+                self._runners.discard(runner)
+                raise
+            return runner
+
+        return StartingRunner(started)
+
+    async def runners(self, *, timeout: float | None = None) -> list[RunnerInfo]:
+        """The runners that live, of all processes, the oldest first."""
+        with self._pool.operation("runners", None, timeout) as deadline:
+            rows = await self._pool.fetch(deadline, self._statements.runners)
+        return [runner_info(row) for row in rows]
+
+    async def release(self, id: str, *, timeout: float | None = None) -> bool:
+        """Take an instance from its owner, and forget its failed attempts; for an operator.
+
+        The owner's next ``update`` is stale, and its claim lost. ``False``: nobody owned it, and it
+        had no failed attempts.
+        """
+        checked_id(id)
+        with self._pool.operation("release", id, timeout) as deadline:
+            rows = await self._pool.fetch(deadline, self._statements.release, id)
+        return bool(rows)
+
     async def stats(self) -> Stats:
         """Figures about this storage in this process: its pool, its calls, its batches so far."""
         return self._pool.stats()
 
     async def close(self) -> None:
         """Refuse new calls, wait for those under way, free the name, and close an own pool.
+
+        Its runners are stopped first.
 
         It waits for the storage's ``timeout`` at the most; a transaction that is still open then
         loses its connection, unless the pool is yours. Where the event loop that started it has
@@ -241,6 +333,8 @@ class AsyncStorage(Verbs):
             return
         self._pool.lifecycle.require_own_loop()
         try:
+            for runner in self._runners:
+                await runner.stop()
             await self._pool.close()
         finally:
             registry.unregister(self.name, self)

@@ -17,7 +17,7 @@ from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, RejectedEr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asyncpg import Pool
+    from asyncpg import Connection, Pool
 
 # asyncpg opens ten connections at once by default, which is a storm where tenants are many, and
 # while it restores its minimum a silent host may hold a slot for as long as it likes. Its cache of
@@ -99,6 +99,21 @@ def checked_pool(pool: Any, dsn: object, options: Mapping[str, Any]) -> None:
         if isinstance(pool, asyncpg.Connection):
             advice += "; one connection goes to storage.using(connection)"
         raise InvalidTypeError("pool", pool, advice)
+
+
+async def connect_beside(pool: Pool[Any]) -> Connection[Any]:
+    """Open a connection like those of ``pool``, but none of it, in the running event loop."""
+    given: Any = pool  # asyncpg has no other way to what it was given
+    opened: Connection[Any] = await given._connect(  # noqa: SLF001
+        *given._connect_args,  # noqa: SLF001
+        loop=asyncio.get_running_loop(),
+        connection_class=given._connection_class,  # noqa: SLF001
+        record_class=given._record_class,  # noqa: SLF001
+        **given._connect_kwargs,  # noqa: SLF001
+    )
+    if given._init is not None:  # noqa: SLF001
+        await given._init(opened)  # noqa: SLF001
+    return opened
 
 
 async def usable_pool(pool: Pool[Any]) -> Pool[Any]:

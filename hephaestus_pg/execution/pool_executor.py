@@ -219,6 +219,11 @@ class PoolExecutor:
         """The same statements, on one connection of the caller's alone."""
         return replace(self._on(connection), is_disposable=False)
 
+    @property
+    def pool(self) -> Pool[Any]:
+        """The pool, as a pattern for connections outside it."""
+        return self._pool
+
     def stats(self) -> Stats:
         """The figures of this moment."""
         batchers = [] if self._batcher is None else self._batcher.batchers

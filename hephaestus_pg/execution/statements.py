@@ -66,6 +66,20 @@ class Statements:
     """A page of a query, by what it is ordered by."""
     index_profile: Statement
     terminate_backend: Statement
+    get_locked: Statement
+    register: Statement
+    beat: Statement
+    claim: Statement
+    claim_one: Statement
+    give_back: Statement
+    fail: Statement
+    """Gives back after a failed attempt."""
+    bury: Statement
+    """Takes over from dead runners."""
+    owned: Statement
+    end_runner: Statement
+    release: Statement
+    runners: Statement
 
 
 @lru_cache(maxsize=1000)
@@ -108,4 +122,16 @@ def statements_of(schema: str) -> Statements:
         },
         index_profile=one("index_profile", result="row"),
         terminate_backend=one("terminate_backend", result="row"),
+        get_locked=one("get_locked", "read", "row"),
+        register=one("register", "idempotent", "row"),
+        beat=one("beat", "idempotent", "row"),
+        claim=make("claim", _sql.statement("claim", schema, "batched"), "non_idempotent", "rows"),
+        claim_one=batched("claim_one", "non_idempotent"),
+        give_back=batched("give_back", "non_idempotent"),
+        fail=batched("fail", "non_idempotent"),
+        bury=one("bury", "idempotent", "row"),
+        owned=one("owned"),
+        end_runner=one("end_runner", "idempotent", "row"),
+        release=one("release", "non_idempotent", "row"),
+        runners=one("runners"),
     )

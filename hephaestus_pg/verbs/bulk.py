@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnexpectedRowError
 from hephaestus_pg.values.arguments import listed
 from hephaestus_pg.values.instance import Instance, checked_id
-from hephaestus_pg.verbs.single import InstanceVerbs
+from hephaestus_pg.verbs.modify import ModifyVerbs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -25,7 +25,7 @@ CHUNK_BYTES = 8 * 2**20
 """Bytes of states after which a statement of ``put_many`` takes no more rows."""
 
 
-class BulkVerbs(InstanceVerbs):
+class BulkVerbs(ModifyVerbs):
     """Beside the verbs on one instance those on many, a write all or none.
 
     They have the ``timeout`` for each statement, which holds a chunk of what is given.
@@ -65,7 +65,7 @@ class BulkVerbs(InstanceVerbs):
 
         with self._executor.operation("put_many", None, timeout) as deadline:
             await self._executor.atomically(deadline, put_all)
-        return list(stored.values())
+        return [self._noted(instance) for instance in stored.values()]
 
     async def get_many(
         self, ids: Iterable[str], *, timeout: float | None = None
@@ -111,6 +111,9 @@ class BulkVerbs(InstanceVerbs):
 
         with self._executor.operation("delete_many", None, timeout) as deadline:
             await self._executor.atomically(deadline, delete_all)
+        if self._observer is not None:
+            for id in gone:
+                self._observer.written(id, None, is_certain=self._is_certain)
         return gone
 
     def _require_these(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hephaestus_pg.errors import (
     CorruptInstanceError,
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from hephaestus_pg.verbs.reconcile import Verdict
 
 
+class Observer(Protocol):
+    """Whoever wants to know what the verbs have written here."""
+
+    def written(self, id: str, instance: Instance | None, *, is_certain: bool) -> None:
+        """Note what is in the row now, ``None`` for no row."""
+
+    def stale(self, id: str, runner: str | None) -> None:
+        """Note that the row is at another revision than an update expected, and who owns it."""
+
+
 class InstanceVerbs:
     """The verbs on one instance.
 
@@ -43,6 +53,10 @@ class InstanceVerbs:
         self._executor = executor
         self._statements = executor.statements
         self._serializer = serializer
+
+        self._observer: Observer | None = None
+        self._is_certain = True
+        """What is written is there, whatever comes; in a transaction it is not."""
 
     def __reduce__(self) -> Any:
         raise InvalidTypeError(
@@ -83,7 +97,7 @@ class InstanceVerbs:
         id = instance.id
         with self._executor.operation("put", id, timeout) as deadline:
             row = await self._executor.row(deadline, self._statements.put, *new.columns, new.state)
-        return new.stored(self._own(row, "put", id))
+        return self._noted(new.stored(self._own(row, "put", id)))
 
     async def insert(
         self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
@@ -104,11 +118,25 @@ class InstanceVerbs:
         """
         checked_flag("replace_finished", replace_finished)
         new = self._serializer.encode(instance)
+        return await self._insert(
+            new, replace_finished=replace_finished, runner=None, timeout=timeout
+        )
+
+    async def _insert(
+        self,
+        new: EncodedInstance,
+        *,
+        replace_finished: bool,
+        runner: str | None,
+        timeout: float | None,
+    ) -> Instance:
+        """As :meth:`insert`; the ``runner`` with that token owns the instance."""
         statements = self._statements
-        arguments = (*new.columns, str(replace_finished), None, new.state)
+        arguments = (*new.columns, str(replace_finished), runner, new.state)
 
         def verdict(held: Record | None) -> Verdict:
-            return reconcile.insert(held, equal=self._equals(held, new))
+            is_owners = held is None or runner is None or held["runner"] == runner
+            return reconcile.insert(held, equal=is_owners and self._equals(held, new))
 
         with self._executor.operation("insert", new.id, timeout) as deadline:
             _, row = await reconcile.write(
@@ -121,7 +149,7 @@ class InstanceVerbs:
                 row = await self._insert_locking(
                     deadline, arguments, verdict, replace_finished=replace_finished
                 )
-        return new.stored(self._own(row, "insert", new.id))
+        return self._noted(new.stored(self._own(row, "insert", new.id)))
 
     async def _insert_locking(
         self,
@@ -196,8 +224,10 @@ class InstanceVerbs:
                 if held is None:
                     raise InstanceNotFoundError(new.id)
                 if int(held["revision"]) != seen:
+                    if self._observer is not None:
+                        self._observer.stale(new.id, held["runner"])
                     raise StaleInstanceError(new.id, expected=seen, found=int(held["revision"]))
-        return new.stored(self._own(row, "update", new.id))
+        return self._noted(new.stored(self._own(row, "update", new.id)))
 
     async def delete(
         self, id: str, *, revision: int | None = None, timeout: float | None = None
@@ -225,17 +255,24 @@ class InstanceVerbs:
                 gone, row = await reconcile.write(
                     self._executor, self._statements.delete, verdict, deadline, id, expected
                 )
-                if row is None:
+                if row is not None:
+                    self._own(row, "delete", id)
+                if row is None or row["deleted"] == "true":
+                    if self._observer is not None:
+                        self._observer.written(id, None, is_certain=self._is_certain)
                     return gone
-                found = self._own(row, "delete", id)["revision"]
-                if row["deleted"] == "true":
-                    return True
+                found = row["revision"]
                 if revision is not None and found != expected:
                     raise StaleInstanceError(id, expected=revision, found=int(found))
                 if found == kept:
                     raise UnexpectedRowError("delete", id, schema=self.schema)
                 # Another deleted or changed it at the same time; or it is kept, and will be again.
                 kept = found
+
+    def _noted(self, stored: Instance) -> Instance:
+        if self._observer is not None:
+            self._observer.written(stored.id, stored, is_certain=self._is_certain)
+        return stored
 
     def _own(self, row: Record | None, verb: str, id: str) -> Record:
         """``row``, when it is that of ``id``."""

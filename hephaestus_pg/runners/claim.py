@@ -1,0 +1,189 @@
+"""A claim: the scope in which a runner's task works on an instance that the runner owns."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from hephaestus_pg.errors import ClaimLostError, LifecycleError
+from hephaestus_pg.values.instance import Instance, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from uuid import UUID
+
+KEPT = frozenset({Status.PENDING, Status.RUNNING})
+"""The statuses with which a write leaves an instance to its owner."""
+
+
+class Owner(Protocol):
+    """What a claim needs of its runner."""
+
+    token: UUID
+
+    @property
+    def storage_name(self) -> str:
+        """The name of its storage."""
+
+    def require_alive(self, id: str) -> None:
+        """Raise a :class:`ClaimLostError` if the runner is dead or stopped."""
+
+    async def give_back(self, claim: Claim, *, failed: bool) -> bool:
+        """Give the instance back, after a ``failed`` attempt or not; ``False``: it was lost."""
+
+    def forget(self, claim: Claim) -> None:
+        """Note that the claim has ended."""
+
+
+class Claim:
+    """An instance that a runner of this process owns; ``async with claim as instance``.
+
+    The body is cancelled if the claim is lost, and leaving it raises a :class:`ClaimLostError`
+    then, whatever the body raised. A body that ends gives the instance back, unless a write in it
+    has done so: one that leaves the status at waiting, completed or failed. A body that raises an
+    ``Exception`` counts as a failed attempt; one that is cancelled from outside does not. Where the
+    runner is stopped meanwhile, the body is cancelled and its scope ends without an error.
+    """
+
+    def __init__(self, owner: Owner, instance: Instance) -> None:
+        self._owner = owner
+        self._instance = instance
+        self._state = "new"
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._cancelled = False
+        self._lost: str | None = None
+        self._stopped = False
+        self._given_up = False
+        self._revisions: set[int | None] = set()
+
+    def __repr__(self) -> str:
+        return f"<Claim of {self.id!r}, {self._state}>"
+
+    @property
+    def id(self) -> str:
+        """The instance's id."""
+        return self._instance.id
+
+    @property
+    def token(self) -> int:
+        """The fencing token: greater than that of every claim of this instance before.
+
+        Give it to effects outside the database, so that they can refuse one with a lesser token.
+        """
+        assert self._instance.revision is not None
+        return self._instance.revision
+
+    @property
+    def is_open(self) -> bool:
+        """Its scope is entered, and not left."""
+        return self._state == "open"
+
+    @property
+    def is_given_up(self) -> bool:
+        """A write, or a delete, has ended it."""
+        return self._given_up
+
+    async def __aenter__(self) -> Instance:
+        if self._state != "new":
+            raise LifecycleError(
+                self._owner.storage_name,
+                f"the claim of {self.id!r} has been used: take the next one from claims()",
+            )
+        if self._lost is not None:
+            self._end()
+            raise ClaimLostError(self.id, self._lost)
+        self._owner.require_alive(self.id)
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self._state = "open"
+        return self._instance
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        is_own_cancel = self._uncancel() and isinstance(error, asyncio.CancelledError)
+        try:
+            if self._lost is None and not (self._given_up or self._stopped):
+                failed = isinstance(error, Exception)
+                if not await self._owner.give_back(self, failed=failed):
+                    self._lost = "somebody else has ended it"
+        finally:
+            self._end()
+        if self._lost is not None and (is_own_cancel or not _is_cancel(error)):
+            raise ClaimLostError(self.id, self._lost) from error
+        return self._stopped and is_own_cancel
+
+    def lose(self, reason: str) -> None:
+        """Note that it is lost, and cancel its body."""
+        if self._lost is None and not self._given_up and self._state != "ended":
+            self._lost = reason
+            self._cancel()
+
+    def stop(self) -> None:
+        """Cancel its body, since the runner gives everything back."""
+        self._stopped = True
+        self._cancel()
+
+    def was_written(self, instance: Instance | None, *, is_certain: bool) -> None:
+        """Note a write of this process, ``None`` a delete; in a transaction it is not certain."""
+        if not is_certain:
+            self._revisions.add(None if instance is None else instance.revision)
+        elif instance is None or instance.status not in KEPT:
+            self._given_up = True
+        elif instance.runner != self._owner.token:
+            self.lose("somebody else has taken it")
+
+    def is_own_end(self, revision: int | None) -> bool:
+        """A transaction of this process left the row so; ``None`` stands for no row."""
+        return revision in self._revisions
+
+    def _cancel(self) -> None:
+        if self._state == "open" and not self._cancelled:
+            assert self._task is not None
+            self._cancelled = True
+            self._task.cancel()
+
+    def _uncancel(self) -> bool:
+        """Take our own cancellation back; ``True`` if it was the only one."""
+        if not self._cancelled:
+            return False
+        assert self._task is not None
+        return self._task.uncancel() <= self._cancelling
+
+    def _end(self) -> None:
+        self._state = "ended"
+        self._task = None
+        self._owner.forget(self)
+
+
+def _is_cancel(error: BaseException | None) -> bool:
+    return error is not None and not isinstance(error, Exception)
+
+
+class Claims:
+    """The claims of a storage's runners by id, which its writes are noted in."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Claim] = {}
+        self.wake: set[Callable[[Instance], None]] = set()
+        """Called with what was written and nobody owns."""
+
+    def written(self, id: str, instance: Instance | None, *, is_certain: bool) -> None:
+        """Note what a write has left in a row, ``None`` for nothing."""
+        if (claim := self.by_id.get(id)) is not None:
+            claim.was_written(instance, is_certain=is_certain)
+        elif instance is not None and instance.runner is None:
+            for wake in self.wake:
+                wake(instance)
+
+    def stale(self, id: str, runner: str | None) -> None:
+        """Note that an update found its row at another revision, owned by ``runner``."""
+        claim = self.by_id.get(id)
+        if claim is not None and runner != str(claim._owner.token):  # noqa: SLF001 - of this file
+            claim.lose("somebody else has ended it")

@@ -1,0 +1,364 @@
+"""A runner: the owner of instances in this process, with a name, a lease and a heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from hephaestus_pg.errors import (
+    ClaimLostError,
+    DatabaseError,
+    HephaestusError,
+    InvalidValueError,
+    RunnerEndedError,
+)
+from hephaestus_pg.runners.claim import KEPT, Claim, Claims
+from hephaestus_pg.runners.claiming import Claiming
+from hephaestus_pg.runners.heartbeat import Heartbeat
+from hephaestus_pg.runners.settings import array_text
+from hephaestus_pg.values.instance import checked_id
+from hephaestus_pg.verbs import reconcile
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+
+    from asyncpg import Connection, Record
+
+    from hephaestus_pg.execution.lifecycle import Lifecycle
+    from hephaestus_pg.execution.pool_executor import PoolExecutor
+    from hephaestus_pg.runners.settings import Settings
+    from hephaestus_pg.values.instance import Instance
+    from hephaestus_pg.verbs.reconcile import Verdict
+    from hephaestus_pg.verbs.search import Verbs
+
+logger = logging.getLogger("hephaestus_pg")
+
+UNWIND_SECONDS = 5.0
+"""Seconds that a stopped runner waits for its cancelled bodies, before it gives back regardless."""
+
+RETRY_SECONDS = 1.0
+"""Seconds between two tries to give an instance back."""
+
+
+class Runner:
+    """Owns instances for this process, from ``storage.runner`` on until it is stopped or dead.
+
+    It belongs to its storage's event loop and process. Its lease is kept by a heartbeat on a thread
+    and a connection of its own. Dead, it is never alive again: its claims are lost, their bodies
+    cancelled, and what asks it for more raises a :class:`RunnerEndedError`.
+    """
+
+    def __init__(
+        self,
+        verbs: Verbs,
+        executor: PoolExecutor,
+        settings: Settings,
+        claims: Claims,
+        connect: Callable[[], Awaitable[Connection[Any]]],
+    ) -> None:
+        self.token = uuid4()
+        """Its token, which nobody else ever has: ``Instance.runner`` of what it owns."""
+        self.name = settings.name
+        self._verbs = verbs
+        self._executor = executor
+        self._settings = settings
+        self._claims = claims
+        self._held: dict[str, Claim | None] = {}
+        self._end: HephaestusError | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._all_left = asyncio.Event()
+        self._delays = array_text(settings.delays)
+        self._heartbeat = Heartbeat(
+            connect,
+            executor.statements,
+            token=str(self.token),
+            name=settings.name,
+            workflows=list(settings.workflows),
+            lease=settings.lease,
+            max_stall=settings.max_stall,
+            on_death=self._die,
+        )
+        self._claiming = Claiming(
+            executor,
+            verbs._serializer,  # noqa: SLF001 - the storage's own
+            token=str(self.token),
+            workflows=list(settings.workflows),
+            # It has waited for the lease already.
+            dead_delays=array_text(max(each - settings.lease, 0.0) for each in settings.delays),
+            held=self._held.keys(),
+            runners=lambda: self._heartbeat.runners,
+            on_corrupt=partial(self._send_back, failed=True),
+            on_claimed=self._hold,
+            on_unwanted=self._return,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Runner {self.name!r} {self.token}, {len(self._held)} claims>"
+
+    @property
+    def storage_name(self) -> str:
+        """The name of its storage."""
+        return self._lifecycle.name
+
+    @property
+    def _lifecycle(self) -> Lifecycle:
+        return self._executor.lifecycle
+
+    async def start(self) -> None:
+        """Register it; its heartbeat begins.
+
+        Raises:
+            DatabaseError: No connection could be had for the heartbeat.
+        """
+        try:
+            await self._heartbeat.start()
+        except BaseException:
+            await asyncio.shield(self._heartbeat.stop())
+            raise
+        self._claims.wake.add(self._claiming.wake)
+
+    async def claims(self) -> AsyncIterator[Claim]:
+        """Claims of instances as they can be had, the oldest due first, until it is stopped.
+
+        Any number of tasks may iterate at once: one statement claims for all who wait. Enter each
+        claim: what is not entered stays owned until the runner is stopped.
+
+        Raises:
+            RunnerEndedError: It is dead.
+        """
+        while True:
+            self._lifecycle.require_own_loop()
+            if (instance := await self._claiming.next()) is None:
+                return
+            yield self._claim_of(instance)
+
+    async def claim(self, id: str, *, timeout: float | None = None) -> Claim | None:
+        """The claim of that instance, or ``None`` where it can't be claimed now.
+
+        It can't where it is gone, owned, finished, not due yet, or of a workflow that is none of
+        this runner's.
+
+        Raises:
+            RunnerEndedError: It is dead or stopped.
+        """
+        checked_id(id)
+        self._require_running()
+        if id in self._held:
+            return None
+        statements, token = self._executor.statements, str(self.token)
+
+        def verdict(held: Record | None) -> Verdict:
+            return "applied" if held is not None and held["runner"] == token else "retry"
+
+        with self._executor.operation("claim", id, timeout) as deadline:
+            _, row = await reconcile.write(
+                self._executor,
+                statements.claim_one,
+                verdict,
+                deadline,
+                id,
+                token,
+                array_text(self._settings.workflows),
+            )
+        if row is None:
+            return None
+        instance = self._verbs._serializer.decode(row)  # noqa: SLF001 - the storage's own
+        self._hold(instance)
+        return self._claim_of(instance)
+
+    async def insert(self, instance: Instance, *, timeout: float | None = None) -> Claim:
+        """Insert the instance and own it, in one statement.
+
+        Raises:
+            InstanceExistsError: The id is taken.
+            InvalidValueError: Its status or its workflow is none that this runner can own.
+            RunnerEndedError: It is dead or stopped.
+        """
+        self._require_running()
+        verbs = self._verbs
+        new = verbs._serializer.encode(instance)  # noqa: SLF001 - the storage's own
+        if instance.status not in KEPT:
+            raise InvalidValueError("status", instance.status, "insert what is pending or running")
+        if new.columns[1] not in self._settings.workflows:
+            raise InvalidValueError(
+                "workflow",
+                instance.workflow,
+                f"the runner {self.name!r} runs {', '.join(self._settings.workflows)}",
+            )
+        stored = await verbs._insert(  # noqa: SLF001 - as insert, with an owner
+            new, replace_finished=False, runner=str(self.token), timeout=timeout
+        )
+        self._hold(stored)
+        return self._claim_of(stored)
+
+    async def stop(self) -> None:
+        """Hand nothing out any more, and give back at once what it owns.
+
+        Iterations over :meth:`claims` end. Bodies are cancelled, and their scopes end without an
+        error; none of them counts as a failed attempt.
+        """
+        self._lifecycle.require_own_loop()
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(asyncio.current_task()))
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self, caller: asyncio.Task[Any] | None) -> None:
+        was_alive = self._end is None
+        if was_alive:
+            self._end = self._ended("it was stopped")
+            await self._claiming.end(None)
+        self._claims.wake.discard(self._claiming.wake)
+        for claim in self._open():
+            if claim._task is not caller:  # noqa: SLF001 - its own
+                claim.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(UNWIND_SECONDS):
+                while any(claim._task is not caller for claim in self._open()):  # noqa: SLF001
+                    self._all_left.clear()
+                    await self._all_left.wait()
+        for task in self._tasks:
+            task.cancel()
+        try:
+            with self._executor.operation("stop", None, None) as deadline:
+                await self._executor.fetch(
+                    deadline, self._executor.statements.end_runner, str(self.token)
+                )
+        except HephaestusError as error:
+            logger.warning("runner %s could not give back: %s; its lease ends", self.name, error)
+        finally:
+            for claim in self._open():
+                claim.stop()
+            await self._heartbeat.stop()
+
+    # What its claims ask of it.
+
+    def require_alive(self, id: str) -> None:
+        """See :class:`Owner`."""
+        if self._end is None and not self._heartbeat.is_alive:
+            self._die("no heartbeat reached the server in time")
+        if isinstance(self._end, RunnerEndedError):
+            self.forget_id(id)
+            raise ClaimLostError(id, f"its runner has ended: {self._end.reason}")
+
+    async def give_back(self, claim: Claim, *, failed: bool) -> bool:
+        """See :class:`Owner`."""
+        # A task of its own, which a cancelled caller leaves to its end.
+        return await asyncio.shield(self._background(self._give_back(claim, failed=failed)))
+
+    def forget(self, claim: Claim) -> None:
+        """See :class:`Owner`."""
+        if self._claims.by_id.get(claim.id) is claim:
+            del self._claims.by_id[claim.id]
+        if self._held.get(claim.id) is claim:
+            del self._held[claim.id]
+        self._all_left.set()
+
+    def forget_id(self, id: str) -> None:
+        """Note that the instance is not owned any more."""
+        self._held.pop(id, None)
+
+    async def _give_back(self, claim: Claim, *, failed: bool) -> bool:
+        try:
+            if await self._send_back(claim.id, failed=failed):
+                return True
+            with self._executor.operation("get", claim.id, None) as deadline:
+                held = await self._executor.row(deadline, self._executor.statements.get, claim.id)
+        except DatabaseError as error:
+            logger.warning("%r is given back later: %s", claim.id, error)
+            self._background(self._send_back_later(claim.id, failed=failed))
+            return True
+        return claim.is_own_end(None if held is None else int(held["revision"]))
+
+    async def _send_back(self, id: str, *, failed: bool) -> bool:
+        """Give the row back; ``False`` if it was not this runner's."""
+        token, statements = str(self.token), self._executor.statements
+
+        def verdict(held: Record | None) -> Verdict:
+            return "retry" if held is not None and held["runner"] == token else "applied"
+
+        with self._executor.operation("give_back", id, None) as deadline:
+            if failed:
+                applied, _ = await reconcile.write(
+                    self._executor, statements.fail, verdict, deadline, id, token, self._delays
+                )
+            else:
+                applied, _ = await reconcile.write(
+                    self._executor, statements.give_back, verdict, deadline, id, token
+                )
+        return applied
+
+    async def _send_back_later(self, id: str, *, failed: bool) -> None:
+        self._held[id] = None  # so that nobody takes it for a lost claim
+        while self._end is None:
+            await asyncio.sleep(RETRY_SECONDS)
+            with suppress(DatabaseError):
+                await self._send_back(id, failed=failed)
+                break
+        self.forget_id(id)
+
+    async def _return(self, instance: Instance) -> None:
+        """Give back what nobody waits for any more."""
+        try:
+            await self._send_back(instance.id, failed=False)
+        except DatabaseError as error:
+            logger.warning("%r is given back later: %s", instance.id, error)
+            self._background(self._send_back_later(instance.id, failed=False))
+        else:
+            self.forget_id(instance.id)
+
+    def _hold(self, instance: Instance) -> None:
+        self._held[instance.id] = None
+
+    def _claim_of(self, instance: Instance) -> Claim:
+        claim = Claim(self, instance)
+        self._held[claim.id] = self._claims.by_id[claim.id] = claim
+        return claim
+
+    def _open(self) -> list[Claim]:
+        return [claim for claim in self._held.values() if claim is not None and claim.is_open]
+
+    def _background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _die(self, reason: str) -> None:
+        if self._end is not None:
+            return
+        logger.error("runner %s is dead: %s", self.name, reason)
+        self._end = self._ended(reason)
+        self._claims.wake.discard(self._claiming.wake)
+        self._claiming.refuse(self._end)
+        for claim in [claim for claim in self._held.values() if claim is not None]:
+            claim.lose(f"its runner is dead: {reason}")
+
+    def _ended(self, reason: str) -> RunnerEndedError:
+        return RunnerEndedError(self.storage_name, runner=self.name, reason=reason)
+
+    def _require_running(self) -> None:
+        self._lifecycle.require_own_loop()
+        if self._end is not None:
+            raise self._end
+
+
+class StartingRunner:
+    """Awaited it is the runner, entered it is one that is stopped at the end of the block."""
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, Runner]]) -> None:
+        self._start = start
+
+    def __await__(self) -> Generator[Any, Any, Runner]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Runner:
+        self._runner = await self._start()
+        return self._runner
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.stop()

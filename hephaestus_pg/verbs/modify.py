@@ -1,0 +1,75 @@
+"""The verb that changes an instance by a function of the caller's."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from hephaestus_pg.errors import (
+    InstanceNotFoundError,
+    InvalidTypeError,
+    InvalidValueError,
+    StaleInstanceError,
+)
+from hephaestus_pg.execution.retrying import FIRST_PAUSE
+from hephaestus_pg.values.instance import Instance, checked_id
+from hephaestus_pg.verbs.single import InstanceVerbs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class ModifyVerbs(InstanceVerbs):
+    """Beside the verbs on one instance, read, change and update as one."""
+
+    async def modify(
+        self, id: str, change: Callable[[Instance], Instance], *, timeout: float | None = None
+    ) -> Instance:
+        """Read the instance, change it by ``change``, and update it; again if another was first.
+
+        ``change`` is given the instance and returns the changed one, by ``dataclasses.replace``. It
+        may be called several times, so it does nothing else. In a transaction the row is locked
+        from the read on, so that it is called once.
+
+        Raises:
+            InstanceNotFoundError: There is no such row.
+            StaleInstanceError: Others were first each time, until the deadline.
+            InvalidTypeError: ``change`` is no function that returns an instance.
+            SerializationError: What it returned cannot be stored exactly.
+        """
+        checked_id(id)
+        if not callable(change):
+            raise InvalidTypeError("change", change, "give a function of an instance")
+        if not self._executor.retries:
+            with self._executor.operation("modify", id, timeout) as deadline:
+                row = await self._executor.row(deadline, self._statements.get_locked, id)
+            held = None if row is None else self._serializer.decode(self._own(row, "modify", id))
+            return await self.update(_changed(id, held, change), timeout=timeout)
+        now = asyncio.get_running_loop().time
+        until = self._executor.deadline(timeout)
+        while True:
+            held = await self.get(id, timeout=until - now())
+            try:
+                return await self.update(_changed(id, held, change), timeout=until - now())
+            except StaleInstanceError:
+                pause = random.uniform(0, FIRST_PAUSE)  # noqa: S311 - lest all come back at once
+                if now() + pause >= until:
+                    raise
+                await asyncio.sleep(pause)
+
+
+def _changed(id: str, held: Instance | None, change: Callable[[Instance], Any]) -> Instance:
+    if held is None:
+        raise InstanceNotFoundError(id)
+    changed = change(held)
+    if isawaitable(changed):
+        if hasattr(changed, "close"):
+            changed.close()
+        raise InvalidTypeError("change", change, "give a function that is not async")
+    if not isinstance(changed, Instance):
+        raise InvalidTypeError("change", changed, "it returns an Instance: replace(instance, ...)")
+    if changed.id != id:
+        raise InvalidValueError("id", changed.id, f"the change of {id!r} keeps its id")
+    return changed

@@ -1,0 +1,40 @@
+-- Takes over from dead runners: what they own is nobody's again, after a failed attempt if it can be
+-- claimed at all. $1 seconds to wait, as in fail.sql; $2 whether to look for runners without a row too.
+--
+-- DELETE waits for a heartbeat that is under way, and then looks again: either that is in time, or it
+-- finds no row. The dead are named, rather than all but the living: a runner that registered after
+-- this statement began would be none of the living.
+WITH dead AS (
+    DELETE FROM /* schema */workflow_runners
+    WHERE expires_at <= statement_timestamp()
+    RETURNING token
+), lost AS MATERIALIZED (
+    SELECT dead.token FROM dead
+    UNION
+    SELECT runner
+    FROM /* schema */workflow_instances
+    WHERE $2::text::boolean
+        AND runner IS NOT NULL
+        AND runner NOT IN (SELECT token FROM /* schema */workflow_runners)
+), freed AS (
+    UPDATE /* schema */workflow_instances
+    SET
+        runner = NULL,
+        attempts = CASE WHEN /* include: is_work */ THEN attempts + 1 ELSE attempts END,
+        due_at = CASE
+            WHEN /* include: is_work */
+            THEN greatest(due_at, coalesce(
+                statement_timestamp()
+                + make_interval(secs => ($1::text::text[])[attempts + 1]::double precision),
+                'infinity'
+            ))
+            ELSE due_at
+        END,
+        revision = revision + 1
+    WHERE runner IS NOT NULL AND runner = ANY (ARRAY(SELECT lost.token FROM lost))
+    RETURNING id
+)
+SELECT
+    count(*)::text AS freed,
+    (SELECT count(*) FROM dead)::text AS dead
+FROM freed

@@ -1,0 +1,18 @@
+-- As fail.sql, for arrays of one length.
+UPDATE /* schema */workflow_instances
+SET
+    runner = NULL,
+    attempts = attempts + 1,
+    due_at = greatest(due_at, coalesce(
+        statement_timestamp()
+        + make_interval(secs => (given.delays::text[])[attempts + 1]::double precision),
+        'infinity'
+    )),
+    revision = revision + 1
+FROM unnest($1::text[], $2::text[], $3::text[]) AS given (given_id, token, delays)
+WHERE
+    /* include: lock_timeout */
+    AND id = given_id
+    AND id = ANY ($1::text[])
+    AND runner = given.token::uuid
+RETURNING id::text AS id

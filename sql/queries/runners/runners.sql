@@ -1,0 +1,16 @@
+WITH owned AS (
+    SELECT runner, count(*) AS instances
+    FROM /* schema */workflow_instances
+    WHERE runner IS NOT NULL
+    GROUP BY runner
+)
+SELECT
+    token::text AS token,
+    name::text AS name,
+    array_to_string(workflows, chr(10))::text AS workflows,
+    extract(epoch FROM started_at)::text AS started_at,
+    extract(epoch FROM expires_at)::text AS expires_at,
+    coalesce((SELECT owned.instances FROM owned WHERE owned.runner = token), 0)::text AS owned
+FROM /* schema */workflow_runners
+WHERE expires_at > statement_timestamp()
+ORDER BY workflow_runners.started_at, workflow_runners.token
