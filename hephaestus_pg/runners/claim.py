@@ -121,7 +121,8 @@ class Claim:
 
     def lose(self, reason: str) -> None:
         """Note that it is lost, and cancel its body."""
-        if self._lost is None and not self._given_up and self._state != "ended":
+        has_ended = self._given_up or self._stopped or self._state == "ended"
+        if self._lost is None and not has_ended:
             self._lost = reason
             self._cancel()
 

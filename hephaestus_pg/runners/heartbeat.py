@@ -117,7 +117,7 @@ class Heartbeat:
         """Look whether the lease has ended; sometimes, since a sleeping machine stops timers."""
         if not self.is_alive:
             self._die("no heartbeat reached the server in time")
-        elif self._thread.is_alive():
+        else:
             rest = self.last_sent + OWN_SHARE * self._lease - now()
             pause = max(min(rest, self._lease / RETRIES), 0.001)
             self._timer = self._loop.call_later(pause, self._watch)

@@ -20,6 +20,7 @@ from functools import partial
 from multiprocessing import get_context
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -36,6 +37,7 @@ from hephaestus_pg import (
     LoadedClasses,
     NamedClasses,
     Names,
+    RunnerInfo,
     SerializationError,
     Serializer,
     Status,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # What these name is no value: a storage lives in one process, a protocol and a module are code.
-NO_VALUES = {"AsyncStorage", "References", "business_key", "migrations"}
+NO_VALUES = {"AsyncStorage", "Claim", "References", "Runner", "business_key", "migrations"}
 
 TEXTS = ("2026-04-06T12:00:00.5Z", "2026-04-06T12:00:00.123456789Z", "2026-04-06T14:00:00+02:00")
 CEST = timezone(timedelta(hours=2))
@@ -138,7 +140,7 @@ async def values(storage: AsyncStorage, dsn: str) -> dict[str, list[Any]]:
     status = await migrations.status(dsn, schema=storage.schema)
     held = await instances(storage)
     named = NamedClasses({"order": OrderedDict})
-    warm = LoadedClasses()
+    warm, now = LoadedClasses(), datetime.now(UTC)
     warm.to_name(OrderedDict)
     references: list[Any] = [LoadedClasses(), warm, LoadedClasses(allow_main=True), named, Names()]
     found: dict[str, list[Any]] = {
@@ -146,6 +148,7 @@ async def values(storage: AsyncStorage, dsn: str) -> dict[str, list[Any]]:
         "Context": [each.context for each in held],
         "ExecutionEntry": [entry for each in held for entry in each.execution_history],
         "Stats": [await storage.stats()],
+        "RunnerInfo": [RunnerInfo(UUID(int=1), "worker-7", ("W",), now, now, 3)],
         "Status": [*Status, Status.ACTIVE, Status.FINISHED],
         "Filters": [Filters(status="failed", inserted_before=datetime.now(UTC))],
         "LoadedClasses": references[:3],

@@ -1,0 +1,208 @@
+"""A runner lives as long as its heartbeats arrive, and knows when they don't."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hephaestus_pg import (
+    ClaimLostError,
+    Instance,
+    Names,
+    RunnerEndedError,
+    StaleInstanceError,
+    Status,
+    UnavailableError,
+)
+from hephaestus_pg.runners import heartbeat
+from tests.chaos.proxy import Proxy
+from tests.support.lag import happens
+from tests.support.proxied import through
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hephaestus_pg import AsyncStorage, Claim, Runner
+    from tests.runners.conftest import Table
+    from tests.support.starting import Start
+
+LEASE = 1.5
+
+
+async def held(runner: Runner) -> Claim:
+    claim = await runner.claim("x")
+    assert claim is not None
+    return claim
+
+
+@pytest.fixture
+async def proxy(dsn: str) -> AsyncIterator[Proxy]:
+    from urllib.parse import urlsplit
+
+    async with Proxy(lambda: urlsplit(dsn).port or 5432) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def far(storage: AsyncStorage, start: Start, dsn: str, proxy: Proxy) -> AsyncStorage:
+    """A storage whose way to the server may break, with one instance."""
+    await storage.insert(Instance("x", "Order"))
+    return await start(through(dsn, proxy.port), timeout=5)
+
+
+async def test_a_runner_outlives_its_lease_and_says_so(storage: AsyncStorage) -> None:
+    await storage.insert(Instance("x", "Order"))
+    async with (
+        storage.runner(workflows=["Order", "A"], name="worker-7", lease=1) as runner,
+        await held(runner) as instance,
+    ):
+        await asyncio.sleep(2.5)
+        [info] = await storage.runners()
+        assert (info.token, info.name, info.workflows) == (
+            runner.token,
+            "worker-7",
+            ("A", "Order"),
+        )
+        assert info.owned == 1
+        assert info.started_at < info.expires_at
+        await storage.update(replace(instance, status=Status.COMPLETED))
+    assert await storage.runners() == []
+
+
+async def test_a_handler_that_blocks_the_loop_for_longer_than_the_lease_keeps_its_claim(
+    storage: AsyncStorage, start: Start
+) -> None:
+    await storage.insert(Instance("x", "Order"))
+    async with (
+        storage.runner(workflows=["Order"], lease=1) as runner,
+        await held(runner) as instance,
+    ):
+        time.sleep(3)  # noqa: ASYNC251 - that is the fault
+        await storage.update(replace(instance, status=Status.COMPLETED))
+
+
+async def test_a_loop_that_does_not_answer_for_max_stall_is_dead(storage: AsyncStorage) -> None:
+    await storage.insert(Instance("x", "Order"))
+    async with storage.runner(workflows=["Order"], lease=1, max_stall=1) as runner:
+        with pytest.raises(ClaimLostError, match="event loop has not answered for 1 s"):
+            async with await held(runner):
+                time.sleep(2.5)  # noqa: ASYNC251 - that is the fault
+                await asyncio.sleep(10)
+        with pytest.raises(RunnerEndedError, match="has not answered"):
+            await anext(runner.claims())
+
+
+async def test_a_server_that_is_gone_for_longer_than_the_lease_ends_the_claims_before_it_does(
+    far: AsyncStorage, storage: AsyncStorage, proxy: Proxy, table: Table
+) -> None:
+    async with far.runner(workflows=["Order"], lease=LEASE) as runner:
+        with pytest.raises(ClaimLostError, match="no heartbeat reached the server") as caught:
+            async with await held(runner) as instance:
+                proxy.lose()
+                began = time.monotonic()
+                await asyncio.sleep(60)
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+        assert time.monotonic() - began < LEASE + 1
+        proxy.heal()
+        with pytest.raises(RunnerEndedError, match="'worker'|cannot be revived"):
+            await runner.claim("x")
+        with pytest.raises(RunnerEndedError):
+            await anext(runner.claims())
+        async with storage.runner(workflows=["Order"], lease=60) as other:
+            async with asyncio.timeout(10):
+                claim = await anext(other.claims())
+            assert claim.id == "x"
+            with pytest.raises(StaleInstanceError):
+                await storage.update(replace(instance, status=Status.FAILED))
+
+
+async def test_a_connection_that_breaks_costs_nothing(far: AsyncStorage, proxy: Proxy) -> None:
+    async with (
+        far.runner(workflows=["Order"], lease=LEASE) as runner,
+        await held(runner) as instance,
+    ):
+        for _ in range(4):
+            proxy.drop(proxy.paths)
+            await asyncio.sleep(LEASE / 3)
+        await far.update(replace(instance, status=Status.COMPLETED))
+
+
+async def test_the_row_of_a_runner_that_expired_is_never_prolonged(
+    storage: AsyncStorage, table: Table
+) -> None:
+    await storage.insert(Instance("x", "Order"))
+    async with storage.runner(workflows=["Order"], lease=LEASE) as runner:
+        with pytest.raises(ClaimLostError, match="lease had ended before the server heard of it"):
+            async with await held(runner):
+                await table.expire(runner.token)
+                await asyncio.sleep(60)
+        assert await storage.runners() == []
+
+
+async def test_a_thread_that_ends_ends_its_runner(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await storage.insert(Instance("x", "Order"))
+    async with storage.runner(workflows=["Order"], lease=LEASE) as runner:
+        with pytest.raises(ClaimLostError, match="no heartbeat reached the server"):
+            async with await held(runner):
+
+                async def broken(*_: Any) -> None:
+                    raise KeyError
+
+                monkeypatch.setattr(runner._heartbeat, "_beat", broken)
+                await asyncio.sleep(60)
+    assert "has failed" in caplog.text
+
+
+async def test_a_wall_clock_that_jumps_changes_nothing(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await storage.insert(Instance("x", "Order"))
+    async with (
+        storage.runner(workflows=["Order"], lease=1) as runner,
+        await held(runner) as instance,
+    ):
+        real = time.time
+        for hours in (5, -5):
+            monkeypatch.setattr(time, "time", lambda hours=hours: real() + 3600 * hours)
+            await asyncio.sleep(1.2)
+        await storage.update(replace(instance, status=Status.COMPLETED))
+
+
+async def test_a_machine_that_slept_is_dead_by_its_own_clock(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await storage.insert(Instance("x", "Order"))
+    async with storage.runner(workflows=["Order"], lease=60) as runner:
+        claim = await held(runner)
+        real = heartbeat.now
+        monkeypatch.setattr(heartbeat, "now", lambda: real() + 3600)
+        with pytest.raises(ClaimLostError, match="no heartbeat reached the server"):
+            async with claim:
+                pass
+
+
+async def test_a_runner_that_cannot_reach_the_server_does_not_start(
+    far: AsyncStorage, proxy: Proxy, dsn: str
+) -> None:
+    await proxy.__aexit__()
+    with pytest.raises(UnavailableError):
+        async with far.runner(workflows=["Order"], lease=LEASE):
+            pass
+    await happens(lambda: not far._runners)
+
+
+async def test_a_pool_of_the_users_gives_the_heartbeat_its_way(start: Start, pool: Any) -> None:
+    storage = await start(pool=pool, references=Names())
+    await storage.insert(Instance("x", "Order"))
+    async with (
+        storage.runner(workflows=["Order"], lease=1) as runner,
+        await held(runner) as instance,
+    ):
+        await asyncio.sleep(1.5)
+        await storage.update(replace(instance, status=Status.COMPLETED))

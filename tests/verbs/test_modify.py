@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hephaestus_pg import (
+    Instance,
+    InstanceNotFoundError,
+    InvalidTypeError,
+    InvalidValueError,
+    StaleInstanceError,
+)
+
+if TYPE_CHECKING:
+    from hephaestus_pg import AsyncStorage
+    from tests.support.starting import Start
+
+
+def counted(instance: Instance) -> Instance:
+    number = instance.runtime_metadata.get("n", 0)
+    return replace(instance, runtime_metadata={"n": number + 1})
+
+
+async def test_many_at_once_lose_none(storage: AsyncStorage, start: Start) -> None:
+    other = await start()
+    await storage.insert(Instance("x", "W"))
+    await asyncio.gather(*(each.modify("x", counted) for each in (storage, other) * 20))
+    stored = await storage.modify("x", counted)
+    assert stored.runtime_metadata == {"n": 41}
+    assert await storage.get("x") == stored
+
+
+async def test_in_a_transaction_the_row_is_locked(storage: AsyncStorage, start: Start) -> None:
+    other = await start()
+    await storage.insert(Instance("x", "W"))
+    calls = 0
+
+    def change(instance: Instance) -> Instance:
+        nonlocal calls
+        calls += 1
+        return counted(instance)
+
+    async with storage.transaction() as transaction:
+        await transaction.modify("x", change)
+        beside = asyncio.create_task(other.modify("x", counted))
+        await asyncio.sleep(0.1)
+        assert not beside.done()
+        await transaction.modify("x", change)
+    assert (await beside).runtime_metadata == {"n": 3}
+    assert calls == 2
+
+
+async def test_others_who_are_always_first_are_an_error_at_the_deadline(
+    storage: AsyncStorage,
+) -> None:
+    await storage.insert(Instance("x", "W"))
+    with pytest.raises(StaleInstanceError):  # the revision is as if another had been first
+        await storage.modify("x", lambda it: replace(it, revision=1), timeout=0.3)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    (
+        (lambda it: None, InvalidTypeError),
+        ("change", InvalidTypeError),
+        (lambda it: replace(it, id="y"), InvalidValueError),
+    ),
+)
+async def test_what_is_no_change_is_refused(
+    storage: AsyncStorage, change: Any, error: type[Exception]
+) -> None:
+    await storage.insert(Instance("x", "W"))
+    with pytest.raises(error):
+        await storage.modify("x", change)
+
+
+async def test_an_async_change_is_refused(storage: AsyncStorage) -> None:
+    async def change(instance: Instance) -> Instance:
+        return instance
+
+    await storage.insert(Instance("x", "W"))
+    with pytest.raises(InvalidTypeError, match="not async"):
+        await storage.modify("x", change)  # type: ignore[arg-type,unused-ignore]
+
+
+async def test_a_row_that_is_not_there_is_named(storage: AsyncStorage) -> None:
+    with pytest.raises(InstanceNotFoundError):
+        await storage.modify("x", counted)
+    with pytest.raises(InstanceNotFoundError):
+        async with storage.transaction() as transaction:
+            await transaction.modify("x", counted)
