@@ -211,7 +211,7 @@ async def test_a_fork_has_no_runner(storage: AsyncStorage) -> None:
         reader, writer = os.pipe()
         if not (child := os.fork()):
             try:
-                runner.claims().__anext__().send(None)
+                runner.claim("x").send(None)
             except HephaestusError as error:
                 os.write(writer, type(error).__name__.encode())
             finally:
