@@ -7,6 +7,8 @@ there, exact, and the next process goes on. How it works::
         │
     storage ── registry      a name, a schema and a pool; started once, found by its name
         │
+    runners                  who owns an instance: claims, heartbeats, give-back
+        │
     verbs                    single, bulk, search: which statement runs, what its row means
         ├── codec, values    an Instance to a row and back, exactly or not at all
         │
@@ -28,6 +30,10 @@ A call is tried again in ``execution``: reads, and writes that may happen twice 
 write broke, its process on the server is ended first (fencing). If one of these three may have
 happened, the verb then reads the row and decides (reconciling): it was applied, it is sent again,
 or nobody can know. In ``transaction()`` and ``using()`` nothing is tried again.
+
+A runner owns instances by its token in their rows, as long as its heartbeats keep its own row. A
+claim, a take-over and a give-back each raise the revision, so that an ``update`` by whoever owned
+the instance before is stale. A claim whose answer was lost is found by its owner's token.
 
 Beside these, ``migrations`` (``python -m hephaestus_pg.migrate``) brings a schema to a version,
 ``cli``, ``demo`` and ``prune`` are what a person types, ``embedded`` is a server for tests,

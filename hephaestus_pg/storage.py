@@ -10,6 +10,7 @@ import socket
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self
+from weakref import WeakSet
 
 import anyio
 
@@ -83,7 +84,7 @@ class AsyncStorage(Verbs):
     """The name under which it is registered."""
     _pool: PoolExecutor
     _claims: Claims
-    _runners: set[Runner]
+    _runners: WeakSet[Runner]
 
     def __init__(self, *given: Any, **_: Any) -> None:
         raise InvalidTypeError(
@@ -185,7 +186,7 @@ class AsyncStorage(Verbs):
         Verbs.__init__(storage, executor, serializer)
         storage.name = executor.lifecycle.name
         storage._pool = executor  # noqa: SLF001 - its own class
-        storage._claims, storage._runners = Claims(), set()  # noqa: SLF001 - its own class
+        storage._claims, storage._runners = Claims(), WeakSet()  # noqa: SLF001 - its own class
         try:
             registry.register(storage.name, storage, executor.lifecycle.loop)
             await storage._check_schema()  # noqa: SLF001 - its own class
@@ -220,6 +221,7 @@ class AsyncStorage(Verbs):
         """
         async with self._pool.transaction(timeout) as executor:
             yield Transaction(executor, self._serializer, self._claims)
+        self._claims.committed()
 
     def using(self, connection: AnyConnection) -> Transaction:
         """The verbs on a connection of the caller's own, inside whatever transaction it is in.
@@ -333,7 +335,7 @@ class AsyncStorage(Verbs):
             return
         self._pool.lifecycle.require_own_loop()
         try:
-            for runner in self._runners:
+            for runner in list(self._runners):
                 await runner.stop()
             await self._pool.close()
         finally:

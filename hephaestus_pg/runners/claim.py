@@ -76,14 +76,9 @@ class Claim:
         return self._instance.revision
 
     @property
-    def is_open(self) -> bool:
-        """Its scope is entered, and not left."""
-        return self._state == "open"
-
-    @property
-    def is_given_up(self) -> bool:
-        """A write, or a delete, has ended it."""
-        return self._given_up
+    def task(self) -> asyncio.Task[object] | None:
+        """The task that is in its scope, if any."""
+        return self._task
 
     async def __aenter__(self) -> Instance:
         if self._state != "new":
@@ -108,10 +103,11 @@ class Claim:
         traceback: TracebackType | None,
     ) -> bool:
         is_own_cancel = self._uncancel() and isinstance(error, asyncio.CancelledError)
+        self._state = "leaving"  # from here on nobody cancels it
         try:
             if self._lost is None and not (self._given_up or self._stopped):
                 failed = isinstance(error, Exception)
-                if not await self._owner.give_back(self, failed=failed):
+                if not (await self._owner.give_back(self, failed=failed) or self._stopped):
                     self._lost = "somebody else has ended it"
         finally:
             self._end()
@@ -126,10 +122,11 @@ class Claim:
             self._lost = reason
             self._cancel()
 
-    def stop(self) -> None:
-        """Cancel its body, since the runner gives everything back."""
+    def stop(self, *, cancel: bool = True) -> None:
+        """Cancel its body, or leave that alone: the runner gives everything back."""
         self._stopped = True
-        self._cancel()
+        if cancel:
+            self._cancel()
 
     def was_written(self, instance: Instance | None, *, is_certain: bool) -> None:
         """Note a write of this process, ``None`` a delete; in a transaction it is not certain."""
@@ -172,8 +169,13 @@ class Claims:
 
     def __init__(self) -> None:
         self.by_id: dict[str, Claim] = {}
-        self.wake: set[Callable[[Instance], None]] = set()
-        """Called with what was written and nobody owns."""
+        self.wake: set[Callable[[Instance | None], None]] = set()
+        """Called with what was written and nobody owns, ``None`` for a whole transaction."""
+
+    def committed(self) -> None:
+        """Note that a transaction has committed."""
+        for wake in self.wake:
+            wake(None)
 
     def written(self, id: str, instance: Instance | None, *, is_certain: bool) -> None:
         """Note what a write has left in a row, ``None`` for nothing."""

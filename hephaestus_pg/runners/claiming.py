@@ -9,7 +9,12 @@ from collections import deque
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.errors import CorruptInstanceError, DatabaseError, HephaestusError
+from hephaestus_pg.errors import (
+    CorruptInstanceError,
+    DatabaseError,
+    HephaestusError,
+    OperationInterruptedError,
+)
 from hephaestus_pg.values.instance import Instance, Status
 
 if TYPE_CHECKING:
@@ -102,6 +107,7 @@ class Claiming:
         self._wake.set()
         if self._task is None or self._task.done():
             self._task = self._loop.create_task(self._work())
+            self._task.add_done_callback(self._worked)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -112,9 +118,9 @@ class Claiming:
                 answer.cancel()
             raise
 
-    def wake(self, instance: Instance) -> None:
-        """Look at once, if what was written may be claimed."""
-        if self._waiting and instance.status in Status.ACTIVE:
+    def wake(self, instance: Instance | None) -> None:
+        """Look at once, if what was written may be claimed; ``None``: nobody knows what it was."""
+        if self._waiting and (instance is None or instance.status in Status.ACTIVE):
             self._wake.set()
 
     async def end(self, error: HephaestusError | None) -> None:
@@ -149,7 +155,6 @@ class Claiming:
                 if not error.retryable and error.applied == "no":
                     self._answer_all(error)
                     return
-                self._is_unsure = self._is_unsure or error.applied == "unknown"
                 logger.warning("a claim failed, and is tried again: %s", error)
                 claimed = False
             except HephaestusError as error:
@@ -157,6 +162,14 @@ class Claiming:
                 return
             if not claimed:
                 await self._pause()
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        """Leave nobody waiting behind a task that something else has ended."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("claiming has failed", exc_info=error)
+        if (task.cancelled() or error is not None) and not self._has_ended:
+            self._answer_all(OperationInterruptedError())
 
     def _drop_cancelled(self) -> int:
         """Forget those who wait no longer; how many do."""
@@ -175,18 +188,30 @@ class Claiming:
                 rows = await self._executor.fetch(deadline, statements.owned, self._token, held)
                 self._is_unsure = False
             if not rows:
-                rows = await self._executor.fetch(
-                    deadline,
-                    self._executor.statements.claim,
-                    self._token,
-                    self._workflows,
-                    str(number),
-                    str(self._among(number)),
-                )
-        for instance in sorted(await self._decoded(rows), key=_due):
+                rows = await self._send(deadline, number)
+        instances = sorted(await self._decoded(rows), key=_due)
+        for instance in instances:
             self._on_claimed(instance)
+        for instance in instances:
             await self._hand_out(instance)
         return len(rows) >= number
+
+    async def _send(self, deadline: float, number: int) -> list[Record]:
+        self._is_unsure = True  # until there is an answer
+        try:
+            rows = await self._executor.fetch(
+                deadline,
+                self._executor.statements.claim,
+                self._token,
+                self._workflows,
+                str(number),
+                str(self._among(number)),
+            )
+        except DatabaseError as error:
+            self._is_unsure = error.applied != "no"
+            raise
+        self._is_unsure = False
+        return rows
 
     def _among(self, number: int) -> int:
         if self._runners() < 2:  # noqa: PLR2004 - this one

@@ -79,7 +79,7 @@ class Heartbeat:
         self._thread_loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._connection: Connection[Any] | None = None
-        self._is_dead = False
+        self._is_dead = self._should_stop = False
         self._answered = self.last_sent = now()
         """When the last good heartbeat was sent."""
         self.runners = 1
@@ -102,11 +102,13 @@ class Heartbeat:
 
     async def stop(self) -> None:
         """End the thread; its connection is closed, and the row stays."""
-        self._end()
+        self.end()
         if self._thread.is_alive():
             await self._gone.wait()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Send no heartbeat any more."""
+        self._should_stop = True
         if self._timer is not None:
             self._timer.cancel()
         if self._thread_loop is not None and self._stopping is not None:
@@ -125,7 +127,7 @@ class Heartbeat:
     def _die(self, reason: str) -> None:
         if not self._is_dead:
             self._is_dead = True
-            self._end()
+            self.end()
             self._on_death(reason)
 
     # What follows runs in the thread.
@@ -147,6 +149,8 @@ class Heartbeat:
     async def _live(self) -> None:
         self._thread_loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
+        if self._should_stop:  # before there was an event to set
+            self._stopping.set()
         try:
             await self._beat(
                 self._statements.register, self._name, self._workflows, str(self._lease)

@@ -11,13 +11,13 @@ from uuid import uuid4
 
 from hephaestus_pg.errors import (
     ClaimLostError,
-    DatabaseError,
     HephaestusError,
     InvalidValueError,
     RunnerEndedError,
 )
 from hephaestus_pg.runners.claim import KEPT, Claim, Claims
 from hephaestus_pg.runners.claiming import Claiming
+from hephaestus_pg.runners.giving_back import GivingBack
 from hephaestus_pg.runners.heartbeat import Heartbeat
 from hephaestus_pg.runners.settings import array_text
 from hephaestus_pg.values.instance import checked_id
@@ -39,9 +39,6 @@ logger = logging.getLogger("hephaestus_pg")
 
 UNWIND_SECONDS = 5.0
 """Seconds that a stopped runner waits for its cancelled bodies, before it gives back regardless."""
-
-RETRY_SECONDS = 1.0
-"""Seconds between two tries to give an instance back."""
 
 
 class Runner:
@@ -70,9 +67,10 @@ class Runner:
         self._held: dict[str, Claim | None] = {}
         self._end: HephaestusError | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._all_left = asyncio.Event()
-        self._delays = array_text(settings.delays)
+        self._giving_back = GivingBack(
+            executor, token=str(self.token), delays=array_text(settings.delays), held=self._held
+        )
         self._heartbeat = Heartbeat(
             connect,
             executor.statements,
@@ -92,9 +90,9 @@ class Runner:
             dead_delays=array_text(max(each - settings.lease, 0.0) for each in settings.delays),
             held=self._held.keys(),
             runners=lambda: self._heartbeat.runners,
-            on_corrupt=partial(self._send_back, failed=True),
+            on_corrupt=partial(self._giving_back.send_back, failed=True),
             on_claimed=self._hold,
-            on_unwanted=self._return,
+            on_unwanted=self._giving_back.give_back,
         )
 
     def __repr__(self) -> str:
@@ -208,31 +206,31 @@ class Runner:
         await asyncio.shield(self._stopping)
 
     async def _stop(self, caller: asyncio.Task[Any] | None) -> None:
-        was_alive = self._end is None
-        if was_alive:
+        is_dead = self._end is not None
+        if not is_dead:
             self._end = self._ended("it was stopped")
             await self._claiming.end(None)
         self._claims.wake.discard(self._claiming.wake)
-        for claim in self._open():
-            if claim._task is not caller:  # noqa: SLF001 - its own
-                claim.stop()
+        for claim in self._entered(but=caller):
+            claim.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(UNWIND_SECONDS):
-                while any(claim._task is not caller for claim in self._open()):  # noqa: SLF001
+                while self._entered(but=caller):
                     self._all_left.clear()
                     await self._all_left.wait()
-        for task in self._tasks:
-            task.cancel()
+        self._giving_back.stop()
+        for claim in self._entered(but=None):  # the caller's own, and those that ignore it
+            claim.stop(cancel=False)
         try:
-            with self._executor.operation("stop", None, None) as deadline:
-                await self._executor.fetch(
-                    deadline, self._executor.statements.end_runner, str(self.token)
-                )
+            with self._executor.operation("stop", None, None) as latest:
+                # The server of a dead one may be gone, and its lease ends in any case.
+                soon = self._lifecycle.loop.time() + UNWIND_SECONDS
+                deadline = min(latest, soon) if is_dead else latest
+                statement = self._executor.statements.end_runner
+                await self._executor.fetch(deadline, statement, str(self.token))
         except HephaestusError as error:
             logger.warning("runner %s could not give back: %s; its lease ends", self.name, error)
         finally:
-            for claim in self._open():
-                claim.stop()
             await self._heartbeat.stop()
 
     # What its claims ask of it.
@@ -242,13 +240,12 @@ class Runner:
         if self._end is None and not self._heartbeat.is_alive:
             self._die("no heartbeat reached the server in time")
         if isinstance(self._end, RunnerEndedError):
-            self.forget_id(id)
+            self._held.pop(id, None)
             raise ClaimLostError(id, f"its runner has ended: {self._end.reason}")
 
     async def give_back(self, claim: Claim, *, failed: bool) -> bool:
         """See :class:`Owner`."""
-        # A task of its own, which a cancelled caller leaves to its end.
-        return await asyncio.shield(self._background(self._give_back(claim, failed=failed)))
+        return await self._giving_back.end_claim(claim, failed=failed)
 
     def forget(self, claim: Claim) -> None:
         """See :class:`Owner`."""
@@ -258,59 +255,6 @@ class Runner:
             del self._held[claim.id]
         self._all_left.set()
 
-    def forget_id(self, id: str) -> None:
-        """Note that the instance is not owned any more."""
-        self._held.pop(id, None)
-
-    async def _give_back(self, claim: Claim, *, failed: bool) -> bool:
-        try:
-            if await self._send_back(claim.id, failed=failed):
-                return True
-            with self._executor.operation("get", claim.id, None) as deadline:
-                held = await self._executor.row(deadline, self._executor.statements.get, claim.id)
-        except DatabaseError as error:
-            logger.warning("%r is given back later: %s", claim.id, error)
-            self._background(self._send_back_later(claim.id, failed=failed))
-            return True
-        return claim.is_own_end(None if held is None else int(held["revision"]))
-
-    async def _send_back(self, id: str, *, failed: bool) -> bool:
-        """Give the row back; ``False`` if it was not this runner's."""
-        token, statements = str(self.token), self._executor.statements
-
-        def verdict(held: Record | None) -> Verdict:
-            return "retry" if held is not None and held["runner"] == token else "applied"
-
-        with self._executor.operation("give_back", id, None) as deadline:
-            if failed:
-                applied, _ = await reconcile.write(
-                    self._executor, statements.fail, verdict, deadline, id, token, self._delays
-                )
-            else:
-                applied, _ = await reconcile.write(
-                    self._executor, statements.give_back, verdict, deadline, id, token
-                )
-        return applied
-
-    async def _send_back_later(self, id: str, *, failed: bool) -> None:
-        self._held[id] = None  # so that nobody takes it for a lost claim
-        while self._end is None:
-            await asyncio.sleep(RETRY_SECONDS)
-            with suppress(DatabaseError):
-                await self._send_back(id, failed=failed)
-                break
-        self.forget_id(id)
-
-    async def _return(self, instance: Instance) -> None:
-        """Give back what nobody waits for any more."""
-        try:
-            await self._send_back(instance.id, failed=False)
-        except DatabaseError as error:
-            logger.warning("%r is given back later: %s", instance.id, error)
-            self._background(self._send_back_later(instance.id, failed=False))
-        else:
-            self.forget_id(instance.id)
-
     def _hold(self, instance: Instance) -> None:
         self._held[instance.id] = None
 
@@ -319,20 +263,17 @@ class Runner:
         self._held[claim.id] = self._claims.by_id[claim.id] = claim
         return claim
 
-    def _open(self) -> list[Claim]:
-        return [claim for claim in self._held.values() if claim is not None and claim.is_open]
-
-    def _background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def _entered(self, *, but: asyncio.Task[Any] | None) -> list[Claim]:
+        """The claims whose scopes are entered, except in that task."""
+        claims = [claim for claim in self._held.values() if claim is not None]
+        return [claim for claim in claims if claim.task is not None and claim.task is not but]
 
     def _die(self, reason: str) -> None:
         if self._end is not None:
             return
         logger.error("runner %s is dead: %s", self.name, reason)
         self._end = self._ended(reason)
+        self._heartbeat.end()
         self._claims.wake.discard(self._claiming.wake)
         self._claiming.refuse(self._end)
         for claim in [claim for claim in self._held.values() if claim is not None]:

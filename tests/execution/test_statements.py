@@ -33,6 +33,18 @@ EXPECTED = {
     "pages": ("read", "rows", None),
     "index_profile": ("read", "row", None),
     "terminate_backend": ("read", "row", None),
+    "get_locked": ("read", "row", None),
+    "register": ("idempotent", "row", None),
+    "beat": ("idempotent", "row", None),
+    "claim": ("non_idempotent", "rows", None),
+    "claim_one": ("non_idempotent", "row", "row_per_call"),
+    "give_back": ("non_idempotent", "row", "row_per_call"),
+    "fail": ("non_idempotent", "row", "row_per_call"),
+    "bury": ("idempotent", "row", None),
+    "owned": ("read", "rows", None),
+    "end_runner": ("idempotent", "row", None),
+    "release": ("non_idempotent", "row", None),
+    "runners": ("read", "rows", None),
 }
 
 

@@ -179,7 +179,7 @@ async def test_a_body_that_ignores_its_cancellation_is_fenced(
                     stale.append(error.id)
 
     task = asyncio.create_task(work())
-    await happens(runner._open)
+    await happens(lambda: runner._entered(but=None))
     await runner.stop()
     done.set()
     await task
@@ -206,6 +206,7 @@ async def test_a_stop_without_a_server_ends_too(
     assert "could not give back" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 async def test_a_fork_has_no_runner(storage: AsyncStorage) -> None:
     async with storage.runner(workflows=["Order"]) as runner:
         reader, writer = os.pipe()

@@ -28,6 +28,10 @@ def advice(error: pg.HephaestusError) -> str | int | bool | None:  # noqa: C901,
             return error.name
         case pg.WrongEventLoopError() | pg.StorageClosedError() | pg.TransactionEndedError():
             return str(error)
+        case pg.RunnerEndedError():
+            return error.runner
+        case pg.ClaimLostError():
+            return error.reason
         case pg.LifecycleError() | pg.EmbeddedServerError() | pg.MigrationLockError():
             return str(error)
         case pg.InstanceExistsError():
@@ -60,6 +64,15 @@ def advice(error: pg.HephaestusError) -> str | int | bool | None:  # noqa: C901,
             return None
 
 
+async def work(storage: pg.AsyncStorage, runner: pg.Runner) -> None:
+    async for claim in runner.claims():
+        assert_type(claim, pg.Claim)
+        async with claim as order:
+            assert_type(order, pg.Instance)
+            assert_type(claim.token, int)
+            await storage.modify(order.id, lambda it: replace(it, status=pg.Status.COMPLETED))
+
+
 async def run(filters: pg.Filters) -> None:
     migrated = await pg.migrations.up("postgresql://host/name", schema="orders")
     assert_type(migrated.to_version, int)
@@ -77,5 +90,12 @@ async def run(filters: pg.Filters) -> None:
         assert_type(await storage.delete(order.id, revision=order.revision), bool)
         async with storage.transaction() as transaction:
             assert_type(await transaction.put(order), pg.Instance)
+        async with storage.runner(workflows=[Order], lease=30) as runner:
+            assert_type(runner, pg.Runner)
+            assert_type(await runner.claim("order::2"), pg.Claim | None)
+            assert_type(await runner.insert(order), pg.Claim)
+            assert_type(await storage.runners(), list[pg.RunnerInfo])
+            assert_type(await storage.release("order::2"), bool)
+            await work(storage, runner)
         async for each in storage.stream(status_in=pg.Status.ACTIVE):
             assert_type(SERIALIZER.from_db(*SERIALIZER.to_db(each)), pg.Instance)

@@ -1,0 +1,115 @@
+"""Giving instances back: at the end of a scope, and again later where that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from hephaestus_pg.errors import DatabaseError
+from hephaestus_pg.verbs import reconcile
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from asyncpg import Record
+
+    from hephaestus_pg.execution.executor import Executor
+    from hephaestus_pg.runners.claim import Claim
+    from hephaestus_pg.values.instance import Instance
+    from hephaestus_pg.verbs.reconcile import Verdict
+
+logger = logging.getLogger("hephaestus_pg")
+
+RETRY_SECONDS = 1.0
+"""Seconds between two tries to give an instance back."""
+
+
+class GivingBack:
+    """Gives back what the runner with that ``token`` owns, and forgets it in ``held``.
+
+    ``delays`` are the seconds to wait after the n-th failed attempt, as the text of an array.
+    """
+
+    def __init__(
+        self, executor: Executor, *, token: str, delays: str, held: dict[str, Claim | None]
+    ) -> None:
+        self._executor = executor
+        self._token = token
+        self._delays = delays
+        self._held = held
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._later: set[asyncio.Task[Any]] = set()
+
+    async def end_claim(self, claim: Claim, *, failed: bool) -> bool:
+        """Give back what a scope held, after a ``failed`` attempt or not; ``False``: it was lost.
+
+        A caller that is cancelled meanwhile leaves it to its end.
+        """
+        return bool(await asyncio.shield(self._run(self._end_claim(claim, failed=failed))))
+
+    async def send_back(self, id: str, *, failed: bool) -> bool:
+        """Give the row back; ``False`` if it was not this runner's."""
+        statements = self._executor.statements
+        statement, more = (statements.fail, (self._delays,)) if failed else (
+            statements.give_back, ()
+        )  # fmt: skip
+
+        def verdict(held: Record | None) -> Verdict:
+            is_ours = held is not None and held["runner"] == self._token
+            return "retry" if is_ours else "applied"
+
+        with self._executor.operation("give_back", id, None) as deadline:
+            applied, _ = await reconcile.write(
+                self._executor, statement, verdict, deadline, id, self._token, *more
+            )
+        return applied
+
+    async def give_back(self, instance: Instance) -> None:
+        """Give back what nobody waits for any more."""
+        try:
+            await self.send_back(instance.id, failed=False)
+        except DatabaseError as error:
+            self._try_later(instance.id, error, failed=False)
+        else:
+            self._held.pop(instance.id, None)
+
+    def stop(self) -> None:
+        """Try nothing later any more: all is given back at once."""
+        for task in self._later:
+            task.cancel()
+
+    async def _end_claim(self, claim: Claim, *, failed: bool) -> bool:
+        try:
+            if await self.send_back(claim.id, failed=failed):
+                return True
+            with self._executor.operation("get", claim.id, None) as deadline:
+                held = await self._executor.row(deadline, self._executor.statements.get, claim.id)
+        except DatabaseError as error:
+            self._try_later(claim.id, error, failed=failed)
+            return True
+        return claim.is_own_end(None if held is None else int(held["revision"]))
+
+    def _try_later(self, id: str, error: DatabaseError, *, failed: bool) -> None:
+        logger.warning("%r is given back later: %s", id, error)
+        task = self._run(self._retry(id, failed=failed))
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _retry(self, id: str, *, failed: bool) -> None:
+        self._held[id] = None  # a row of ours that nobody holds would be taken for a new claim
+        try:
+            while True:
+                await asyncio.sleep(RETRY_SECONDS)
+                with suppress(DatabaseError):
+                    await self.send_back(id, failed=failed)
+                    return
+        finally:
+            self._held.pop(id, None)
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
