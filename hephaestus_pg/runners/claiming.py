@@ -6,7 +6,9 @@ import asyncio
 import logging
 import random
 from collections import deque
+from contextlib import suppress
 from copy import copy
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import (
@@ -89,8 +91,9 @@ class Claiming:
         self._ended: HephaestusError | None = None
         self._has_ended = False
         self._is_unsure = False
-        self._buried = -BURY_SECONDS
+        self._buried = -inf
         self._looks = 0
+        self._next_due = inf
 
     async def next(self) -> Instance | None:
         """The next instance, which the runner owns; ``None`` once it is stopped.
@@ -122,6 +125,8 @@ class Claiming:
         """Look at once, if what was written may be claimed; ``None``: nobody knows what it was."""
         if self._waiting and (instance is None or instance.status in Status.ACTIVE):
             self._wake.set()
+            if instance is not None and instance.due_at is not None:
+                self._buried = -inf  # so that it is known when that is
 
     async def end(self, error: HephaestusError | None) -> None:
         """Hand nothing out any more: those who wait get ``None``, or the ``error``."""
@@ -242,19 +247,27 @@ class Claiming:
         orphans = str(self._looks % ORPHANS_EVERY == 0)
         with self._executor.operation("bury", None, None) as deadline:
             [row] = await self._executor.fetch(
-                deadline, self._executor.statements.bury, self._dead_delays, orphans
+                deadline,
+                self._executor.statements.bury,
+                self._dead_delays,
+                orphans,
+                self._workflows,
             )
         self._looks += 1
         self._buried = self._loop.time()
+        self._next_due = self._buried + (inf if row["due"] is None else float(row["due"]))
         if row["freed"] != "0":
             logger.warning("took over %s instances of dead runners", row["freed"])
 
     async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(POLL_SECONDS * random.uniform(0.8, 1.0)):  # noqa: S311
+        """Wait for a write of this process, for the next due moment, or for the next look."""
+        until = self._loop.time() + POLL_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311
+        if until >= self._next_due:
+            until, self._next_due = self._next_due, inf
+            self._buried = -inf  # and then for the one after that
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
 
 
 def _due(instance: Instance) -> Any:

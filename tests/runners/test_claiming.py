@@ -13,7 +13,7 @@ import pytest
 
 from hephaestus_pg import AccessDeniedError, Instance, Status
 from hephaestus_pg.runners import claiming
-from tests.support.lag import happens
+from tests.support.lag import happens, within
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage, Claim, Runner
@@ -112,6 +112,27 @@ async def test_what_this_process_writes_is_claimed_without_a_pause(
             assert not task.done()
             await storage.update(replace(held, status=Status.RUNNING))
             assert (await task).id == f"x::{number}"
+
+
+@pytest.mark.parametrize("is_waiting", (True, False))
+async def test_a_timer_is_claimed_when_it_is_due(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch, *, is_waiting: bool
+) -> None:
+    monkeypatch.setattr(claiming, "POLL_SECONDS", 60.0)
+    async with storage.runner(workflows=["Order"]) as runner:
+        timer = order("x", Status.WAITING, due_at=datetime.now(UTC) + timedelta(seconds=1))
+        if is_waiting:
+            task = asyncio.create_task(next_claim(runner))
+            await asyncio.sleep(0.1)
+            await storage.insert(timer)
+        else:
+            await storage.insert(timer)
+            task = asyncio.create_task(next_claim(runner))
+        assert timer.due_at is not None
+        async with within(1.5):
+            claim = await task
+        assert claim.id == "x"
+        assert datetime.now(UTC) >= timer.due_at
 
 
 async def test_many_runners_never_claim_one_instance_twice(start: Start) -> None:

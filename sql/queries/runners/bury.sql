@@ -1,5 +1,6 @@
 -- Takes over from dead runners: what they own is nobody's again, after a failed attempt if it can be
--- claimed at all. $1 seconds to wait, as in fail.sql; $2 whether to look for runners without a row too.
+-- claimed at all. $1 seconds to wait, as in fail.sql; $2 whether to look for runners without a row too;
+-- $3 workflows, of which it tells in how many seconds the next instance is due.
 --
 -- DELETE waits for a heartbeat that is under way, and then looks again: either that is in time, or it
 -- finds no row. The dead are named, rather than all but the living: a runner that registered after
@@ -36,5 +37,20 @@ WITH dead AS (
 )
 SELECT
     count(*)::text AS freed,
-    (SELECT count(*) FROM dead)::text AS dead
+    (SELECT count(*) FROM dead)::text AS dead,
+    (
+        SELECT extract(epoch FROM min(timed.due_at) - statement_timestamp())
+        FROM unnest($3::text[]) AS given (workflow)
+        CROSS JOIN LATERAL (
+            SELECT held.due_at
+            FROM /* schema */workflow_instances AS held
+            WHERE held.workflow = given.workflow
+                AND held.runner IS NULL
+                AND held.due_at > statement_timestamp()
+                AND held.due_at < 'infinity'
+                AND held.status = ANY ('{pending,running,waiting}'::text[])
+            ORDER BY held.due_at
+            LIMIT 1
+        ) AS timed
+    )::text AS due
 FROM freed
