@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.errors import DatabaseError
+from hephaestus_pg.errors import DatabaseError, HephaestusError
 from hephaestus_pg.verbs import reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
     from asyncpg import Record
 
@@ -75,6 +75,16 @@ class GivingBack:
         else:
             self._held.pop(instance.id, None)
 
+    @contextmanager
+    def unless_it_returns(self, id: str) -> Iterator[None]:
+        """Give the row back soon if the block raises: it may be ours, and nobody would know."""
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, HephaestusError) or getattr(error, "applied", "") == "unknown":
+                self._soon(id, failed=False)
+            raise
+
     def stop(self) -> None:
         """Try nothing later any more: all is given back at once."""
         for task in self._later:
@@ -93,12 +103,16 @@ class GivingBack:
 
     def _try_later(self, id: str, error: DatabaseError, *, failed: bool) -> None:
         logger.warning("%r is given back later: %s", id, error)
+        self._soon(id, failed=failed)
+
+    def _soon(self, id: str, *, failed: bool) -> None:
+        # A row of ours that nobody holds would be taken for a new claim.
+        self._held[id] = None
         task = self._run(self._retry(id, failed=failed))
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 
     async def _retry(self, id: str, *, failed: bool) -> None:
-        self._held[id] = None  # a row of ours that nobody holds would be taken for a new claim
         try:
             while True:
                 await asyncio.sleep(RETRY_SECONDS)

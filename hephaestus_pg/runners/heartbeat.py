@@ -34,6 +34,9 @@ BEATS = 4
 RETRIES = 20
 """Tries in a lease, where heartbeats fail."""
 
+REGISTER_SECONDS = 30.0
+"""Seconds that the first connection and the registration may take: no lease has begun by then."""
+
 OWN_SHARE = 0.9
 """The part of a lease after which this process counts itself dead: clocks differ a little."""
 
@@ -153,7 +156,11 @@ class Heartbeat:
             self._stopping.set()
         try:
             await self._beat(
-                self._statements.register, self._name, self._workflows, str(self._lease)
+                self._statements.register,
+                self._name,
+                self._workflows,
+                str(self._lease),
+                timeout=REGISTER_SECONDS,
             )
         except Exception as error:  # noqa: BLE001 - it is raised by start
             self._tell(_fail, self._begun, error)
@@ -189,11 +196,13 @@ class Heartbeat:
     def _answer(self) -> None:
         self._answered = now()
 
-    async def _beat(self, statement: Statement, *arguments: Any) -> Record | None:
+    async def _beat(
+        self, statement: Statement, *arguments: Any, timeout: float | None = None
+    ) -> Record | None:
         sent = now()
         try:
             with translated_errors(connecting=self._connection is None):
-                async with asyncio.timeout(self._lease / BEATS):
+                async with asyncio.timeout(timeout or self._lease / BEATS):
                     if self._connection is None:
                         self._connection = await self._connect()
                         sent = now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -153,7 +154,10 @@ class Runner:
         def verdict(held: Record | None) -> Verdict:
             return "applied" if held is not None and held["runner"] == token else "retry"
 
-        with self._executor.operation("claim", id, timeout) as deadline:
+        with (
+            self._giving_back.unless_it_returns(id),
+            self._executor.operation("claim", id, timeout) as deadline,
+        ):
             _, row = await reconcile.write(
                 self._executor,
                 statements.claim_one,
@@ -163,7 +167,7 @@ class Runner:
                 token,
                 array_text(self._settings.workflows),
             )
-        if row is None:
+        if row is None or id in self._held:
             return None
         instance = self._verbs._serializer.decode(row)  # noqa: SLF001 - the storage's own
         self._hold(instance)
@@ -188,9 +192,10 @@ class Runner:
                 instance.workflow,
                 f"the runner {self.name!r} runs {', '.join(self._settings.workflows)}",
             )
-        stored = await verbs._insert(  # noqa: SLF001 - as insert, with an owner
-            new, replace_finished=False, runner=str(self.token), timeout=timeout
-        )
+        with self._giving_back.unless_it_returns(new.id):
+            stored = await verbs._insert(  # noqa: SLF001 - as insert, with an owner
+                new, replace_finished=False, runner=str(self.token), timeout=timeout
+            )
         self._hold(stored)
         return self._claim_of(stored)
 
@@ -285,7 +290,7 @@ class Runner:
     def _require_running(self) -> None:
         self._lifecycle.require_own_loop()
         if self._end is not None:
-            raise self._end
+            raise copy(self._end)
 
 
 class StartingRunner:

@@ -217,6 +217,28 @@ class TestLostAnswers:
             async with claim as held:
                 await storage.update(replace(held, status=Status.COMPLETED))
 
+    @pytest.mark.parametrize("verb", ("claim_one", "insert"))
+    async def test_one_that_was_cancelled_under_way_is_given_back(
+        self, storage: AsyncStorage, faults: Faults, table: Table, verb: str
+    ) -> None:
+        if verb == "claim_one":
+            await storage.insert(order("a"))
+        async with storage.runner(workflows=["Order"]) as runner:
+            call = runner.claim("a") if verb == "claim_one" else runner.insert(order("a"))
+            task = asyncio.create_task(call)
+
+            def cancel_soon() -> None:
+                asyncio.get_running_loop().call_soon(task.cancel)
+
+            faults.before(verb, cancel_soon)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            faults.stop()
+            # Whether it was carried out or not, nobody of this runner's keeps it.
+            await happens(lambda: not runner._held)
+            row = await table.row("a")
+            assert row is None or row["runner"] is None
+
     @pytest.mark.parametrize("fails", (True, False))
     async def test_a_give_back_whose_answer_is_lost_counts_once(
         self, storage: AsyncStorage, faults: Faults, table: Table, *, fails: bool
