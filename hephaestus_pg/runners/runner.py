@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hephaestus_pg")
 
+DEAD_SECONDS = 5.0
+"""Seconds that a dead runner takes at the most to give back what it owned."""
+
 UNWIND_SECONDS = 5.0
 """Seconds that a stopped runner waits for its cancelled bodies, before it gives back regardless."""
 
@@ -139,8 +142,8 @@ class Runner:
     async def claim(self, id: str, *, timeout: float | None = None) -> Claim | None:
         """The claim of that instance, or ``None`` where it can't be claimed now.
 
-        It can't where it is gone, owned, finished, not due yet, or of a workflow that is none of
-        this runner's.
+        It can't where it is gone, owned, still in a scope of this runner's, finished, not due yet,
+        or of a workflow that is none of this runner's.
 
         Raises:
             RunnerEndedError: It is dead or stopped.
@@ -229,7 +232,7 @@ class Runner:
         try:
             with self._executor.operation("stop", None, None) as latest:
                 # The server of a dead one may be gone, and its lease ends in any case.
-                soon = self._lifecycle.loop.time() + UNWIND_SECONDS
+                soon = self._lifecycle.loop.time() + DEAD_SECONDS
                 deadline = min(latest, soon) if is_dead else latest
                 statement = self._executor.statements.end_runner
                 await self._executor.fetch(deadline, statement, str(self.token))
@@ -261,6 +264,9 @@ class Runner:
         self._all_left.set()
 
     def _hold(self, instance: Instance) -> None:
+        # An operator may have released it while a scope here is open, which must not give it back.
+        if (before := self._held.get(instance.id)) is not None:
+            before.lose("it was released, and has been claimed again")
         self._held[instance.id] = None
 
     def _claim_of(self, instance: Instance) -> Claim:

@@ -236,6 +236,21 @@ class TestOthers:
         assert await storage.release("nobody") is False
 
 
+async def test_one_that_is_released_and_claimed_again_here_is_not_given_back_by_the_first(
+    storage: AsyncStorage, runner: Runner, claim: Claim, table: Table
+) -> None:
+    with pytest.raises(ClaimLostError, match="released, and has been claimed again"):
+        async with claim:
+            await storage.release("x")
+            assert await runner.claim("x") is None
+            async with asyncio.timeout(10):
+                again = await anext(runner.claims())
+            await asyncio.sleep(60)
+    assert (await table.row("x"))["runner"] == runner.token
+    async with again as held:
+        await storage.update(replace(held, **DONE))
+
+
 async def test_a_lost_and_cancelled_body_is_cancelled(runner: Runner, claim: Claim) -> None:
     """Who cancels a task from outside does not get another error instead."""
     tasks: dict[str, Any] = {}
