@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,13 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from hephaestus_pg import (
     AsyncStorage,
@@ -22,18 +29,22 @@ from hephaestus_pg import (
     Status,
     migrations,
 )
+from hephaestus_pg.runners import runner as runners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hephaestus_pg import Claim, Runner
 
-ATTEMPTS = 3
-IDS = ["a", "b", "c"]
+ATTEMPTS = 2
+IDS = ["a", "b"]
 WHO = st.sampled_from(["one", "two"])
 ids = st.sampled_from(IDS)
-statuses = st.sampled_from(Status)
-dues = st.sampled_from([None, "past", "future"])
+# The first is what hypothesis likes best, and what most of the rules need.
+statuses = st.sampled_from(
+    [Status.RUNNING, Status.PENDING, Status.RUNNING, Status.WAITING, Status.COMPLETED]
+)
+dues = st.sampled_from([None, "past", None, "future"])
 
 
 @dataclass
@@ -75,6 +86,8 @@ class Held:
     instance: Instance
     ended: bool = False
     lost: bool = False
+    was_put: bool = False
+    """Its own process has put another end to it, which may hide that it was lost before."""
 
 
 @dataclass
@@ -93,6 +106,8 @@ class Machine(RuleBasedStateMachine):
         self.held: list[Held] = []
         self.run(self.place.storages["one"].delete_many(IDS))
         self.runners = {who: self.started(who) for who in self.place.storages}
+        for id in IDS:
+            self.put(id, Status.PENDING, None, "one")
 
     def run(self, call: Any) -> Any:
         return self.place.loop.run(call)
@@ -122,21 +137,30 @@ class Machine(RuleBasedStateMachine):
         owner = row.owner
         row.write(status, due)
         self.ends(id, row, owner, by=who)
+        for held in self.held:
+            held.was_put = held.was_put or (held.id, held.who) == (id, who)
+
+    @precondition(lambda self: any(row.is_claimable for row in self.rows.values()))
+    @rule(data=st.data(), who=WHO)
+    def claim_what_can_be(self, data: st.DataObject, who: str) -> None:
+        claimable = [id for id, row in self.rows.items() if row.is_claimable]
+        self.claim(data.draw(st.sampled_from(claimable)), who)
 
     @rule(id=ids, who=WHO)
     def claim(self, id: str, who: str) -> None:
         row = self.rows.get(id)
         claim = self.run(self.runners[who].claim(id))
-        assert (claim is not None) is (row is not None and row.is_claimable)
+        runner = self.runners[who]
+        is_open = any(held.id == id and held.claim._owner is runner for held in self.held)
+        assert (claim is not None) is (row is not None and row.is_claimable and not is_open)
         if claim is not None and row is not None:
             row.owner = who
             self.held.append(Held(id, who, claim, self.run(claim.__aenter__())))
 
+    @precondition(lambda self: self.held)
     @rule(data=st.data(), status=statuses, due=dues)
     def update(self, data: st.DataObject, status: Status, due: str | None) -> None:
         """By a body, from what it read when it began or wrote last."""
-        if not self.held:
-            return
         held = data.draw(st.sampled_from(self.held))
         new = replace(held.instance, status=status, due_at=moment(due))
         row = self.rows[held.id]
@@ -147,15 +171,14 @@ class Machine(RuleBasedStateMachine):
             if row.owner != held.who and not held.ended:
                 held.lost = True
             return
-        assert row.owner == held.who
+        owner = row.owner  # none, if the last write has given the claim up
         held.instance = self.run(self.place.storages[held.who].update(new))
         row.write(status, due)
-        self.ends(held.id, row, held.who, by=held.who)
+        self.ends(held.id, row, owner, by=held.who)
 
-    @rule(data=st.data(), fails=st.booleans())
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), fails=st.sampled_from([True, False]))
     def leave(self, data: st.DataObject, fails: bool) -> None:
-        if not self.held:
-            return
         held = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
         row = self.rows[held.id]
         owns = row.owner == held.who and not held.ended and not held.lost
@@ -164,8 +187,9 @@ class Machine(RuleBasedStateMachine):
         if owns or (held.ended and not held.lost):
             assert self.run(call) is False
         else:
-            with pytest.raises(ClaimLostError):
+            with suppress(ClaimLostError):
                 self.run(call)
+                assert held.was_put
         if owns and fails:
             row.fail()
         elif owns:
@@ -182,18 +206,17 @@ class Machine(RuleBasedStateMachine):
             owner, row.owner, row.attempts = row.owner, None, 0
             self.lose(id, owner)
 
-    @rule(id=ids)
-    def time_passes(self, id: str) -> None:
-        row = self.rows.get(id)
-        if row is not None and row.due == "future":
-            row.due = "past"
-            self.run(
-                self.place.link.execute(
-                    "UPDATE workflow_instances SET due_at = now() - interval '1 hour',"
-                    " revision = revision + 1 WHERE id = $1",
-                    id,
-                )
+    @precondition(lambda self: any(row.due == "future" for row in self.rows.values()))
+    @rule()
+    def time_passes(self) -> None:
+        for row in self.rows.values():
+            row.due = "past" if row.due == "future" else row.due
+        self.run(
+            self.place.link.execute(
+                "UPDATE workflow_instances SET due_at = now() - interval '1 hour',"
+                " revision = revision + 1 WHERE due_at > now() AND due_at < 'infinity'"
             )
+        )
 
     @rule(who=WHO)
     def die(self, who: str) -> None:
@@ -280,13 +303,14 @@ async def _close(place: Place) -> None:
     await place.link.close()
 
 
-def test_runners_do_what_a_page_says(place: Place) -> None:
+def test_runners_do_what_a_page_says(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "UNWIND_SECONDS", 0.0)  # no body here runs by itself
     machine: Any = type("Machine", (Machine,), {"place": place})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
-            stateful_step_count=30,
+            max_examples=20,
+            stateful_step_count=40,
             deadline=None,
             print_blob=True,
             suppress_health_check=list(HealthCheck),
