@@ -425,6 +425,13 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
     id: str | None = None
     timeout: float | None = None
 
+    @classmethod
+    def before_sending(cls) -> OperationTimeoutError:
+        """Returns the error for a call whose deadline passed before anything was sent."""
+        return cls(
+            "the deadline passed before the statement was sent", applied="no", retryable=True
+        )
+
     def complete(self, verb: str, id: str | None, *, timeout: float, taken: float) -> None:
         """Adds the call that ended. The first caller counts, because it is the closest."""
         if self.verb is not None:

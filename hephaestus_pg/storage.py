@@ -28,7 +28,7 @@ from hephaestus_pg.execution.starting import Starting, require_asyncio
 from hephaestus_pg.migrations.differences import check_encoding, differences
 from hephaestus_pg.migrations.engine import state_of
 from hephaestus_pg.values.arguments import checked_flag
-from hephaestus_pg.verbs.search import Verbs
+from hephaestus_pg.verbs.pruning import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection

@@ -255,11 +255,13 @@ async def small(request: pytest.FixtureRequest, start: Start, schema: str) -> As
 
 
 @pytest.fixture
-def faults(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
-    """Faults of the storage's statements; none yet."""
+def faults(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+    """Faults of the storage's statements; none yet, and in the end none that did not happen."""
     from tests.support.faults import Faults
 
-    return Faults(storage, monkeypatch)
+    faults = Faults(storage, monkeypatch)
+    yield faults
+    assert faults.planned == 0
 
 
 @pytest.fixture

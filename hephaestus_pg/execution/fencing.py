@@ -21,7 +21,7 @@ POLL_SECONDS = 0.02
 """Seconds between two looks whether a backend has ended."""
 
 _DRIFT, _SLACK = 0.001, 1.0
-"""By how much a server's clock may run faster or slower than ours, and seconds beside that."""
+"""The drift of clocks that is allowed for, as a share of the time, and seconds beside it."""
 
 
 class Backend(NamedTuple):
@@ -30,7 +30,7 @@ class Backend(NamedTuple):
     pid: int
     """0 where the server does not say."""
     since: float
-    """A moment at which it ran: the earlier, the fewer others can be taken for it."""
+    """A time of the loop's clock at which it ran: a later one of the same pid is another."""
 
     @classmethod
     def behind(cls, connection: AnyConnection, now: float) -> Backend:

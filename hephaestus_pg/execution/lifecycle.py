@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class Lifecycle:
-    """Counts the calls under way, each a ``with`` block, and lets none begin after the end."""
+    """Counts the calls under way, and lets none begin once it is closed."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.loop = asyncio.get_running_loop()
-        self._inherited = False
+        self._disowned = False
         _lifecycles.add(self)
         self.under_way = 0
         self.closed = False
@@ -39,9 +39,9 @@ class Lifecycle:
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
-            if not self._inherited:
+            if not self._disowned:
                 return
-        if self._inherited or running is not self.loop:
+        if self._disowned or running is not self.loop:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
     def refuse(self) -> NoReturn:
@@ -54,17 +54,6 @@ class Lifecycle:
         if not self.under_way:
             self._empty.set()
 
-    def __enter__(self) -> None:
-        self.require_own_loop()
-        if self.closed:
-            self.refuse()
-        self.under_way += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.under_way -= 1
-        if self.closed:
-            self.call_ended()
-
     async def close(self) -> None:
         """Let no call begin any more, and wait until none is under way."""
         self.require_own_loop()
@@ -72,9 +61,9 @@ class Lifecycle:
         if self.under_way:
             await self._empty.wait()
 
-    def inherit(self) -> None:
+    def disown(self) -> None:
         """Let no call begin: this is a forked process, and the connections are its parent's."""
-        self._inherited = True
+        self._disowned = True
         self.closed = True
 
 
@@ -84,7 +73,7 @@ _lifecycles: WeakSet[Lifecycle] = WeakSet()
 def _forked() -> None:
     # A worker may go on with the very loop with which its parent started a storage.
     for lifecycle in _lifecycles:
-        lifecycle.inherit()
+        lifecycle.disown()
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 1000
 """Rows that one statement of a bulk verb holds at the most."""
 
-CHUNK_BYTES = 8 * 2**20
-"""Bytes of states after which a statement of ``put_many`` takes no more rows."""
+CHUNK_CHARS = 8 * 2**20
+"""Characters of states after which a statement of ``put_many`` takes no more rows."""
 
 
 class BulkVerbs(InstanceVerbs):
-    """Beside the verbs on one instance those on many, a write all or none.
+    """Beside the verbs on one instance those on many. A write is done for all or for none.
 
     They have the ``timeout`` for each statement, which holds a chunk of what is given.
     """
@@ -51,7 +51,7 @@ class BulkVerbs(InstanceVerbs):
             if instance.id in stored:
                 raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
             stored[instance.id] = instance
-        # In one order across the statements too, lest two calls wait for each other's rows.
+        # Locked in one order across statements too, so that two calls cannot deadlock.
         ordered = sorted(given, key=lambda instance: instance.id)
 
         async def put_all(inner: Executor) -> None:
@@ -86,7 +86,10 @@ class BulkVerbs(InstanceVerbs):
         return found
 
     async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
-        """Delete the instances with those ids, all or none; the ids of those that there were."""
+        """Deletes the instances with those ids, all or none; the ids of those that there were.
+
+        After a connection that broke, some of them may have been deleted by another meanwhile.
+        """
         ordered = sorted(set(map(checked_id, listed("ids", ids, "ids", keys=True))))
         gone: set[str] = set()
 
@@ -116,7 +119,7 @@ class BulkVerbs(InstanceVerbs):
     def _require_these(
         self, verb: str, rows: list[Record], ids: Collection[str], *, every: bool
     ) -> None:
-        """Refuse a row of another id and, of ``every`` one, that it has none; all is taken back."""
+        """Raises if a row is of an id that was not given or, with ``every``, if one has no row."""
         given = {row["id"] for row in rows}
         strays = given.difference(ids)
         missing = set(ids) - given if every or strays else ()
@@ -132,7 +135,7 @@ class BulkVerbs(InstanceVerbs):
         size = 0
         for instance in instances:
             new = self._serializer.encode(instance)
-            if chunk and (len(chunk) == CHUNK_ROWS or size + len(new.state) > CHUNK_BYTES):
+            if chunk and (len(chunk) == CHUNK_ROWS or size + len(new.state) > CHUNK_CHARS):
                 yield chunk
                 chunk, size = {}, 0
             chunk[new.id] = new

@@ -1,4 +1,4 @@
-"""The verbs on one instance: each is one statement."""
+"""The verbs on one instance: one statement, and a look at the row where that changed nothing."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class InstanceVerbs:
     waiting for a connection and trying again too. Each may raise a :class:`DatabaseError`, of which
     ``applied`` says whether the call may have taken effect; past the deadline it is an
     :class:`OperationTimeoutError`. What a write stores is what the instance holds when the call
-    begins to run, whatever its maps become later. Where the row keeps a moment that is beyond
-    Python's years, a write takes effect, and then raises a :class:`CorruptInstanceError`.
+    begins to run, whatever its maps become later. Where the row's timestamp is outside the years 1
+    to 9999, a write is stored, and then raises a :class:`CorruptInstanceError`.
     """
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
@@ -117,7 +117,7 @@ class InstanceVerbs:
             if row is None:
                 held = await self._executor.row(deadline, statements.get, new.id)
                 self._require_free(new.id, held, replace_finished=replace_finished)
-                # It went, or finished, between the two statements, or something vetoes the insert.
+                # Between the two the row was deleted or finished; or a trigger vetoes the insert.
                 row = await self._insert_locking(
                     deadline, arguments, verdict, replace_finished=replace_finished
                 )
@@ -234,7 +234,7 @@ class InstanceVerbs:
                     raise StaleInstanceError(id, expected=revision, found=int(found))
                 if found == kept:
                     raise UnexpectedRowError("delete", id, schema=self.schema)
-                # Another deleted or changed it at the same time; or it is kept, and will be again.
+                # Another writer changed it meanwhile; seen twice, a trigger or a policy keeps it.
                 kept = found
 
     def _own(self, row: Record | None, verb: str, id: str) -> Record:

@@ -17,7 +17,7 @@ from hephaestus_pg import (
     InvalidTypeError,
     InvalidValueError,
 )
-from hephaestus_pg.batching.keyed import KEPT
+from hephaestus_pg.batching.keyed import MAX_IDLE
 from hephaestus_pg.driver.hooks import pool_hooks
 
 if TYPE_CHECKING:
@@ -182,12 +182,24 @@ async def test_a_pool_of_another_class_shares_no_statement(pool: Pool, start: St
 
 
 async def test_batchers_of_former_keys_are_dropped(start: Start) -> None:
-    keys = iter(range(10 * KEPT))
+    keys = iter(range(10 * MAX_IDLE))
     async with start(batch_by=lambda: next(keys)) as storage:
-        for _ in range(3 * KEPT):
+        for _ in range(3 * MAX_IDLE):
             await storage.get("order::1")
-        # Each has sent one statement, and its figures go with it.
-        assert sum((await storage.stats()).batch_sizes.values()) <= KEPT
+        assert (await storage.stats()).batch_sizes == {1: 3 * MAX_IDLE}
+        batcher: Any = storage._pool._batcher
+        assert len(batcher.batchers) <= MAX_IDLE
+
+
+async def test_keys_share_the_limit_of_calls(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hephaestus_pg.execution.pool_executor.MAX_ADMITTED", 5)
+    keys = iter(range(100))
+    async with start(batch_by=lambda: next(keys) // 4) as storage:
+        calls = [asyncio.ensure_future(storage.get(f"order::{n}")) for n in range(20)]
+        await asyncio.sleep(0)
+        stats = await storage.stats()
+        assert (stats.calls_queued, stats.calls_outside) == (5, 15)
+        assert await asyncio.gather(*calls) == [None] * 20
 
 
 @pytest.mark.parametrize("given", (5, "tenant", become))

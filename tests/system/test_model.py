@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from hephaestus_pg.verbs.search import Verbs
+    from hephaestus_pg.verbs.pruning import Verbs
 
 ids = st.sampled_from([f"x::{n}" for n in range(5)])
 statuses = st.sampled_from(Status)

@@ -157,7 +157,8 @@ class TestQuery:
 
 
 def given_parameters(**given_filters: Any) -> tuple[Any, ...]:
-    return filters.parameters(given_filters, Names())
+    parameters, _ = filters.parameters(given_filters, Names())
+    return parameters
 
 
 def test_an_unknown_filter_is_an_error_that_lists_the_known() -> None:

@@ -26,7 +26,7 @@ from tests.support.instances import order
 if TYPE_CHECKING:
     import asyncpg
 
-    from hephaestus_pg.verbs.search import Verbs
+    from hephaestus_pg.verbs.pruning import Verbs
     from tests.support.faults import Faults
 
 pytestmark = pytest.mark.quick
