@@ -91,7 +91,7 @@ class AsyncStorage(Verbs):
         pgbouncer: bool = False,
         **pool_options: Any,
     ) -> Starting[Self]:
-        """Start a storage and register its name: ``await`` it, or enter it with ``async with``.
+        """Starts a storage and registers its name: ``await`` it, or enter it with ``async with``.
 
         Args:
             dsn: ``postgresql://…``, with libpq's parameters; of several hosts the primary, unless
@@ -230,7 +230,7 @@ class AsyncStorage(Verbs):
         return self._pool.stats()
 
     async def close(self) -> None:
-        """Refuse new calls, wait for those under way, free the name, and close an own pool.
+        """Refuses new calls, waits for those under way, frees the name, and closes an own pool.
 
         It waits for the storage's ``timeout`` at the most; a transaction that is still open then
         loses its connection, unless the pool is yours. Where the event loop that started it has

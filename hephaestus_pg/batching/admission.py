@@ -36,7 +36,7 @@ class Admission:
         return self._limit.inside < self._limit.most
 
     def try_enter(self) -> bool:
-        """Let a call in, if there is room."""
+        """Lets a call in, if there is room."""
         limit = self._limit
         if limit.inside >= limit.most:
             return False
@@ -45,7 +45,7 @@ class Admission:
         return True
 
     async def enter(self, deadline: float) -> None:
-        """Let a call in, as soon as there is room.
+        """Lets a call in, as soon as there is room.
 
         Raises:
             TimeoutError: There was none until the ``deadline``, a time of the loop's clock.
@@ -63,7 +63,7 @@ class Admission:
             raise
 
     def leave(self, number: int = 1) -> None:
-        """Give back as many places: first to those who have waited longest outside."""
+        """Gives back as many places: first to those who have waited longest outside."""
         limit = self._limit
         self.inside -= number
         while limit.outside and number:

@@ -140,7 +140,7 @@ class Batcher:
         return self._enqueue(deadline, statement, arguments)
 
     def stop_timer(self) -> None:
-        """Watch no deadline any more, until the next call comes."""
+        """Watches no deadline any more, until the next call comes."""
         self._timer.stop()
 
     async def _send_alone(
@@ -177,7 +177,7 @@ class Batcher:
     def _enqueue(
         self, deadline: float, statement: Batchable, arguments: tuple[Any, ...]
     ) -> asyncio.Future[Record | None]:
-        """Queue the call, for a worker or for the call before it on the same id."""
+        """Queues the call, for a worker or for the call before it on the same id."""
         request = Request(self._loop.create_future(), deadline, statement, arguments)
         if deadline < self._timer.next:
             self._timer.set(deadline)
@@ -191,7 +191,7 @@ class Batcher:
         return request.answer
 
     def _expire(self, now: float) -> float:
-        """Fail the requests whose deadline has passed; returns the next deadline."""
+        """Fails the requests whose deadline has passed; returns the next deadline."""
         following = inf
         under_way = chain.from_iterable(slot.batch for slot in self._workers)
         for sent, requests in ((True, under_way), (False, self._queue)):
@@ -206,7 +206,7 @@ class Batcher:
         return following
 
     def _start_worker(self) -> None:
-        """Start a worker, if requests are ready and a slot is free."""
+        """Starts a worker, if requests are ready and a slot is free."""
         if (
             self._queue.has_ready
             and self._slots_held < self._num_workers
@@ -245,7 +245,7 @@ class Batcher:
             self._start_worker()
 
     def _worker_ended(self, slot: _Slot, _: object) -> None:
-        """Clear up behind a worker, however it ended: its task may be cancelled at any moment.
+        """Clears up behind a worker, however it ended: its task may be cancelled at any moment.
 
         A program that ends by cancelling all of its tasks cancels workers with the rest, some of
         them before they have begun.
@@ -262,7 +262,7 @@ class Batcher:
             self._slots_held -= 1
 
     def _give_away(self, slot: _Slot) -> None:
-        """Let others have the slot of a statement that takes too long: it may wait for a lock."""
+        """Lets others have the slot of a statement that takes too long: it may wait for a lock."""
         self._free(slot)
         self._start_worker()
 

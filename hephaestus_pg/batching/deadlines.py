@@ -24,13 +24,13 @@ class DeadlineTimer:
         """The deadline for which the timer is set."""
 
     def set(self, deadline: float) -> None:
-        """Have ``expire`` called by the ``deadline``, a time of the loop's clock."""
+        """Has ``expire`` called by the ``deadline``, a time of the loop's clock."""
         if deadline < self.next:
             self.stop()
             self._timer, self.next = self._loop.call_at(deadline, self._on_timer), deadline
 
     def stop(self) -> None:
-        """Call nothing any more, until another deadline is set."""
+        """Calls nothing any more, until another deadline is set."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self.next = None, inf

@@ -98,7 +98,7 @@ class RequestQueue:
         return len(self._waiting_by_id)
 
     def add(self, request: Request) -> None:
-        """Queue a request, behind the earlier one for the same id if there is one."""
+        """Queues a request, behind the earlier one for the same id if there is one."""
         id = request.id
         if id not in self._waiting_by_id:
             self._waiting_by_id[id] = None
@@ -109,16 +109,16 @@ class RequestQueue:
             later.append(request)
 
     def hold(self, id: str) -> None:
-        """Hold back later requests for an id: one is under way that was never queued."""
+        """Holds back later requests for an id: one is under way that was never queued."""
         self._waiting_by_id[id] = None
 
     def release(self, id: str) -> None:
-        """Give the next request for an id its turn, and the place of the last one to others."""
+        """Gives the next request for an id its turn, and the place of the last one to others."""
         self._release(id)
         self._admission.leave()
 
     def end(self, requests: Iterable[Request]) -> None:
-        """Release the ids of requests that have ended, once each."""
+        """Releases the ids of requests that have ended, once each."""
         ended = 0
         for request in requests:
             if not request.has_ended:

@@ -132,7 +132,7 @@ class ConnectionExecutor:
             inner._has_ended = True  # noqa: SLF001 - of the same class
 
     async def _require_intact(self, end: float) -> None:
-        """Refuse to commit where a statement has failed, be it the caller's own: nothing is kept.
+        """Refuses to commit where a statement has failed, be it the caller's own: nothing is kept.
 
         To COMMIT such a transaction PostgreSQL answers ROLLBACK, which is no error to the driver.
         """

@@ -40,7 +40,7 @@ class Backend(NamedTuple):
     async def terminate(
         self, connection: AnyConnection, statement: Statement, now: float
     ) -> bool | None:
-        """Tell the backend to end, over another connection; ``True`` if it has ended already.
+        """Tells the backend to end, over another connection; ``True`` if it has ended already.
 
         ``None``: nobody can tell. Behind a pooler nobody knows whose process an id is.
         """
@@ -52,7 +52,7 @@ class Backend(NamedTuple):
 
 
 async def fence(terminate: Callable[[], Awaitable[bool | None]]) -> bool:
-    """End a backend; ``True`` if it is known to have ended.
+    """Ends a backend; ``True`` if it is known to have ended.
 
     ``terminate`` runs :meth:`Backend.terminate` on some connection, here until the backend has
     ended. It raises a :class:`DatabaseError` when the time is over.

@@ -35,7 +35,7 @@ class Lifecycle:
         self._empty = anyio.Event()
 
     def require_own_loop(self) -> None:
-        """Refuse a call from another event loop; one from outside any loop changes nothing."""
+        """Refuses a call from another event loop; one from outside any loop changes nothing."""
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
@@ -45,24 +45,24 @@ class Lifecycle:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
     def refuse(self) -> NoReturn:
-        """Raise the error that says why no call may begin."""
+        """Raises the error that says why no call may begin."""
         self.require_own_loop()
         raise StorageClosedError(self.name)
 
     def call_ended(self) -> None:
-        """Wake :meth:`close` up when no call is under way any more."""
+        """Wakes :meth:`close` up when no call is under way any more."""
         if not self.under_way:
             self._empty.set()
 
     async def close(self) -> None:
-        """Let no call begin any more, and wait until none is under way."""
+        """Lets no call begin any more, and waits until none is under way."""
         self.require_own_loop()
         self.closed = True
         if self.under_way:
             await self._empty.wait()
 
     def disown(self) -> None:
-        """Let no call begin: this is a forked process, and the connections are its parent's."""
+        """Lets no call begin: this is a forked process, and the connections are its parent's."""
         self._disowned = True
         self.closed = True
 

@@ -118,7 +118,7 @@ class PoolExecutor:
         work: Callable[[AnyConnection], Awaitable[Result]],
         timeout: float | None = None,
     ) -> Result:
-        """Run ``work``, which only reads, on a connection of the pool; on others if that breaks."""
+        """Runs ``work``, which only reads, on a connection of the pool, or others if it breaks."""
         with self.operation(name, None, timeout) as deadline:
             return await self._runner.run(deadline, name, work, kind="read")
 
@@ -156,7 +156,7 @@ class PoolExecutor:
                 raise
 
     async def _begin(self, seconds: float) -> tuple[AsyncExitStack, ConnectionExecutor]:
-        """Begin a transaction; with it comes what ends it and gives its connection back."""
+        """Begins a transaction; with it comes what ends it and gives its connection back."""
         deadline = self._loop.time() + seconds
 
         async def begin() -> tuple[AsyncExitStack, ConnectionExecutor]:
@@ -184,7 +184,7 @@ class PoolExecutor:
         )
 
     async def close(self) -> None:
-        """Refuse new calls, wait for those under way, and close a pool of our own.
+        """Refuses new calls, waits for those under way, and closes a pool of our own.
 
         Calls end by their deadlines. A transaction that is open for longer than the storage's
         timeout, or a caller who waits no longer, ends a pool of our own with whatever uses it.

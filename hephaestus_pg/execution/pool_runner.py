@@ -102,7 +102,7 @@ class PoolRunner:
         )
 
     def fence(self, backend: Backend, deadline: float) -> Awaitable[bool]:
-        """End ``backend`` by the ``deadline``; ``True`` if it is known to be gone."""
+        """Ends ``backend`` by the ``deadline``; ``True`` if it is known to be gone."""
         statement = self.statements.terminate_backend
 
         def terminate(connection: AnyConnection) -> Awaitable[bool | None]:
@@ -161,7 +161,7 @@ class _Tries(Generic[Result]):
                 await release(source, connection)
 
     async def on_failure(self, error: DatabaseError) -> None:
-        """Raise what no other try mends, reset the pool, and fence a write that may go on.
+        """Raises what no other try mends, resets the pool, and fences a write that may go on.
 
         A lost write is not tried again as long as it may still be under way on the server.
         """
@@ -191,7 +191,7 @@ def _forgot_statements(error: BaseException | None) -> bool:
 
 
 async def release(source: Source, connection: PoolConnectionProxy[Any]) -> None:
-    """Give the connection back; an error of that is not raised, as its statement has a result."""
+    """Gives the connection back; an error of that is not raised, as its statement has a result."""
     try:
         await source.release(connection, timeout=RELEASE_SECONDS)
     except DRIVER_ERRORS:

@@ -90,7 +90,7 @@ class _Retries:
         self._level = logging.WARNING
 
     async def should_retry(self, error: DatabaseError) -> bool:
-        """Pause and say yes, or complete the error that is to be raised and say no."""
+        """Pauses and says yes, or completes the error that is to be raised and says no."""
         self._unknown = self._unknown or error.applied == "unknown"
         self._tries += 1
         pause = random.uniform(0, self._longest)  # noqa: S311 - lest all come back at once

@@ -24,7 +24,7 @@ _ADVICE = (
 
 
 def require_asyncio(name: str) -> None:
-    """Refuse to start where no event loop of asyncio's runs, as under trio."""
+    """Refuses to start where no event loop of asyncio's runs, as under trio."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -34,7 +34,7 @@ class BulkVerbs(InstanceVerbs):
     async def put_many(
         self, instances: Iterable[Instance], *, timeout: float | None = None
     ) -> list[Instance]:
-        """Store all of the instances or none, each as :meth:`put` does, in their order.
+        """Stores all of the instances or none, each as :meth:`put` does, in their order.
 
         For the sake of memory, what comes back shares the maps of what was given, where those are
         stored as they are: it shows what is stored as long as they are not changed.

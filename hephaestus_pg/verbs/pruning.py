@@ -37,7 +37,7 @@ class Verbs(SearchVerbs):
         progress: Callable[[int], object] | None = None,
         timeout: float | None = None,
     ) -> int:
-        """Delete the completed and failed instances last written before a moment; how many.
+        """Deletes the completed and failed instances last written before a moment; how many.
 
         It goes once through the table by id, in batches of ``batch_size``, each a transaction of
         its own unless it is in one: interrupted, it has done whole batches. A row that another

@@ -69,7 +69,7 @@ class InstanceVerbs:
         return None if row is None else self._serializer.decode(self._own(row, "get", id))
 
     async def put(self, instance: Instance, *, timeout: float | None = None) -> Instance:
-        """Store the instance, whether its row exists or not; the last writer wins.
+        """Stores the instance, whether its row exists or not; the last writer wins.
 
         An existing row keeps its ``workflow_version``, as with HephaestusEcto, and ``inserted_at``;
         the rest is replaced and ``revision`` grows by one. It is :meth:`update` that moves an
@@ -88,7 +88,7 @@ class InstanceVerbs:
     async def insert(
         self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
     ) -> Instance:
-        """Store the instance only if no row has its id; of many at once exactly one succeeds.
+        """Stores the instance only if no row has its id; of many at once exactly one succeeds.
 
         With ``replace_finished`` it may also take the place of a completed or failed one. It then
         becomes the row entirely; only ``revision`` goes on from the old one's.
@@ -131,7 +131,7 @@ class InstanceVerbs:
         *,
         replace_finished: bool,
     ) -> Record | None:
-        """Insert and, where that gives no row, look at what is in its way, in one transaction.
+        """Inserts and, where that gives no row, reads what is in its way, in one transaction.
 
         The statement locks that row, so that it is still there at the look.
         """
@@ -153,12 +153,12 @@ class InstanceVerbs:
 
     @staticmethod
     def _require_free(id: str, held: Record | None, *, replace_finished: bool) -> None:
-        """Refuse an insert where ``held`` is in its way."""
+        """Refuses an insert where ``held`` is in its way."""
         if held is not None and not (replace_finished and held["status"] in Status.FINISHED):
             raise InstanceExistsError(id, status=held["status"], workflow=held["workflow"])
 
     async def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
-        """Store the instance only if its row is still at ``instance.revision`` (compare-and-set).
+        """Stores the instance only if its row is still at ``instance.revision`` (compare-and-set).
 
         ``workflow_version`` is stored too, unlike with :meth:`put`; ``inserted_at`` stays.
 
@@ -202,7 +202,7 @@ class InstanceVerbs:
     async def delete(
         self, id: str, *, revision: int | None = None, timeout: float | None = None
     ) -> bool:
-        """Delete the instance with that id. ``True`` if there was one; again, ``False``.
+        """Deletes the instance with that id. ``True`` if there was one; again, ``False``.
 
         With a ``revision`` the row goes only if it is still at that one (compare-and-set). After a
         connection that broke, ``True`` may also say that another deleted it meanwhile.

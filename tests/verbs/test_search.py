@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hephaestus_pg import (
-    Instance,
-)
 from tests.support.instances import order
 
 if TYPE_CHECKING:
+    from hephaestus_pg import (
+        Instance,
+    )
     from hephaestus_pg.verbs.pruning import Verbs
 
 pytestmark = pytest.mark.quick
