@@ -11,8 +11,6 @@ from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.plain import MAX_DEPTH
 from tests.support.strategies import maps, nasty_values, same
 
-pytestmark = pytest.mark.quick
-
 
 def nested(levels: int) -> dict[str, Any]:
     value: Any = 1

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from tests.support.starting import Start
 
-pytestmark = pytest.mark.quick
-
 
 def test_a_full_server_does_not_reset_the_pool() -> None:
     full = errors.translate(asyncpg.TooManyConnectionsError("full"))

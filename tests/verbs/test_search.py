@@ -25,18 +25,16 @@ class TestPages:
         return verbs
 
     @pytest.mark.parametrize("order_by", ("id", "inserted_at", "updated_at"))
-    @pytest.mark.parametrize("limit", (1, 7, 30, 100))
-    async def test_pages_hold_every_row_once_in_order(
-        self, filled: Verbs, order_by: Any, limit: int
-    ) -> None:
-        seen: list[Instance] = []
-        after = None
-        while page := await filled.query(order_by=order_by, limit=limit, after=after):
-            assert len(page) <= limit
-            seen += page
-            after = filled.cursor(page[-1], order_by=order_by)
+    async def test_pages_hold_every_row_once_in_order(self, filled: Verbs, order_by: Any) -> None:
+        for limit in (1, 7, 30, 100):
+            seen: list[Instance] = []
+            after = None
+            while page := await filled.query(order_by=order_by, limit=limit, after=after):
+                assert len(page) <= limit
+                seen += page
+                after = filled.cursor(page[-1], order_by=order_by)
 
-        assert [instance.id for instance in seen] == [f"x::{n:02}" for n in range(30)]
+            assert [instance.id for instance in seen] == [f"x::{n:02}" for n in range(30)]
 
     async def test_filters_narrow_pages_and_counts_too(self, filled: Verbs) -> None:
         first = await filled.query(workflow="W1", limit=4)
