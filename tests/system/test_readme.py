@@ -131,7 +131,7 @@ def commands(module: str) -> list[list[str]]:
 
 def test_the_migration_commands_do_what_they_say(database: str, tmp_path: Path) -> None:
     given = [each for each in commands("hephaestus_pg.migrate") if "index" not in each]
-    assert len(given) == 7
+    assert len(given) == 9
     for command in given:
         done = run(*command, dsn=database, cwd=tmp_path)
         assert done.stderr == ""
