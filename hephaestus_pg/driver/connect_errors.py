@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def host_timeout_error(place: str, *, final: bool) -> DatabaseError:
-    """Make the error for a host that did not answer in time.
+    """Makes the error for a host that did not answer in time.
 
     ``final`` says that this was all of the caller's time, so that there is none for another try.
     """
@@ -33,7 +33,7 @@ def host_timeout_error(place: str, *, final: bool) -> DatabaseError:
 
 
 def no_answer(place: str) -> str:
-    """The message about a host that does not answer."""
+    """Returns the message about a host that does not answer."""
     return (
         f"{place} does not answer; check the DSN's host and port, the firewall between, and that "
         "it is a PostgreSQL"
@@ -41,7 +41,7 @@ def no_answer(place: str) -> str:
 
 
 def connect_error(error: Exception, place: str, *, named_database: bool) -> DatabaseError:
-    """Make the error for the driver's, which was raised while it connected to ``place``.
+    """Makes our error for the driver's, which was raised while it connected to ``place``.
 
     ``named_database`` is false where the server assumed the database of the user's name.
     """
@@ -62,7 +62,7 @@ def connect_error(error: Exception, place: str, *, named_database: bool) -> Data
 
 
 def _plain(said: str) -> str:
-    """The driver's message; that about the wrong kind of server in libpq's words."""
+    """Returns the driver's message; that on the wrong kind of server is put as libpq puts it."""
     found = re.search(r"None of the hosts match.*'([\w-]+)'", said)
     return f"it is not {found[1]}, which target_session_attrs asks for" if found else said
 

@@ -19,7 +19,7 @@ RELEASE_SECONDS = 0.5
 
 
 def terminate(connection: AnyConnection) -> None:
-    """Cut a connection off at once, without a word to the server.
+    """Cuts a connection off at once, without a word to the server.
 
     Closing it or cancelling its statement may take for ever on a silent network
     (MagicStack/asyncpg#1326).
@@ -41,11 +41,11 @@ class PooledConnection(asyncpg.Connection):
         self._lent = False
 
     def lend(self) -> None:
-        """Note that a caller gets this connection, and may leave something in its session."""
+        """Notes that a caller gets this connection, and may leave something in its session."""
         self._lent = True
 
     async def reset_if_lent(self) -> None:
-        """Reset the session, but only after a caller had it: this package leaves nothing there.
+        """Resets the session, but only after a caller had it: this package leaves nothing there.
 
         asyncpg resets at each release, which is a round trip: without it a connection serves 1.5
         times as many gets.
@@ -57,13 +57,13 @@ class PooledConnection(asyncpg.Connection):
             await self.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
 
     async def close(self, *, timeout: float | None = None) -> None:
-        """Close the connection, or give it up after :data:`RELEASE_SECONDS` by default."""
+        """Closes the connection, or gives it up after :data:`RELEASE_SECONDS` by default."""
         with suppress(TimeoutError):  # asyncpg has terminated it then
             await super().close(timeout=RELEASE_SECONDS if timeout is None else timeout)
 
 
 def checked_connection(connection: Any) -> AnyConnection:
-    """``connection`` itself, when it is one of asyncpg's own, by itself or of a pool.
+    """Returns ``connection`` if it is one of asyncpg's own, by itself or of a pool.
 
     Raises:
         InvalidTypeError: It is not; the message says how to get at the one behind it.

@@ -144,13 +144,13 @@ _VIOLATES_ID = re.compile(r"[^(]*\(id\)=\(")
 
 
 def message_of(error: Exception) -> str:
-    """The driver's message, without a password."""
+    """Returns the driver's message, without a password."""
     text = str(error) if isinstance(error, OSError) else str(error.args[0]) if error.args else ""
     return without_password(text or type(error).__name__)
 
 
 def our_error(error: Exception, *, connecting: bool) -> DatabaseError:
-    """Make our error for the driver's; ``connecting``: nothing can have been applied yet."""
+    """Makes our error for the driver's; while ``connecting``, nothing can have been applied."""
     said, code = message_of(error), getattr(error, "sqlstate", None)
     if code is None and isinstance(error, TimeoutError):
         return _timeout(error, connecting=connecting)

@@ -38,7 +38,7 @@ DRIVER_ERRORS = (
 def translated_errors(
     *, connecting: bool = False, connection: AnyConnection | None = None
 ) -> Iterator[None]:
-    """Raise the driver's errors from the block as ours, with the driver's as their cause."""
+    """Raises the driver's errors from the block as ours, with the driver's as their cause."""
     try:
         yield
     except DRIVER_ERRORS as error:
@@ -50,7 +50,7 @@ def translated_errors(
 def translate(
     error: Exception, *, connecting: bool = False, connection: AnyConnection | None = None
 ) -> DatabaseError:
-    """Translate one of :data:`DRIVER_ERRORS`, and remove from it what must not be shown.
+    """Translates one of :data:`DRIVER_ERRORS`, and removes from it what must not be shown.
 
     ``connecting`` says that nothing has been sent, so that nothing can have been applied.
     ``connection`` is the one that the error came from, if any.
@@ -75,7 +75,7 @@ def translate(
 
 
 def should_reset_pool(error: Exception) -> bool:
-    """Tell whether the pool's other connections are likely to be as useless as that of ``error``.
+    """Returns ``True`` if the pool's other connections are likely to be as useless as this one.
 
     Where one connection is dead or leads to a standby, the others mostly are and do. But where the
     server has none to spare, the present ones are all that there will be.
@@ -88,7 +88,7 @@ def should_reset_pool(error: Exception) -> bool:
 
 
 def _missing(error: Exception) -> str:
-    """The server's message if a statement of ours met no table or column, else an empty one."""
+    """Returns the server's message if a statement of ours met no table or column, else none."""
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)) and not (
         error.context or error.internal_query  # a trigger's error has a context
     ):
@@ -111,7 +111,7 @@ def _hide_rows(error: Exception) -> None:
 
 
 def _is_primary(connection: AnyConnection | None) -> bool:
-    """Tell whether the server says that it is a primary whose sessions only read by default.
+    """Returns ``True`` if the server says it is a primary whose sessions only read by default.
 
     Through a pooler it may say so for another server, or not at all.
     """

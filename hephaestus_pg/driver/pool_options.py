@@ -31,7 +31,7 @@ MAX_SIZE = 10
 def checked_pool_options(
     options: Mapping[str, Any], *, others: Iterable[str] = ()
 ) -> Mapping[str, Any]:
-    """Return the options unchanged if asyncpg takes them.
+    """Returns the options unchanged if asyncpg takes them.
 
     ``others`` are names that the caller takes itself, to be suggested for misspelt ones.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 async def fetch_rows(
     connection: AnyConnection, text: str, arguments: tuple[Any, ...]
 ) -> list[Record]:
-    """Fetch the rows of the statement ``text``, whose first column is text and never NULL.
+    """Fetches the rows of the statement ``text``, whose first column is text and never NULL.
 
     Raises:
         CodecError: A codec for text is in the way.

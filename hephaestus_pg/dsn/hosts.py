@@ -24,7 +24,7 @@ _HIGHEST_PORT = 65535
 
 
 def parse_hosts(text: str, field: str) -> list[tuple[str, str]]:
-    """Each host of a comma-separated list, with its port as written, or an empty one.
+    """Returns each host of a comma-separated list, with its port as written, or an empty one.
 
     Raises:
         InvalidValueError: ``field`` is no such list.
@@ -36,7 +36,7 @@ def parse_hosts(text: str, field: str) -> list[tuple[str, str]]:
 
 
 def parse_host(text: str, *, encoded: bool = False) -> tuple[str, str] | None:
-    """A host, with its port as written, or an empty one; ``None`` if ``text`` is no host.
+    """Returns a host, with its port as written, or an empty one; ``None`` if ``text`` is no host.
 
     ``encoded``: as in a URL, where a socket's folder is percent-encoded and an IPv6 address needs
     its brackets.
@@ -53,7 +53,7 @@ def parse_host(text: str, *, encoded: bool = False) -> tuple[str, str] | None:
 def pair_with_ports(
     hosts: Sequence[tuple[str, str]], first: Sequence[int], last: Sequence[int]
 ) -> list[tuple[str, int]]:
-    """Each host with its port: the one in ``first``, else its own, else the one in ``last``.
+    """Pairs each host with its port: the one in ``first``, else its own, else that in ``last``.
 
     A single port in ``first`` or ``last`` is every host's.
 
@@ -74,7 +74,7 @@ def pair_with_ports(
 
 
 def parse_ports(given: Any, field: str) -> list[int]:
-    """Ports given as a number, a list, or text with commas; an empty one is 0, for the default.
+    """Reads ports given as a number, a list, or text with commas; an empty one is 0, the default.
 
     Raises:
         InvalidValueError: One of them is no port.
@@ -90,7 +90,7 @@ def parse_ports(given: Any, field: str) -> list[int]:
 
 
 def parse_port(given: Any, field: str) -> int:
-    """A port, given as a number or as text.
+    """Returns a port, given as a number or as text.
 
     Raises:
         InvalidValueError: It is no number from 1 to 65535.

@@ -13,7 +13,7 @@ from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.migrations.advice import absence_notes, schema_notes
 from hephaestus_pg.migrations.connections import connected
 from hephaestus_pg.migrations.differences import check_encoding, differences
-from hephaestus_pg.migrations.files import checked_version, latest, shipped
+from hephaestus_pg.migrations.files import checked_version, shipped
 from hephaestus_pg.migrations.results import MigrationResult, MigrationStatus, SchemaStatus, Step
 from hephaestus_pg.migrations.scripts import allowed
 from hephaestus_pg.migrations.session import migrating
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.migrations.session import MigrationSession
 
-LATEST: Final = latest()
+LATEST: Final = _sql.latest_version()
 """The version that this package brings a schema to, and needs."""
 
 ONLINE_ABOVE: Final = 64 * 2**20

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import InvalidValueError
-from hephaestus_pg.migrations.files import checked_version, latest, shipped
+from hephaestus_pg.migrations.files import checked_version, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -73,11 +73,9 @@ def statements(
         raise InvalidValueError("direction", direction, "give 'up' or 'down'")
     if unknown := set(allow) - set(LOSSES):
         raise InvalidValueError("allow", sorted(unknown), f"give some of {', '.join(LOSSES)}")
-    going_up = direction == "up"
-    start = checked_version(
-        "from_version", from_version, default=0 if going_up else latest(), low=0
-    )
-    end = checked_version("version", version, default=latest() if going_up else None, low=0)
+    going_up, latest = direction == "up", _sql.latest_version()
+    start = checked_version("from_version", from_version, default=0 if going_up else latest, low=0)
+    end = checked_version("version", version, default=latest if going_up else None, low=0)
     texts = [f"SET LOCAL hephaestus_pg.allow_{name} = 'on';" for name in allowed(end, allow)]
     if going_up:
         texts.append(_sql.statement("migrations_encoding", schema))
@@ -168,7 +166,7 @@ def numbered_files(
     They leave the transaction to the tool: its own record of the version belongs in it.
     """
     start = checked_version("from_version", from_version, default=0, low=0)
-    end = checked_version("version", version, default=latest(), low=0)
+    end = checked_version("version", version, default=_sql.latest_version(), low=0)
     files = {}
     for migration in shipped()[start:end]:
         encoding = _sql.statement("migrations_encoding", schema)
@@ -193,7 +191,7 @@ def alembic_revision(
     the same schema always give the same revision.
     """
     start = checked_version("from_version", from_version, default=0, low=0)
-    end = checked_version("version", version, default=latest(), low=0)
+    end = checked_version("version", version, default=_sql.latest_version(), low=0)
     digest = hashlib.sha256(f"hephaestus_pg {schema} {start} {end}".encode()).hexdigest()
     revision = digest[:12]  # as long as Alembic's own
     text = _ALEMBIC.format(

@@ -94,7 +94,7 @@ class SchemaState:
         return any(self.columns.get(name) == before for name in COLUMNS.get(version, ()))
 
     def pending(self, target: int) -> list[Migration]:
-        """The migrations that a run up to ``target`` has to apply."""
+        """Lists the migrations that a run up to ``target`` has to apply."""
         return [
             migration
             for migration in shipped()

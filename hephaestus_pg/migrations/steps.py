@@ -143,7 +143,7 @@ async def _run(
         for text, then in parts:
             notes.clear()
             began = time.monotonic()
-            await session.connection.execute(_sql.sent(text, session.schema))
+            await session.connection.execute(_sql.rendered(text, session.schema))
             if then is not None:
                 await then()
             done.append(_Ran(time.monotonic() - began, tuple(notes)))

@@ -100,7 +100,7 @@ class LoadedClasses:
         self.__dict__.update(state, _names=WeakKeyDictionary())
 
     def to_name(self, reference: Any) -> str:
-        """See :meth:`References.to_name`."""
+        """Returns the name; see :meth:`References.to_name`."""
         cls = reference if type(reference) is type else _checked_class(reference)
         name = self._names.get(cls)
         if name is None:
@@ -108,7 +108,7 @@ class LoadedClasses:
         return name
 
     def to_reference(self, name: str) -> type:
-        """See :meth:`References.to_reference`."""
+        """Returns the reference; see :meth:`References.to_reference`."""
         # The usual case of _find(): a class at the top of a plain module. Nothing is cached, so
         # that a class that is defined again is seen at once.
         before, _, last = name.rpartition(".")
@@ -212,7 +212,7 @@ class NamedClasses:
         return hash((type(self), *sorted(self._classes)))
 
     def to_name(self, reference: Any) -> str:
-        """See :meth:`References.to_name`."""
+        """Returns the name; see :meth:`References.to_name`."""
         try:
             return self._names[_checked_class(reference)]
         except KeyError:
@@ -221,7 +221,7 @@ class NamedClasses:
             ) from None
 
     def to_reference(self, name: str) -> type:
-        """See :meth:`References.to_reference`."""
+        """Returns the reference; see :meth:`References.to_reference`."""
         try:
             return self._classes[name]
         except KeyError:
@@ -241,11 +241,11 @@ class Names:
         return hash(type(self))
 
     def to_name(self, reference: Any) -> str:
-        """See :meth:`References.to_name`."""
+        """Returns the name; see :meth:`References.to_name`."""
         return _checked_text(reference) if type(reference) is str else _checked_name(reference)
 
     def to_reference(self, name: str) -> str:
-        """See :meth:`References.to_reference`."""
+        """Returns the reference; see :meth:`References.to_reference`."""
         return name
 
 
