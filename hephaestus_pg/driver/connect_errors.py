@@ -46,7 +46,7 @@ def connect_error(error: Exception, place: str, *, named_database: bool) -> Data
     ``named_database`` is false where the server assumed the database of the user's name.
     """
     ours = translate(error, connecting=True)
-    said, code = _plain(message_of(error)), getattr(error, "sqlstate", None)
+    said, code = _plain(message_of(error)), ours.sqlstate
     kind, retryable, advice = type(ours), ours.retryable, _advice(error, said, code)
     for pattern, pooler_kind, pooler_advice in _BY_POOLER_MESSAGE if code == "08P01" else ():
         if re.search(pattern, said):
@@ -54,11 +54,13 @@ def connect_error(error: Exception, place: str, *, named_database: bool) -> Data
             break
     if code == "3D000" and not named_database:
         advice += "; none is named in the DSN, so that it is the one of the user's name"
-    return kind(
+    found = kind(
         f"no connection to PostgreSQL at {place}: {said}; {advice}",
         applied="no",
         retryable=retryable,
     )
+    found.sqlstate = code
+    return found
 
 
 def _plain(said: str) -> str:

@@ -6,12 +6,15 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import asyncpg
 
 from hephaestus_pg.driver.errors import DRIVER_ERRORS
 from hephaestus_pg.errors import InvalidTypeError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hephaestus_pg.driver.errors import AnyConnection
 
 RELEASE_SECONDS = 0.5
@@ -26,6 +29,24 @@ def terminate(connection: AnyConnection) -> None:
     """
     with suppress(*DRIVER_ERRORS):  # it may be gone, or the pool's again
         connection.terminate()
+
+
+async def clean_up(
+    connection: AnyConnection, work: Callable[[], Awaitable[object]], *, seconds: float
+) -> None:
+    """Does ``work`` even in a cancelled task, but not for longer than ``seconds``.
+
+    If it fails or takes longer, the connection is terminated, which makes the server undo what was
+    left: a silent server holds nobody up.
+    """
+    try:
+        with anyio.CancelScope(shield=True):  # else anyio would cancel this wait as well
+            async with asyncio.timeout(seconds):
+                await work()
+    except BaseException as error:
+        terminate(connection)
+        if not isinstance(error, DRIVER_ERRORS):
+            raise
 
 
 class PooledConnection(asyncpg.Connection):

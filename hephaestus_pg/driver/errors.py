@@ -55,7 +55,7 @@ def translate(
     ``connecting`` says that nothing has been sent, so that nothing can have been applied.
     ``connection`` is the one that the error came from, if any.
     """
-    _hide_values(error)
+    hide_values(error)
     missing = _missing(error)
     ours = our_error(error, connecting=connecting)
     _hide_rows(error)
@@ -63,7 +63,7 @@ def translate(
     if isinstance(ours, RejectedError) and "hephaestus_pg_initial" not in missing:
         ours.missing = missing
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and _is_primary(connection):
-        return RejectedError(
+        refused = RejectedError(
             f"this session may only read, though the server is no standby: {error.args[0]}; "
             "default_transaction_read_only is on for the database, the role, the DSN or the "
             "server, which some hosts do where the disk is full: free it, or ALTER … RESET "
@@ -71,6 +71,8 @@ def translate(
             applied="no",
             retryable=False,
         )
+        refused.sqlstate = ours.sqlstate
+        return refused
     return ours
 
 
@@ -96,11 +98,12 @@ def _missing(error: Exception) -> str:
     return ""
 
 
-# The driver quotes an argument that it cannot encode.
+# The message about an argument that the driver cannot encode.
 _QUOTED = re.compile(r"(invalid input for query argument [^:]*): .* \(", re.DOTALL)
 
 
-def _hide_values(error: Exception) -> None:
+def hide_values(error: Exception) -> None:
+    """Removes from the driver's message a password, and an argument that it quotes."""
     if not isinstance(error, OSError) and error.args:
         error.args = (without_password(_QUOTED.sub(r"\1 (", str(error.args[0]))), *error.args[1:])
 

@@ -67,12 +67,12 @@ def _most_telling(failures: Sequence[Exception]) -> Exception:
             applied="no",
             retryable=True,
         )
-    telling = next((each for each in failures if not _may_pass(each)), failures[-1])
+    telling = next((each for each in failures if not _is_transient(each)), failures[-1])
     if isinstance(telling, DatabaseError):
         # A host that refuses us for good does not keep another one from coming back.
-        telling.retryable = any(map(_may_pass, failures))
+        telling.retryable = any(map(_is_transient, failures))
     return telling
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     return isinstance(error, DatabaseError) and error.retryable

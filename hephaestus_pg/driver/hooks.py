@@ -103,12 +103,13 @@ def hook_error(error: BaseException, hook: str, *, applied: Applied = "no") -> H
             return None
     elif not isinstance(error, Exception):
         return None
-    outage = isinstance(error, OSError)  # such as that of a service that hands out passwords
-    if isinstance(error, DRIVER_ERRORS) and (
-        hook == "connect" if outage else translate(error).retryable
-    ):
+    if isinstance(error, OSError):  # such as that of a service that hands out passwords
+        if hook == "connect":
+            return None  # no connection could be had: another try may help
+        return HookError(hook, error, applied=applied, retryable=True)
+    if isinstance(error, DRIVER_ERRORS) and translate(error).retryable:
         return None
-    return HookError(hook, error, applied=applied, retryable=outage)
+    return HookError(hook, error, applied=applied, retryable=False)
 
 
 def cancel_requested() -> bool:

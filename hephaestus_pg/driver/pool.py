@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from asyncpg import Pool
 
-# asyncpg opens ten connections at once by default, which is a storm where tenants are many, and
-# while it restores its minimum a silent host may hold a slot for as long as it likes. Its cache of
-# statements stays: without it one caller puts 0.64 and gets 0.53 times as much; 64 callers, who
-# share statements, 0.88 and 0.97 times.
+# asyncpg opens ten connections at once: too many where tenants are many; and while it restores
+# min_size, a silent host blocks a slot. Its statement cache stays on: without it one caller puts
+# 0.64 and gets 0.53 times as much; 64 callers, who share statements, 0.88 and 0.97.
 _DEFAULTS: dict[str, Any] = {
     "min_size": 0,
     "max_size": MAX_SIZE,

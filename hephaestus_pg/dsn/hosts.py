@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from hephaestus_pg._checks import is_int
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def pair_with_ports(
             raise InvalidValueError(
                 "port", list(ports), f"give one, or as many as there are hosts, {len(hosts)}"
             )
-        every.append(ports if len(ports) == len(hosts) else [*ports, 0][:1] * len(hosts))
+        one = ports[0] if ports else 0
+        every.append(ports if len(ports) == len(hosts) else [one] * len(hosts))
     return [
         (host, before or (parse_port(own, "port") if own else 0) or after or DEFAULT_PORT)
         for (host, own), before, after in zip(hosts, *every, strict=True)
@@ -95,7 +97,7 @@ def parse_port(given: Any, field: str) -> int:
     Raises:
         InvalidValueError: It is no number from 1 to 65535.
     """
-    if isinstance(given, bool) or not isinstance(given, (str, int)):
+    if not (isinstance(given, str) or is_int(given)):
         raise InvalidTypeError(field, given, f"give a port, a number from 1 to {_HIGHEST_PORT}")
     text = str(given).strip()
     if not text.isdecimal() or not 0 < int(text[:9]) <= _HIGHEST_PORT:

@@ -9,6 +9,7 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
 
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.dsn.hosts import LIST_OF_HOSTS, parse_host
 from hephaestus_pg.dsn.masking import mask_dsn, without_password
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
@@ -30,7 +31,7 @@ def dsn_text(dsn: Any) -> str:
         InvalidTypeError: The object's text is no DSN, or hides it.
     """
     if isinstance(dsn, str):
-        return str.__str__(dsn)  # a member of a text enumeration gives its name as str(dsn)
+        return plain_text(dsn)
     kind = f"<{type(dsn).__name__}>"
     if isinstance(dsn, (bytes, bytearray, memoryview)):
         raise InvalidTypeError("dsn", kind, "give text: dsn.decode() of bytes")

@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hephaestus_pg import _sql
+from hephaestus_pg._checks import is_int
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, MigrationFileError
 
 if TYPE_CHECKING:
@@ -144,8 +145,9 @@ def checked_version(field: str, version: int | None, *, default: int | None, low
     """
     if version is None and default is not None:
         return default
-    if not isinstance(version, int) or isinstance(version, bool):
+    if not is_int(version):
         raise InvalidTypeError(field, version, "give a version's number")
-    if not low <= version <= (latest := _sql.latest_version()):
+    latest = _sql.latest_version()
+    if not low <= version <= latest:
         raise InvalidValueError(field, version, f"give a version from {low} to {latest}")
     return version

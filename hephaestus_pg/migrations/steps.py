@@ -88,7 +88,7 @@ async def mend_key(session: MigrationSession, state: SchemaState) -> list[str]:
     try:
         await run_stages(session, stages, of="the primary key")
     except RejectedError as error:
-        if getattr(error.__cause__, "sqlstate", None) != _UNIQUE_VIOLATION:
+        if error.sqlstate != _UNIQUE_VIOLATION:
             raise
         # The first stage drops the invalid index that the failure left.
         await run_stages(session, stages[:1], of="the primary key")
@@ -152,9 +152,9 @@ async def _run(
     try:
         await session.transaction(work)
     except RejectedError as error:
-        cause: Any = error.__cause__
-        if getattr(cause, "sqlstate", None) != _DATA_LOSS:
+        if error.sqlstate != _DATA_LOSS:
             raise
+        cause: Any = error.__cause__
         raise DataLossError(session.schema, cause.args[0], flag=cause.hint) from error
     finally:
         session.connection.remove_log_listener(listen)

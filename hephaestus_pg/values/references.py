@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnknownReferenceError
 from hephaestus_pg.values.arguments import checked_flag, unstorable
 
@@ -167,10 +168,10 @@ class LoadedClasses:
         parts = name.split(".")
         for split in range(len(parts) - 1, 0, -1):
             module = sys.modules.get(".".join(parts[:split]))
-            # isinstance() would ask the object, such as a proxy that stands for a module.
+            # isinstance() would run a proxy's __class__, which loads what it stands for.
             if not issubclass(type(module), ModuleType):
                 continue
-            # A lazily loading module would import itself if it was asked in the usual way.
+            # vars() would run a lazy module's __getattribute__, which imports it.
             namespace: Mapping[str, Any] = object.__getattribute__(module, "__dict__")
             for part in parts[split:]:
                 held = namespace.get(part)
@@ -272,7 +273,7 @@ def _checked_name(name: Any) -> str:
         raise InvalidValueError("reference", name, f"a name has 1 to {MAX_NAME_LENGTH} characters")
     if reason := unstorable(name):
         raise InvalidValueError("reference", name, reason)
-    return str.__str__(name)  # str() of a text that is an enum too would be Class.MEMBER
+    return plain_text(name)
 
 
 # The same few names stand in every instance, several times each.
