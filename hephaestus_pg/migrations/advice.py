@@ -42,7 +42,7 @@ def absence_notes(state: SchemaState) -> tuple[str, ...]:
 
 
 def schema_notes(state: SchemaState) -> tuple[str, ...]:
-    """Says what is in order and yet good to know: a comment too high, a table without triggers."""
+    """Returns notes that ask for nothing: a comment too high, a table without triggers."""
     notes = []
     comment = ecto_comment(state.comment)
     if comment is not None and comment > state.version:

@@ -21,7 +21,7 @@ Direction = Literal["up", "down"]
 LOSSES: Final = ("row_loss", "version_loss")
 """The data that ``down`` may lose, where it is allowed."""
 
-_ALL_OR_NOTHING = "-- All or nothing; an error is psql's exit code with --set ON_ERROR_STOP=1."
+_ALL_OR_NOTHING = "-- One transaction. Run it with: psql --set ON_ERROR_STOP=1 --file"
 _ONE_TRANSACTION = "-- Run this in one transaction: psql --single-transaction --file"
 
 _ALEMBIC = '''"""Take the workflow instances in schema {schema} from version {start} to {end}.
@@ -88,7 +88,7 @@ def statements(
 
 
 def allowed(target: int, allow: Collection[str]) -> list[str]:
-    """Adds to the losses that are allowed those they bring: a row takes its version along."""
+    """Returns the allowed losses, with those implied: to drop rows is to lose their versions."""
     if target == 0 and "row_loss" in allow:
         return list(LOSSES)
     return list(allow)
@@ -144,7 +144,7 @@ def _text(*parts: str) -> str:
 
 
 def grants(role: str, *, schema: str = "public") -> str:
-    """Lets ``role`` read and write the instances of a migrated schema, and nothing else."""
+    """Writes the GRANTs by which ``role`` may read and write a migrated schema's instances only."""
     to = f'TO "{_sql.checked_identifier("role", role)}";'
     instances = f"GRANT SELECT, INSERT, UPDATE, DELETE ON /* schema */workflow_instances {to}"
     versions = (
@@ -161,9 +161,10 @@ def grants(role: str, *, schema: str = "public") -> str:
 def numbered_files(
     *, schema: str = "public", version: int | None = None, from_version: int | None = None
 ) -> dict[str, str]:
-    """Makes a file for each version and direction, by name, for a tool that runs plain SQL files.
+    """Returns the texts of a file for each version and direction, by the file's name.
 
-    They leave the transaction to the tool: its own record of the version belongs in it.
+    They are for a tool that runs plain SQL files, and leave the transaction to it: its own record
+    of the version belongs in there.
     """
     start = checked_version("from_version", from_version, default=0, low=0)
     end = checked_version("version", version, default=_sql.latest_version(), low=0)

@@ -37,8 +37,8 @@ async def migrating(
         MigrationLockError: Another process had the lock for all of ``wait`` seconds.
     """
     async with (
-        connected(dsn, connection, schema) as link,
-        MigrationSession.opened(link, schema, wait=wait) as session,
+        connected(dsn, connection, schema) as opened,
+        MigrationSession.opened(opened, schema, wait=wait) as session,
     ):
         yield session
 
