@@ -24,7 +24,7 @@ from hephaestus_pg.errors import InvalidValueError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FILES = (
+_ONLY_IN_DSN = (
     *("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword", "sslnegotiation"),
     *("ssl_min_protocol_version", "ssl_max_protocol_version"),
 )
@@ -114,7 +114,7 @@ def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
     honoured, settings = classify({**variables, **given})
     hosts = _hosts(authority, honoured, theirs, port)
     values = {name: parameter.value for name, parameter in honoured.items()}
-    arguments, files = _arguments(honoured, theirs, local=all(host[0] == "/" for host, _ in hosts))
+    arguments, in_dsn = _arguments(honoured, theirs, local=all(host[0] == "/" for host, _ in hosts))
     if not hosts and "port" in honoured:
         arguments["port"] = parse_ports(*honoured["port"])
     session = theirs.get("target_session_attrs")
@@ -123,7 +123,7 @@ def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
     seconds = int(values.get("connect_timeout", 0))
     return Target(
         hosts=tuple(hosts),
-        dsn=f"postgresql://?{urlencode(files)}" if files else None,
+        dsn=f"postgresql://?{urlencode(in_dsn)}" if in_dsn else None,
         options=arguments,
         settings=_with_options(settings, honoured),
         socket={name: int(values[name]) for name in _SOCKET if name in values},
@@ -204,19 +204,19 @@ def _arguments(
     arguments: dict[str, Any] = {
         option: values[name] for option, name in _ARGUMENTS.items() if name in values
     }
-    files = {name: values[name] for name in _FILES if name in values}
+    in_dsn = {name: values[name] for name in _ONLY_IN_DSN if name in values}
     if (asked is None or isinstance(asked, str)) and not local:
         check_files(given)
-        if files.get("sslrootcert") == "system":
+        if in_dsn.get("sslrootcert") == "system":
             arguments["ssl"] = system_context(values)
-            del files["sslrootcert"]
+            del in_dsn["sslrootcert"]
     passwords = (values.get("password"), options.get("password"), os.environ.get("PGPASSWORD"))
     if not any(passwords):
         file = options.get("passfile")
         named = Parameter(os.fspath(file), "passfile") if file else given.get("passfile")
         if named:
             _check_passfile(*named)
-    return arguments, files
+    return arguments, in_dsn
 
 
 def _check_passfile(path: str, field: str) -> None:
