@@ -181,7 +181,11 @@ class Batcher:
         request = Request(self._loop.create_future(), deadline, statement, arguments)
         if deadline < self._timer.next:
             self._timer.set(deadline)
-        self._queue.add(request)
+        try:
+            self._queue.add(request)
+        except BaseException:  # such as one that a signal handler raises
+            self._admission.leave()
+            raise
         if self._slots_held < self._num_workers:
             try:
                 self._start_worker()

@@ -48,7 +48,7 @@ class Backend(NamedTuple):
         age = (now - self.since) * (1 - _DRIFT) - _SLACK
         given = (self.pid, connection.get_server_pid(), age)
         row: Any = await connection.fetchrow(statement.text, *map(str, given))
-        return row["living"] == "0" if self.pid and row["direct"] == "true" else None
+        return row["told_to_end"] == "0" if self.pid and row["direct"] == "true" else None
 
 
 async def fence(terminate: Callable[[], Awaitable[bool | None]]) -> bool:

@@ -109,7 +109,7 @@ class _Retries:
     def _is_safe(self, error: DatabaseError) -> bool:
         if not error.retryable or isinstance(error, OperationTimeoutError):
             return False
-        of_index = getattr(error.__cause__, "sqlstate", "") in _INDEX_ERRORS
+        of_index = error.sqlstate in _INDEX_ERRORS
         if of_index and self._tries >= self._policy.index_tries:
             return False
         return error.applied == "no" or self._policy.repeat_unknown

@@ -112,5 +112,5 @@ def statements_of(schema: str) -> Statements:
 def outdated(error: RejectedError, schema: str) -> SchemaOutdatedError:
     """The error to raise where a statement met no table or column that it needs."""
     return SchemaOutdatedError(
-        schema, found=None, needed=_sql.needed_version(), missing=error.missing
+        schema, found=None, needed=_sql.latest_version(), missing=error.missing
     )

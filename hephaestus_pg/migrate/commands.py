@@ -49,7 +49,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _down(arguments: argparse.Namespace) -> int:
-    with _steps_shown_on_failure(arguments.schema, "took back") as done:
+    with _steps_shown_on_failure(arguments.schema, "reverted") as done:
         result = asyncio.run(
             migrations.down(
                 arguments.dsn,
@@ -62,7 +62,7 @@ def _down(arguments: argparse.Namespace) -> int:
                 progress=done.append,
             )
         )
-    print_result(result, "took back")
+    print_result(result, "reverted")
     return 0
 
 

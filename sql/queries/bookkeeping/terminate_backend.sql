@@ -4,7 +4,7 @@
 -- been given the id since, as ids start low again where a container does, and is left in peace.
 SELECT
     (pg_backend_pid() = $2::text::integer)::text AS direct,
-    count(pg_terminate_backend(pid))::text AS living
+    count(pg_terminate_backend(pid))::text AS told_to_end
 FROM pg_stat_activity
 WHERE pid = $1::text::integer
     AND pid <> pg_backend_pid()
