@@ -1,7 +1,7 @@
 -- As insert.sql, for arrays of one length; an id that is taken gives no row. Locks in the order of
 -- the ids' bytes, as put_many.sql.
 INSERT INTO /* schema */workflow_instances AS held (
-    id, workflow, status, workflow_version, state, inserted_at, updated_at
+    /* include: inserted_columns */
 )
 SELECT
     given.id,
@@ -9,8 +9,8 @@ SELECT
     given.status,
     given.workflow_version::integer,
     given.state::jsonb,
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
+    /* include: now */,
+    /* include: now */
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $6::text[]) AS given (
     id, workflow, status, workflow_version, state
 )

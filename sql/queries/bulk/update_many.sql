@@ -24,7 +24,7 @@ SET
     status = new_status,
     workflow_version = new_version,
     state = new_state,
-    updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    updated_at = /* include: now */,
     revision = revision + 1
 FROM locked
 WHERE id = locked_id AND revision = seen_revision

@@ -3,7 +3,7 @@
 -- Such a row becomes the new instance entirely, but its revision goes on, so that whoever still
 -- holds the finished one cannot overwrite the new.
 INSERT INTO /* schema */workflow_instances AS held (
-    id, workflow, status, workflow_version, state, inserted_at, updated_at
+    /* include: inserted_columns */
 )
 VALUES (
     $1::text,
@@ -11,8 +11,8 @@ VALUES (
     $3::text,
     $4::text::integer,
     $6::text::jsonb,
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
+    /* include: now */,
+    /* include: now */
 )
 ON CONFLICT (id) DO UPDATE SET
     workflow = EXCLUDED.workflow,

@@ -5,7 +5,7 @@ SET
     status = $3::text,
     workflow_version = $4::text::integer,
     state = $6::text::jsonb,
-    updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    updated_at = /* include: now */,
     revision = revision + 1
 WHERE id = $1::text AND revision = $5::text::bigint
 RETURNING
