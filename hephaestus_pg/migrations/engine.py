@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from hephaestus_pg import _sql
-from hephaestus_pg.errors import MigrationError
+from hephaestus_pg.errors import MigrationError, SchemaOutdatedError
 from hephaestus_pg.migrations.advice import absence_notes, schema_notes
 from hephaestus_pg.migrations.connections import connected
 from hephaestus_pg.migrations.differences import check_encoding, differences
@@ -173,10 +173,31 @@ async def status(
     )
 
 
-async def state_of(connection: AnyConnection, schema: str) -> SchemaState:
-    """Returns the state that a storage checks when it starts on ``schema``."""
-    async with connected(None, connection, schema):
-        return await read_state(connection, schema)
+async def check_usable(connection: AnyConnection, schema: str) -> list[str]:
+    """Refuses a schema in which a storage's statements could not run.
+
+    Returns what to warn of, each to stand behind the schema's name.
+
+    Raises:
+        SchemaOutdatedError: The schema is missing or too old.
+        MigrationError: Nothing could be written.
+    """
+    async with connected(None, connection, schema) as link:
+        state = await read_state(link, schema)
+    if state.version < LATEST:
+        raise SchemaOutdatedError(schema, found=state.version, needed=LATEST)
+    check_encoding(state)
+    warnings = []
+    for difference in differences(state):
+        if difference.serious:
+            raise MigrationError(schema, f"schema {schema!r}: {difference}")
+        warnings.append(f": {difference}")
+    if state.version > LATEST:
+        warnings.append(
+            f" is at version {state.version}, newer than the {LATEST} that this version of "
+            "hephaestus_pg knows; it works on, but upgrade it soon"
+        )
+    return warnings
 
 
 async def _apply_pending(

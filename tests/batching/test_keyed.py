@@ -187,7 +187,7 @@ async def test_batchers_of_former_keys_are_dropped(start: Start) -> None:
         for _ in range(3 * MAX_IDLE):
             await storage.get("order::1")
         assert (await storage.stats()).batch_sizes == {1: 3 * MAX_IDLE}
-        batcher: Any = storage._pool._batcher
+        batcher: Any = storage._pool_executor._batcher
         assert len(batcher.batchers) <= MAX_IDLE
 
 

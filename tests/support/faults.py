@@ -24,7 +24,7 @@ def lost() -> ConnectionLostError:
 
 def pool_of(storage: AsyncStorage) -> asyncpg.Pool[Any]:
     """The pool of a storage, to break."""
-    return storage._pool._pool
+    return storage._pool_executor._pool
 
 
 class Faults:
@@ -41,7 +41,7 @@ class Faults:
         """The number of rows in each answer to a statement that gives rows."""
         self._planned: list[_Fault] = []
         self._before: dict[str, Callable[[], Any]] = {}
-        runner = storage._pool._runner
+        runner = storage._pool_executor._runner
         real = runner.run
 
         def run(deadline: float, name: str, work: Callable[[Any], Any], **options: Any) -> Any:
