@@ -172,8 +172,12 @@ class SearchVerbs(BulkVerbs):
 
         async def on_failure(error: DatabaseError) -> None:
             # Between the two statements the index may have been exchanged for another.
-            rejected = isinstance(error, RejectedError)
-            error.retryable = rejected and await self._index_profile(deadline) != profile
+            if (
+                not isinstance(error, RejectedError)
+                or await self._index_profile(deadline) == profile
+            ):
+                raise error
+            error.retryable = True
 
         if not self._executor.retries:
             return await find()
