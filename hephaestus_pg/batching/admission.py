@@ -29,6 +29,8 @@ class Admission:
         self._limit = limit
         self.inside = 0
         """Calls that have been let in here and have not left."""
+        self.waiting = 0
+        """Calls that wait outside to be let in here."""
 
     @property
     def has_room(self) -> bool:
@@ -54,6 +56,7 @@ class Admission:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._limit.outside.append((turn, self))
+        self.waiting += 1
         try:
             async with asyncio.timeout_at(deadline):
                 await turn
@@ -61,6 +64,8 @@ class Admission:
             if not turn.cancelled():
                 self.leave()  # it was let in already
             raise
+        finally:
+            self.waiting -= 1
 
     def leave(self, number: int = 1) -> None:
         """Gives back as many places: first to those who have waited longest outside."""

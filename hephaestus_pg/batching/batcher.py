@@ -107,6 +107,11 @@ class Batcher:
         return [self]
 
     @property
+    def is_idle(self) -> bool:
+        """No call is queued, under way, or waiting to be admitted."""
+        return not (self._admission.inside or self._admission.waiting)
+
+    @property
     def calls_inside(self) -> int:
         """The number of calls that are queued or under way."""
         return self._admission.inside

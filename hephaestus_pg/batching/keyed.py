@@ -66,6 +66,6 @@ class KeyedBatcher:
     def _forget_idle(self) -> None:
         if len(self._batchers) >= MAX_IDLE:
             for key, batcher in list(self._batchers.items()):
-                if not batcher.calls_inside:
+                if batcher.is_idle:
                     batcher.stop_timer()
                     del self._batchers[key]

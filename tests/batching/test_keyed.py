@@ -17,8 +17,11 @@ from hephaestus_pg import (
     InvalidTypeError,
     InvalidValueError,
 )
-from hephaestus_pg.batching.keyed import MAX_IDLE
+from hephaestus_pg.batching.admission import Limit
+from hephaestus_pg.batching.batcher import Batcher
+from hephaestus_pg.batching.keyed import MAX_IDLE, KeyedBatcher
 from hephaestus_pg.driver.hooks import pool_hooks
+from hephaestus_pg.execution.statements import statements_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -117,7 +120,7 @@ async def test_a_setup_of_our_own_pool_shares_no_statement(start: Start, role: s
 async def test_batch_by_decides_which_calls_share_a_statement(
     dsn: str, start: Start, role: str, own: bool
 ) -> None:
-    """The same, gathered: calls of one tenant share statements, and those of two never do."""
+    """The same, batched: calls of one tenant share statements, and those of two never do."""
     statements: list[str] = []
 
     async def counting(connection: Any) -> None:
@@ -200,6 +203,37 @@ async def test_keys_share_the_limit_of_calls(start: Start, monkeypatch: pytest.M
         stats = await storage.stats()
         assert (stats.calls_queued, stats.calls_outside) == (5, 15)
         assert await asyncio.gather(*calls) == [None] * 20
+
+
+async def test_a_key_whose_calls_wait_to_be_admitted_keeps_its_batcher() -> None:
+    limit = Limit(1)
+    turns: list[asyncio.Future[None]] = []
+
+    async def run(*given: Any) -> Any:
+        turns.append(asyncio.get_running_loop().create_future())
+        await turns[-1]
+        return []
+
+    key = ["busy"]
+    batcher = KeyedBatcher(lambda: Batcher(run, limit=limit), lambda: key[0])
+    later = asyncio.get_running_loop().time() + 60
+
+    async def call(of: str) -> None:
+        key[0] = of
+        await batcher.row(later, statements_of("public").get, "order::1")
+
+    calls = [asyncio.create_task(call(of)) for of in ("busy", "waiting")]
+    await asyncio.sleep(0)
+    waiting = batcher.batchers[1]
+    calls += [asyncio.create_task(call(f"other {n}")) for n in range(MAX_IDLE)]
+    await asyncio.sleep(0)
+    assert waiting in batcher.batchers
+
+    while not all(call.done() for call in calls):
+        await asyncio.sleep(0)
+        for turn in turns:
+            if not turn.done():
+                turn.set_result(None)
 
 
 @pytest.mark.parametrize("given", (5, "tenant", become))
