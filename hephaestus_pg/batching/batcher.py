@@ -156,6 +156,7 @@ class Batcher:
         slot = _Slot()
         self._admission.try_enter()
         self._sent_alone += 1
+        self.batch_sizes[1] += 1
         self._queue.hold(id)
         self._slots_held += 1
         overdue = self._loop.call_later(self._slow_after, self._give_away, slot)
@@ -167,7 +168,6 @@ class Batcher:
             self._sent_alone -= 1
             self._queue.release(id)
             self._start_worker()
-            self.batch_sizes[1] += 1
         return rows[0] if rows else None
 
     async def _wait_outside(
