@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -154,12 +155,14 @@ async def test_a_tenants_setting_is_reset_for_a_caller_that_sets_none(start: Sta
     assert seen in {"", None}
 
 
-async def test_a_password_function_runs_in_the_context_of_its_caller(start: Start) -> None:
+async def test_a_password_function_runs_in_the_context_of_its_caller(
+    dsn: str, start: Start
+) -> None:
     seen: list[str] = []
 
     def password() -> str:
         seen.append(tenant.get())
-        return "secret"
+        return urlsplit(dsn).password or "of no use"
 
     tenant.set("start")
     async with (
@@ -168,6 +171,7 @@ async def test_a_password_function_runs_in_the_context_of_its_caller(start: Star
     ):
         for name in TENANTS:
             group.create_task(as_tenant(name, lambda: storage.get("order::1")))
+    assert seen
     assert set(seen) <= {"start", *TENANTS}
 
 
