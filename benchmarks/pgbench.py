@@ -29,7 +29,7 @@ from hephaestus_pg import (
 if TYPE_CHECKING:
     from benchmarks.server import Server
 
-LANES = 4
+CONNECTIONS = 4
 MAX_CLIENTS = 64
 
 # Exec takes two megabytes of arguments, on Linux.
@@ -64,18 +64,18 @@ RETURNING id, workflow_version, revision, inserted_at, updated_at;
 class PgBench:
     """Has a worker's commands."""
 
-    def __init__(self, server: Server, size: str, dsn: str, *, gathered: bool) -> None:
+    def __init__(self, server: Server, size: str, dsn: str, *, batched: bool) -> None:
         self._program = server.programs / "pgbench"
         self._size = size
         self._dsn = dsn
-        self._gathered = gathered
+        self._batched = batched
         asyncio.run(migrations.up(dsn))
 
     def prepare(self, operation: str, callers: int, warm_up: float) -> None:
         """Choose clients and rows."""
         assert operation == "put"
-        self._clients = min(callers, LANES if self._gathered else MAX_CLIENTS)
-        together = callers // self._clients if self._gathered else 1
+        self._clients = min(callers, CONNECTIONS if self._batched else MAX_CLIENTS)
+        together = callers // self._clients if self._batched else 1
         most = _MAX_ARGUMENTS // SIZES[self._size] - 1
         self._rows = min(together, most)
 

@@ -20,25 +20,20 @@ there, exact, and the next process goes on. How it works::
         │
     PostgreSQL ── sql/       one statement a file
 
-A call waits, until its deadline at the most: to be admitted (10,000 are at once); in the queue, for
-its batch or for the earlier call on the same id; for a connection of the pool; for the server.
-Bulk and search verbs, transactions and ``batching=False`` have no queue.
+A call waits, until its deadline at the most: to be admitted (at most 10,000 are queued or under
+way), for its batch or the earlier call on its id, for a connection, for the server.
 
-A call is tried again in ``execution``: reads, and writes that may happen twice (``put``,
-``prune``, and the whole transaction of a ``put_many`` or ``delete_many``) while the deadline lasts;
-``insert``, ``update`` and ``delete`` only if they surely did not happen. Where the connection of a
-write broke, its process on the server is ended first (fencing). If one of these three may have
-happened, the verb then reads the row and decides (reconciling): it was applied, it is sent again,
-or nobody can know. In ``transaction()`` and ``using()`` nothing is tried again.
+A statement is tried again in ``execution``: reads and idempotent writes while the deadline lasts,
+``insert``, ``update`` and ``delete`` only if they surely did not happen. The process on the server
+of a write whose connection broke is ended first (fencing), then the verb reads the row and decides
+(reconciling). In ``transaction()`` only its beginning is tried again, on ``using()`` nothing.
 
 A runner owns instances by its token in their rows, as long as its heartbeats keep its own row. A
 claim, a take-over and a give-back each raise the revision, so that an ``update`` by whoever owned
 the instance before is stale. A claim whose answer was lost is found by its owner's token.
 
-Beside these, ``migrations`` (``python -m hephaestus_pg.migrate``) brings a schema to a version,
-``cli``, ``demo`` and ``prune`` are what a person types, ``embedded`` is a server for tests,
-``business_key`` makes ids, and ``errors`` is one tree. Imports only go down in this drawing; the
-layers stand in ``pyproject.toml``.
+Beside these are ``migrations``, the commands (``migrate``, ``prune``, ``demo``, ``cli``) and
+``embedded``, a server for tests. Imports only go down; ``pyproject.toml`` has the layers.
 """
 
 from typing import Any

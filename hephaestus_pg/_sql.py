@@ -25,12 +25,12 @@ _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 
 
 def checked_schema(schema: str) -> str:
-    """``schema`` itself; see :func:`checked_identifier`."""
+    """Returns ``schema`` as it is; see :func:`checked_identifier`."""
     return checked_identifier("schema", schema)
 
 
 def checked_identifier(field: str, name: str) -> str:
-    """``name`` itself, when it can stand in SQL unquoted and unescaped; ``field`` is whose it is.
+    """Returns ``name`` if it can stand in SQL unquoted; ``field`` says in the error whose it is.
 
     Raises:
         InvalidTypeError: It is not a ``str``.
@@ -49,7 +49,7 @@ def checked_identifier(field: str, name: str) -> str:
 
 @cache
 def root() -> Path:
-    """The folder ``sql/``: inside the package in a wheel, beside it in a checkout."""
+    """Returns the folder ``sql/``: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parent
     packed = package / "sql"
     return packed if packed.is_dir() else package.parent / "sql"
@@ -58,7 +58,7 @@ def root() -> Path:
 # Some forty for each schema, and a program may have any number of those, one after another.
 @lru_cache(maxsize=50_000)
 def statement(name: str, schema: str, variant: str = "") -> str:
-    """The statement ``<name>.sql`` of ``sql/queries``, set to ``schema``: each time the same text.
+    """Returns the statement ``<name>.sql`` of ``sql/queries``, set to ``schema``.
 
     The names of statements are unique across the folders, which only sort them.
     """
@@ -66,12 +66,15 @@ def statement(name: str, schema: str, variant: str = "") -> str:
 
 
 def in_schema(text: str, schema: str) -> str:
-    """``text`` with its tables in ``schema``."""
+    """Returns ``text`` with its tables in ``schema``."""
     return text.replace(_SCHEMA, f'"{checked_schema(schema)}".')
 
 
-def sent(text: str, schema: str) -> str:
-    """``text`` as it is sent: with its tables in ``schema``, and without what only readers need."""
+def rendered(text: str, schema: str) -> str:
+    """Returns ``text`` as it goes to the server.
+
+    Its fragments are included, its comment lines removed, and its tables are in ``schema``.
+    """
     return in_schema(_included(text), schema)
 
 
@@ -94,6 +97,6 @@ def _query_files() -> dict[str, Path]:
 
 
 @cache
-def needed_version() -> int:
-    """The version of the schema that the statements need: that of the last migration."""
+def latest_version() -> int:
+    """Returns the version that this package brings a schema to, and needs: the last migration's."""
     return max(int(path.name[:3]) for path in (root() / "migrations").glob("[0-9]*.sql"))

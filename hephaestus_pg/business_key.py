@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 import secrets
 
+from hephaestus_pg._checks import MAX_ID_LENGTH
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
-
-MAX_ID_LENGTH = 255
-"""The most characters that a stored id may have."""
 
 _KEY = re.compile(r"[a-z0-9]+")
 _VALUE = re.compile(r"[a-z0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

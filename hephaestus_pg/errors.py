@@ -21,18 +21,18 @@
     │   └── CorruptInstanceError             the row cannot be read
     ├── MigrationError                       the schema is not as it should be
     │   ├── SchemaOutdatedError              it is older than this package needs
-    │   ├── UnrecognizedSchemaError          it carries a mark that is not ours
+    │   ├── UnrecognizedSchemaError          its version cannot be told
     │   ├── MigrationFileError               the migration files are not a whole set
     │   ├── MigrationChangedError            a file changed after it was applied
     │   ├── DataLossError                    a step would lose data
     │   ├── RewriteRefusedError              a step would keep a large table from everybody
     │   └── MigrationLockError               the lock was not to be had in time
-    ├── EmbeddedServerError                  the embedded server did not do as it was told
+    ├── EmbeddedServerError                  it could not be set up, started or stopped
     └── DatabaseError                        the server or the way to it failed
         ├── UnavailableError                 no connection could be had
         ├── ConnectionLostError              the connection broke while in use
         ├── OperationTimeoutError (TimeoutError)  the deadline passed
-        ├── OperationInterruptedError        something else ended the call, such as a cancellation
+        ├── OperationInterruptedError        something other than the statement ended the call
         ├── HookError                        code of yours that the pool calls raised
         ├── ConflictError                    the server chose another transaction over this one
         │   └── ClaimLostError               another may own the instance by now
@@ -344,7 +344,10 @@ class SchemaOutdatedError(MigrationError):
 
 
 class UnrecognizedSchemaError(MigrationError):
-    """A table's version is unknown, because its ``comment`` is not one of HephaestusEcto's."""
+    """The version of what is there cannot be told.
+
+    ``workflow_instances`` is no table, or lacks columns, or its ``comment`` is no known version.
+    """
 
     def __init__(self, schema: str, comment: str | None, message: str) -> None:
         super().__init__(schema, message)
@@ -414,8 +417,11 @@ class DatabaseError(HephaestusError):
     """The server, or the way to it, failed; ``__cause__`` is the driver's own error.
 
     ``applied`` is ``"no"`` if the statement had no effect, ``"unknown"`` if it may have had one.
-    ``retryable`` says whether the same call may succeed later.
+    ``retryable`` says whether the same call may succeed later. ``sqlstate`` is the server's code of
+    five characters, listed in appendix A of PostgreSQL's manual; ``None`` if the error has none.
     """
+
+    sqlstate: str | None = None
 
     def __init__(self, message: str, *, applied: Applied, retryable: bool) -> None:
         super().__init__(message)
@@ -442,6 +448,13 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
     id: str | None = None
     timeout: float | None = None
 
+    @classmethod
+    def before_sending(cls) -> OperationTimeoutError:
+        """Returns the error for a call whose deadline passed before anything was sent."""
+        return cls(
+            "the deadline passed before the statement was sent", applied="no", retryable=True
+        )
+
     def complete(self, verb: str, id: str | None, *, timeout: float, taken: float) -> None:
         """Adds the call that ended. The first caller counts, because it is the closest."""
         if self.verb is not None:
@@ -458,15 +471,15 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
 
 
 class OperationInterruptedError(DatabaseError):
-    """Something else than the statement ended the call; ``__cause__`` is it, if it is known.
+    """Something other than its statement ended the call; ``__cause__`` is it, if it is known.
 
     For example, a program that ends by cancelling every task cancels those that send statements.
     """
 
     def __init__(self) -> None:
         super().__init__(
-            "something else than its statement ended this call, such as a shutdown that cancels "
-            "every task; it may have had its effect: read before you write",
+            "the call was ended by something other than its statement, such as a shutdown that "
+            "cancels every task; it may have had its effect: read before you write",
             applied="unknown",
             retryable=False,
         )
@@ -479,8 +492,8 @@ class HookError(DatabaseError):
         self, hook: str, cause: BaseException, *, applied: Applied, retryable: bool
     ) -> None:
         super().__init__(
-            f"{hook} raised {type(cause).__name__}, which is this error's cause; that is code of "
-            "yours, which is to be mended there",
+            f"{hook} raised {type(cause).__name__}, which is this error's cause; fix it there, "
+            "since it is your code",
             applied=applied,
             retryable=retryable,
         )

@@ -1,4 +1,4 @@
-"""``python -m hephaestus_pg prune``: delete instances that finished long ago, once confirmed.
+"""``python -m hephaestus_pg prune``: deletes instances that finished long ago, once confirmed.
 
 ::
 

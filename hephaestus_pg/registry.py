@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from hephaestus_pg.errors import AlreadyStartedError, NotStartedError
@@ -30,6 +31,7 @@ def register(name: str, storage: object, loop: AbstractEventLoop) -> None:
     Raises:
         AlreadyStartedError: Another storage has the name.
     """
+    _forget_in_forks()
     held = _started.get(name)
     if held and held[0] is not storage:
         if not held[1].is_closed():
@@ -66,4 +68,7 @@ def names() -> list[str]:
     return sorted(name for name, (_, loop) in _started.items() if not loop.is_closed())
 
 
-os.register_at_fork(after_in_child=_started.clear)
+@cache
+def _forget_in_forks() -> None:
+    """Empties the registry of each process that is forked from now on; done once."""
+    os.register_at_fork(after_in_child=_started.clear)

@@ -25,18 +25,17 @@ from hephaestus_pg.driver.connection import checked_connection
 from hephaestus_pg.driver.hooks import option_hooks, pool_hooks
 from hephaestus_pg.driver.pool import checked_pool, connect_beside, open_pool, usable_pool
 from hephaestus_pg.driver.pool_options import checked_pool_options
-from hephaestus_pg.errors import InvalidTypeError, MigrationError, SchemaOutdatedError
+from hephaestus_pg.errors import InvalidTypeError
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.execution.pool_executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.execution.starting import Starting, require_asyncio
-from hephaestus_pg.migrations.differences import check_encoding, differences
-from hephaestus_pg.migrations.engine import state_of
+from hephaestus_pg.migrations.engine import check_usable
 from hephaestus_pg.runners.claim import Claims
 from hephaestus_pg.runners.runner import Runner, StartingRunner
 from hephaestus_pg.runners.settings import Settings, backoff, runner_info
 from hephaestus_pg.values.arguments import checked_flag
 from hephaestus_pg.values.instance import checked_id
-from hephaestus_pg.verbs.search import Verbs
+from hephaestus_pg.verbs.pruning import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable
@@ -82,7 +81,8 @@ class AsyncStorage(Verbs):
 
     name: str
     """The name under which it is registered."""
-    _pool: PoolExecutor
+    _pool_executor: PoolExecutor
+    """The executor again, by its own type."""
     _claims: Claims
     _runners: WeakSet[Runner]
 
@@ -110,7 +110,7 @@ class AsyncStorage(Verbs):
         pgbouncer: bool = False,
         **pool_options: Any,
     ) -> Starting[Self]:
-        """Start a storage and register its name: ``await`` it, or enter it with ``async with``.
+        """Starts a storage and registers its name: ``await`` it, or enter it with ``async with``.
 
         Args:
             dsn: ``postgresql://…``, with libpq's parameters; of several hosts the primary, unless
@@ -185,7 +185,7 @@ class AsyncStorage(Verbs):
         storage = cls.__new__(cls)
         Verbs.__init__(storage, executor, serializer)
         storage.name = executor.lifecycle.name
-        storage._pool = executor  # noqa: SLF001 - its own class
+        storage._pool_executor = executor  # noqa: SLF001 - its own class
         storage._claims, storage._runners = Claims(), WeakSet()  # noqa: SLF001 - its own class
         try:
             registry.register(storage.name, storage, executor.lifecycle.loop)
@@ -205,7 +205,7 @@ class AsyncStorage(Verbs):
             WrongEventLoopError: It belongs to another event loop.
         """
         storage = registry.find(name, AsyncStorage)
-        storage._pool.lifecycle.require_own_loop()  # noqa: SLF001 - its own class
+        storage._pool_executor.lifecycle.require_own_loop()  # noqa: SLF001 - its own class
         return storage
 
     @asynccontextmanager
@@ -219,7 +219,7 @@ class AsyncStorage(Verbs):
         Raises:
             RejectedError: A statement in it failed, and the block caught that: nothing is kept.
         """
-        async with self._pool.transaction(timeout) as executor:
+        async with self._pool_executor.transaction(timeout) as executor:
             yield Transaction(executor, self._serializer, self._claims)
         self._claims.committed()
 
@@ -234,11 +234,11 @@ class AsyncStorage(Verbs):
             InvalidTypeError: It is no connection of asyncpg.
         """
         own = checked_connection(connection)
-        return Transaction(self._pool.on_connection(own), self._serializer, self._claims)
+        return Transaction(self._pool_executor.on_connection(own), self._serializer, self._claims)
 
     async def migrated_version(self, *, timeout: float | None = None) -> int:
         """The version of the schema, 0 where there is none."""
-        return await self._pool.read(
+        return await self._pool_executor.read(
             "migrated_version",
             lambda connection: migrations.migrated_version(
                 connection=connection, schema=self.schema
@@ -284,11 +284,11 @@ class AsyncStorage(Verbs):
         )
 
         async def started() -> Runner:
-            self._pool.lifecycle.require_own_loop()
-            if self._pool.lifecycle.closed:
-                self._pool.lifecycle.refuse()
-            connect = partial(connect_beside, self._pool.pool)
-            runner = Runner(self, self._pool, settings, self._claims, connect)
+            self._pool_executor.lifecycle.require_own_loop()
+            if self._pool_executor.lifecycle.closed:
+                self._pool_executor.lifecycle.refuse()
+            connect = partial(connect_beside, self._pool_executor.pool)
+            runner = Runner(self, self._pool_executor, settings, self._claims, connect)
             self._observer = self._claims
             self._runners.add(runner)
             try:
@@ -302,8 +302,8 @@ class AsyncStorage(Verbs):
 
     async def runners(self, *, timeout: float | None = None) -> list[RunnerInfo]:
         """The runners that live, of all processes, the oldest first."""
-        with self._pool.operation("runners", None, timeout) as deadline:
-            rows = await self._pool.fetch(deadline, self._statements.runners)
+        with self._pool_executor.operation("runners", None, timeout) as deadline:
+            rows = await self._pool_executor.fetch(deadline, self._statements.runners)
         return [runner_info(row) for row in rows]
 
     async def release(self, id: str, *, timeout: float | None = None) -> bool:
@@ -313,16 +313,16 @@ class AsyncStorage(Verbs):
         had no failed attempts.
         """
         checked_id(id)
-        with self._pool.operation("release", id, timeout) as deadline:
-            rows = await self._pool.fetch(deadline, self._statements.release, id)
+        with self._pool_executor.operation("release", id, timeout) as deadline:
+            rows = await self._pool_executor.fetch(deadline, self._statements.release, id)
         return bool(rows)
 
     async def stats(self) -> Stats:
         """Figures about this storage in this process: its pool, its calls, its batches so far."""
-        return self._pool.stats()
+        return self._pool_executor.stats()
 
     async def close(self) -> None:
-        """Refuse new calls, wait for those under way, free the name, and close an own pool.
+        """Refuses new calls, waits for those under way, frees the name, and closes an own pool.
 
         Its runners are stopped first.
 
@@ -330,14 +330,14 @@ class AsyncStorage(Verbs):
         loses its connection, unless the pool is yours. Where the event loop that started it has
         been closed before, only the name is left to be freed.
         """
-        if self._pool.lifecycle.loop.is_closed():
+        if self._pool_executor.lifecycle.loop.is_closed():
             registry.unregister(self.name, self)  # whatever was under way ended with its loop
             return
-        self._pool.lifecycle.require_own_loop()
+        self._pool_executor.lifecycle.require_own_loop()
         try:
             for runner in list(self._runners):
                 await runner.stop()
-            await self._pool.close()
+            await self._pool_executor.close()
         finally:
             registry.unregister(self.name, self)
 
@@ -348,23 +348,8 @@ class AsyncStorage(Verbs):
         await self.close()
 
     async def _check_schema(self) -> None:
-        state = await self._pool.read(
-            "check_schema",
-            lambda connection: state_of(connection, self.schema),
+        warnings = await self._pool_executor.read(
+            "check_schema", lambda connection: check_usable(connection, self.schema)
         )
-        found, needed = state.version, migrations.LATEST
-        if found < needed:
-            raise SchemaOutdatedError(self.schema, found=found, needed=needed)
-        check_encoding(state)
-        for difference in differences(state):
-            if difference.serious:
-                raise MigrationError(self.schema, f"schema {self.schema!r}: {difference}")
-            logger.warning("schema %s: %s", self.schema, difference)
-        if found > needed:
-            logger.warning(
-                "schema %s is at version %d, newer than the %d that this version of hephaestus_pg "
-                "knows; it works on, but upgrade it soon",
-                self.schema,
-                found,
-                needed,
-            )
+        for warning in warnings:
+            logger.warning("schema %s%s", self.schema, warning)

@@ -14,7 +14,7 @@ import asyncio
 import gc
 import os
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -150,10 +150,28 @@ def _container() -> Iterator[tuple[str, str]]:
         yield f"testcontainers, image {image}", container.get_connection_url()
 
 
-def _execute(dsn: str, statement: str) -> None:
-    # A test that left a transaction open fails when its schema is dropped, rather than hanging.
-    with psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=10s") as connection:
-        connection.execute(statement.encode())
+class Owner:
+    """A session that makes and drops things for tests; opened again where a test has ended it."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection = self._connect()
+
+    def _connect(self) -> psycopg.Connection:
+        # A test that left a transaction open fails when its schema is dropped, rather than hanging.
+        return psycopg.connect(self._dsn, autocommit=True, options="-c lock_timeout=10s")
+
+    def execute(self, statement: str) -> None:
+        try:
+            self._connection.execute(statement.encode())
+        except psycopg.OperationalError:
+            if not self._connection.closed:
+                raise
+            self._connection = self._connect()
+            self._connection.execute(statement.encode())
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 @contextmanager
@@ -161,11 +179,13 @@ def new_database(config: pytest.Config, options: str = "") -> Iterator[str]:
     """The DSN of a database that ends with the block; ``options`` are those of its creation."""
     server = config.stash[_dsn]
     name = f"test_{uuid4().hex[:12]}"
-    _execute(server, f"CREATE DATABASE {name}{options}")
+    with closing(Owner(server)) as owner:
+        owner.execute(f"CREATE DATABASE {name}{options}")
     try:
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
     finally:
-        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+        with closing(Owner(server)) as owner:
+            owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -173,6 +193,12 @@ def dsn(pytestconfig: pytest.Config) -> Iterator[str]:
     """A database that the tests of this process share; each takes a schema of its own in it."""
     with new_database(pytestconfig) as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def owner(dsn: str) -> Iterator[Owner]:
+    with closing(Owner(dsn)) as owner:
+        yield owner
 
 
 @pytest.fixture
@@ -183,24 +209,24 @@ def database(pytestconfig: pytest.Config) -> Iterator[str]:
 
 
 @pytest.fixture
-def schema(dsn: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def schema(owner: Owner, request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a schema for this test alone, in the shared database; empty."""
     name = f"schema_{uuid4().hex[:12]}"
-    _execute(dsn, f"CREATE SCHEMA {name}")
+    owner.execute(f"CREATE SCHEMA {name}")
     yield name
     if _failed in request.node.stash:
-        _execute(dsn, _END_OTHERS)
-    _execute(dsn, f"DROP SCHEMA {name} CASCADE")
+        owner.execute(_END_OTHERS)
+    owner.execute(f"DROP SCHEMA {name} CASCADE")
 
 
 @pytest.fixture
-def migrated(dsn: str, schema: str) -> str:
+def migrated(owner: Owner, schema: str) -> str:
     """Like ``schema``, with all migrations applied."""
     from hephaestus_pg import migrations
 
     # As one script, which tests/migrations/test_scripts.py compares with the engine's steps: it
     # takes a fraction of their time, and most tests need it.
-    _execute(dsn, migrations.sql("up", schema=schema))
+    owner.execute(migrations.sql("up", schema=schema))
     return schema
 
 
@@ -255,11 +281,13 @@ async def small(request: pytest.FixtureRequest, start: Start, schema: str) -> As
 
 
 @pytest.fixture
-def faults(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
-    """Faults of the storage's statements; none yet."""
+def faults(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+    """Faults of the storage's statements; none yet, and in the end none that did not happen."""
     from tests.support.faults import Faults
 
-    return Faults(storage, monkeypatch)
+    faults = Faults(storage, monkeypatch)
+    yield faults
+    assert faults.planned == 0
 
 
 @pytest.fixture

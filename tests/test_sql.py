@@ -76,8 +76,8 @@ def test_a_statement_is_one(name: str) -> None:
 SENT = {
     **{name: sent(name, "tenant_a") for name in (*QUERIES, *WHOLE)},
     **{
-        path.stem: _sql.sent(path.read_text(encoding="utf-8"), "tenant_a")
-        for folder in ("migrations", "profiles")
+        path.stem: _sql.rendered(path.read_text(encoding="utf-8"), "tenant_a")
+        for folder in ("migrations", "profiles", "repairs")
         for path in (_sql.root() / folder).glob("*.sql")
     },
 }

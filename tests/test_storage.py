@@ -480,7 +480,7 @@ class TestSchema:
     async def test_a_newer_schema_works_with_a_warning(
         self, start: Start, migrated: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
     ) -> None:
-        monkeypatch.setattr(migrations, "LATEST", migrations.LATEST - 1)
+        monkeypatch.setattr("hephaestus_pg.migrations.engine.LATEST", migrations.LATEST - 1)
 
         async with start() as storage:
             assert await storage.get("x") is None

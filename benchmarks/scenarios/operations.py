@@ -56,7 +56,7 @@ def operations(
 
 def _started(stack: ExitStack, server: Server, name: str, size: str, dsn: str) -> Worker | PgBench:
     if name.startswith("server"):
-        return PgBench(server, size, dsn, gathered=name == "server")
+        return PgBench(server, size, dsn, batched=name == "server")
     return stack.enter_context(Worker(name, size, dsn))
 
 

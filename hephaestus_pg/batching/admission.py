@@ -1,4 +1,4 @@
-"""Admission: so many calls may be inside, and who comes later waits outside, in order."""
+"""Limits the calls that are queued or under way; later ones wait outside, in order."""
 
 from __future__ import annotations
 
@@ -6,31 +6,57 @@ import asyncio
 from collections import deque
 
 
-class Admission:
-    """Lets up to ``limit`` calls in, those that wait in the order in which they came."""
+class Limit:
+    """A number of calls that several admissions share, and the calls that wait outside."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, most: int) -> None:
+        self.most = most
         self.inside = 0
-        """Whoever finds fewer than ``limit`` counts itself; the others :meth:`enter`."""
-        self._outside: deque[asyncio.Future[None]] = deque()
+        """Calls that have been let in, by any of the admissions, and have not left."""
+        self.outside: deque[tuple[asyncio.Future[None], Admission]] = deque()
+        """Calls that wait, those first that came first."""
 
     @property
     def waiting(self) -> int:
         """The number of calls that wait outside."""
-        return len(self._outside)
+        return len(self.outside)
+
+
+class Admission:
+    """Lets calls in, as long as the ``limit`` allows."""
+
+    def __init__(self, limit: Limit) -> None:
+        self._limit = limit
+        self.inside = 0
+        """Calls that have been let in here and have not left."""
+        self.waiting = 0
+        """Calls that wait outside to be let in here."""
+
+    @property
+    def has_room(self) -> bool:
+        """A call would be let in at once."""
+        return self._limit.inside < self._limit.most
+
+    def try_enter(self) -> bool:
+        """Lets a call in, if there is room."""
+        limit = self._limit
+        if limit.inside >= limit.most:
+            return False
+        limit.inside += 1
+        self.inside += 1
+        return True
 
     async def enter(self, deadline: float) -> None:
-        """Wait to be let in until the ``deadline``, a time of the loop's clock.
+        """Lets a call in, as soon as there is room.
 
         Raises:
-            TimeoutError: Too many were inside for all of the time.
+            TimeoutError: There was none until the ``deadline``, a time of the loop's clock.
         """
-        if self.inside < self.limit:
-            self.inside += 1
+        if self.try_enter():
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._outside.append(turn)
+        self._limit.outside.append((turn, self))
+        self.waiting += 1
         try:
             async with asyncio.timeout_at(deadline):
                 await turn
@@ -38,12 +64,17 @@ class Admission:
             if not turn.cancelled():
                 self.leave()  # it was let in already
             raise
+        finally:
+            self.waiting -= 1
 
     def leave(self, number: int = 1) -> None:
-        """Let as many in as leave, those first who have waited the longest."""
-        while self._outside and number:
-            turn = self._outside.popleft()
+        """Gives back as many places: first to those who have waited longest outside."""
+        limit = self._limit
+        self.inside -= number
+        while limit.outside and number:
+            turn, admission = limit.outside.popleft()
             if not turn.done():
                 turn.set_result(None)
+                admission.inside += 1
                 number -= 1
-        self.inside -= number
+        limit.inside -= number

@@ -22,7 +22,7 @@ from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.batching.admission import Admission
+from hephaestus_pg.batching.admission import Admission, Limit
 from hephaestus_pg.batching.deadlines import DeadlineTimer
 from hephaestus_pg.batching.queue import Request, RequestQueue
 from hephaestus_pg.batching.sending import send, settle
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
-    from hephaestus_pg.batching.queue import Statement
+    from hephaestus_pg.batching.queue import Batchable
     from hephaestus_pg.batching.sending import Run
 
 NUM_WORKERS = 2
-"""Statements under way at once.
+"""Batches sent at once.
 
-Beside two, 1, 3 and 4 of them let 64 callers put 0.90, 0.96 and 0.91 times as much, and get 0.76,
-0.92 to 1.03 and 0.92 times, on two cores.
+With 64 callers on two cores, 1, 3 and 4 put 0.90, 0.96 and 0.91 times as much as 2, and get 0.76,
+0.92 to 1.03, and 0.92 times as much.
 """
 
-MAX_WAITING = 10_000
-"""Calls that may be queued or under way; past it, callers wait to be admitted."""
+MAX_ADMITTED = 10_000
+"""Calls that may be queued or under way; later ones wait outside."""
 
 MAX_WORKERS = 8
-"""Workers at the most, those that wait for somebody else's lock included."""
+"""Workers at the most, those whose slow statement has given its slot away included."""
 
 SLOW_AFTER = 0.1
 """Seconds after which a statement gives its slot to others: it may wait for a lock."""
 
 
 class _Slot:
-    """The right to have statements under way, held until it is given away."""
+    """A place for a statement under way; it is given to others when the statement is slow."""
 
     __slots__ = ("batch", "is_held", "task")
 
@@ -69,8 +69,9 @@ class _Slot:
 class Batcher:
     """Queues calls and sends them by ``run``, or by what a ``connection`` gives in its place.
 
-    A worker runs in an empty context: what one caller's holds is not the others' business. But
-    ``in_callers_context`` it runs in a copy of that of the call which started it.
+    Batchers may share a ``limit`` of calls, and a count of ``batch_sizes``. A worker runs in an
+    empty context: what one caller's holds is not the others' business. But ``in_callers_context``
+    it runs in a copy of that of the call which started it.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own
@@ -78,8 +79,9 @@ class Batcher:
         run: Run,
         connection: Callable[[], AbstractAsyncContextManager[Run]] | None = None,
         *,
+        limit: Limit | None = None,
+        batch_sizes: Counter[int] | None = None,
         num_workers: int = NUM_WORKERS,
-        max_waiting: int = MAX_WAITING,
         slow_after: float = SLOW_AFTER,
         in_callers_context: bool = False,
     ) -> None:
@@ -88,14 +90,16 @@ class Batcher:
         self._num_workers = num_workers
         self._slow_after = slow_after
         self._loop = asyncio.get_running_loop()
-        self._admission = Admission(max_waiting)  # of calls that are queued or under way
+        self._limit = limit or Limit(MAX_ADMITTED)
+        self._admission = Admission(self._limit)
         self._queue = RequestQueue(num_workers, self._admission)
         self._context = copy_context if in_callers_context else Context
         self._slots_held = 0
         self._workers: set[_Slot] = set()
         self._timer = DeadlineTimer(self._expire)
-        self.batch_sizes: Counter[int] = Counter()
-        """Statements so far, by the number of calls that they held."""
+        self._sent_alone = 0
+        self.batch_sizes = Counter[int]() if batch_sizes is None else batch_sizes
+        """Batches so far, by the number of calls in each as it was first sent."""
 
     @property
     def batchers(self) -> list[Batcher]:
@@ -103,14 +107,14 @@ class Batcher:
         return [self]
 
     @property
+    def is_idle(self) -> bool:
+        """No call is queued, under way, or waiting to be admitted."""
+        return not (self._admission.inside or self._admission.waiting)
+
+    @property
     def calls_inside(self) -> int:
         """The number of calls that are queued or under way."""
         return self._admission.inside
-
-    @property
-    def calls_outside(self) -> int:
-        """The number of calls that wait to be admitted."""
-        return self._admission.waiting
 
     @property
     def ids_held(self) -> int:
@@ -119,11 +123,11 @@ class Batcher:
 
     @property
     def statements_under_way(self) -> int:
-        """The number of statements that hold a slot, or have given it away and go on."""
-        return max(self._slots_held, len(self._workers))
+        """The number of batches on the server, or on their way there."""
+        return len(self._workers) + self._sent_alone
 
     def row(
-        self, deadline: float, statement: Statement, *arguments: Any
+        self, deadline: float, statement: Batchable, *arguments: Any
     ) -> Awaitable[Record | None]:
         """The statement's row for these arguments, the first of which is the id; ``None`` if none.
 
@@ -134,24 +138,25 @@ class Batcher:
         fails as if nobody had cancelled, and nobody else notices.
         """
         admission = self._admission
-        if not admission.inside:
+        if not admission.inside and admission.has_room:
             return self._send_alone(deadline, statement, arguments)
-        if admission.inside >= admission.limit:
+        if not admission.try_enter():
             return self._wait_outside(deadline, statement, arguments)
-        admission.inside += 1
         return self._enqueue(deadline, statement, arguments)
 
     def stop_timer(self) -> None:
-        """Watch no deadline any more, until the next call comes."""
+        """Watches no deadline any more, until the next call comes."""
         self._timer.stop()
 
     async def _send_alone(
-        self, deadline: float, statement: Statement, arguments: tuple[Any, ...]
+        self, deadline: float, statement: Batchable, arguments: tuple[Any, ...]
     ) -> Record | None:
         """An idle storage's call: no task, no future, in the caller's own context."""
         id = arguments[0]
         slot = _Slot()
-        self._admission.inside += 1
+        self._admission.try_enter()
+        self._sent_alone += 1
+        self.batch_sizes[1] += 1
         self._queue.hold(id)
         self._slots_held += 1
         overdue = self._loop.call_later(self._slow_after, self._give_away, slot)
@@ -159,29 +164,33 @@ class Batcher:
             rows = await self._run(deadline, statement, *arguments)
         finally:
             overdue.cancel()
-            self._leave(slot)
+            self._free(slot)
+            self._sent_alone -= 1
             self._queue.release(id)
             self._start_worker()
-            self.batch_sizes[1] += 1
         return rows[0] if rows else None
 
     async def _wait_outside(
-        self, deadline: float, statement: Statement, arguments: tuple[Any, ...]
+        self, deadline: float, statement: Batchable, arguments: tuple[Any, ...]
     ) -> Record | None:
         try:
             await self._admission.enter(deadline)
         except TimeoutError:
-            raise _expired(sent=False) from None
+            raise OperationTimeoutError.before_sending() from None
         return await self._enqueue(deadline, statement, arguments)
 
     def _enqueue(
-        self, deadline: float, statement: Statement, arguments: tuple[Any, ...]
+        self, deadline: float, statement: Batchable, arguments: tuple[Any, ...]
     ) -> asyncio.Future[Record | None]:
-        """Queue the call, for a worker or for the call before it on the same id."""
+        """Queues the call, for a worker or for the call before it on the same id."""
         request = Request(self._loop.create_future(), deadline, statement, arguments)
         if deadline < self._timer.next:
             self._timer.set(deadline)
-        self._queue.add(request)
+        try:
+            self._queue.add(request)
+        except BaseException:  # such as one that a signal handler raises
+            self._admission.leave()
+            raise
         if self._slots_held < self._num_workers:
             try:
                 self._start_worker()
@@ -191,7 +200,7 @@ class Batcher:
         return request.answer
 
     def _expire(self, now: float) -> float:
-        """Answer those whose deadline has come that there is no answer; the next deadline."""
+        """Fails the requests whose deadline has passed; returns the next deadline."""
         following = inf
         under_way = chain.from_iterable(slot.batch for slot in self._workers)
         for sent, requests in ((True, under_way), (False, self._queue)):
@@ -199,13 +208,14 @@ class Batcher:
                 if request.answer.done():
                     continue
                 if request.deadline <= now:
-                    request.answer.set_exception(_expired(sent=sent))
+                    expired = _expired() if sent else OperationTimeoutError.before_sending()
+                    request.answer.set_exception(expired)
                 else:
                     following = min(following, request.deadline)
         return following
 
     def _start_worker(self) -> None:
-        """Start a worker, if requests are ready and a slot is free."""
+        """Starts a worker, if requests are ready and a slot is free."""
         if (
             self._queue.has_ready
             and self._slots_held < self._num_workers
@@ -221,7 +231,7 @@ class Batcher:
             except BaseException:
                 work.close()
                 self._workers.remove(slot)
-                self._leave(slot)
+                self._free(slot)
                 raise
             slot.task.add_done_callback(partial(self._worker_ended, slot))
 
@@ -240,36 +250,33 @@ class Batcher:
                 if not self._queue.has_prefetch:
                     # Those who are answered run now, and what they ask next goes along.
                     await asyncio.sleep(0)
-            self._leave(slot)
+            self._free(slot)
             self._start_worker()
 
     def _worker_ended(self, slot: _Slot, _: object) -> None:
-        """Clear up behind a worker, however it ended: its task may be cancelled at any moment.
+        """Clears up behind a worker, however it ended: its task may be cancelled at any moment.
 
         A program that ends by cancelling all of its tasks cancels workers with the rest, some of
         them before they have begun.
         """
         self._workers.remove(slot)
-        self._leave(slot)
+        self._free(slot)
         settle(slot.batch, self._queue)
         if any(not request.answer.done() for request in self._queue):
             self._start_worker()
 
-    def _leave(self, slot: _Slot) -> None:
+    def _free(self, slot: _Slot) -> None:
         if slot.is_held:
             slot.is_held = False
             self._slots_held -= 1
 
     def _give_away(self, slot: _Slot) -> None:
-        """Let others have the slot of a statement that takes too long: it may wait for a lock."""
-        self._leave(slot)
+        """Lets others have the slot of a statement that takes too long: it may wait for a lock."""
+        self._free(slot)
         self._start_worker()
 
 
-def _expired(*, sent: bool) -> OperationTimeoutError:
+def _expired() -> OperationTimeoutError:
     return OperationTimeoutError(
-        "the deadline passed "
-        + ("while the statement was under way" if sent else "before the statement was sent"),
-        applied="unknown" if sent else "no",
-        retryable=True,
+        "the deadline passed while the statement was under way", applied="unknown", retryable=True
     )

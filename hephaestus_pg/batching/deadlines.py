@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEP = 0.01
-"""Seconds between two calls of ``expire`` at the least: with many deadlines each looks at many."""
+"""Least seconds between two calls of ``expire``, each of which looks at every request."""
 
 
 class DeadlineTimer:
-    """Calls ``expire`` with the time when the first deadline has come; it returns the next one."""
+    """Calls ``expire(now)`` once the first deadline has passed; it returns the next deadline."""
 
     def __init__(self, expire: Callable[[float], float]) -> None:
         self._expire = expire
@@ -24,18 +24,18 @@ class DeadlineTimer:
         """The deadline for which the timer is set."""
 
     def set(self, deadline: float) -> None:
-        """Have ``expire`` called by the ``deadline``, a time of the loop's clock."""
+        """Has ``expire`` called by the ``deadline``, a time of the loop's clock."""
         if deadline < self.next:
             self.stop()
-            self._timer, self.next = self._loop.call_at(deadline, self._ring), deadline
+            self._timer, self.next = self._loop.call_at(deadline, self._on_timer), deadline
 
     def stop(self) -> None:
-        """Call nothing any more, until another deadline is set."""
+        """Calls nothing any more, until another deadline is set."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self.next = None, inf
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self.stop()
         now = self._loop.time()
         if (following := self._expire(now)) < inf:

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from hephaestus_pg.batching.batcher import Batcher
-    from hephaestus_pg.batching.queue import Statement
+    from hephaestus_pg.batching.queue import Batchable
 
 BatchBy = Callable[[], Hashable]
-"""Called in the context of a call, it tells which others the call may share statements with."""
+"""Gives the key of a call, in the call's context; calls of equal keys may share statements."""
 
-KEPT = 100
-"""Batchers that are kept; of more, those that are idle go when another key comes."""
+MAX_IDLE = 100
+"""Batchers above which those without calls are dropped when a new key comes."""
 
 
 def checked_batch_by(batch_by: Any, *, batching: bool) -> None:
-    """Refuse what is no plain function, and one that would have nothing to say."""
+    """Refuses anything but a plain function, and any function where nothing is batched."""
     if not callable(batch_by) or inspect.iscoroutinefunction(batch_by):
         raise InvalidTypeError("batch_by", batch_by, "give a plain function without arguments")
     if not batching:
@@ -45,7 +45,7 @@ class KeyedBatcher:
         return list(self._batchers.values())
 
     def row(
-        self, deadline: float, statement: Statement, *arguments: Any
+        self, deadline: float, statement: Batchable, *arguments: Any
     ) -> Awaitable[Record | None]:
         """See :meth:`Batcher.row`."""
         key = self._batch_by()
@@ -64,8 +64,8 @@ class KeyedBatcher:
             batcher.stop_timer()
 
     def _forget_idle(self) -> None:
-        if len(self._batchers) >= KEPT:
+        if len(self._batchers) >= MAX_IDLE:
             for key, batcher in list(self._batchers.items()):
-                if not batcher.calls_inside:
+                if batcher.is_idle:
                     batcher.stop_timer()
                     del self._batchers[key]

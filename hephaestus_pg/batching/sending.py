@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 Run = Callable[..., Awaitable[Sequence[Any]]]
 """Runs a statement: its deadline, the statement, its arguments. Gives the rows."""
 
-# One request may be the cause, of which its neighbours in the statement know nothing; or that they
-# are so many, where a role has a statement_timeout that each of them would keep.
+# One request may be to blame and the others may not; or a role's statement_timeout is too short for
+# all of them together, and not for each.
 _DIVISIBLE = (RejectedError, AccessDeniedError, ConflictError, OperationTimeoutError)
 
 
 async def send(run: Run, batch: list[Request], queue: RequestQueue) -> None:
-    """Send the requests as one statement, answer each with its row, and end them in the queue."""
+    """Sends the requests as one statement, answer each with its row, and end them in the queue."""
     loop = asyncio.get_running_loop()
     deadline = max([request.deadline for request in batch])
     began = loop.time()
@@ -38,6 +38,7 @@ async def send(run: Run, batch: list[Request], queue: RequestQueue) -> None:
         answers = await _rows_by_id(run, deadline, batch)
     except _DIVISIBLE as error:
         now = loop.time()
+        # Less time is left than this took: the halves would be late too.
         late = isinstance(error, OperationTimeoutError) and deadline - now < now - began
         if len(batch) > 1 and error.applied == "no" and not late:
             await _send_halves(run, batch, queue)
@@ -53,7 +54,7 @@ async def send(run: Run, batch: list[Request], queue: RequestQueue) -> None:
 
 
 def settle(batch: list[Request], queue: RequestQueue) -> None:
-    """Answer and end the requests that something else than their statement has ended, if any."""
+    """Fails the requests that nobody has answered, as of a cancelled task, and end them all."""
     for request in batch:
         if not request.answer.done():
             request.answer.set_exception(OperationInterruptedError())
@@ -61,7 +62,7 @@ def settle(batch: list[Request], queue: RequestQueue) -> None:
 
 
 async def _send_halves(run: Run, batch: list[Request], queue: RequestQueue) -> None:
-    """Send the halves apart: the one without the request that is to blame goes through."""
+    """Sends the halves apart: the one without the request that is to blame goes through."""
     middle = len(batch) // 2
     await asyncio.gather(
         send(run, batch[:middle], queue),
@@ -90,7 +91,7 @@ async def _rows_by_id(run: Run, deadline: float, batch: list[Request]) -> dict[s
 def _fail(batch: list[Request], error: Exception) -> None:
     for request in batch:
         if not request.answer.done():
-            # Each caller's traceback is its own. What is not ours need not bear being copied.
+            # A copy each, since raising adds to a traceback. Errors of others may not be copyable.
             ours = isinstance(error, HephaestusError)
             own = copy(error) if ours else OperationInterruptedError()
             own.__cause__ = error.__cause__ if ours else error

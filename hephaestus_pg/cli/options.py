@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def dsn_flag() -> Parser:
-    """``--dsn``, as a parent of a command's parser."""
+    """Makes ``--dsn``, as a parent of a command's parser."""
     parser = Parser(add_help=False)
     parser.add_argument(
         "--dsn",
@@ -50,7 +50,7 @@ def dsn_flag() -> Parser:
 
 
 def schema_flag() -> Parser:
-    """``--schema``, as a parent of a command's parser."""
+    """Makes ``--schema``, as a parent of a command's parser."""
     parser = Parser(add_help=False)
     parser.add_argument("--schema", metavar="S", default="public", help="default: %(default)s")
     return parser
@@ -66,7 +66,7 @@ def add_version_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def at_least(low: int) -> Callable[[str], int]:
-    """The argparse type of a whole number from ``low`` on."""
+    """Makes the argparse type of a whole number from ``low`` on."""
 
     def number(text: str) -> int:
         if int(text) < low:

@@ -35,7 +35,7 @@ class Progress(Protocol):
 
 
 def progress(total: int, unit: str = "steps") -> Progress:
-    """The progress of ``total`` steps, as well as this terminal can show it."""
+    """Returns a view of ``total`` steps' progress, as well as this terminal can show it."""
     return _Bar(total, unit) if _has_rich() else _Lines(total, unit)
 
 
@@ -86,7 +86,7 @@ def _has_rich() -> bool:
 
 
 def _is_dumb() -> bool:
-    """True if the terminal cannot move its cursor, which a bar needs."""
+    """Returns ``True`` if the terminal cannot move its cursor, which a bar needs."""
     return os.environ.get("TERM", "dumb").lower() in {"", "dumb", "unknown"}
 
 

@@ -27,14 +27,16 @@ _NOT_STORED_YET = dict.fromkeys(("revision", "runner", "inserted_at", "updated_a
 class EncodedInstance(NamedTuple):
     """An instance as the columns of its row, the state as JSON text.
 
-    ``given`` is not sent. It holds the caller's instance, whose maps the caller may change while
-    the row is written, and the state as a read gives it, its ``step_configs`` by step.
+    The last two fields are not sent.
     """
 
     columns: tuple[str, str, str, str, str | None]
     """The id, the workflow, the status, the workflow's version and when it is due, as text."""
     state: str
-    given: tuple[Instance, dict[str, Any]]
+    instance: Instance
+    """The caller's; its maps may change while the row is written."""
+    stored_state: dict[str, Any]
+    """The state as a read gives it, its ``step_configs`` by step."""
 
     @property
     def id(self) -> str:
@@ -43,12 +45,12 @@ class EncodedInstance(NamedTuple):
 
     def expected(self) -> Instance:
         """Returns the instance that a read will give, without what only the row knows."""
-        given, _ = self.given
-        return self.stored({**_NOT_STORED_YET, "workflow_version": given.workflow_version})
+        version = self.instance.workflow_version
+        return self.stored({**_NOT_STORED_YET, "workflow_version": version})
 
     def stored(self, row: Record | Mapping[str, Any]) -> Instance:
         """Returns the instance that a read will give, with the columns of its written ``row``."""
-        given, state = self.given
+        given, state = self.instance, self.stored_state
         context = state["context"]
         history = zip(given.execution_history, state["execution_history"], strict=True)
         return _with_row(
@@ -69,7 +71,7 @@ class EncodedInstance(NamedTuple):
 
     def shared(self, row: Record) -> Instance:
         """Returns an equal instance that shares its maps with the caller's: less memory."""
-        given, _ = self.given
+        given = self.instance
         return _with_row(
             given,
             row,

@@ -45,8 +45,8 @@ _NEGATIVE_EXPONENT = re.compile(rb"\d(\.\d+)?e-(\d+)")
 _MOST_ZEROS = 324  # of the smallest float's exponent, -324
 _STRING = re.compile(rb'"[^"]*"')
 
-MOST_GROWTH = 47
-"""How many times its size a text may take as the server prints it, with 5e-324 as 0.00…5."""
+MAX_GROWTH = 47
+"""The most by which a text grows as the server prints it: 5e-324 becomes 0.00…5."""
 
 
 def dumps(value: Mapping[str, Any], root: str = "state") -> tuple[bytes, Any, bool]:

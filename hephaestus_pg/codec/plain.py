@@ -13,6 +13,7 @@ from uuid import UUID
 
 import orjson
 
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.codec.advice import advice
 from hephaestus_pg.errors import SerializationError
 from hephaestus_pg.values.arguments import unstorable
@@ -62,7 +63,7 @@ def _plain(value: Any, path: Path, parents: tuple[int, ...]) -> Any:  # noqa: C9
             case Enum():
                 return _plain(value.value, path, parents)
             case str():
-                return _plain(str.__str__(value), path, parents)
+                return _plain(plain_text(value), path, parents)
             case int():
                 return _exact_integer(int(value), path)
             case float():
@@ -84,7 +85,8 @@ def _plain(value: Any, path: Path, parents: tuple[int, ...]) -> Any:  # noqa: C9
             return _mapping([(name, getattr(value, name)) for name in names], path, inside)
     except SerializationError:
         raise
-    except Exception as error:  # of a lazy attribute, a proxy without its object, a full stack
+    # A lazily loaded attribute may raise anything; so may a full stack, which keeps its path here.
+    except Exception as error:
         raise refused(path, f"reading it raised {type(error).__name__}") from error
     raise refused(path, f"a {type(value).__qualname__} cannot be stored; {advice(value)}")
 
@@ -128,7 +130,7 @@ def _mapping(items: list[tuple[Any, Any]], path: Path, inside: tuple[int, ...]) 
                 path,
                 f"it has a key that is a {type(key).__qualname__}; keys must be text: str(key)",
             )
-        name = str.__str__(key)  # str() of a text that is an enum too would be Class.MEMBER
+        name = plain_text(key)
         here = (path, name)
         if reason := unstorable(name):
             raise refused(here, reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.elixir import KnownAtoms
@@ -25,6 +25,20 @@ MAX_STATE_BYTES = 16 * 2**20
 
 MAX_JSONB_BYTES = 2**28 - 1
 """The limit of PostgreSQL's ``jsonb`` itself."""
+
+
+class _Packed(NamedTuple):
+    """An instance as the columns of its row."""
+
+    columns: tuple[str, str, str, int]
+    text: bytes
+    """The state as JSON."""
+    state: dict[str, Any]
+    """The state as a read gives it."""
+    configured_steps: Collection[Any]
+    """The steps of the instance's ``step_configs``, in the order of the state's."""
+    is_exact: bool
+    """True if ``state`` equals the instance's own, with no value turned into another."""
 
 
 class Serializer:
@@ -61,8 +75,8 @@ class Serializer:
             InvalidTypeError: A workflow or a step is not what the references translate.
             InvalidValueError: One of them has no name by which it could be found again.
         """
-        row, _, state, _ = self._row(instance)
-        return (*row, state)
+        packed = self._pack(instance)
+        return (*packed.columns, packed.state)
 
     def from_db(
         self,
@@ -88,18 +102,17 @@ class Serializer:
         Raises:
             SerializationError: The state cannot be stored exactly, or is over the limit.
         """
-        row, text, state, steps = self._row(instance)
-        if steps is None or instance.unknown_state:
-            instance = self._states.unpack(*row, state, due_at=instance.due_at)
+        (id, workflow, status, version), text, state, steps, is_exact = self._pack(instance)
+        due_at = instance.due_at
+        # What a read gives differs from what was given, or has unknown keys in it: so read it.
+        if not is_exact or instance.unknown_state:
+            instance = self._states.unpack(id, workflow, status, version, state, due_at=due_at)
             steps = instance.step_configs
         if steps:
             configs = zip(steps, state["step_configs"].values(), strict=True)
             state["step_configs"] = dict(configs)
-        id, workflow, status, version = row
-        due_at = instance.due_at
-        due = None if due_at is None else format_due(due_at)
-        columns = id, workflow, status, str(version), due
-        return EncodedInstance(columns, text.decode(), (instance, state))
+        columns = id, workflow, status, str(version), None if due_at is None else format_due(due_at)
+        return EncodedInstance(columns, text.decode(), instance, state)
 
     def decode(self, row: Record) -> Instance:
         """Returns the instance of a row with the columns of ``get.sql``: text, and a version.
@@ -127,32 +140,26 @@ class Serializer:
         except (HephaestusError, ValueError) as error:
             raise CorruptInstanceError(id, str(error)) from error
 
-    def _row(
-        self, instance: Instance
-    ) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any], Collection[Any] | None]:
-        """Returns the columns, the state as text and as a read gives it, and the configured steps.
-
-        The steps are ``None`` where the state that a read gives differs from the instance's.
-        """
+    def _pack(self, instance: Instance) -> _Packed:
         if type(instance) is not Instance:
             require_kind(instance, Instance, "instance", "give an Instance")
-        packed, steps = self._states.pack(instance)
-        text, state, same = exact_json.dumps(packed)
+        given, steps = self._states.pack(instance)
+        text, state, is_exact = exact_json.dumps(given)
         self._check_size(text)
-        row = (
+        columns = (
             instance.id,
             self.references.to_name(instance.workflow),
             instance.status._value_,  # three times as fast as the enum's property
             instance.workflow_version,
         )
         if self._elixir is not None:
-            self._elixir.check(row[1], state)
-        return row, text, state, steps if same else None
+            self._elixir.check(columns[1], state)
+        return _Packed(columns, text, state, steps, is_exact)
 
     def _check_size(self, text: bytes) -> None:
         size, limit = len(text), self._max_state_bytes
         if (
-            size * exact_json.MOST_GROWTH > limit
+            size * exact_json.MAX_GROWTH > limit
             and (size := exact_json.printed_size(text, limit)) > limit
         ):
             raise SerializationError(

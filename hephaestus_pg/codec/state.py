@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.codec import timestamps
 from hephaestus_pg.codec.restore import restore_context, restore_entry, restore_instance
 from hephaestus_pg.codec.shape import (
@@ -166,7 +167,7 @@ def _pack_entry(entry: ExecutionEntry, to_name: Callable[[Any], str]) -> dict[st
         object.__setattr__(entry, "_text", text)
     state = {
         "step_ref": to_name(entry.step_ref),
-        "event": entry.event if type(entry.event) is str else str.__str__(entry.event),
+        "event": entry.event if type(entry.event) is str else plain_text(entry.event),
         "timestamp": text,
         "context_updates": entry.context_updates,
     }

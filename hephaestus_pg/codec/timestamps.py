@@ -1,4 +1,4 @@
-"""Moments as text of a state and as seconds of a column, and as aware datetimes.
+"""Timestamps as text of a state, as seconds of a column, and as aware datetimes.
 
 A stored text comes back as it was written, even by other programs: ``.500Z`` and ``.500000Z`` are
 the same ``datetime``, so such a text is kept beside the moment.
@@ -12,8 +12,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-REMEMBERED = 10_000
-"""How many texts are not parsed again: each read of an instance meets all its entries again."""
+CACHE_SIZE = 10_000
+"""Timestamps kept parsed; each read of an instance parses its whole history."""
 
 # The form that format() gives to a timestamp; nearly all stored ones have it.
 _own_form = re.compile(r"....-..-..T..:..:..(?:\.(?!000000)......)?Z").fullmatch
@@ -31,7 +31,7 @@ class _StoredMoment(datetime):
         return super().__reduce_ex__(protocol)
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CACHE_SIZE)
 def parse(text: str) -> datetime:
     """Reads the timestamp of a state; :func:`format` gives the same text again.
 
@@ -59,7 +59,7 @@ def format(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).isoformat().removesuffix('+00:00')}Z"
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CACHE_SIZE)
 def from_epoch(seconds: str | float | None) -> datetime | None:
     """Reads a column's moment, sent as seconds since 1970; ``None`` is not stored yet.
 
@@ -88,7 +88,7 @@ NEVER = "Infinity"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CACHE_SIZE)
 def parse_due(seconds: str) -> datetime | None:
     """Reads when an instance is due, to the microsecond; ``None`` if it never is.
 

@@ -1,4 +1,5 @@
 """Runs workflows, kills their runners again and again, and shows that nothing is lost.
 
-It stores through the public names alone, as a program of your own would.
+It stores as a program of your own would; only its own pool is opened through the package's
+connector, so that every DSN works.
 """

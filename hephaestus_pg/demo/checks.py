@@ -12,6 +12,7 @@ from hephaestus_pg import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+# Named again on purpose: a check that imports what it checks proves less.
 STEPS = frozenset({"Reserve", "Charge", "Pack", "Collect", "Notify"})
 
 
@@ -58,7 +59,7 @@ def _is_complete(order: Instance) -> bool:
 
 
 def lost(acknowledged: Iterable[Work], orders: Iterable[Instance]) -> list[Work]:
-    """The acknowledged steps whose very result is missing from the stored orders."""
+    """Returns the acknowledged steps whose very result is missing from the stored orders."""
     stored = {
         (order.id, step, result["receipt"])
         for order in orders
@@ -68,13 +69,13 @@ def lost(acknowledged: Iterable[Work], orders: Iterable[Instance]) -> list[Work]
 
 
 def acknowledged_again(acknowledged: Sequence[Work]) -> list[Work]:
-    """The acknowledgements of steps that were acknowledged before."""
+    """Returns the acknowledgements of steps that were acknowledged before."""
     first = _first(acknowledged)
     return [work for work in acknowledged if work is not first[work.order_id, work.step]]
 
 
 def run_again(acknowledged: Sequence[Work], ledger: Iterable[Work]) -> list[Work]:
-    """The work in the ledger whose runner knew that its step was done.
+    """Returns the work in the ledger whose runner knew that its step was done.
 
     A runner knew if it had acknowledged the step itself, or had read the order after the step was
     recorded. Without that knowledge a step may be run again: after a kill that came before the

@@ -1,4 +1,4 @@
-"""``python -m hephaestus_pg demo``: see workflows survive the death of their process.
+"""``python -m hephaestus_pg demo``: shows workflows that survive the death of their process.
 
 Orders go through runners, each a process of its own (:mod:`hephaestus_pg.demo.runner`), which are
 killed with SIGKILL at random moments; the next one goes on from the table.

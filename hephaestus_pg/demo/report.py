@@ -64,7 +64,7 @@ def show(outcome: Outcome, *, title: str) -> None:
 
 
 def rows(outcome: Outcome) -> list[tuple[str, str]]:
-    """The table's labels and values; the promises come last."""
+    """Returns the table's labels and values; the promises come last."""
     statuses = Counter(order.status for order in outcome.orders)
     # An insert, and an update for each entry of the history.
     writes = sum(1 + len(order.execution_history) for order in outcome.orders)
@@ -104,7 +104,7 @@ def meaning(outcome: Outcome) -> Iterator[str]:
 
 
 def life(order: Instance, ledger: Sequence[Work]) -> Iterator[str]:
-    """An order's history, a line for each entry."""
+    """Tells an order's history, a line for each entry."""
     runs = Counter(work.step for work in ledger if work.order_id == order.id)
     runner = None
     if order.inserted_at:
@@ -125,7 +125,7 @@ def life(order: Instance, ledger: Sequence[Work]) -> Iterator[str]:
 
 
 def _most_travelled(orders: Sequence[Instance]) -> Instance:
-    """The order that most runners had a part in."""
+    """Returns the order that most runners had a part in."""
     return max(
         orders,
         key=lambda order: (

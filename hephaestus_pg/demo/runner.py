@@ -102,14 +102,14 @@ REFERENCES = NamedClasses({f"demo.{cls.__name__}": cls for cls in CLASSES})
 
 
 def ready(completed: frozenset[type[Step]]) -> frozenset[type[Step]]:
-    """The steps that can run once these are completed."""
+    """Returns the steps that can run once these are completed."""
     return frozenset(
         step for step in Order.steps if step not in completed and step.after <= completed
     )
 
 
 def with_step_completed(order: Instance, step: type[Step], result: dict[str, Any]) -> Instance:
-    """The order to be stored once the step is done."""
+    """Returns the order to be stored once the step is done."""
     completed = order.completed_steps | {step}
     active = ready(completed)
     return replace(
@@ -124,7 +124,7 @@ def with_step_completed(order: Instance, step: type[Step], result: dict[str, Any
 
 
 def waiting(order: Instance, step: type[Step]) -> Instance:
-    """The order to be stored while the step waits for its event."""
+    """Returns the order to be stored while the step waits for its event."""
     history = _history(order, step, "began to wait")
     return replace(order, status=Status.WAITING, execution_history=history)
 
@@ -187,7 +187,7 @@ class Run:
         self._order = order
 
     async def _do_work(self, step: type[Step]) -> dict[str, Any]:
-        """A step's work: here a line in the ledger, by which the checks count, and some time."""
+        """Does a step's work: here a line in the ledger, by which the checks count, and a pause."""
         receipt = uuid4().hex
         await self._pool.execute(
             "INSERT INTO demo_ledger (order_id, step, runner, receipt, revision) "
@@ -198,7 +198,7 @@ class Run:
         return {"runner": self._runner, "receipt": receipt}
 
     async def courier_came(self) -> bool:
-        """True once the outside event is there."""
+        """Returns ``True`` once the outside event is there."""
         return bool(
             await self._pool.fetchval(
                 "SELECT EXISTS (SELECT FROM demo_events WHERE order_id = $1)", self._order.id

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def host_timeout_error(place: str, *, final: bool) -> DatabaseError:
-    """Make the error for a host that did not answer in time.
+    """Makes the error for a host that did not answer in time.
 
     ``final`` says that this was all of the caller's time, so that there is none for another try.
     """
@@ -33,7 +33,7 @@ def host_timeout_error(place: str, *, final: bool) -> DatabaseError:
 
 
 def no_answer(place: str) -> str:
-    """The message about a host that does not answer."""
+    """Returns the message about a host that does not answer."""
     return (
         f"{place} does not answer; check the DSN's host and port, the firewall between, and that "
         "it is a PostgreSQL"
@@ -41,12 +41,12 @@ def no_answer(place: str) -> str:
 
 
 def connect_error(error: Exception, place: str, *, named_database: bool) -> DatabaseError:
-    """Make the error for the driver's, which was raised while it connected to ``place``.
+    """Makes our error for the driver's, which was raised while it connected to ``place``.
 
     ``named_database`` is false where the server assumed the database of the user's name.
     """
     ours = translate(error, connecting=True)
-    said, code = _plain(message_of(error)), getattr(error, "sqlstate", None)
+    said, code = _plain(message_of(error)), ours.sqlstate
     kind, retryable, advice = type(ours), ours.retryable, _advice(error, said, code)
     for pattern, pooler_kind, pooler_advice in _BY_POOLER_MESSAGE if code == "08P01" else ():
         if re.search(pattern, said):
@@ -54,15 +54,17 @@ def connect_error(error: Exception, place: str, *, named_database: bool) -> Data
             break
     if code == "3D000" and not named_database:
         advice += "; none is named in the DSN, so that it is the one of the user's name"
-    return kind(
+    found = kind(
         f"no connection to PostgreSQL at {place}: {said}; {advice}",
         applied="no",
         retryable=retryable,
     )
+    found.sqlstate = code
+    return found
 
 
 def _plain(said: str) -> str:
-    """The driver's message; that about the wrong kind of server in libpq's words."""
+    """Returns the driver's message; that on the wrong kind of server is put as libpq puts it."""
     found = re.search(r"None of the hosts match.*'([\w-]+)'", said)
     return f"it is not {found[1]}, which target_session_attrs asks for" if found else said
 

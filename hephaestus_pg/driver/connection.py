@@ -6,12 +6,15 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import asyncpg
 
 from hephaestus_pg.driver.errors import DRIVER_ERRORS
 from hephaestus_pg.errors import InvalidTypeError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hephaestus_pg.driver.errors import AnyConnection
 
 RELEASE_SECONDS = 0.5
@@ -19,13 +22,31 @@ RELEASE_SECONDS = 0.5
 
 
 def terminate(connection: AnyConnection) -> None:
-    """Cut a connection off at once, without a word to the server.
+    """Cuts a connection off at once, without a word to the server.
 
     Closing it or cancelling its statement may take for ever on a silent network
     (MagicStack/asyncpg#1326).
     """
     with suppress(*DRIVER_ERRORS):  # it may be gone, or the pool's again
         connection.terminate()
+
+
+async def clean_up(
+    connection: AnyConnection, work: Callable[[], Awaitable[object]], *, seconds: float
+) -> None:
+    """Does ``work`` even in a cancelled task, but not for longer than ``seconds``.
+
+    If it fails or takes longer, the connection is terminated, which makes the server undo what was
+    left: a silent server holds nobody up.
+    """
+    try:
+        with anyio.CancelScope(shield=True):  # else anyio would cancel this wait as well
+            async with asyncio.timeout(seconds):
+                await work()
+    except BaseException as error:
+        terminate(connection)
+        if not isinstance(error, DRIVER_ERRORS):
+            raise
 
 
 class PooledConnection(asyncpg.Connection):
@@ -41,11 +62,11 @@ class PooledConnection(asyncpg.Connection):
         self._lent = False
 
     def lend(self) -> None:
-        """Note that a caller gets this connection, and may leave something in its session."""
+        """Notes that a caller gets this connection, and may leave something in its session."""
         self._lent = True
 
     async def reset_if_lent(self) -> None:
-        """Reset the session, but only after a caller had it: this package leaves nothing there.
+        """Resets the session, but only after a caller had it: this package leaves nothing there.
 
         asyncpg resets at each release, which is a round trip: without it a connection serves 1.5
         times as many gets.
@@ -57,13 +78,13 @@ class PooledConnection(asyncpg.Connection):
             await self.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
 
     async def close(self, *, timeout: float | None = None) -> None:
-        """Close the connection, or give it up after :data:`RELEASE_SECONDS` by default."""
+        """Closes the connection, or gives it up after :data:`RELEASE_SECONDS` by default."""
         with suppress(TimeoutError):  # asyncpg has terminated it then
             await super().close(timeout=RELEASE_SECONDS if timeout is None else timeout)
 
 
 def checked_connection(connection: Any) -> AnyConnection:
-    """``connection`` itself, when it is one of asyncpg's own, by itself or of a pool.
+    """Returns ``connection`` if it is one of asyncpg's own, by itself or of a pool.
 
     Raises:
         InvalidTypeError: It is not; the message says how to get at the one behind it.

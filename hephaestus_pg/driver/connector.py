@@ -38,7 +38,7 @@ _OUR_SETTINGS = {"statement_timeout", "client_connection_check_interval"}
 
 
 async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:
-    """Open a connection outside any pool.
+    """Opens a connection outside any pool.
 
     Raises:
         InvalidValueError: The DSN cannot be read.
@@ -50,7 +50,7 @@ async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:
 
 @contextmanager
 def connecting_errors(dsn: str | None) -> Iterator[None]:
-    """Translate the driver's errors from the block, in which connections are opened."""
+    """Translates the driver's errors from the block, in which connections are opened."""
     with translated_errors(connecting=True):
         try:
             yield
@@ -76,7 +76,7 @@ class Connector:
         self._last: tuple[str, int] | None = None
 
     async def connect(self, *_: Any, **options: Any) -> Connection[Any]:
-        """Open a connection; a pool passes the same ``options`` each time."""
+        """Opens a connection; a pool passes the same ``options`` each time."""
         if self._target is None:
             self._target = resolve(self._dsn, options)
         where = self._target
@@ -124,7 +124,7 @@ class Connector:
         wanted: str,
         unmatched: list[Exception],
     ) -> Connection[Any]:
-        """Connect to the first host of the ``wanted`` kind; add to ``unmatched`` the others."""
+        """Connects to the first host of the ``wanted`` kind; adds the others to ``unmatched``."""
         options = {**options, "target_session_attrs": wanted}
 
         async def attempt(host: tuple[str, int]) -> Connection[Any]:
@@ -145,7 +145,7 @@ class Connector:
     async def _connect_to(
         self, host: tuple[str, int] | None, options: dict[str, Any], *, final: bool
     ) -> Connection[Any]:
-        """Connect to a host; ``None`` is the server on this machine.
+        """Connects to a host; ``None`` is the server on this machine.
 
         ``final`` says that the timeout is the caller's, so that no time is left for another try.
         """
@@ -172,7 +172,7 @@ class Connector:
         return opened
 
     def _raise_if_setting(self, error: Exception) -> None:
-        """Name the setting of the DSN that the server or PgBouncer refuses, if that is the error.
+        """Refuses the setting of the DSN that the server or PgBouncer complains of, if it is one.
 
         Raises:
             InvalidValueError: It refuses a setting.
@@ -191,7 +191,7 @@ _ABOUT_SETTINGS = {"42704", "22023", "55P02", "42501", "08P01"}
 
 
 def _merged(where: Target, options: dict[str, Any]) -> dict[str, Any]:
-    """Asyncpg's options: those of the target, and the given ones that it does not hold already."""
+    """Returns options for asyncpg: the target's, and those given that it does not replace."""
     options = {name: value for name, value in options.items() if value is not None}
     for name in ("host", "port", "service", "servicefile"):
         options.pop(name, None)

@@ -60,14 +60,14 @@ _FORGOTTEN = Meaning(
     "statement_cache_size=0",
 )
 _REJECTED = Meaning(RejectedError, "PostgreSQL refused the statement: {said} ({code})")
-_MAY_PASS = _REJECTED._replace(retryable=True)
+_TRANSIENT = _REJECTED._replace(retryable=True)
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 # A code of five characters takes precedence over its class of two; any other is _REJECTED.
 _BY_SQLSTATE: dict[str, Meaning] = {
     "08": _LOST,  # connection exceptions
     # While the index over ids is rebuilt concurrently, ON CONFLICT may see two of them.
-    "23505": _MAY_PASS,  # unique_violation
+    "23505": _TRANSIENT,  # unique_violation
     "25006": Meaning(  # read_only_sql_transaction
         UnavailableError,
         "PostgreSQL cannot serve this, it is a standby, or was made one, or the transaction is "
@@ -86,8 +86,8 @@ _BY_SQLSTATE: dict[str, Meaning] = {
     "40003": _CONFLICT._replace(applied="unknown"),  # statement_completion_unknown
     "42501": _DENIED,  # insufficient_privilege
     "42P05": _FORGOTTEN,  # duplicate_prepared_statement: another session's, of the same name
-    "42P10": _MAY_PASS,  # invalid_column_reference: as at 23505, ON CONFLICT may see no index
-    "53": _MAY_PASS,  # insufficient resources: disk_full, out_of_memory, …
+    "42P10": _TRANSIENT,  # invalid_column_reference: as at 23505, ON CONFLICT may see no index
+    "53": _TRANSIENT,  # insufficient resources: disk_full, out_of_memory, …
     "53300": Meaning(  # too_many_connections
         UnavailableError,
         "PostgreSQL cannot serve this, it has no connection to spare: {said}",
@@ -105,7 +105,7 @@ _BY_SQLSTATE: dict[str, Meaning] = {
         retryable=True,
     ),
     "57P05": _LOST,  # idle_session_timeout
-    "58": _MAY_PASS,  # system errors
+    "58": _TRANSIENT,  # system errors
 }
 
 # Errors of the driver's own, which have no SQLSTATE, or one that says less. Order matters: the
@@ -144,13 +144,13 @@ _VIOLATES_ID = re.compile(r"[^(]*\(id\)=\(")
 
 
 def message_of(error: Exception) -> str:
-    """The driver's message, without a password."""
+    """Returns the driver's message, without a password."""
     text = str(error) if isinstance(error, OSError) else str(error.args[0]) if error.args else ""
     return without_password(text or type(error).__name__)
 
 
 def our_error(error: Exception, *, connecting: bool) -> DatabaseError:
-    """Make our error for the driver's; ``connecting``: nothing can have been applied yet."""
+    """Makes our error for the driver's; while ``connecting``, nothing can have been applied."""
     said, code = message_of(error), getattr(error, "sqlstate", None)
     if code is None and isinstance(error, TimeoutError):
         return _timeout(error, connecting=connecting)
@@ -159,11 +159,13 @@ def our_error(error: Exception, *, connecting: bool) -> DatabaseError:
     meaning = _meaning(error, said, code)
     if connecting and meaning.kind is ConnectionLostError:
         meaning = _NO_CONNECTION
-    return meaning.kind(
+    ours = meaning.kind(
         meaning.message.format(said=said, code=code),
         applied="no" if connecting else meaning.applied,
         retryable=meaning.retryable,
     )
+    ours.sqlstate = code
+    return ours
 
 
 def _meaning(error: Exception, said: str, code: str | None) -> Meaning:

@@ -38,7 +38,7 @@ DRIVER_ERRORS = (
 def translated_errors(
     *, connecting: bool = False, connection: AnyConnection | None = None
 ) -> Iterator[None]:
-    """Raise the driver's errors from the block as ours, with the driver's as their cause."""
+    """Raises the driver's errors from the block as ours, with the driver's as their cause."""
     try:
         yield
     except DRIVER_ERRORS as error:
@@ -50,12 +50,12 @@ def translated_errors(
 def translate(
     error: Exception, *, connecting: bool = False, connection: AnyConnection | None = None
 ) -> DatabaseError:
-    """Translate one of :data:`DRIVER_ERRORS`, and remove from it what must not be shown.
+    """Translates one of :data:`DRIVER_ERRORS`, and removes from it what must not be shown.
 
     ``connecting`` says that nothing has been sent, so that nothing can have been applied.
     ``connection`` is the one that the error came from, if any.
     """
-    _hide_values(error)
+    hide_values(error)
     missing = _missing(error)
     ours = our_error(error, connecting=connecting)
     _hide_rows(error)
@@ -63,7 +63,7 @@ def translate(
     if isinstance(ours, RejectedError) and "hephaestus_pg_initial" not in missing:
         ours.missing = missing
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and _is_primary(connection):
-        return RejectedError(
+        refused = RejectedError(
             f"this session may only read, though the server is no standby: {error.args[0]}; "
             "default_transaction_read_only is on for the database, the role, the DSN or the "
             "server, which some hosts do where the disk is full: free it, or ALTER … RESET "
@@ -71,11 +71,13 @@ def translate(
             applied="no",
             retryable=False,
         )
+        refused.sqlstate = ours.sqlstate
+        return refused
     return ours
 
 
 def should_reset_pool(error: Exception) -> bool:
-    """Tell whether the pool's other connections are likely to be as useless as that of ``error``.
+    """Returns ``True`` if the pool's other connections are likely to be as useless as this one.
 
     Where one connection is dead or leads to a standby, the others mostly are and do. But where the
     server has none to spare, the present ones are all that there will be.
@@ -88,7 +90,7 @@ def should_reset_pool(error: Exception) -> bool:
 
 
 def _missing(error: Exception) -> str:
-    """The server's message if a statement of ours met no table or column, else an empty one."""
+    """Returns the server's message if a statement of ours met no table or column, else none."""
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)) and not (
         error.context or error.internal_query  # a trigger's error has a context
     ):
@@ -96,11 +98,12 @@ def _missing(error: Exception) -> str:
     return ""
 
 
-# The driver quotes an argument that it cannot encode.
+# The message about an argument that the driver cannot encode.
 _QUOTED = re.compile(r"(invalid input for query argument [^:]*): .* \(", re.DOTALL)
 
 
-def _hide_values(error: Exception) -> None:
+def hide_values(error: Exception) -> None:
+    """Removes from the driver's message a password, and an argument that it quotes."""
     if not isinstance(error, OSError) and error.args:
         error.args = (without_password(_QUOTED.sub(r"\1 (", str(error.args[0]))), *error.args[1:])
 
@@ -111,7 +114,7 @@ def _hide_rows(error: Exception) -> None:
 
 
 def _is_primary(connection: AnyConnection | None) -> bool:
-    """Tell whether the server says that it is a primary whose sessions only read by default.
+    """Returns ``True`` if the server says it is a primary whose sessions only read by default.
 
     Through a pooler it may say so for another server, or not at all.
     """

@@ -20,7 +20,7 @@ HEAD_START = 0.25
 async def first_to_connect(
     attempts: Sequence[Callable[[], Awaitable[T]]], *, discard: Callable[[T], None]
 ) -> tuple[int, T]:
-    """Return the result of the first attempt to succeed, and its index.
+    """Returns the result of the first attempt to succeed, and its index.
 
     An attempt begins when the one before it has failed or has taken :data:`HEAD_START` seconds: so
     a silent host uses up neither the time of the others nor that of the caller, whose deadline is
@@ -60,19 +60,19 @@ async def first_to_connect(
 
 
 def _most_telling(failures: Sequence[Exception]) -> Exception:
-    """The error to raise: a wrong password tells more than a host that is down."""
+    """Chooses the error to raise: a wrong password tells more than a host that is down."""
     if not failures:  # a program that ends by cancelling every task has cancelled the attempts too
         return UnavailableError(
             "no connection to PostgreSQL: the tries to connect were cancelled",
             applied="no",
             retryable=True,
         )
-    telling = next((each for each in failures if not _may_pass(each)), failures[-1])
+    telling = next((each for each in failures if not _is_transient(each)), failures[-1])
     if isinstance(telling, DatabaseError):
         # A host that refuses us for good does not keep another one from coming back.
-        telling.retryable = any(map(_may_pass, failures))
+        telling.retryable = any(map(_is_transient, failures))
     return telling
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     return isinstance(error, DatabaseError) and error.retryable

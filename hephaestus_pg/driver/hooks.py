@@ -32,7 +32,7 @@ _SOME_CODE = "code that was given to the connection (a codec, a listener or a cl
 
 
 def pool_hooks(pool: Pool[Any]) -> list[str]:
-    """Name the hooks of a user's pool: whatever may run other code than asyncpg's own.
+    """Names the hooks of a user's pool: whatever may run other code than asyncpg's own.
 
     A hook that a later asyncpg keeps under another name counts as given.
     """
@@ -50,13 +50,13 @@ def pool_hooks(pool: Pool[Any]) -> list[str]:
 
 
 def option_hooks(options: Mapping[str, Any]) -> list[str]:
-    """Name the hooks among the options for a pool of our own."""
+    """Names the hooks among the options for a pool of our own."""
     found = [name for name in HOOKS if callable(options.get(name))]
     return found + ["connection_class"] * ("connection_class" in options)
 
 
 def wrap_hooks(options: dict[str, Any]) -> dict[str, Any]:
-    """Wrap each hook among the options, so that it raises a :class:`HookError` that names it."""
+    """Wraps each hook among the options, so that it raises a :class:`HookError` that names it."""
     hooks = {name: _wrap(name, options[name]) for name in HOOKS if callable(options.get(name))}
     return {**options, **hooks}
 
@@ -76,7 +76,7 @@ def _wrap(name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def translate_any(error: BaseException, connection: AnyConnection | None) -> BaseException:
-    """Translate whatever a call on a connection raised: an error of the driver's or of a hook's.
+    """Translates whatever a call on a connection raised: an error of the driver's or of a hook's.
 
     ``connection`` is the one that was used, ``None`` if there was none yet. An error that is to be
     raised as it is comes back as it is.
@@ -91,7 +91,7 @@ def translate_any(error: BaseException, connection: AnyConnection | None) -> Bas
 
 
 def hook_error(error: BaseException, hook: str, *, applied: Applied = "no") -> HookError | None:
-    """Make the error for what a hook raised; ``None`` if that is to be raised as it is.
+    """Makes the error for what a hook raised; ``None`` if that is to be raised as it is.
 
     That holds for our own errors, for those that end the program, for a cancellation that somebody
     requested, and where a connection broke or could not be had: there another try may help.
@@ -103,15 +103,16 @@ def hook_error(error: BaseException, hook: str, *, applied: Applied = "no") -> H
             return None
     elif not isinstance(error, Exception):
         return None
-    outage = isinstance(error, OSError)  # such as that of a service that hands out passwords
-    if isinstance(error, DRIVER_ERRORS) and (
-        hook == "connect" if outage else translate(error).retryable
-    ):
+    if isinstance(error, OSError):  # such as that of a service that hands out passwords
+        if hook == "connect":
+            return None  # no connection could be had: another try may help
+        return HookError(hook, error, applied=applied, retryable=True)
+    if isinstance(error, DRIVER_ERRORS) and translate(error).retryable:
         return None
-    return HookError(hook, error, applied=applied, retryable=outage)
+    return HookError(hook, error, applied=applied, retryable=False)
 
 
 def cancel_requested() -> bool:
-    """Tell whether somebody cancelled the running task; a hook may raise CancelledError unasked."""
+    """Returns ``True`` if somebody cancelled this task; a hook may raise CancelledError unasked."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

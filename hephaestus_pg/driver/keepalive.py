@@ -17,7 +17,7 @@ _OPTIONS = {
 
 
 def set_keepalive(connection: Any, wanted: Mapping[str, int]) -> None:
-    """Set the wanted options on the connection's socket, as far as the system has them."""
+    """Sets the wanted options on the connection's socket, as far as the system has them."""
     raw: socket.socket | None = connection._transport.get_extra_info("socket")  # noqa: SLF001
     if not wanted or raw is None or raw.family not in {socket.AF_INET, socket.AF_INET6}:
         return

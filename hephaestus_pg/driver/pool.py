@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from asyncpg import Connection, Pool
 
-# asyncpg opens ten connections at once by default, which is a storm where tenants are many, and
-# while it restores its minimum a silent host may hold a slot for as long as it likes. Its cache of
-# statements stays: without it one caller puts 0.64 and gets 0.53 times as much; 64 callers, who
-# share statements, 0.88 and 0.97 times.
+# asyncpg opens ten connections at once: too many where tenants are many; and while it restores
+# min_size, a silent host blocks a slot. Its statement cache stays on: without it one caller puts
+# 0.64 and gets 0.53 times as much; 64 callers, who share statements, 0.88 and 0.97.
 _DEFAULTS: dict[str, Any] = {
     "min_size": 0,
     "max_size": MAX_SIZE,
@@ -39,7 +38,7 @@ _CHECK_INTERVAL = "1s"
 async def open_pool(
     dsn: str | None, *, timeout: float, pgbouncer: bool, **options: Any
 ) -> Pool[Any]:
-    """Open a pool of our own; ``options`` are asyncpg's and take precedence over our defaults.
+    """Opens a pool of our own; ``options`` are asyncpg's and take precedence over our defaults.
 
     The server is told to end a statement shortly before ``timeout`` seconds have passed, and soon
     after its client has gone. PgBouncer is not: it refuses settings that it does not know, and its
@@ -80,7 +79,7 @@ async def _open(dsn: str | None, options: dict[str, Any]) -> Pool[Any]:
 
 
 def checked_pool(pool: Any, dsn: object, options: Mapping[str, Any]) -> None:
-    """Refuse a user's pool that is none of asyncpg's, and arguments that exclude one.
+    """Refuses a user's pool that is none of asyncpg's, and arguments that exclude one.
 
     Raises:
         InvalidTypeError: It is no pool.
@@ -117,7 +116,7 @@ async def connect_beside(pool: Pool[Any]) -> Connection[Any]:
 
 
 async def usable_pool(pool: Pool[Any]) -> Pool[Any]:
-    """Return a user's pool if it can be used in the running event loop.
+    """Returns a user's pool if it can be used in the running event loop.
 
     Raises:
         InvalidValueError: It belongs to another event loop, or has not been awaited.

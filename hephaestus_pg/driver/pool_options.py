@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from hephaestus_pg._checks import is_int
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ MAX_SIZE = 10
 def checked_pool_options(
     options: Mapping[str, Any], *, others: Iterable[str] = ()
 ) -> Mapping[str, Any]:
-    """Return the options unchanged if asyncpg takes them.
+    """Returns the options unchanged if asyncpg takes them.
 
     ``others`` are names that the caller takes itself, to be suggested for misspelt ones.
 
@@ -104,9 +105,9 @@ _CLASSES: dict[str, type] = {
 
 def _check_type(name: str, value: Any) -> None:
     if name in _INTEGERS and (value is not None or name not in _MAY_BE_NONE):
-        _check_number(name, value, (int,), _INTEGERS[name])
+        _check_number(name, value, "a whole number", _INTEGERS[name])
     elif name in _SECONDS and (value is not None or name not in _MAY_BE_NONE):
-        _check_number(name, value, (int, float), _SECONDS[name])
+        _check_number(name, value, "a number of seconds", _SECONDS[name])
     elif name in _CALLABLES and not (value is None or callable(value)):
         raise InvalidTypeError(name, value, "give a function")
     elif name in _TEXTS and value is not None:
@@ -115,12 +116,10 @@ def _check_type(name: str, value: Any) -> None:
         raise InvalidTypeError(name, value, f"give a subclass of {_CLASSES[name].__name__}")
 
 
-def _check_number(name: str, value: Any, kinds: tuple[type, ...], least: float) -> None:
-    kind = "a whole number" if kinds == (int,) else "a number of seconds"
-    number: float = value
-    if isinstance(value, bool) or not isinstance(value, kinds):
+def _check_number(name: str, value: Any, kind: str, least: float) -> None:
+    if not (is_int(value) or (name in _SECONDS and isinstance(value, float))):
         raise InvalidTypeError(name, value, f"give {kind}")
-    if not number >= least:  # NaN is not
+    if not value >= least:  # NaN is not
         bound = f"from {least} on" if isinstance(least, int) else "above 0"
         raise InvalidValueError(name, value, f"give {kind} {bound}")
 
@@ -145,7 +144,7 @@ def _check_hosts(host: Any, port: Any) -> None:
             raise InvalidTypeError("host", host, "give text, or a list of texts")
     ports = port if isinstance(port, (list, tuple)) else [port]
     for each in ports:
-        if each is not None and (isinstance(each, bool) or not isinstance(each, (int, str))):
+        if not (each is None or isinstance(each, str) or is_int(each)):
             raise InvalidTypeError("port", port, "give a number, or a list of numbers")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, translate
+from hephaestus_pg.driver.errors import DRIVER_ERRORS, hide_values
 from hephaestus_pg.errors import CodecError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 async def fetch_rows(
     connection: AnyConnection, text: str, arguments: tuple[Any, ...]
 ) -> list[Record]:
-    """Fetch the rows of the statement ``text``, whose first column is text and never NULL.
+    """Fetches the rows of the statement ``text``, whose first column is text and never NULL.
 
     Raises:
         CodecError: A codec for text is in the way.
@@ -33,7 +33,7 @@ async def fetch_rows(
     except DRIVER_ERRORS as error:
         # Every argument is a text or a list of texts, which the driver's own codec would take.
         if isinstance(error, asyncpg.DataError) and "query argument" in str(error):
-            translate(error)  # so that it no longer quotes the argument
+            hide_values(error)
             raise CodecError(str(error), applied="no") from error
         raise
     except Exception as error:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from hephaestus_pg._checks import is_int
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _HIGHEST_PORT = 65535
 
 
 def parse_hosts(text: str, field: str) -> list[tuple[str, str]]:
-    """Each host of a comma-separated list, with its port as written, or an empty one.
+    """Returns each host of a comma-separated list, with its port as written, or an empty one.
 
     Raises:
         InvalidValueError: ``field`` is no such list.
@@ -36,7 +37,7 @@ def parse_hosts(text: str, field: str) -> list[tuple[str, str]]:
 
 
 def parse_host(text: str, *, encoded: bool = False) -> tuple[str, str] | None:
-    """A host, with its port as written, or an empty one; ``None`` if ``text`` is no host.
+    """Returns a host, with its port as written, or an empty one; ``None`` if ``text`` is no host.
 
     ``encoded``: as in a URL, where a socket's folder is percent-encoded and an IPv6 address needs
     its brackets.
@@ -53,7 +54,7 @@ def parse_host(text: str, *, encoded: bool = False) -> tuple[str, str] | None:
 def pair_with_ports(
     hosts: Sequence[tuple[str, str]], first: Sequence[int], last: Sequence[int]
 ) -> list[tuple[str, int]]:
-    """Each host with its port: the one in ``first``, else its own, else the one in ``last``.
+    """Pairs each host with its port: the one in ``first``, else its own, else that in ``last``.
 
     A single port in ``first`` or ``last`` is every host's.
 
@@ -66,7 +67,8 @@ def pair_with_ports(
             raise InvalidValueError(
                 "port", list(ports), f"give one, or as many as there are hosts, {len(hosts)}"
             )
-        every.append(ports if len(ports) == len(hosts) else [*ports, 0][:1] * len(hosts))
+        one = ports[0] if ports else 0
+        every.append(ports if len(ports) == len(hosts) else [one] * len(hosts))
     return [
         (host, before or (parse_port(own, "port") if own else 0) or after or DEFAULT_PORT)
         for (host, own), before, after in zip(hosts, *every, strict=True)
@@ -74,7 +76,7 @@ def pair_with_ports(
 
 
 def parse_ports(given: Any, field: str) -> list[int]:
-    """Ports given as a number, a list, or text with commas; an empty one is 0, for the default.
+    """Reads ports given as a number, a list, or text with commas; an empty one is 0, the default.
 
     Raises:
         InvalidValueError: One of them is no port.
@@ -90,12 +92,12 @@ def parse_ports(given: Any, field: str) -> list[int]:
 
 
 def parse_port(given: Any, field: str) -> int:
-    """A port, given as a number or as text.
+    """Returns a port, given as a number or as text.
 
     Raises:
         InvalidValueError: It is no number from 1 to 65535.
     """
-    if isinstance(given, bool) or not isinstance(given, (str, int)):
+    if not (isinstance(given, str) or is_int(given)):
         raise InvalidTypeError(field, given, f"give a port, a number from 1 to {_HIGHEST_PORT}")
     text = str(given).strip()
     if not text.isdecimal() or not 0 < int(text[:9]) <= _HIGHEST_PORT:

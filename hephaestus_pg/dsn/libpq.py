@@ -216,4 +216,4 @@ OPTIONS = {
     "timeout",
     "user",
 }
-"""Options of asyncpg's functions, which some put into the DSN."""
+"""Options of asyncpg's functions, that users put into a DSN by mistake."""

@@ -6,7 +6,7 @@ import re
 
 
 def mask_dsn(dsn: str) -> str:
-    """Replace the password of a text that should be a DSN, however malformed it is."""
+    """Replaces the password of a text that should be a DSN, however malformed it is."""
     if "@" in dsn:
         dsn = _BEFORE_HOST.sub(r"\1***", dsn)
     elif "://[" not in dsn:
@@ -21,7 +21,7 @@ _NO_HOST = re.compile(r"(://[^:/?]*:)(?!\d*(?:[,/?]|$))[^/?]*")
 
 
 def without_password(text: str) -> str:
-    """Replace the password of every DSN in ``text``, such as the driver's message."""
+    """Replaces the password of every DSN in ``text``, such as the driver's message."""
     return _PASSWORD.sub(lambda found: f"{found[found.lastindex or 0]}***", text)
 
 

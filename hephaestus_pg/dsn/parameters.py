@@ -29,7 +29,7 @@ class Parameter(NamedTuple):
 def classify(
     given: Mapping[str, Parameter],
 ) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
-    """Divide parameters into those that libpq has and those that are settings of the server.
+    """Divides parameters into those that libpq has and those that are settings of the server.
 
     A name that nothing here knows counts as a setting: only the server knows all of those. The
     ones safe to ignore are left out, with one line in the log.
@@ -68,7 +68,7 @@ def classify(
 
 
 def checked_value(name: str, value: str, field: str) -> str:
-    """The value of a parameter of libpq's, as libpq writes it.
+    """Returns the value of a parameter of libpq's, as libpq writes it.
 
     Raises:
         InvalidValueError: The parameter takes a choice or a number, and the value is not one.
@@ -84,7 +84,7 @@ def checked_value(name: str, value: str, field: str) -> str:
 
 
 def _foreign_advice(name: str, value: str) -> str:
-    """Advice on a parameter of another library; empty for one that may be a setting."""
+    """Returns advice on a parameter of another library; empty for one that may be a setting."""
     away = "it is no parameter of PostgreSQL's: take it out of the DSN"
     if name in libpq.FOREIGN:
         instead = libpq.FOREIGN[name].format(value=value)
@@ -109,7 +109,7 @@ def _normalized(name: str) -> str:
 
 
 def refused_setting(name: str, parameter: Parameter, said: str, code: str) -> InvalidValueError:
-    """The error for a setting that the server or PgBouncer refused, saying ``said``."""
+    """Makes the error for a setting that the server or PgBouncer refused, saying ``said``."""
     close = get_close_matches(name, libpq.PARAMETERS, n=1, cutoff=0.75)
     meant = f"; did you mean {close[0]}?" if close else ""
     advice = f"the server does not take it as a setting ({said})"
@@ -124,7 +124,7 @@ def refused_setting(name: str, parameter: Parameter, said: str, code: str) -> In
 
 
 def split_options(text: str) -> tuple[dict[str, str], str]:
-    """The settings within ``options=-c name=value``, and the remaining text.
+    """Returns the settings within ``options=-c name=value``, and the remaining text.
 
     A backslash escapes the blank after it, as in libpq.
     """

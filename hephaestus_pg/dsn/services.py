@@ -9,10 +9,10 @@ from hephaestus_pg.errors import InvalidValueError
 
 
 def read_service(name: str, file: str | None, field: str) -> dict[str, str]:
-    """Read the parameters of a service; errors name ``field``, where the service was asked for.
+    """Reads the parameters of a service; errors name ``field``, where it was asked for.
 
-    As libpq does, look in ``file``, else in ``PGSERVICEFILE``, else in ``~/.pg_service.conf``, and
-    then in ``PGSYSCONFDIR``.
+    As libpq does, it looks in ``file``, else in ``PGSERVICEFILE``, else in
+    ``~/.pg_service.conf``, and then in ``PGSYSCONFDIR``.
 
     Raises:
         InvalidValueError: There is no such service, or its file cannot be read.
@@ -48,7 +48,7 @@ def _files(given: str | None) -> list[Path]:
 
 
 def _section(text: str, name: str, path: Path) -> dict[str, str] | None:
-    """The parameters of the first section of that name, which is the one that libpq takes."""
+    """Reads the first section of that name, which is the one that libpq takes."""
     found: dict[str, str] | None = None
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()

@@ -24,7 +24,7 @@ from hephaestus_pg.errors import InvalidValueError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FILES = (
+_ONLY_IN_DSN = (
     *("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword", "sslnegotiation"),
     *("ssl_min_protocol_version", "ssl_max_protocol_version"),
 )
@@ -77,7 +77,7 @@ class Target:
 
 
 def checked_dsn(dsn: Any) -> str | None:
-    """The text of the DSN, by default that of ``HEPHAESTUS_PG_DSN``; ``None`` if neither is given.
+    """Returns the DSN's text, by default that of ``HEPHAESTUS_PG_DSN``; ``None`` if there is none.
 
     Raises:
         InvalidValueError: It cannot be read; the error says what to type instead.
@@ -94,7 +94,7 @@ def checked_dsn(dsn: Any) -> str | None:
 
 
 def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
-    """Resolve a DSN, its service, the PG variables and asyncpg's ``options`` into a target.
+    """Resolves a DSN, its service, the PG variables and asyncpg's ``options`` into a target.
 
     Options take precedence over the DSN, the DSN over its service, and that over the variables.
 
@@ -114,7 +114,7 @@ def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
     honoured, settings = classify({**variables, **given})
     hosts = _hosts(authority, honoured, theirs, port)
     values = {name: parameter.value for name, parameter in honoured.items()}
-    arguments, files = _arguments(honoured, theirs, local=all(host[0] == "/" for host, _ in hosts))
+    arguments, in_dsn = _arguments(honoured, theirs, local=all(host[0] == "/" for host, _ in hosts))
     if not hosts and "port" in honoured:
         arguments["port"] = parse_ports(*honoured["port"])
     session = theirs.get("target_session_attrs")
@@ -123,7 +123,7 @@ def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
     seconds = int(values.get("connect_timeout", 0))
     return Target(
         hosts=tuple(hosts),
-        dsn=f"postgresql://?{urlencode(files)}" if files else None,
+        dsn=f"postgresql://?{urlencode(in_dsn)}" if in_dsn else None,
         options=arguments,
         settings=_with_options(settings, honoured),
         socket={name: int(values[name]) for name in _SOCKET if name in values},
@@ -134,7 +134,7 @@ def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
 
 
 def _with_service(given: dict[str, Parameter], options: Mapping[str, Any]) -> dict[str, Parameter]:
-    """Add the parameters of the service that an option, the DSN or ``PGSERVICE`` names."""
+    """Adds the parameters of the service that an option, the DSN or ``PGSERVICE`` names."""
     service = given.pop("service", None)
     if asked := options.get("service"):
         service = Parameter(asked, "service")
@@ -157,7 +157,7 @@ def _hosts(
     options: Mapping[str, Any],
     variable: Parameter | None,
 ) -> list[tuple[str, int]]:
-    """Each host and its port, from the first of options, DSN, service and variables to name any."""
+    """Pairs hosts and ports, from the first of options, DSN, service and variables to name any."""
     asked, first = options.get("host"), parse_ports(options.get("port"), "port")
     if asked:
         names = asked.split(",") if isinstance(asked, str) else asked
@@ -179,7 +179,7 @@ def _hosts(
 def _with_addresses(
     address: Parameter, hosts: list[tuple[str, str]], *, verified: bool
 ) -> list[tuple[str, str]]:
-    """Replace the hosts by the addresses that ``hostaddr`` gives, to save the look-up."""
+    """Replaces the hosts by the addresses that ``hostaddr`` gives, to save the look-up."""
     addresses = [each.strip() for each in address.value.split(",")]
     if hosts and (verified or len(addresses) != len(hosts)):
         raise InvalidValueError(
@@ -197,30 +197,30 @@ def _with_addresses(
 def _arguments(
     given: Mapping[str, Parameter], options: Mapping[str, Any], *, local: bool
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The parameters that asyncpg takes as options, and those that it takes only from a DSN."""
+    """Sorts what asyncpg takes as options from what it takes only in a DSN."""
     if isinstance(asked := options.get("ssl"), str):
         given = {**given, "sslmode": Parameter(checked_value("sslmode", asked, "ssl"), "ssl")}
     values = {name: parameter.value for name, parameter in given.items()}
     arguments: dict[str, Any] = {
         option: values[name] for option, name in _ARGUMENTS.items() if name in values
     }
-    files = {name: values[name] for name in _FILES if name in values}
+    in_dsn = {name: values[name] for name in _ONLY_IN_DSN if name in values}
     if (asked is None or isinstance(asked, str)) and not local:
         check_files(given)
-        if files.get("sslrootcert") == "system":
+        if in_dsn.get("sslrootcert") == "system":
             arguments["ssl"] = system_context(values)
-            del files["sslrootcert"]
+            del in_dsn["sslrootcert"]
     passwords = (values.get("password"), options.get("password"), os.environ.get("PGPASSWORD"))
     if not any(passwords):
         file = options.get("passfile")
         named = Parameter(os.fspath(file), "passfile") if file else given.get("passfile")
         if named:
             _check_passfile(*named)
-    return arguments, files
+    return arguments, in_dsn
 
 
 def _check_passfile(path: str, field: str) -> None:
-    """Check that asyncpg can use the password file: otherwise it would silently go without."""
+    """Checks that asyncpg can use the password file: otherwise it would silently go without."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - the file may be a device
         if not stat.S_ISREG(mode):
@@ -236,7 +236,7 @@ def _check_passfile(path: str, field: str) -> None:
 def _with_options(
     settings: dict[str, Parameter], given: Mapping[str, Parameter]
 ) -> dict[str, Parameter]:
-    """Add the settings within ``options``, and the application's name; ``settings`` go first."""
+    """Adds the settings within ``options``, and the application's name; ``settings`` go first."""
     found: dict[str, Parameter] = {}
     if options := given.get("options"):
         within, rest = split_options(options.value)

@@ -9,6 +9,7 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
 
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.dsn.hosts import LIST_OF_HOSTS, parse_host
 from hephaestus_pg.dsn.masking import mask_dsn, without_password
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
@@ -24,13 +25,13 @@ class Url(NamedTuple):
 
 
 def dsn_text(dsn: Any) -> str:
-    """The text of a DSN, which may be any object whose ``str`` is one, such as a URL's class.
+    """Returns the text of a DSN, or of an object whose ``str`` is one, such as a URL's class.
 
     Raises:
         InvalidTypeError: The object's text is no DSN, or hides it.
     """
     if isinstance(dsn, str):
-        return str.__str__(dsn)  # a member of a text enumeration gives its name as str(dsn)
+        return plain_text(dsn)
     kind = f"<{type(dsn).__name__}>"
     if isinstance(dsn, (bytes, bytearray, memoryview)):
         raise InvalidTypeError("dsn", kind, "give text: dsn.decode() of bytes")
@@ -50,7 +51,7 @@ def dsn_text(dsn: Any) -> str:
 
 
 def parse_url(text: str, origin: str = "") -> Url:
-    """Take a DSN apart; ``origin`` says in the error where the text came from.
+    """Takes a DSN apart; ``origin`` says in the error where the text came from.
 
     Raises:
         InvalidValueError: It is no URL of PostgreSQL's, is ambiguous, or hides its password.
@@ -80,7 +81,7 @@ def parse_url(text: str, origin: str = "") -> Url:
 
 
 def _parameters(user: str, path: str, query: str) -> tuple[dict[str, str], str]:
-    """The decoded parameters, user, password and database among them; and advice on the query.
+    """Decodes the parameters, user, password and database among them; advises on the query.
 
     Raises:
         UnicodeDecodeError: A percent-encoded part is not UTF-8.
@@ -103,7 +104,7 @@ def _parameters(user: str, path: str, query: str) -> tuple[dict[str, str], str]:
 
 
 def _shape_advice(text: str) -> str:
-    """Advice on a text that is no URL of PostgreSQL's; empty for one that is."""
+    """Returns advice on a text that is no URL of PostgreSQL's; empty for one that is."""
     if not text:
         return (
             "it is empty: give one, or leave it out for HEPHAESTUS_PG_DSN, else the PG* variables"
@@ -140,7 +141,7 @@ ENCODE = (
 
 
 def _ambiguity_advice(rest: str, user: str, hosts: str, path: str) -> str:
-    """Advice on a URL that can be read in two ways; empty for one that cannot."""
+    """Returns advice on a URL that can be read in two ways; empty for one that cannot."""
     if "#" in rest or "@" in user or (not user and ":" in hosts and "@" in path):
         return ENCODE
     if "%00" in rest:
@@ -156,7 +157,7 @@ _KEYWORD = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)")
 
 
 def _keywords_as_url(text: str) -> str:
-    """The URL that says the same as a string of keywords, without its password."""
+    """Writes a string of keywords as a URL, without its password."""
     found = {
         name: re.sub(r"\\(.)", r"\1", value.strip("'")) for name, value in _KEYWORD.findall(text)
     }

@@ -17,7 +17,7 @@ _VERIFYING = {"verify-ca", "verify-full"}
 
 
 def check_files(given: Mapping[str, Parameter]) -> None:
-    """Check that TLS can use each file that the parameters name and that ``sslmode`` needs.
+    """Checks that TLS can use each file that the parameters name and that ``sslmode`` needs.
 
     Raises:
         InvalidValueError: A parameter, which the error names, leads to no such file.
@@ -45,7 +45,7 @@ def check_files(given: Mapping[str, Parameter]) -> None:
 
 
 def _check_authority(mode: str, given: Mapping[str, Parameter]) -> None:
-    """Check that a certificate authority is named, or that libpq's default file is there."""
+    """Checks that a certificate authority is named, or that libpq's default file is there."""
     field = given["sslmode"].field if "sslmode" in given else "sslmode"
     root, own = given.get("sslrootcert"), Path("~/.postgresql/root.crt").expanduser()
     if root is None and not own.exists():
@@ -76,7 +76,7 @@ def _load(parameter: Parameter, load: Callable[[str], object], more: str = "") -
 
 
 def system_context(values: Mapping[str, str]) -> ssl.SSLContext:
-    """The context for ``sslrootcert=system``: any authority that the system trusts will do."""
+    """Makes the context for ``sslrootcert=system``, which trusts what the system trusts."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["postgresql"])
     if "sslcert" in values:

@@ -48,7 +48,7 @@ class Cluster:
         )
 
     def give_to(self, account: dict[str, Any]) -> None:
-        """Make the home and the data folder the account's."""
+        """Makes the home and the data folder the account's."""
         self._give(self.home, account)
         if not self.data.exists():
             self.data.mkdir(mode=0o700, parents=True)
@@ -59,7 +59,7 @@ class Cluster:
         os.chown(path, account.get("user", -1), account.get("group", -1))
 
     def initialize(self, programs: Programs) -> None:
-        """Run ``initdb``, unless the data folder holds a cluster already."""
+        """Runs ``initdb``, unless the data folder holds a cluster already."""
         if not (self.data / "PG_VERSION").exists():
             # The C locale is the one that every platform has, and all of PostgreSQL 14 to 18 know.
             programs.run(
@@ -68,7 +68,7 @@ class Cluster:
             )  # fmt: skip
 
     def is_ready(self, pid: int) -> bool:
-        """Tell whether the postmaster has noted in its pid file, as for ``pg_ctl``, that it is."""
+        """Returns ``True`` once the postmaster has noted in its pid file that it is ready."""
         try:
             lines = self._pid_file.read_text().splitlines()
         except FileNotFoundError:
@@ -76,23 +76,23 @@ class Cluster:
         return lines[:1] == [str(pid)] and "ready" in map(str.strip, lines[7:8])
 
     def forget_postmaster(self) -> None:
-        """Remove the pid file that SIGKILL leaves.
+        """Removes the pid file that SIGKILL leaves.
 
         Otherwise the guard would take a later process of the same number for the postmaster.
         """
         self._pid_file.unlink(missing_ok=True)
 
     def mark_log(self) -> None:
-        """Let :meth:`log_end` show only what is logged from now on."""
+        """Lets :meth:`log_end` show only what is logged from now on."""
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
 
     def log_end(self) -> str:
-        """The last lines of the log since :meth:`mark_log`."""
+        """Returns the last lines of the log since :meth:`mark_log`."""
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").splitlines()
         return "\n".join(lines[-_LOG_LINES_SHOWN:])
 
     def remove(self) -> None:
-        """Let the guard remove the home, and wait until it has."""
+        """Lets the guard remove the home, and waits until it has."""
         self._guard.communicate()

@@ -14,7 +14,7 @@ from hephaestus_pg.errors import EmbeddedServerError
 
 
 def packaged_binaries() -> Path:
-    """The folder of the programs that the extra ``embedded`` installs.
+    """Returns the folder of the programs that the extra ``embedded`` installs.
 
     Raises:
         EmbeddedServerError: It is not installed.
@@ -29,7 +29,7 @@ def packaged_binaries() -> Path:
 
 
 def unprivileged_account() -> dict[str, Any]:
-    """Options with which ``subprocess`` leaves root, as which PostgreSQL refuses to run.
+    """Returns options with which ``subprocess`` leaves root, as which PostgreSQL refuses to run.
 
     Raises:
         EmbeddedServerError: This process is root's, and there is no account to change to.
@@ -57,7 +57,7 @@ class Programs:
 
     @classmethod
     def found(cls, given: Path | None, home: Path, account: dict[str, Any]) -> Self:
-        """Find the programs in the ``given`` folder, or among the installed packages.
+        """Finds the programs in the ``given`` folder, or among the installed packages.
 
         Programs of a package that the account cannot reach are copied into ``home``.
 
@@ -82,7 +82,7 @@ class Programs:
         return programs
 
     def run(self, program: str, *arguments: str) -> None:
-        """Run a program to its end.
+        """Runs a program to its end.
 
         Raises:
             EmbeddedServerError: It failed.
@@ -100,7 +100,7 @@ class Programs:
             raise EmbeddedServerError(f"{program} failed ({done.returncode})", done.stdout)
 
     def process_options(self) -> dict[str, Any]:
-        """The options with which ``subprocess`` starts each program."""
+        """Returns the options with which ``subprocess`` starts each program."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         # The working directory of this process may be closed to the account.
         return {"cwd": self._home, "env": own | {"LC_ALL": "C"}, **self._account}

@@ -84,7 +84,7 @@ class EmbeddedServer:
         return f"postgresql://postgres@{_HOST}:{self._port}/postgres"
 
     def start(self) -> None:
-        """Start the server and return once it accepts connections; harmless if it runs.
+        """Starts the server and returns once it accepts connections; harmless if it runs.
 
         Raises:
             EmbeddedServerError: There are no binaries, or the server did not come up.
@@ -106,7 +106,7 @@ class EmbeddedServer:
     def stop(
         self, mode: Literal["smart", "fast", "immediate"] = "fast", *, timeout: float = 30
     ) -> None:
-        """Shut the server down, in PostgreSQL's sense of ``mode``; its data stays for a restart.
+        """Shuts the server down, in PostgreSQL's sense of ``mode``; its data stays for a restart.
 
         Raises:
             EmbeddedServerError: It still runs after ``timeout`` seconds.
@@ -116,7 +116,7 @@ class EmbeddedServer:
             self._await_end(timeout)
 
     def kill(self, *, timeout: float = 30) -> None:
-        """End the postmaster with SIGKILL and wait until its children have noticed and gone.
+        """Ends the postmaster with SIGKILL and waits until its children have noticed and gone.
 
         Raises:
             EmbeddedServerError: A child is still busy after ``timeout`` seconds.
@@ -126,12 +126,12 @@ class EmbeddedServer:
             self._await_end(timeout)
 
     def restart(self) -> None:
-        """Stop the server, unless it is stopped already, and start it again on the same data."""
+        """Stops the server, unless it is stopped already, and starts it again on the same data."""
         self.stop()
         self.start()
 
     def close(self) -> None:
-        """End the server and remove what it made, but not a data folder that was given."""
+        """Ends the server and removes what it made, but not a data folder that was given."""
         atexit.unregister(self.close)
         if self._cluster is None:
             return
@@ -142,7 +142,7 @@ class EmbeddedServer:
             self._cluster = self._programs = self._postmaster = None
 
     def _set_up(self) -> tuple[Cluster, Programs]:
-        """Make the cluster, unless it is there from an earlier start."""
+        """Makes the cluster, unless it is there from an earlier start."""
         if self._cluster is not None and self._programs is not None:
             return self._cluster, self._programs
         self._cluster = Cluster(self._given_data)
@@ -155,7 +155,7 @@ class EmbeddedServer:
         return self._cluster, self._programs
 
     def _launch(self, cluster: Cluster, programs: Programs) -> bool:
-        """Start the postmaster and wait until it is ready; ``False`` if the port is taken."""
+        """Starts the postmaster and waits until it is ready; ``False`` if the port is taken."""
         postmaster = self._spawn(cluster, programs)
         deadline = time.monotonic() + _START_SECONDS
         while postmaster.poll() is None:
@@ -201,7 +201,7 @@ class EmbeddedServer:
         return self._postmaster
 
     def _await_end(self, timeout: float) -> None:
-        """Wait for the postmaster and then, on the pipe they all inherited, for its children."""
+        """Waits for the postmaster and then, on the pipe they all inherited, for its children."""
         assert self._postmaster is not None
         assert self._cluster is not None
         ended = select.poll()

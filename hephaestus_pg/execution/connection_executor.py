@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import anyio
 
-from hephaestus_pg import _sql
 from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated_errors
 from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import (
     DatabaseError,
     RejectedError,
-    SchemaOutdatedError,
     TransactionEndedError,
 )
 from hephaestus_pg.execution.lifecycle import Operation, checked_timeout
+from hephaestus_pg.execution.statements import outdated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.execution.executor import Executor
     from hephaestus_pg.execution.statements import Statement, Statements
 
 Result = TypeVar("Result")
@@ -43,7 +43,7 @@ class ConnectionExecutor:
 
     connection: AnyConnection
     name: str
-    """The storage's."""
+    """The storage's name, for errors."""
     schema: str
     statements: Statements
     timeout: float
@@ -87,7 +87,7 @@ class ConnectionExecutor:
         return rows[0] if rows else None
 
     async def atomically(
-        self, deadline: float, work: Callable[[ConnectionExecutor], Awaitable[Result]]
+        self, deadline: float, work: Callable[[Executor], Awaitable[Result]]
     ) -> Result:
         """See :meth:`Executor.atomically`; inside another transaction it is a savepoint."""
         del deadline  # each statement of the work has it
@@ -103,13 +103,13 @@ class ConnectionExecutor:
         ``deadline``: when it must have begun, if not within the time for committing.
         ``checked``: its block is a caller's, who may catch the error of a statement in it.
         """
-        # A transaction may have been begun by a statement, of which the driver's own knows nothing.
+        # A BEGIN sent as text is not known to asyncpg's Transaction, which would not nest in it.
         transaction = (
             _Savepoint(self.connection)
             if self.connection.is_in_transaction()
             else self.connection.transaction()
         )
-        # As ``async with`` does it, so that the driver expects one that was cancelled as it began.
+        # As ``async with`` calls them: asyncpg refuses to mix start() and commit() with that.
         await self._within(
             self.commit_timeout if deadline is None else _remaining(deadline),
             transaction.__aenter__,
@@ -132,7 +132,7 @@ class ConnectionExecutor:
             inner._has_ended = True  # noqa: SLF001 - of the same class
 
     async def _require_intact(self, end: float) -> None:
-        """Refuse to commit where a statement has failed, be it the caller's own: nothing is kept.
+        """Refuses to commit where a statement has failed, be it the caller's own: nothing is kept.
 
         To COMMIT such a transaction PostgreSQL answers ROLLBACK, which is no error to the driver.
         """
@@ -171,10 +171,3 @@ class _Savepoint:
         # Of several savepoints with that name the latest is the one that is meant.
         end = "" if kind is None else "ROLLBACK TO SAVEPOINT hephaestus_pg; "
         await self._connection.execute(f"{end}RELEASE SAVEPOINT hephaestus_pg")
-
-
-def outdated(error: RejectedError, schema: str) -> SchemaOutdatedError:
-    """The error to raise where a statement met no table or column that it needs."""
-    return SchemaOutdatedError(
-        schema, found=None, needed=_sql.needed_version(), missing=error.missing
-    )

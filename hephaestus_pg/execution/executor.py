@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
-    from hephaestus_pg.execution.connection_executor import ConnectionExecutor
     from hephaestus_pg.execution.lifecycle import Operation
     from hephaestus_pg.execution.statements import Statement, Statements
 
@@ -22,7 +21,7 @@ class Executor(Protocol):
     schema: str
     statements: Statements
     retries: ClassVar[bool]
-    """An operation may be done again, as a whole, after a failure."""
+    """Work may be done again as a whole after a failure: true on a pool, not on one connection."""
 
     def operation(self, verb: str, id: str | None, timeout: float | None) -> Operation:
         """The ``with`` block of a verb, from its first statement to its last: its deadline.
@@ -32,7 +31,7 @@ class Executor(Protocol):
         ...
 
     def deadline(self, timeout: float | None) -> float:
-        """When a statement that begins now, one of several of a verb, must end."""
+        """The deadline of a statement that begins now, one of several of a verb."""
         ...
 
     def fetch(
@@ -46,7 +45,7 @@ class Executor(Protocol):
         ...
 
     async def atomically(
-        self, deadline: float, work: Callable[[ConnectionExecutor], Awaitable[Result]]
+        self, deadline: float, work: Callable[[Executor], Awaitable[Result]]
     ) -> Result:
         """The result of ``work``, done in one transaction; it may be done twice.
 

@@ -21,7 +21,7 @@ POLL_SECONDS = 0.02
 """Seconds between two looks whether a backend has ended."""
 
 _DRIFT, _SLACK = 0.001, 1.0
-"""By how much a server's clock may run faster or slower than ours, and seconds beside that."""
+"""The drift of clocks that is allowed for, as a share of the time, and seconds beside it."""
 
 
 class Backend(NamedTuple):
@@ -30,7 +30,7 @@ class Backend(NamedTuple):
     pid: int
     """0 where the server does not say."""
     since: float
-    """A moment at which it ran: the earlier, the fewer others can be taken for it."""
+    """A time of the loop's clock at which it ran: a later one of the same pid is another."""
 
     @classmethod
     def behind(cls, connection: AnyConnection, now: float) -> Backend:
@@ -40,7 +40,7 @@ class Backend(NamedTuple):
     async def terminate(
         self, connection: AnyConnection, statement: Statement, now: float
     ) -> bool | None:
-        """Tell the backend to end, over another connection; ``True`` if it has ended already.
+        """Tells the backend to end, over another connection; ``True`` if it has ended already.
 
         ``None``: nobody can tell. Behind a pooler nobody knows whose process an id is.
         """
@@ -48,11 +48,11 @@ class Backend(NamedTuple):
         age = (now - self.since) * (1 - _DRIFT) - _SLACK
         given = (self.pid, connection.get_server_pid(), age)
         row: Any = await connection.fetchrow(statement.text, *map(str, given))
-        return row["living"] == "0" if self.pid and row["direct"] == "true" else None
+        return row["told_to_end"] == "0" if self.pid and row["direct"] == "true" else None
 
 
 async def fence(terminate: Callable[[], Awaitable[bool | None]]) -> bool:
-    """End a backend; ``True`` if it is known to have ended.
+    """Ends a backend; ``True`` if it is known to have ended.
 
     ``terminate`` runs :meth:`Backend.terminate` on some connection, here until the backend has
     ended. It raises a :class:`DatabaseError` when the time is over.

@@ -23,58 +23,47 @@ if TYPE_CHECKING:
 
 
 class Lifecycle:
-    """Counts the calls under way, each a ``with`` block, and lets none begin after the end."""
+    """Counts the calls under way, and lets none begin once it is closed."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.loop = asyncio.get_running_loop()
-        self._inherited = False
+        self._disowned = False
         _lifecycles.add(self)
         self.under_way = 0
         self.closed = False
         self._empty = anyio.Event()
 
     def require_own_loop(self) -> None:
-        """Refuse a call from another event loop; one from outside any loop changes nothing."""
+        """Refuses a call from another event loop; one from outside any loop changes nothing."""
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
-            if not self._inherited:
+            if not self._disowned:
                 return
-        if self._inherited or running is not self.loop:
+        if self._disowned or running is not self.loop:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
     def refuse(self) -> NoReturn:
-        """Raise the error that says why no call may begin."""
+        """Raises the error that says why no call may begin."""
         self.require_own_loop()
         raise StorageClosedError(self.name)
 
     def call_ended(self) -> None:
-        """Wake :meth:`close` up when no call is under way any more."""
+        """Wakes :meth:`close` up when no call is under way any more."""
         if not self.under_way:
             self._empty.set()
 
-    def __enter__(self) -> None:
-        self.require_own_loop()
-        if self.closed:
-            self.refuse()
-        self.under_way += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.under_way -= 1
-        if self.closed:
-            self.call_ended()
-
     async def close(self) -> None:
-        """Let no call begin any more, and wait until none is under way."""
+        """Lets no call begin any more, and waits until none is under way."""
         self.require_own_loop()
         self.closed = True
         if self.under_way:
             await self._empty.wait()
 
-    def inherit(self) -> None:
-        """Let no call begin: this is a forked process, and the connections are its parent's."""
-        self._inherited = True
+    def disown(self) -> None:
+        """Lets no call begin: this is a forked process, and the connections are its parent's."""
+        self._disowned = True
         self.closed = True
 
 
@@ -84,7 +73,7 @@ _lifecycles: WeakSet[Lifecycle] = WeakSet()
 def _forked() -> None:
     # A worker may go on with the very loop with which its parent started a storage.
     for lifecycle in _lifecycles:
-        lifecycle.inherit()
+        lifecycle.disown()
 
 
 os.register_at_fork(after_in_child=_forked)

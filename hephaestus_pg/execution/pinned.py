@@ -1,4 +1,4 @@
-"""A connection that is kept from one statement to the next, for as long as others can wait."""
+"""A connection that a worker keeps between its statements, for a moment."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
 KEEP_SECONDS = 0.02
-"""Seconds that a connection is kept while the pool may have none for others."""
+"""Seconds after which a connection goes back to the pool, so that others have a turn."""
 
 
 class PinnedConnection:
-    """A pool for a worker that runs one statement after another, mostly on the same connection.
+    """Acquires and releases as a pool does, but keeps one connection between statements.
 
     Without it, taking and giving back is a tenth of what a batched get costs.
     """

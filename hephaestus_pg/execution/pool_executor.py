@@ -9,17 +9,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from hephaestus_pg.batching.batcher import Batcher
+from hephaestus_pg.batching.admission import Limit
+from hephaestus_pg.batching.batcher import MAX_ADMITTED, Batcher
 from hephaestus_pg.batching.keyed import KeyedBatcher
 from hephaestus_pg.driver.connection import RELEASE_SECONDS
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
 from hephaestus_pg.driver.hooks import hook_error, translate_any
-from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.execution import retrying
 from hephaestus_pg.execution.connection_executor import ConnectionExecutor
 from hephaestus_pg.execution.lifecycle import Lifecycle, Operation, checked_timeout
 from hephaestus_pg.execution.pinned import PinnedConnection
-from hephaestus_pg.execution.pool_runner import PoolRunner, released
+from hephaestus_pg.execution.pool_runner import PoolRunner, release
 from hephaestus_pg.execution.statements import statements_of
 from hephaestus_pg.execution.statistics import Stats
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.batching.sending import Run
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.errors import DatabaseError
-    from hephaestus_pg.execution.pool_runner import Source
+    from hephaestus_pg.execution.executor import Executor
     from hephaestus_pg.execution.statements import Statement
 
 Result = TypeVar("Result")
@@ -75,6 +75,10 @@ class PoolExecutor:
         """See :meth:`Executor.operation`."""
         self._loop = asyncio.get_running_loop()
         self._runner = PoolRunner(pool, self.statements, schema)
+        self.fetch: Callable[..., Awaitable[list[Record]]] = self._runner.fetch
+        """See :meth:`Executor.fetch`."""
+        self._batch_sizes: Counter[int] = Counter()
+        self._limit = Limit(MAX_ADMITTED)
         self._batcher = self._make_batcher(batch_by) if batching else None
         self.row: Callable[..., Awaitable[Any]] = (
             self._row if self._batcher is None else self._batcher.row
@@ -82,43 +86,27 @@ class PoolExecutor:
         """See :meth:`Executor.row`."""
 
     def _make_batcher(self, batch_by: BatchBy | None) -> Batcher | KeyedBatcher:
+        make = partial(
+            Batcher, self.fetch, self._pinned, limit=self._limit, batch_sizes=self._batch_sizes
+        )
         if batch_by is None:
-            return Batcher(self.fetch, self._pinned)
+            return make()
         # A hook of the pool sees the context of one of those who share its connection.
-        make = partial(Batcher, self.fetch, self._pinned, in_callers_context=True)
-        return KeyedBatcher(make, partial(_called, batch_by))
+        return KeyedBatcher(partial(make, in_callers_context=True), partial(_key_of, batch_by))
 
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""
         return self._loop.time() + checked_timeout(timeout, self._timeout)
-
-    def fetch(
-        self, deadline: float, statement: Statement, *arguments: Any
-    ) -> Awaitable[list[Record]]:
-        """See :meth:`Executor.fetch`."""
-        return self._fetch(None, deadline, statement, *arguments)
-
-    def _fetch(
-        self, source: Source | None, deadline: float, statement: Statement, *arguments: Any
-    ) -> Awaitable[list[Record]]:
-        return self._runner.run(
-            deadline,
-            statement.label,
-            lambda connection: fetch_rows(connection, statement.text, arguments),
-            kind=statement.kind,
-            is_batch=statement.is_batch,
-            source=source,
-        )
 
     @asynccontextmanager
     async def _pinned(self) -> AsyncIterator[Run]:
         """:meth:`fetch` for statements one after another, which mostly share a connection."""
         connection = PinnedConnection(self._pool)
         try:
-            yield partial(self._fetch, connection)
+            yield partial(self._runner.fetch, source=connection)
         finally:
             if (kept := connection.unpin()) is not None:
-                await released(self._pool, kept)
+                await release(self._pool, kept)
 
     async def _row(self, deadline: float, statement: Statement, *arguments: Any) -> Any:
         rows = await self.fetch(deadline, statement, *arguments)
@@ -130,13 +118,12 @@ class PoolExecutor:
         work: Callable[[AnyConnection], Awaitable[Result]],
         timeout: float | None = None,
     ) -> Result:
-        """The result of ``work``, which only reads, on some connection, or others if it must."""
+        """Runs ``work``, which only reads, on a connection of the pool, or others if it breaks."""
         with self.operation(name, None, timeout) as deadline:
-            label = f"{name} in schema {self.schema}"
-            return await self._runner.run(deadline, label, work, kind="read")
+            return await self._runner.run(deadline, name, work, kind="read")
 
     async def atomically(
-        self, deadline: float, work: Callable[[ConnectionExecutor], Awaitable[Result]]
+        self, deadline: float, work: Callable[[Executor], Awaitable[Result]]
     ) -> Result:
         """See :meth:`Executor.atomically`."""
         commit_timeout = deadline - self._loop.time()
@@ -146,9 +133,8 @@ class PoolExecutor:
             async with executor.transaction(deadline) as inner:
                 return await work(inner)
 
-        label = f"transaction in schema {self.schema}"
         return await self._runner.run(
-            deadline, label, in_transaction, kind="idempotent", bounded=False
+            deadline, "transaction", in_transaction, kind="idempotent", bounded=False
         )
 
     @asynccontextmanager
@@ -170,7 +156,7 @@ class PoolExecutor:
                 raise
 
     async def _begin(self, seconds: float) -> tuple[AsyncExitStack, ConnectionExecutor]:
-        """Begin a transaction; with it comes what ends it and gives its connection back."""
+        """Begins a transaction; with it comes what ends it and gives its connection back."""
         deadline = self._loop.time() + seconds
 
         async def begin() -> tuple[AsyncExitStack, ConnectionExecutor]:
@@ -183,7 +169,8 @@ class PoolExecutor:
                 return stack.pop_all(), inner
 
         async def on_failure(error: DatabaseError) -> None:
-            error.applied = "no"  # whatever became of a BEGIN
+            self._runner.failed_tries += 1
+            error.applied = "no"  # nothing of the caller's had been sent
             if should_reset_pool(error):
                 await self._pool.expire_connections()
 
@@ -191,12 +178,13 @@ class PoolExecutor:
             begin,
             retrying.IDEMPOTENT,
             deadline,
-            name=f"the beginning of a transaction in schema {self.schema}",
+            name="the beginning of a transaction",
+            schema=self.schema,
             on_failure=on_failure,
         )
 
     async def close(self) -> None:
-        """Refuse new calls, wait for those under way, and close a pool of our own.
+        """Refuses new calls, waits for those under way, and closes a pool of our own.
 
         Calls end by their deadlines. A transaction that is open for longer than the storage's
         timeout, or a caller who waits no longer, ends a pool of our own with whatever uses it.
@@ -213,7 +201,7 @@ class PoolExecutor:
             if self._batcher is not None:
                 self._batcher.stop_timer()
             if self._owned:
-                self._pool.terminate()  # of what is closed already, nothing
+                self._pool.terminate()  # no effect on a pool that has been closed
 
     def on_connection(self, connection: AnyConnection) -> ConnectionExecutor:
         """The same statements, on one connection of the caller's alone."""
@@ -227,20 +215,17 @@ class PoolExecutor:
     def stats(self) -> Stats:
         """The figures of this moment."""
         batchers = [] if self._batcher is None else self._batcher.batchers
-        sizes: Counter[int] = Counter()
-        for batcher in batchers:
-            sizes.update(batcher.batch_sizes)
-        pool = self._pool
+        idle = self._pool.get_idle_size()
         return Stats(
-            connections_in_use=pool.get_size() - pool.get_idle_size(),
-            connections_idle=pool.get_idle_size(),
+            connections_in_use=self._pool.get_size() - idle,
+            connections_idle=idle,
             connections_waited_for=self._runner.waiting,
             calls_under_way=self.lifecycle.under_way,
-            calls_queued=sum(batcher.calls_inside for batcher in batchers),
-            calls_outside=sum(batcher.calls_outside for batcher in batchers),
+            calls_queued=self._limit.inside,
+            calls_outside=self._limit.waiting,
             ids_held=sum(batcher.ids_held for batcher in batchers),
             statements_under_way=sum(batcher.statements_under_way for batcher in batchers),
-            batch_sizes=dict(sorted(sizes.items())),
+            batch_sizes=dict(sorted(self._batch_sizes.items())),
             failed_tries=self._runner.failed_tries,
         )
 
@@ -278,10 +263,10 @@ class PoolExecutor:
                 lend()
             yield connection
         finally:
-            await released(self._pool, connection)
+            await release(self._pool, connection)
 
 
-def _called(batch_by: BatchBy) -> Hashable:
+def _key_of(batch_by: BatchBy) -> Hashable:
     try:
         return batch_by()
     except Exception as error:

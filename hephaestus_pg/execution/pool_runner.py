@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
 from hephaestus_pg.driver.hooks import cancel_requested, translate_any
+from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import (
     ConflictError,
     DatabaseError,
@@ -17,18 +18,18 @@ from hephaestus_pg.errors import (
     RejectedError,
 )
 from hephaestus_pg.execution import retrying
-from hephaestus_pg.execution.connection_executor import outdated
 from hephaestus_pg.execution.fencing import Backend, fence
+from hephaestus_pg.execution.statements import outdated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from asyncpg import Pool
+    from asyncpg import Pool, Record
     from asyncpg.pool import PoolConnectionProxy
 
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.pinned import PinnedConnection
-    from hephaestus_pg.execution.statements import Kind, Statements
+    from hephaestus_pg.execution.statements import Kind, Statement, Statements
 
     Source = Pool[Any] | PinnedConnection
 
@@ -53,10 +54,23 @@ class PoolRunner:
         self.failed_tries = 0
         """Tries so far that failed."""
 
+    def fetch(
+        self, deadline: float, statement: Statement, *arguments: Any, source: Source | None = None
+    ) -> Awaitable[list[Record]]:
+        """The rows of the statement; see :meth:`run`."""
+        return self.run(
+            deadline,
+            statement.name,
+            lambda connection: fetch_rows(connection, statement.text, arguments),
+            kind=statement.kind,
+            is_batch=statement.is_batch,
+            source=source,
+        )
+
     def run(  # noqa: PLR0913 - each is a setting of its own
         self,
         deadline: float,
-        label: str,
+        name: str,
         work: Callable[[AnyConnection], Awaitable[Result]],
         *,
         kind: Kind,
@@ -68,39 +82,38 @@ class PoolRunner:
 
         Args:
             deadline: A time of the event loop's clock.
-            label: The work's name in the log.
-            work: What to do on a connection.
-            kind: What doing it twice does.
-            bounded: The deadline is that of the work too, not only of its beginning.
+            name: The work's name in the log.
+            work: One try of the work on a connection.
+            kind: The effect of a second try after one that may have been applied.
+            bounded: The deadline ends the work too; otherwise only its beginning must be in time.
             is_batch: It holds the calls of several callers, and is not tried again where one of
                 them may be to blame.
-            source: Where connections come from, the pool unless given.
+            source: The source of connections, the pool unless given.
         """
         policy = retrying.NON_IDEMPOTENT if kind == "non_idempotent" else retrying.IDEMPOTENT
-        attempt = _Attempt(
-            self, deadline, work, source or self.pool, kind != "read", bounded, is_batch
-        )
+        tries = _Tries(self, deadline, work, source or self.pool, kind != "read", bounded, is_batch)
         return retrying.run(
-            attempt.run,
+            tries.run_once,
             policy,
             deadline,
-            name=label,
-            on_failure=attempt.on_failure,
+            name=name,
+            schema=self.schema,
+            on_failure=tries.on_failure,
         )
 
     def fence(self, backend: Backend, deadline: float) -> Awaitable[bool]:
-        """End ``backend`` by the ``deadline``; ``True`` if it is known to be gone."""
+        """Ends ``backend`` by the ``deadline``; ``True`` if it is known to be gone."""
         statement = self.statements.terminate_backend
 
         def terminate(connection: AnyConnection) -> Awaitable[bool | None]:
             return backend.terminate(connection, statement, self.loop.time())
 
-        return fence(lambda: self.run(deadline, statement.label, terminate, kind="read"))
+        return fence(lambda: self.run(deadline, statement.name, terminate, kind="read"))
 
 
 @dataclass(slots=True)
-class _Attempt(Generic[Result]):
-    """One piece of work: a try of it, and what is done about a failed one."""
+class _Tries(Generic[Result]):
+    """The tries of one piece of work: the last one's backend, and how many failed."""
 
     runner: PoolRunner
     deadline: float
@@ -112,16 +125,14 @@ class _Attempt(Generic[Result]):
     backend: Backend | None = None
     failures: int = 0
 
-    async def run(self) -> Result:
+    async def run_once(self) -> Result:
         """One try."""
         self.backend = None
         runner = self.runner
         now = runner.loop.time()
         if now >= self.deadline:
-            # What is sent too late costs its connection, which is healthy.
-            raise OperationTimeoutError(
-                "the deadline passed before the statement was sent", applied="no", retryable=True
-            )
+            # Sent now it would time out, and its connection, which is healthy, be terminated.
+            raise OperationTimeoutError.before_sending()
         source = self.source
         connection: PoolConnectionProxy[Any] | None = None
         try:
@@ -137,7 +148,7 @@ class _Attempt(Generic[Result]):
                     limit.reschedule(None)
                 return await self.work(connection)
         except BaseException as error:
-            source = runner.pool  # nobody keeps what failed
+            source = runner.pool  # a connection that failed goes back there, not to its worker
             if connection is not None and (
                 isinstance(error, TimeoutError) or _forgot_statements(error)
             ):
@@ -147,10 +158,10 @@ class _Attempt(Generic[Result]):
             raise ours from error
         finally:
             if connection is not None:
-                await released(source, connection)
+                await release(source, connection)
 
     async def on_failure(self, error: DatabaseError) -> None:
-        """Raise what no other try mends, reset the pool, and fence a write that may go on.
+        """Raises what no other try mends, resets the pool, and fences a write that may go on.
 
         A lost write is not tried again as long as it may still be under way on the server.
         """
@@ -179,15 +190,15 @@ def _forgot_statements(error: BaseException | None) -> bool:
     return getattr(error, "sqlstate", None) == "26000"
 
 
-async def released(source: Source, connection: PoolConnectionProxy[Any]) -> None:
-    """Give the ``connection`` back, whatever comes of it: its statement's own result counts."""
+async def release(source: Source, connection: PoolConnectionProxy[Any]) -> None:
+    """Gives the connection back; an error of that is not raised, as its statement has a result."""
     try:
         await source.release(connection, timeout=RELEASE_SECONDS)
     except DRIVER_ERRORS:
-        pass  # asyncpg gives up what does not come to rest in time
+        pass  # asyncpg has terminated a connection that could not be reset in time
     except BaseException as error:
-        # The driver releases it in a task of its own, which goes on, unless that was cancelled as
-        # well, before it began: then nobody else gives it back.
+        # asyncpg releases in a task of its own. If that was cancelled before it began, as by a
+        # program that cancels all of its tasks, nobody else would.
         asyncio.get_running_loop().call_later(2 * RELEASE_SECONDS, terminate, connection)
         if isinstance(error, Exception):
             logger.exception("the pool's reset hook raised; its connection is closed")

@@ -20,8 +20,9 @@ logger = logging.getLogger("hephaestus_pg")
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds, at the most, before the second try and between later ones; they double in between."""
 
-# The index of the key is being exchanged, or it is not there.
-_INDEX_IS_AMISS = {"23505", "42P10"}
+# unique_violation and invalid_column_reference: ON CONFLICT (id) raises them while the key's index
+# is rebuilt concurrently, and where it is missing.
+_INDEX_ERRORS = {"23505", "42P10"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +32,22 @@ class Policy:
     repeat_unknown: bool
     """A try that may have been applied may be followed by another."""
     index_tries: int = 5
-    """Tries in all where the index of the key is amiss."""
+    """Tries in all after an error of the key's index."""
 
 
 IDEMPOTENT = Policy(repeat_unknown=True)
 NON_IDEMPOTENT = Policy(repeat_unknown=False)
 RECONCILED = Policy(repeat_unknown=False, index_tries=1)
-"""For work whose statements are tried again by themselves, until they are known to have failed."""
+"""For work whose statements have tries of their own, and surely failed when it is run again."""
 
 
-async def run(
+async def run(  # noqa: PLR0913 - each is a setting of its own
     work: Callable[[], Awaitable[Result]],
     policy: Policy,
     deadline: float,
     *,
     name: str,
+    schema: str,
     on_failure: Callable[[DatabaseError], Awaitable[None]] | None = None,
 ) -> Result:
     """The result of ``work``, run until it succeeds, must not be run again, or is out of time.
@@ -55,6 +57,7 @@ async def run(
         policy: Which failures another try may follow.
         deadline: When the last try may begin, a time of the event loop's clock.
         name: The work's name in the log.
+        schema: The schema that it works on, for the log.
         on_failure: Awaited after each failed try. It may mend what broke, say by ``applied`` and
             ``retryable`` what it found out about the try, or raise an error that ends the work.
 
@@ -69,7 +72,7 @@ async def run(
             if on_failure is not None:
                 await on_failure(error)
             if retries is None:
-                retries = _Retries(policy, deadline, name)
+                retries = _Retries(policy, deadline, f"{name} in schema {schema}")
             if not await retries.should_retry(error):
                 raise
 
@@ -87,7 +90,7 @@ class _Retries:
         self._level = logging.WARNING
 
     async def should_retry(self, error: DatabaseError) -> bool:
-        """Pause and say yes, or complete the error that is to be raised and say no."""
+        """Pauses and says yes, or completes the error that is to be raised and says no."""
         self._unknown = self._unknown or error.applied == "unknown"
         self._tries += 1
         pause = random.uniform(0, self._longest)  # noqa: S311 - lest all come back at once
@@ -106,7 +109,7 @@ class _Retries:
     def _is_safe(self, error: DatabaseError) -> bool:
         if not error.retryable or isinstance(error, OperationTimeoutError):
             return False
-        amiss = getattr(error.__cause__, "sqlstate", "") in _INDEX_IS_AMISS
-        if amiss and self._tries >= self._policy.index_tries:
+        of_index = error.sqlstate in _INDEX_ERRORS
+        if of_index and self._tries >= self._policy.index_tries:
             return False
         return error.applied == "no" or self._policy.repeat_unknown

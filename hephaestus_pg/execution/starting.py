@@ -24,7 +24,7 @@ _ADVICE = (
 
 
 def require_asyncio(name: str) -> None:
-    """Refuse to start where no event loop of asyncio's runs, as under trio."""
+    """Refuses to start where no event loop of asyncio's runs, as under trio."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -36,7 +36,7 @@ def require_asyncio(name: str) -> None:
 
 
 class Starting(Generic[Storage]):
-    """Awaited it is the storage, entered it is one that is closed at the end of the block."""
+    """Returned by ``start``: ``await`` gives the storage, ``async with`` also closes it."""
 
     def __init__(self, start: Callable[[], Awaitable[Storage]]) -> None:
         self._start = start
@@ -51,7 +51,7 @@ class Starting(Generic[Storage]):
     async def __aexit__(self, *_: object) -> None:
         await self._storage.close()
 
-    # What a forgotten ``await`` or ``async`` comes to.
+    # A forgotten ``await`` or ``async`` raises what to write instead.
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(_ADVICE, name=name, obj=self)

@@ -7,14 +7,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hephaestus_pg import _sql
+from hephaestus_pg.errors import SchemaOutdatedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hephaestus_pg.errors import RejectedError
+
 Kind = Literal["read", "idempotent", "non_idempotent"]
 """The effect of running it twice: an idempotent write leaves what running it once leaves."""
 
-Result = Literal["row", "rows", "row_per_call"]
+Shape = Literal["row", "rows", "row_per_call"]
 """The shape of a result: at most one row, any number of rows, or at most one row for each call."""
 
 
@@ -23,18 +26,16 @@ class Statement:
     """One statement of ``sql/queries``, set to a schema."""
 
     name: str
-    label: str
-    """Its name in the log, with the schema."""
     text: str
-    """The same object each time, by which the driver finds what it has prepared."""
+    """The same object for each call: asyncpg finds a prepared statement by it."""
     kind: Kind
-    result: Result = "rows"
+    result: Shape = "rows"
     many: Statement | None = None
     """Runs many calls at once; its parameters are theirs as arrays. ``None``: it is not batched."""
 
     @property
     def is_batch(self) -> bool:
-        """It holds the calls of several callers, any of whom may be to blame for its failure."""
+        """Its parameters are those of several calls, any of which may make it fail."""
         return self.result == "row_per_call"
 
 
@@ -90,19 +91,16 @@ def statements_of(schema: str) -> Statements:
         InvalidValueError: No schema can have that name.
     """
 
-    def make(name: str, text: str, kind: Kind, result: Result) -> Statement:
-        return Statement(name, f"{name} in schema {schema}", text, kind, result)
-
-    def one(name: str, kind: Kind = "read", result: Result = "rows") -> Statement:
-        return make(name, _sql.statement(name, schema), kind, result)
+    def one(name: str, kind: Kind = "read", result: Shape = "rows") -> Statement:
+        return Statement(name, _sql.statement(name, schema), kind, result)
 
     def batched(name: str, kind: Kind) -> Statement:
         text = _sql.statement(f"{name}_many", schema, "batched")
-        many = make(f"{name}_many", text, kind, "row_per_call")
+        many = Statement(f"{name}_many", text, kind, "row_per_call")
         return replace(one(name, kind, "row"), many=many)
 
     def by_index(name: str) -> BySearchIndex:
-        initial = make(name, _sql.statement(name, schema, "initial"), "read", "rows")
+        initial = Statement(name, _sql.statement(name, schema, "initial"), "read", "rows")
         return BySearchIndex(one(name), initial)
 
     return Statements(
@@ -125,7 +123,7 @@ def statements_of(schema: str) -> Statements:
         get_locked=one("get_locked", "read", "row"),
         register=one("register", "idempotent", "row"),
         beat=one("beat", "idempotent", "row"),
-        claim=make("claim", _sql.statement("claim", schema, "batched"), "non_idempotent", "rows"),
+        claim=Statement("claim", _sql.statement("claim", schema, "batched"), "non_idempotent"),
         claim_one=batched("claim_one", "non_idempotent"),
         give_back=batched("give_back", "non_idempotent"),
         fail=batched("fail", "non_idempotent"),
@@ -134,4 +132,11 @@ def statements_of(schema: str) -> Statements:
         end_runner=one("end_runner", "idempotent", "row"),
         release=one("release", "non_idempotent", "row"),
         runners=one("runners"),
+    )
+
+
+def outdated(error: RejectedError, schema: str) -> SchemaOutdatedError:
+    """The error to raise where a statement met no table or column that it needs."""
+    return SchemaOutdatedError(
+        schema, found=None, needed=_sql.latest_version(), missing=error.missing
     )

@@ -26,11 +26,14 @@ class Stats:
     ids_held: int
     """Ids with such a call, behind which later calls on the same id wait."""
     statements_under_way: int
-    """Statements of those calls."""
+    """Batches of those calls on the server, or on their way there."""
     batch_sizes: Mapping[int, int]
-    """Statements so far, by the number of calls that they held."""
+    """Batches so far, by the number of calls in each as it was first sent."""
     failed_tries: int
-    """Tries of statements and transactions so far that failed on the way to the server or there."""
+    """Failed tries so far of statements and of beginning transactions.
+
+    What fails within a caller's own transaction is not counted.
+    """
 
     @property
     def is_idle(self) -> bool:

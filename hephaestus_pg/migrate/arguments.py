@@ -42,15 +42,19 @@ def _down(add: _Add) -> None:
     parser = add(
         "down",
         parents=[*_database(), _wait(), _origin(), _losses()],
-        help="take back what is above a version",
+        help="revert what is above a version",
     )
     parser.add_argument(
-        "--version", type=int, required=True, metavar="N", help="what stands; 0: nothing"
+        "--version",
+        type=int,
+        required=True,
+        metavar="N",
+        help="the version to go down to; 0 removes everything",
     )
 
 
 def _status(add: _Add) -> None:
-    add("status", parents=_database(), help="list the migrations; exit 1 if anything is amiss")
+    add("status", parents=_database(), help="list the migrations; exit 1 if anything is wrong")
 
 
 def _version(add: _Add) -> None:
@@ -84,7 +88,9 @@ def _sql(add: _Add) -> None:
     parser.add_argument("direction", nargs="?", choices=["up", "down"], default="up")
     parser.add_argument("--version", type=int, metavar="N", help="as for up and down")
     parser.add_argument(
-        "--grants", metavar="ROLE", help="instead: what lets ROLE read and write instances"
+        "--grants",
+        metavar="ROLE",
+        help="print instead the GRANTs for a role that reads and writes instances",
     )
 
 
@@ -134,12 +140,12 @@ def _origin() -> options.Parser:
 def _losses() -> options.Parser:
     parser = options.Parser(add_help=False)
     parser.add_argument(
-        "--allow-row-loss", action="store_true", help="take back 1 though there are instances"
+        "--allow-row-loss", action="store_true", help="drop the table even if it holds instances"
     )
     parser.add_argument(
         "--allow-version-loss",
         action="store_true",
-        help="take back 2 though there are workflow versions other than 1",
+        help="drop workflow_version even if some are not 1",
     )
     parser.add_argument(
         "--allow-due-loss",

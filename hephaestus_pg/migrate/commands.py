@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import migrations
 from hephaestus_pg.cli import options
@@ -14,9 +14,9 @@ from hephaestus_pg.migrations.scripts import LOSSES, alembic_revision, grants, n
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
-    from hephaestus_pg.migrations import Step
+    from hephaestus_pg.migrations import MigrationResult, Step
 
 
 def main(
@@ -32,49 +32,43 @@ def main(
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    with _steps_shown_on_failure(arguments.schema, "applied") as done:
-        result = asyncio.run(
-            migrations.up(
-                arguments.dsn,
-                schema=arguments.schema,
-                version=arguments.version,
-                online=arguments.online,
-                assume_version=arguments.assume_version,
-                wait=arguments.wait,
-                progress=done.append,
-            )
-        )
-    print_result(result, "applied")
-    return 0
+    work = partial(migrations.up, version=arguments.version, online=arguments.online)
+    return _migrate(arguments, work, "applied")
 
 
 def _down(arguments: argparse.Namespace) -> int:
-    with _steps_shown_on_failure(arguments.schema, "took back") as done:
-        result = asyncio.run(
-            migrations.down(
-                arguments.dsn,
-                schema=arguments.schema,
-                version=arguments.version,
-                allow_row_loss=arguments.allow_row_loss,
-                allow_version_loss=arguments.allow_version_loss,
-                allow_due_loss=arguments.allow_due_loss,
-                assume_version=arguments.assume_version,
-                wait=arguments.wait,
-                progress=done.append,
-            )
-        )
-    print_result(result, "took back")
-    return 0
+    work = partial(
+        migrations.down,
+        version=arguments.version,
+        allow_row_loss=arguments.allow_row_loss,
+        allow_version_loss=arguments.allow_version_loss,
+        allow_due_loss=arguments.allow_due_loss,
+    )
+    return _migrate(arguments, work, "reverted")
 
 
-@contextmanager
-def _steps_shown_on_failure(schema: str, done: str) -> Iterator[list[Step]]:
+def _migrate(
+    arguments: argparse.Namespace,
+    work: Callable[..., Coroutine[Any, Any, MigrationResult]],
+    done: str,
+) -> int:
+    """Runs ``work``, and prints what is ``done``, also where it failed on its way."""
     steps: list[Step] = []
     try:
-        yield steps
+        result = asyncio.run(
+            work(
+                arguments.dsn,
+                schema=arguments.schema,
+                assume_version=arguments.assume_version,
+                wait=arguments.wait,
+                progress=steps.append,
+            )
+        )
     except BaseException:
-        print_steps(schema, steps, done)
+        print_steps(arguments.schema, steps, done)
         raise
+    print_result(result, done)
+    return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ _REMARKS = {
 
 
 def print_result(result: MigrationResult, done: str) -> None:
-    """Prints a run; ``done`` is the verb for its steps: applied, or took back."""
+    """Prints a run; ``done`` is the verb for its steps: applied, or reverted."""
     where = f"schema {result.schema}"
     if result.adopted:
         print(f"{where}: took over HephaestusEcto's version {result.adopted}")
@@ -72,7 +72,7 @@ def print_status(found: SchemaStatus) -> None:
     if found.index:
         print(f"index over states: {found.index}")
     for difference in found.differences:
-        print(f"amiss: {difference}")
+        print(f"problem: {difference}")
     _print_notes(found.notes)
 
 

@@ -14,7 +14,7 @@ Migrate over a connection to the server itself: the lock belongs to a session, w
 transaction mode does not have.
 
 Inside, ``engine`` and ``profiles`` hold the public functions, which take steps over a session that
-holds the schema's lock. The room knows no instance, no storage and no command.
+holds the schema's lock. It knows no instance, no storage and no command.
 """
 
 from hephaestus_pg.migrations.engine import (

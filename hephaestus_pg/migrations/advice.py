@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hephaestus_pg.migrations.ecto import LAST_ECTO_VERSION, ecto_comment
-from hephaestus_pg.migrations.files import latest
-from hephaestus_pg.migrations.state import TEXT, TIMESTAMP
+from hephaestus_pg.migrations.state import REVISION_TRIGGER, TEXT, TIMESTAMP
 
 if TYPE_CHECKING:
     from hephaestus_pg.migrations.results import Profile
@@ -22,12 +21,12 @@ _DEFAULTS: Final = {
 
 
 def run_up(schema: str) -> str:
-    """The command that brings ``schema`` to the latest version."""
+    """Returns the command that brings ``schema`` to the latest version."""
     return f"run: python -m hephaestus_pg.migrate up --schema {schema}"
 
 
 def retype_column(schema: str, name: str, kind: str, wanted: str) -> str:
-    """The statements that change the column ``name`` from type ``kind`` to ``wanted``."""
+    """Returns the statements that change the column ``name`` from type ``kind`` to ``wanted``."""
     table = f"{schema}.workflow_instances"
     wanted = {TEXT[0]: "varchar(255)", TIMESTAMP[0]: "timestamp(0)"}.get(wanted, wanted)
     value = f"{name}::text::{wanted}"
@@ -49,7 +48,7 @@ def absence_notes(state: SchemaState) -> tuple[str, ...]:
 
 
 def schema_notes(state: SchemaState) -> tuple[str, ...]:
-    """Says what is in order and yet good to know: a comment too high, a table without triggers."""
+    """Returns notes that ask for nothing: a comment too high, a table without triggers."""
     notes = []
     comment = ecto_comment(state.comment)
     if comment is not None and comment > state.version:
@@ -58,7 +57,8 @@ def schema_notes(state: SchemaState) -> tuple[str, ...]:
             "it is left to its side, which would not migrate any more; if that is to, run: "
             f"COMMENT ON TABLE {state.schema}.workflow_instances IS '{state.version}'"
         )
-    if state.without_triggers and not state.found["has_trigger"] and latest() in state.versions:
+    lacks_trigger = state.without_triggers and not state.found["has_trigger"]
+    if lacks_trigger and REVISION_TRIGGER in state.versions:
         notes.append(
             "the table cannot have triggers, so that update does not see what other programs write"
         )

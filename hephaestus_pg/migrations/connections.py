@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from hephaestus_pg import _sql
-from hephaestus_pg.driver.connection import terminate
+from hephaestus_pg.driver.connection import clean_up
 from hephaestus_pg.driver.connector import connect
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated_errors
+from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.errors import InvalidValueError, MigrationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from hephaestus_pg.driver.errors import AnyConnection
 
 CLEANUP_SECONDS = 5.0
 """Seconds for a lock to be given back, a transaction to be rolled back, a connection to close."""
-
-_SESSION = """
-    SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,
-        current_setting('transaction_read_only') AS read_only
-"""
 
 
 @asynccontextmanager
@@ -53,23 +45,7 @@ async def connected(
         with translated_errors(connection=own):
             yield own
     finally:
-        await clean_up(own, own.close)
-
-
-async def clean_up(connection: AnyConnection, work: Callable[[], Awaitable[object]]) -> None:
-    """Does ``work`` even in a cancelled task, but not for longer than ``CLEANUP_SECONDS``.
-
-    If it fails or takes longer, the connection is terminated, which makes the server undo what was
-    left: a silent server holds nobody up.
-    """
-    try:
-        with anyio.CancelScope(shield=True):  # else anyio would cancel this wait as well
-            async with asyncio.timeout(CLEANUP_SECONDS):
-                await work()
-    except BaseException as error:
-        terminate(connection)
-        if not isinstance(error, DRIVER_ERRORS):
-            raise
+        await clean_up(own, own.close, seconds=CLEANUP_SECONDS)
 
 
 async def check_connection(connection: AnyConnection, schema: str) -> None:
@@ -83,7 +59,7 @@ async def check_connection(connection: AnyConnection, schema: str) -> None:
         raise InvalidValueError(
             "connection", connection, "give one outside a transaction: each version is its own"
         )
-    found: Any = await connection.fetchrow(_SESSION)
+    found: Any = await connection.fetchrow(_sql.statement("migrations_session", schema))
     # A pooler makes up the process ids that its clients see. What is set or locked through it lands
     # on whichever session comes, and would stay there for somebody else.
     if found["pid"] != connection.get_server_pid():

@@ -1,4 +1,4 @@
-"""The differences between a schema and what its recorded versions left, with what mends each."""
+"""The differences between a schema and what its recorded versions left, each with its fix."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def differences(state: SchemaState) -> tuple[Difference, ...]:
         found += _in_columns(state)
         found += _in_key(state)
         if REVISION_TRIGGER in state.missing:
-            what = "the trigger or the default is gone that makes every writer raise revision"
-            found.append(Difference(what, run_up(state.schema), serious=False))
+            problem = "the trigger or the default is gone that makes every writer raise revision"
+            found.append(Difference(problem, run_up(state.schema), serious=False))
         if RUNNERS in state.versions and not state.found["has_runners"]:
             found.append(Difference("there is no table workflow_runners", run_up(state.schema)))
     return tuple(found)
@@ -74,12 +74,12 @@ def _in_columns(state: SchemaState) -> Iterator[Difference]:
         if kind in kinds:
             continue
         if kind is None:
-            what = f"the column {name} is missing"
-            mend = f"restore it, or move the table to another schema and {up}"
+            problem = f"the column {name} is missing"
+            fix = f"restore it, or move the table to another schema and {up}"
         else:
-            what = f"the column {name} is of type {kind}, not {kinds[0]}"
-            mend = retype_column(state.schema, name, kind, kinds[0])
-        yield Difference(what, up if version in state.missing else mend)
+            problem = f"the column {name} is of type {kind}, not {kinds[0]}"
+            fix = retype_column(state.schema, name, kind, kinds[0])
+        yield Difference(problem, up if version in state.missing else fix)
 
 
 def _in_key(state: SchemaState) -> Iterator[Difference]:
@@ -88,9 +88,9 @@ def _in_key(state: SchemaState) -> Iterator[Difference]:
         return
     if not state.found["has_key"]:
         add = f"run: ALTER TABLE {table} ADD PRIMARY KEY (id)"
-        mend = run_up(state.schema) if state.can_have_key else add
+        fix = run_up(state.schema) if state.can_have_key else add
         serious = not state.found["has_unique_id"]
-        yield Difference("the table has no primary key", mend, serious=serious)
+        yield Difference("the table has no primary key", fix, serious=serious)
     elif not state.found["has_unique_id"]:
-        what = "the table's primary key is not its id, and no other unique index is"
-        yield Difference(what, f"run: CREATE UNIQUE INDEX ON {table} (id)")
+        problem = "the table's primary key is not its id, and no other unique index is"
+        yield Difference(problem, f"run: CREATE UNIQUE INDEX ON {table} (id)")

@@ -9,16 +9,16 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from hephaestus_pg import _sql
-from hephaestus_pg.errors import MigrationError
+from hephaestus_pg.errors import MigrationError, SchemaOutdatedError
 from hephaestus_pg.migrations.advice import absence_notes, schema_notes
 from hephaestus_pg.migrations.connections import connected
 from hephaestus_pg.migrations.differences import check_encoding, differences
-from hephaestus_pg.migrations.files import checked_version, latest, shipped
+from hephaestus_pg.migrations.files import checked_version, shipped
 from hephaestus_pg.migrations.results import MigrationResult, MigrationStatus, SchemaStatus, Step
 from hephaestus_pg.migrations.scripts import allowed
 from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.state import SchemaState, read_state
-from hephaestus_pg.migrations.steps import adopt, apply, mend_key, revert
+from hephaestus_pg.migrations.steps import adopt, apply, repair_key, revert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.migrations.session import MigrationSession
 
-LATEST: Final = latest()
+LATEST: Final = _sql.latest_version()
 """The version that this package brings a schema to, and needs."""
 
 ONLINE_ABOVE: Final = 64 * 2**20
@@ -78,7 +78,7 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
         check_encoding(before)
         await adopt(session, before)
         steps = await _apply_pending(session, before, target, online=online, progress=progress)
-        notes = await mend_key(session, await read_state(session.connection, schema))
+        notes = await repair_key(session, await read_state(session.connection, schema))
         after = await read_state(session.connection, schema)
     notes += [f"still wrong: {difference}" for difference in differences(after)]
     return _result(before, after, steps, began, notes)
@@ -97,10 +97,11 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     wait: float = 300.0,
     progress: Callable[[Step], object] | None = None,
 ) -> MigrationResult:
-    """Takes back what is above ``version``, which stands; 0 removes the table and our own.
+    """Reverts what is above ``version``, which is left standing.
 
-    All of it is one transaction: where one step refuses, none is taken. The schema itself stays.
-    Taking back 3 turns ids into uuid again only if all of them are, else it leaves them and says so
+    0 removes both tables, ``workflow_instances`` and ``hephaestus_pg_migrations``; the schema
+    itself stays. All of it is one transaction: where one step refuses, none is done. Reverting 3
+    turns ids into uuid again only if all of them are, else it leaves them and says so
     in the step's notes. Revisions that were given out are not given again after another :func:`up`.
 
     Args:
@@ -108,15 +109,15 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
         connection: As for :func:`up`.
         schema: The schema.
         version: The version that is left standing.
-        allow_row_loss: Take back 1 though there are instances.
-        allow_version_loss: Take back 2 though there are workflow versions other than 1.
-        allow_due_loss: Take back 6 though there are unfinished instances with a ``due_at``.
+        allow_row_loss: Drop the table even if it holds instances.
+        allow_version_loss: Drop ``workflow_version`` even if some are not 1.
+        allow_due_loss: Drop ``due_at`` even if it is set in instances that have not finished.
         assume_version: As for :func:`up`.
         wait: As for :func:`up`.
         progress: As for :func:`up`.
 
     Raises:
-        DataLossError: A step would lose data that no flag gives up. Nothing is taken back.
+        DataLossError: A step would lose data, and no flag allows it. Nothing is reverted.
         MigrationError: As for :func:`up`.
         DatabaseError: The server refused, or could not be reached.
     """
@@ -151,8 +152,8 @@ async def migrated_version(
         UnrecognizedSchemaError: There is a table whose version cannot be told.
         DatabaseError: The server refused, or could not be reached.
     """
-    async with connected(dsn, connection, schema) as link:
-        return (await read_state(link, schema)).version
+    async with connected(dsn, connection, schema) as opened:
+        return (await read_state(opened, schema)).version
 
 
 async def status(
@@ -164,9 +165,9 @@ async def status(
         UnrecognizedSchemaError: There is a table whose version cannot be told.
         DatabaseError: The server refused, or could not be reached.
     """
-    async with connected(dsn, connection, schema) as link:
-        state = await read_state(link, schema)
-        found: Any = await link.fetchrow(_sql.statement("index_profile", schema))
+    async with connected(dsn, connection, schema) as opened:
+        state = await read_state(opened, schema)
+        found: Any = await opened.fetchrow(_sql.statement("index_profile", schema))
     return SchemaStatus(
         schema=schema,
         version=state.version,
@@ -178,10 +179,31 @@ async def status(
     )
 
 
-async def state_of(connection: AnyConnection, schema: str) -> SchemaState:
-    """Returns the state that a storage checks when it starts on ``schema``."""
+async def check_usable(connection: AnyConnection, schema: str) -> list[str]:
+    """Refuses a schema in which a storage's statements could not run.
+
+    Returns what to warn of, each to stand behind the schema's name.
+
+    Raises:
+        SchemaOutdatedError: The schema is missing or too old.
+        MigrationError: Nothing could be written.
+    """
     async with connected(None, connection, schema) as link:
-        return await read_state(link, schema)
+        state = await read_state(link, schema)
+    if state.version < LATEST:
+        raise SchemaOutdatedError(schema, found=state.version, needed=LATEST)
+    check_encoding(state)
+    warnings = []
+    for difference in differences(state):
+        if difference.serious:
+            raise MigrationError(schema, f"schema {schema!r}: {difference}")
+        warnings.append(f": {difference}")
+    if state.version > LATEST:
+        warnings.append(
+            f" is at version {state.version}, newer than the {LATEST} that this version of "
+            "hephaestus_pg knows; it works on, but upgrade it soon"
+        )
+    return warnings
 
 
 async def _apply_pending(

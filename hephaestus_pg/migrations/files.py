@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hephaestus_pg import _sql
+from hephaestus_pg._checks import is_int
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, MigrationFileError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 # transaction: the file is one transaction. chunked: a statement that is run until it returns no
 # key, each time in a transaction. no_transaction: a statement that PostgreSQL refuses in a
 # transaction, or that takes too long for one.
-Kind = Literal["transaction", "chunked", "no_transaction"]
+StageKind = Literal["transaction", "chunked", "no_transaction"]
 
 _FILE = re.compile(
     r"(?P<version>\d{3})_(?P<name>[a-z][a-z0-9_]*)\."
@@ -39,7 +40,7 @@ _MARKER = re.compile(r"/\*.*?\*/", re.DOTALL)
 class Stage(NamedTuple):
     """One statement, or one transaction, of a change that is made in several."""
 
-    kind: Kind
+    kind: StageKind
     text: str
 
 
@@ -63,17 +64,12 @@ class Migration:
 
 @cache
 def shipped() -> tuple[Migration, ...]:
-    """The migrations of this package, by version.
+    """Reads the migrations of this package, by version.
 
     Raises:
         MigrationFileError: The set is not complete.
     """
     return load(_sql.root() / "migrations")
-
-
-def latest() -> int:
-    """The version that this package brings a schema to, and needs."""
-    return shipped()[-1].version
 
 
 def load(folder: Path) -> tuple[Migration, ...]:
@@ -106,7 +102,7 @@ def load(folder: Path) -> tuple[Migration, ...]:
 
 def _check_markers(file: str, text: str, *, may_include: bool) -> None:
     # Only a stage may include another file: the checksum of an up is to cover all that it runs.
-    replaced = (_sql.sent if may_include else _sql.in_schema)(text, "public")
+    replaced = (_sql.rendered if may_include else _sql.in_schema)(text, "public")
     if marker := _MARKER.search(replaced):
         raise MigrationFileError(f"{file} has a marker that nothing replaces: {marker[0]}")
 
@@ -122,7 +118,7 @@ def _migration(version: int, name: str, parts: Mapping[str, str]) -> Migration:
         up=parts["up"],
         down=parts["down"],
         stages=tuple(
-            Stage(part[2], text)  # type: ignore[arg-type]  # _FILE lets only a Kind through
+            Stage(part[2], text)  # type: ignore[arg-type]  # _FILE lets only a StageKind through
             for part, text in stages
             if len(part) == 3  # noqa: PLR2004 - online, its number, its kind
         ),
@@ -149,8 +145,9 @@ def checked_version(field: str, version: int | None, *, default: int | None, low
     """
     if version is None and default is not None:
         return default
-    if not isinstance(version, int) or isinstance(version, bool):
+    if not is_int(version):
         raise InvalidTypeError(field, version, "give a version's number")
-    if not low <= version <= latest():
-        raise InvalidValueError(field, version, f"give a version from {low} to {latest()}")
+    latest = _sql.latest_version()
+    if not low <= version <= latest:
+        raise InvalidValueError(field, version, f"give a version from {low} to {latest}")
     return version

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import InvalidValueError, RewriteRefusedError, SchemaOutdatedError
 from hephaestus_pg.migrations.advice import index_notes
-from hephaestus_pg.migrations.files import latest, stages_in
+from hephaestus_pg.migrations.files import stages_in
 from hephaestus_pg.migrations.results import IndexResult, Profile
 from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.stages import run_stages
@@ -69,8 +69,8 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
         state = await read_state(session.connection, schema)
-        if state.version < latest():
-            raise SchemaOutdatedError(schema, found=state.version, needed=latest())
+        if state.version < _sql.latest_version():
+            raise SchemaOutdatedError(schema, found=state.version, needed=_sql.latest_version())
         found: Any = await session.connection.fetchrow(_sql.statement("index_profile", schema))
         rewritten = 0
         if profile == "initial" and not found["has_column"]:

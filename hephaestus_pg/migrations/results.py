@@ -1,4 +1,4 @@
-"""Plain values: what a migration run did, and what state a schema is in."""
+"""Results of migrations, and the state of a schema: plain values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Profile = Literal["full", "initial", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One migration that was applied, or taken back."""
+    """One migration that was applied, or reverted."""
 
     version: int
     name: str
@@ -78,7 +78,7 @@ class MigrationStatus:
     name: str
     state: Literal["applied", "pending", "changed", "unknown", "missing"]
     applied_at: datetime | None
-    """When it was recorded; ``None`` if it is pending, or HephaestusEcto's and not recorded yet."""
+    """The time of its record; ``None`` if it is pending, or HephaestusEcto's without a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class SchemaStatus:
     index: Profile | None = None
     """The index over states, which ``migrations.index`` exchanges; ``None`` without a table."""
     differences: tuple[Difference, ...] = ()
-    """What is not as the applied versions left it, each with what mends it."""
+    """Differences from what the applied versions left, each with its fix."""
     notes: tuple[str, ...] = ()
     exists: bool = True
     """False if there is no schema of that name."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import InvalidValueError
-from hephaestus_pg.migrations.files import checked_version, latest, shipped
+from hephaestus_pg.migrations.files import checked_version, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,7 +21,7 @@ Direction = Literal["up", "down"]
 LOSSES: Final = ("row_loss", "version_loss", "due_loss")
 """The data that ``down`` may lose, where it is allowed."""
 
-_ALL_OR_NOTHING = "-- All or nothing; an error is psql's exit code with --set ON_ERROR_STOP=1."
+_ALL_OR_NOTHING = "-- One transaction. Run it with: psql --set ON_ERROR_STOP=1 --file"
 _ONE_TRANSACTION = "-- Run this in one transaction: psql --single-transaction --file"
 
 _ALEMBIC = '''"""Take the workflow instances in schema {schema} from version {start} to {end}.
@@ -73,11 +73,9 @@ def statements(
         raise InvalidValueError("direction", direction, "give 'up' or 'down'")
     if unknown := set(allow) - set(LOSSES):
         raise InvalidValueError("allow", sorted(unknown), f"give some of {', '.join(LOSSES)}")
-    going_up = direction == "up"
-    start = checked_version(
-        "from_version", from_version, default=0 if going_up else latest(), low=0
-    )
-    end = checked_version("version", version, default=latest() if going_up else None, low=0)
+    going_up, latest = direction == "up", _sql.latest_version()
+    start = checked_version("from_version", from_version, default=0 if going_up else latest, low=0)
+    end = checked_version("version", version, default=latest if going_up else None, low=0)
     texts = [f"SET LOCAL hephaestus_pg.allow_{name} = 'on';" for name in allowed(end, allow)]
     if going_up:
         texts.append(_sql.statement("migrations_encoding", schema))
@@ -90,7 +88,7 @@ def statements(
 
 
 def allowed(target: int, allow: Collection[str]) -> list[str]:
-    """Adds to the losses that are allowed those they bring: a row takes its version along."""
+    """Returns the allowed losses, with those implied: to drop rows is to lose their versions."""
     if target == 0 and "row_loss" in allow:
         return list(LOSSES)
     return list(allow)
@@ -146,7 +144,7 @@ def _text(*parts: str) -> str:
 
 
 def grants(role: str, *, schema: str = "public") -> str:
-    """Lets ``role`` read and write the instances of a migrated schema, and nothing else."""
+    """Writes the GRANTs by which ``role`` may read and write a migrated schema's instances only."""
     to = f'TO "{_sql.checked_identifier("role", role)}";'
     rows = "GRANT SELECT, INSERT, UPDATE, DELETE ON /* schema */"
     instances = f"{rows}workflow_instances {to}\n{rows}workflow_runners {to}"
@@ -164,12 +162,13 @@ def grants(role: str, *, schema: str = "public") -> str:
 def numbered_files(
     *, schema: str = "public", version: int | None = None, from_version: int | None = None
 ) -> dict[str, str]:
-    """Makes a file for each version and direction, by name, for a tool that runs plain SQL files.
+    """Returns the texts of a file for each version and direction, by the file's name.
 
-    They leave the transaction to the tool: its own record of the version belongs in it.
+    They are for a tool that runs plain SQL files, and leave the transaction to it: its own record
+    of the version belongs in there.
     """
     start = checked_version("from_version", from_version, default=0, low=0)
-    end = checked_version("version", version, default=latest(), low=0)
+    end = checked_version("version", version, default=_sql.latest_version(), low=0)
     files = {}
     for migration in shipped()[start:end]:
         encoding = _sql.statement("migrations_encoding", schema)
@@ -194,7 +193,7 @@ def alembic_revision(
     the same schema always give the same revision.
     """
     start = checked_version("from_version", from_version, default=0, low=0)
-    end = checked_version("version", version, default=latest(), low=0)
+    end = checked_version("version", version, default=_sql.latest_version(), low=0)
     digest = hashlib.sha256(f"hephaestus_pg {schema} {start} {end}".encode()).hexdigest()
     revision = digest[:12]  # as long as Alembic's own
     text = _ALEMBIC.format(

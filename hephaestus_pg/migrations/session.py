@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hephaestus_pg import _sql
+from hephaestus_pg.driver.connection import clean_up
 from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.errors import ConflictError, MigrationLockError, RejectedError
-from hephaestus_pg.migrations.connections import check_connection, clean_up, connected
+from hephaestus_pg.migrations.connections import CLEANUP_SECONDS, check_connection, connected
 from hephaestus_pg.migrations.waits import Wait, is_race
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ LOCK_TIMEOUT = "500ms"
 
 _MAX_RACES = 20  # retries because another program made the same thing in the same moment
 
-_SET = "SELECT set_config($1::text, $2::text, $3::boolean)"
-
 
 @asynccontextmanager
 async def migrating(
@@ -38,8 +37,8 @@ async def migrating(
         MigrationLockError: Another process had the lock for all of ``wait`` seconds.
     """
     async with (
-        connected(dsn, connection, schema) as link,
-        MigrationSession.opened(link, schema, wait=wait) as session,
+        connected(dsn, connection, schema) as opened,
+        MigrationSession.opened(opened, schema, wait=wait) as session,
     ):
         yield session
 
@@ -51,6 +50,7 @@ class MigrationSession:
         self.connection = connection
         self.schema = schema
         self._wait = wait
+        self._set = _sql.statement("migrations_set", schema)
 
     @classmethod
     @asynccontextmanager
@@ -105,19 +105,25 @@ class MigrationSession:
             yield
         finally:
             for name, value in before.items():
-                await self._clean_up(_SET, name, value, False)  # noqa: FBT003 - a query's parameter
+                await self._clean_up(self._set, name, value, False)  # noqa: FBT003 - a query's parameter
 
     async def _clean_up(self, text: str, *arguments: Any) -> None:
         if not self.connection.is_closed():
-            await clean_up(self.connection, lambda: self.connection.execute(text, *arguments))
+            await clean_up(
+                self.connection,
+                lambda: self.connection.execute(text, *arguments),
+                seconds=CLEANUP_SECONDS,
+            )
 
     async def _setting(self, name: str) -> str:
-        value: str = await self.connection.fetchval("SELECT current_setting($1::text)", name)
+        value: str = await self.connection.fetchval(
+            _sql.statement("migrations_setting", self.schema), name
+        )
         return value
 
     async def set(self, name: str, value: str, *, local: bool = False) -> None:
         """Changes a setting; a ``local`` one until the transaction ends."""
-        await self.connection.execute(_SET, name, value, local)
+        await self.connection.execute(self._set, name, value, local)
 
     def waiting(self, *, advisory: bool = False) -> Wait:
         """Begins a wait for the locks of the tables, or for the lock of the migrations."""
@@ -137,7 +143,9 @@ class MigrationSession:
                 result = await work()
             except BaseException as error:
                 of = type(error), error, error.__traceback__
-                await clean_up(self.connection, lambda: transaction.__aexit__(*of))
+                await clean_up(
+                    self.connection, lambda: transaction.__aexit__(*of), seconds=CLEANUP_SECONDS
+                )
                 raise
             await transaction.__aexit__(None, None, None)
             return result

@@ -34,7 +34,7 @@ async def run_stages(session: MigrationSession, stages: Sequence[Stage], *, of: 
 
 
 async def _run_stage(session: MigrationSession, stage: Stage) -> None:
-    text = _sql.sent(stage.text, session.schema)
+    text = _sql.rendered(stage.text, session.schema)
     match stage.kind:
         case "transaction":
             await session.transaction(lambda: session.connection.execute(text))

@@ -42,6 +42,9 @@ COLUMNS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
 }
 """By version, the columns that it makes or changes, and the types that they may have."""
 
+OUR_COLUMNS: Final = sorted({name for columns in COLUMNS.values() for name in columns})
+"""The columns that the catalog is asked for."""
+
 WIDE_IDS: Final = 3
 """The version that makes ids text."""
 
@@ -77,7 +80,10 @@ class SchemaState:
 
     @property
     def version(self) -> int:
-        """The last version up to which everything is there that statements need; 0 if none is."""
+        """The version that statements can rely on; 0 without a table.
+
+        All that it and those below it made is there.
+        """
         gone = [version for version in self.missing if version != REVISION_TRIGGER]
         return min(gone) - 1 if gone else max(self.versions, default=0)
 
@@ -93,14 +99,15 @@ class SchemaState:
             lacks_trigger = not self.found["has_trigger"] and not self.without_triggers
             return lacks_trigger or not self.found["has_default"]
         if version == 1 or self.found["kind"] == "v":
-            return False  # no migration can make the columns of a table that is there
+            # The columns of version 1 cannot be added to a table; a view has none to add.
+            return False
         if version == RUNNERS and not self.found["has_runners"]:
             return True
         before = "uuid" if version == WIDE_IDS else None
         return any(self.columns.get(name) == before for name in COLUMNS.get(version, ()))
 
     def pending(self, target: int) -> list[Migration]:
-        """The migrations that a run up to ``target`` has to apply."""
+        """Lists the migrations that a run up to ``target`` has to apply."""
         return [
             migration
             for migration in shipped()
@@ -152,7 +159,9 @@ async def read_state(
         UnrecognizedSchemaError: There is a table whose version cannot be told.
     """
     # An aggregate: there is always a row.
-    [found] = await fetch_rows(connection, _sql.statement("migrations_found", schema), ())
+    [found] = await fetch_rows(
+        connection, _sql.statement("migrations_found", schema), (OUR_COLUMNS,)
+    )
     if found["recorded"]:
         rows = await connection.fetch(_sql.statement("migrations_applied", schema))
         return SchemaState(schema, found, {row["version"]: row for row in rows})

@@ -1,4 +1,4 @@
-"""The steps of a run: take over a database, apply a migration, take some back, mend the key."""
+"""The steps of a run: take over a database, apply a migration, revert some, repair the key."""
 
 from __future__ import annotations
 
@@ -55,28 +55,29 @@ async def apply(session: MigrationSession, migration: Migration, *, online: bool
 async def revert(
     session: MigrationSession, before: SchemaState, target: int, allow: Iterable[str]
 ) -> list[Step]:
-    """Takes back everything above ``target``, or nothing.
+    """Reverts everything above ``target``, or nothing.
 
     Raises:
         DataLossError: A step would lose data, and ``allow`` does not name the loss.
     """
-    doomed = [
+    to_revert = [
         migration
         for migration in reversed(shipped())
         if migration.version > target and migration.version in before.versions
     ]
     parts: list[_Part] = [
-        (migration.down, partial(_forget, session, migration)) for migration in doomed
+        (migration.down, partial(_forget, session, migration)) for migration in to_revert
     ]
     if target == 0:
         parts.append((_sql.statement("migrations_drop", session.schema), None))
+    # The last part, which drops the version table, is no step.
     return [
         Step(migration.version, migration.name, ran.seconds, notes=ran.notes)
-        for migration, ran in zip(doomed, await _run(session, parts, allow), strict=False)
+        for migration, ran in zip(to_revert, await _run(session, parts, allow), strict=False)
     ]
 
 
-async def mend_key(session: MigrationSession, state: SchemaState) -> list[str]:
+async def repair_key(session: MigrationSession, state: SchemaState) -> list[str]:
     """Gives a table its primary key again, which no migration does, and says so in a note.
 
     Raises:
@@ -84,11 +85,11 @@ async def mend_key(session: MigrationSession, state: SchemaState) -> list[str]:
     """
     if not state.versions or not state.can_have_key:
         return []
-    stages = stages_in("mends", "primary_key")
+    stages = stages_in("repairs", "primary_key")
     try:
         await run_stages(session, stages, of="the primary key")
     except RejectedError as error:
-        if getattr(error.__cause__, "sqlstate", None) != _UNIQUE_VIOLATION:
+        if error.sqlstate != _UNIQUE_VIOLATION:
             raise
         # The first stage drops the invalid index that the failure left.
         await run_stages(session, stages[:1], of="the primary key")
@@ -116,7 +117,7 @@ async def _forget(session: MigrationSession, migration: Migration) -> None:
 
 
 class _Ran(NamedTuple):
-    """How long a part took, and its notes (``RAISE INFO``)."""
+    """Seconds that a part took, and its notes (``RAISE INFO``)."""
 
     seconds: float
     notes: tuple[str, ...]
@@ -143,7 +144,7 @@ async def _run(
         for text, then in parts:
             notes.clear()
             began = time.monotonic()
-            await session.connection.execute(_sql.sent(text, session.schema))
+            await session.connection.execute(_sql.rendered(text, session.schema))
             if then is not None:
                 await then()
             done.append(_Ran(time.monotonic() - began, tuple(notes)))
@@ -152,9 +153,9 @@ async def _run(
     try:
         await session.transaction(work)
     except RejectedError as error:
-        cause: Any = error.__cause__
-        if getattr(cause, "sqlstate", None) != _DATA_LOSS:
+        if error.sqlstate != _DATA_LOSS:
             raise
+        cause: Any = error.__cause__
         raise DataLossError(session.schema, cause.args[0], flag=cause.hint) from error
     finally:
         session.connection.remove_log_listener(listen)

@@ -24,6 +24,10 @@ RETRY_INTERVAL = 0.1
 WARN_AFTER = 2.0
 """Seconds of waiting after which the log names who holds the lock."""
 
+_UNIQUE_VIOLATION = "23505"
+_INTERNAL_ERROR = "XX000"
+_DUPLICATE = {"42P07", "42710"}  # duplicate_table, duplicate_object
+
 logger = logging.getLogger("hephaestus_pg")
 
 
@@ -80,18 +84,17 @@ class Wait:
 
 
 def is_race(error: RejectedError) -> bool:
-    """Tells whether another program made the same thing in the same moment.
+    """Returns ``True`` if another session made the same object at the same moment.
 
-    IF NOT EXISTS looks once: then the catalog's key is taken, or the name of a table or a type.
+    CREATE … IF NOT EXISTS looks before it takes a lock, so that the catalog's unique index may
+    still refuse it.
     """
-    cause: Any = error.__cause__
-    match getattr(cause, "sqlstate", None):
-        case "23505":
-            return bool(cause.schema_name == "pg_catalog")
-        case "XX000":
-            return "tuple concurrently" in str(error)
-        case code:
-            return code in {"42P07", "42710"}
+    if error.sqlstate == _UNIQUE_VIOLATION:
+        cause: Any = error.__cause__
+        return bool(cause.schema_name == "pg_catalog")
+    if error.sqlstate == _INTERNAL_ERROR:
+        return "tuple concurrently" in str(error)
+    return error.sqlstate in _DUPLICATE
 
 
 def _warn(schema: str, what: str, holders: str) -> None:

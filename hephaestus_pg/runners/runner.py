@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.runners.settings import Settings
     from hephaestus_pg.values.instance import Instance
+    from hephaestus_pg.verbs.pruning import Verbs
     from hephaestus_pg.verbs.reconcile import Verdict
-    from hephaestus_pg.verbs.search import Verbs
 
 logger = logging.getLogger("hephaestus_pg")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hephaestus_pg._checks import is_int
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 
@@ -20,7 +21,7 @@ def whole_number(field: str, value: Any, highest: int, advice: str | None = None
 
     ``advice`` replaces what the error says to give.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not is_int(value):
         raise InvalidTypeError(field, value, advice or "give a whole number from 1 on")
     if not 0 < value <= highest:
         raise InvalidValueError(field, value, advice or f"give a whole number from 1 to {highest}")

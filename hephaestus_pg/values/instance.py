@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from hephaestus_pg.business_key import MAX_ID_LENGTH
+from hephaestus_pg._checks import MAX_ID_LENGTH, is_int
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, shown
 from hephaestus_pg.values.arguments import unstorable, whole_number
 
@@ -66,9 +66,9 @@ class Context:
 
 
 class _CachedText:
-    """A slot that is no field: an entry's timestamp as text, once it was read or written.
+    """A slot for ``timestamp`` as JSON text, filled by the codec.
 
-    Each step of a workflow writes all entries again, and would format all their timestamps again.
+    An update writes all entries again, and would format each timestamp again.
     """
 
     __slots__ = ("_text",)
@@ -195,7 +195,7 @@ def _id_advice(given: Any) -> str:
         return f", such as {shown(given)}.decode()"
     if isinstance(given, UUID):
         return f", such as {str(given)!r}"
-    if isinstance(given, int) and not isinstance(given, bool):
+    if is_int(given):
         return f", such as {shown(given)!r}"
     return ""
 
@@ -226,7 +226,7 @@ def checked_moment(moment: Any, field_name: str) -> datetime:
         aware = moment.utcoffset() is not None and moment.astimezone(UTC)
     except (OverflowError, ValueError) as error:  # the first and the last hours that Python knows
         raise InvalidValueError(
-            field_name, moment, f"it has no place in UTC ({type(error).__name__})"
+            field_name, moment, "it is outside the years 1 to 9999 in UTC"
         ) from error
     if not aware:
         raise InvalidValueError(field_name, moment, "give a datetime with a time zone, such as UTC")

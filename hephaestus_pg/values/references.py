@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnknownReferenceError
 from hephaestus_pg.values.arguments import checked_flag, unstorable
 
@@ -100,7 +101,7 @@ class LoadedClasses:
         self.__dict__.update(state, _names=WeakKeyDictionary())
 
     def to_name(self, reference: Any) -> str:
-        """See :meth:`References.to_name`."""
+        """Returns the name; see :meth:`References.to_name`."""
         cls = reference if type(reference) is type else _checked_class(reference)
         name = self._names.get(cls)
         if name is None:
@@ -108,7 +109,7 @@ class LoadedClasses:
         return name
 
     def to_reference(self, name: str) -> type:
-        """See :meth:`References.to_reference`."""
+        """Returns the reference; see :meth:`References.to_reference`."""
         # The usual case of _find(): a class at the top of a plain module. Nothing is cached, so
         # that a class that is defined again is seen at once.
         before, _, last = name.rpartition(".")
@@ -167,10 +168,10 @@ class LoadedClasses:
         parts = name.split(".")
         for split in range(len(parts) - 1, 0, -1):
             module = sys.modules.get(".".join(parts[:split]))
-            # isinstance() would ask the object, such as a proxy that stands for a module.
+            # isinstance() would run a proxy's __class__, which loads what it stands for.
             if not issubclass(type(module), ModuleType):
                 continue
-            # A lazily loading module would import itself if it was asked in the usual way.
+            # vars() would run a lazy module's __getattribute__, which imports it.
             namespace: Mapping[str, Any] = object.__getattribute__(module, "__dict__")
             for part in parts[split:]:
                 held = namespace.get(part)
@@ -212,7 +213,7 @@ class NamedClasses:
         return hash((type(self), *sorted(self._classes)))
 
     def to_name(self, reference: Any) -> str:
-        """See :meth:`References.to_name`."""
+        """Returns the name; see :meth:`References.to_name`."""
         try:
             return self._names[_checked_class(reference)]
         except KeyError:
@@ -221,7 +222,7 @@ class NamedClasses:
             ) from None
 
     def to_reference(self, name: str) -> type:
-        """See :meth:`References.to_reference`."""
+        """Returns the reference; see :meth:`References.to_reference`."""
         try:
             return self._classes[name]
         except KeyError:
@@ -241,11 +242,11 @@ class Names:
         return hash(type(self))
 
     def to_name(self, reference: Any) -> str:
-        """See :meth:`References.to_name`."""
+        """Returns the name; see :meth:`References.to_name`."""
         return _checked_text(reference) if type(reference) is str else _checked_name(reference)
 
     def to_reference(self, name: str) -> str:
-        """See :meth:`References.to_reference`."""
+        """Returns the reference; see :meth:`References.to_reference`."""
         return name
 
 
@@ -272,7 +273,7 @@ def _checked_name(name: Any) -> str:
         raise InvalidValueError("reference", name, f"a name has 1 to {MAX_NAME_LENGTH} characters")
     if reason := unstorable(name):
         raise InvalidValueError("reference", name, reason)
-    return str.__str__(name)  # str() of a text that is an enum too would be Class.MEMBER
+    return plain_text(name)
 
 
 # The same few names stand in every instance, several times each.

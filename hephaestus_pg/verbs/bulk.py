@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 1000
 """Rows that one statement of a bulk verb holds at the most."""
 
-CHUNK_BYTES = 8 * 2**20
-"""Bytes of states after which a statement of ``put_many`` takes no more rows."""
+CHUNK_CHARS = 8 * 2**20
+"""Characters of states after which a statement of ``put_many`` takes no more rows."""
 
 
 class BulkVerbs(ModifyVerbs):
-    """Beside the verbs on one instance those on many, a write all or none.
+    """Beside the verbs on one instance those on many. A write is done for all or for none.
 
     They have the ``timeout`` for each statement, which holds a chunk of what is given.
     """
@@ -34,7 +34,7 @@ class BulkVerbs(ModifyVerbs):
     async def put_many(
         self, instances: Iterable[Instance], *, timeout: float | None = None
     ) -> list[Instance]:
-        """Store all of the instances or none, each as :meth:`put` does, in their order.
+        """Stores all of the instances or none, each as :meth:`put` does, in their order.
 
         For the sake of memory, what comes back shares the maps of what was given, where those are
         stored as they are: it shows what is stored as long as they are not changed.
@@ -51,7 +51,7 @@ class BulkVerbs(ModifyVerbs):
             if instance.id in stored:
                 raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
             stored[instance.id] = instance
-        # In one order across the statements too, lest two calls wait for each other's rows.
+        # Locked in one order across statements too, so that two calls cannot deadlock.
         ordered = sorted(given, key=lambda instance: instance.id)
 
         async def put_all(inner: Executor) -> None:
@@ -86,7 +86,10 @@ class BulkVerbs(ModifyVerbs):
         return found
 
     async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
-        """Delete the instances with those ids, all or none; the ids of those that there were."""
+        """Deletes the instances with those ids, all or none; the ids of those that there were.
+
+        After a connection that broke, some of them may have been deleted by another meanwhile.
+        """
         ordered = sorted(set(map(checked_id, listed("ids", ids, "ids", keys=True))))
         gone: set[str] = set()
 
@@ -119,7 +122,7 @@ class BulkVerbs(ModifyVerbs):
     def _require_these(
         self, verb: str, rows: list[Record], ids: Collection[str], *, every: bool
     ) -> None:
-        """Refuse a row of another id and, of ``every`` one, that it has none; all is taken back."""
+        """Raises if a row is of an id that was not given or, with ``every``, if one has no row."""
         given = {row["id"] for row in rows}
         strays = given.difference(ids)
         missing = set(ids) - given if every or strays else ()
@@ -135,7 +138,7 @@ class BulkVerbs(ModifyVerbs):
         size = 0
         for instance in instances:
             new = self._serializer.encode(instance)
-            if chunk and (len(chunk) == CHUNK_ROWS or size + len(new.state) > CHUNK_BYTES):
+            if chunk and (len(chunk) == CHUNK_ROWS or size + len(new.state) > CHUNK_CHARS):
                 yield chunk
                 chunk, size = {}, 0
             chunk[new.id] = new

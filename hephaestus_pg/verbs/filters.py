@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
 
-from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.timestamps import for_column, format_due
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 from hephaestus_pg.values.arguments import checked_flag, listed, unstorable
@@ -33,21 +32,21 @@ class Filters(TypedDict, total=False):
     """The filters of ``query``, ``stream`` and ``count``. All that are given must hold.
 
     ``status_in`` that is empty matches nothing. ``workflow_family`` is a literal prefix of the
-    stored workflow's name. ``contains`` is a part of ``state`` (``{"context": {"initial":
-    {"order_id": 1}}}``), which has the keys ``current_step``, ``context``, ``step_configs``,
-    ``active_steps``, ``completed_steps``, ``execution_history`` and ``runtime_metadata``; another
-    is refused, and what only other writers store is found by SQL of your own. One that no index
-    serves would read every row, and is refused unless
-    ``allow_scan``: one without any value, and one that the schema's index does not hold (see
-    :func:`hephaestus_pg.migrations.index`). The bounds of time are aware datetimes, exclusive,
-    compared with columns that have a precision of one second; but ``due_at``, which ``due_before``
-    is compared with, has microseconds. ``runner`` is the token of the runner that owns an instance,
-    or ``None``: nobody owns it.
+    stored workflow's name. The bounds of time are aware datetimes, exclusive, compared with columns
+    that have a precision of one second; but ``due_at``, which ``due_before`` is compared with, has
+    microseconds. ``runner`` is the token of the runner that owns an instance; ``None`` means that
+    nobody owns it.
+
+    ``contains`` is a part of ``state``, such as ``{"context": {"initial": {"order_id": 1}}}``. The
+    state's keys are ``current_step``, ``context``, ``step_configs``, ``active_steps``,
+    ``completed_steps``, ``execution_history`` and ``runtime_metadata``; any other is refused. A
+    ``contains`` without a value, or whose value the schema's index does not hold (see
+    :func:`hephaestus_pg.migrations.index`), would read every row, and needs ``allow_scan``.
     """
 
     id: str
     status: Status | StatusName
-    # The tuple for mypy, which takes one of texts for no collection of these.
+    # The tuple is for mypy, which does not take a tuple of literals for such a collection.
     status_in: Collection[Status | StatusName] | tuple[Status | StatusName, ...]
     workflow: Any
     workflow_version: int
@@ -68,7 +67,7 @@ class Search:
 
     pattern: Mapping[str, Any]
     in_initial: bool
-    """It has a value in the initial context, so that an index over those is enough."""
+    """It names a value under ``context.initial``: the smaller index can serve it."""
     may_scan: bool
 
     def statement(self, statements: BySearchIndex, profile: str, schema: str) -> Statement:
@@ -92,13 +91,17 @@ class Search:
 
 _MOMENTS = ("inserted_before", "inserted_after", "updated_before", "updated_after")
 
-# What stands between these is no character, and cannot be sent.
+# The surrogates, which are no characters and cannot be encoded in UTF-8.
 _FIRST_SURROGATE, _LAST_SURROGATE = 0xD800, 0xDFFF
 _LAST_CHARACTER = "\U0010ffff"
 
 
-def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any, ...]:
-    """The parameters ``$1`` to ``$13`` of ``matching.sql``; ``None`` where a filter is not given.
+def parameters(
+    filters: Mapping[str, Any], references: References
+) -> tuple[tuple[Any, ...], Search | None]:
+    """The parameters ``$1`` to ``$13`` of ``matching.sql``, and the ``contains`` if there is one.
+
+    A parameter is ``None`` where its filter is not given.
 
     Raises:
         InvalidValueError: There is no such filter, or its value is out of its range.
@@ -113,32 +116,20 @@ def parameters(filters: Mapping[str, Any], references: References) -> tuple[Any,
             raise InvalidTypeError(name, value, "leave the filter out to match every row")
     checked_flag("allow_scan", filters.get("allow_scan", False))
     family_from, family_until = _bounds(filters)
-    return (
+    contained, search = _contained(filters)
+    given = (
         _checked(filters, "id", checked_id),
         _statuses(filters),
         _checked(filters, "workflow", references.to_name),
         _checked(filters, "workflow_version", lambda version: str(checked_version(version))),
         family_from,
         family_until,
-        _contained(filters),
+        contained,
         *(_checked(filters, name, partial(column_moment, name)) for name in _MOMENTS),
         _checked(filters, "runner", _token),
         _checked(filters, "due_before", _due_moment),
     )
-
-
-def search(filters: Mapping[str, Any]) -> Search | None:
-    """The ``contains`` among checked filters, if there is one."""
-    if "contains" not in filters:
-        return None
-    _, plain, _ = exact_json.dumps(filters["contains"])
-    context = plain.get("context")
-    initial = context.get("initial") if isinstance(context, dict) else None
-    return Search(
-        filters["contains"],
-        in_initial=isinstance(initial, dict) and _has_leaf(initial),
-        may_scan=filters.get("allow_scan", False),
-    )
+    return given, search
 
 
 def _checked(filters: Mapping[str, Any], name: str, check: Callable[[Any], Any]) -> Any:
@@ -172,19 +163,22 @@ def _bounds(filters: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:
     return prefix, head[:-1] + chr(following)
 
 
-def _contained(filters: Mapping[str, Any]) -> str | None:
+def _contained(filters: Mapping[str, Any]) -> tuple[str, Search] | tuple[None, None]:
     if "contains" not in filters:
-        return None
+        return None, None
     others = {name: None for name in Filters.__annotations__ if name != "contains"}
     text, plain = containment.pattern(filters["contains"], others)
-    if not _has_leaf(plain) and not filters.get("allow_scan", False):
+    may_scan = filters.get("allow_scan", False)
+    if not _has_leaf(plain) and not may_scan:
         raise InvalidValueError(
             "contains",
             filters["contains"],
             "without any value the index cannot serve it and every row would be read; "
             "name a value, or allow that with allow_scan=True",
         )
-    return text
+    initial = plain.get("context", {}).get("initial")
+    in_initial = isinstance(initial, dict) and _has_leaf(initial)
+    return text, Search(filters["contains"], in_initial=in_initial, may_scan=may_scan)
 
 
 def _has_leaf(value: Any) -> bool:

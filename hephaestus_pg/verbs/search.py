@@ -1,33 +1,29 @@
-"""The verbs that search, and with them all verbs."""
+"""The verbs that search: ``query``, ``stream`` and ``count``."""
 
 from __future__ import annotations
 
 import logging
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hephaestus_pg.errors import (
     CorruptInstanceError,
     DatabaseError,
-    InvalidTypeError,
     InvalidValueError,
     RejectedError,
 )
 from hephaestus_pg.execution import retrying
-from hephaestus_pg.values.arguments import checked_flag
-from hephaestus_pg.values.instance import Instance, Status
 from hephaestus_pg.verbs import filters as filtering
 from hephaestus_pg.verbs import keyset
 from hephaestus_pg.verbs.bulk import CHUNK_ROWS, BulkVerbs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from typing import Unpack
 
     from asyncpg import Record
 
     from hephaestus_pg.execution.statements import BySearchIndex
+    from hephaestus_pg.values.instance import Instance
     from hephaestus_pg.verbs.filters import Filters, Search
     from hephaestus_pg.verbs.keyset import Order
 
@@ -36,8 +32,8 @@ logger = logging.getLogger("hephaestus_pg")
 OnError = Literal["raise", "skip"]
 """The choice for a row that cannot be read."""
 
-PAGE_BYTES = 4 * 2**20
-"""Bytes of states that ``stream`` aims to have in memory at once."""
+PAGE_CHARS = 4 * 2**20
+"""Characters of states that ``stream`` aims to have in memory at once."""
 
 FIRST_ROWS = 4
 """Rows of a stream's first page, before anything is known of their size."""
@@ -46,12 +42,10 @@ GROWTH = 8
 """A page of a stream holds up to so many times the rows of the page before it."""
 
 
-class Verbs(BulkVerbs):
-    """The verbs, the same on a storage, in a transaction, and on a caller's own connection.
+class SearchVerbs(BulkVerbs):
+    """Beside the verbs on ids those that search.
 
-    ``query`` and ``count`` have one deadline for all that they do. Those that may send any number
-    of statements have the ``timeout`` for each: a chunk of the ``_many``, a page of a ``stream``, a
-    batch of ``prune``.
+    ``query`` and ``count`` have one deadline for all that they do, ``stream`` one for each page.
     """
 
     async def query(
@@ -136,7 +130,7 @@ class Verbs(BulkVerbs):
                 return
             last = page[-1]["id"]
             size = sum(len(row["state"]) for row in page) // len(page) + 1
-            rows = max(1, min(CHUNK_ROWS, GROWTH * rows, PAGE_BYTES // size))
+            rows = max(1, min(CHUNK_ROWS, GROWTH * rows, PAGE_CHARS // size))
 
     async def count(self, *, timeout: float | None = None, **filters: Unpack[Filters]) -> int:
         """The number of instances that every given filter lets through.
@@ -149,57 +143,6 @@ class Verbs(BulkVerbs):
             [row] = await self._matching(deadline, self._statements.count, search, *given)
         return int(row["count"])
 
-    async def prune(
-        self,
-        *,
-        finished_before: datetime,
-        dry_run: bool = False,
-        batch_size: int = CHUNK_ROWS,
-        progress: Callable[[int], object] | None = None,
-        timeout: float | None = None,
-    ) -> int:
-        """Delete the completed and failed instances last written before a moment; how many.
-
-        It goes once through the table by id, in batches of ``batch_size``, each a transaction of
-        its own unless it is in one: interrupted, it has done whole batches. A row that another
-        transaction holds at that moment is left to the next prune; so is one that a trigger or a
-        policy keeps, with a line in the log at the end. ``progress`` is called with the number so
-        far after each batch. ``dry_run`` only counts.
-
-        Raises:
-            InvalidValueError: The moment has no time zone, or another argument is wrong.
-        """
-        moment = filtering.column_moment("finished_before", finished_before)
-        size = keyset.checked_rows(batch_size, "batch_size")
-        checked_flag("dry_run", dry_run)
-        if not (progress is None or callable(progress)) or iscoroutinefunction(progress):
-            raise InvalidTypeError("progress", progress, "give a function of a number, not async")
-        if dry_run:
-            return await self.count(
-                timeout=timeout, status_in=Status.FINISHED, updated_before=finished_before
-            )
-        found = pruned = 0
-        last: str | None = ""
-        while last is not None:
-            with self._executor.operation("prune", None, timeout) as deadline:
-                [row] = await self._executor.fetch(
-                    deadline, self._statements.prune, last, moment, str(size)
-                )
-            found += int(row["found"])
-            pruned += int(row["deleted"])
-            last = row["last"] if int(row["found"]) == size else None
-            if progress is not None:
-                progress(pruned)
-        if pruned < found:
-            logger.warning(
-                "prune found %d instances and deleted %d of them: something keeps the others; look "
-                "at the triggers and policies of the table workflow_instances in schema %s",
-                found,
-                pruned,
-                self.schema,
-            )
-        return pruned
-
     def _decoded(self, rows: Iterable[Record], *, skip: bool) -> Iterator[Instance]:
         for row in rows:
             try:
@@ -210,8 +153,7 @@ class Verbs(BulkVerbs):
                 logger.warning("skipped: %s", error)
 
     def _filters(self, filters: Any) -> tuple[tuple[Any, ...], Search | None]:
-        given = filtering.parameters(filters, self._serializer.references)
-        return given, filtering.search(filters)
+        return filtering.parameters(filters, self._serializer.references)
 
     async def _matching(
         self, deadline: float, statements: BySearchIndex, search: Search | None, *arguments: Any
@@ -230,14 +172,23 @@ class Verbs(BulkVerbs):
 
         async def on_failure(error: DatabaseError) -> None:
             # Between the two statements the index may have been exchanged for another.
-            rejected = isinstance(error, RejectedError)
-            error.retryable = rejected and await self._index_profile(deadline) != profile
+            if (
+                not isinstance(error, RejectedError)
+                or await self._index_profile(deadline) == profile
+            ):
+                raise error
+            error.retryable = True
 
         if not self._executor.retries:
             return await find()
-        name = f"a search in schema {self.schema}"
+        # Around the tries of the statement itself.
         return await retrying.run(
-            find, retrying.RECONCILED, deadline, name=name, on_failure=on_failure
+            find,
+            retrying.RECONCILED,
+            deadline,
+            name="a search",
+            schema=self.schema,
+            on_failure=on_failure,
         )
 
     async def _index_profile(self, deadline: float) -> str:

@@ -1,4 +1,4 @@
-"""The verbs on one instance: each is one statement."""
+"""The verbs on one instance: one statement, and a look at the row where that changed nothing."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class InstanceVerbs:
     waiting for a connection and trying again too. Each may raise a :class:`DatabaseError`, of which
     ``applied`` says whether the call may have taken effect; past the deadline it is an
     :class:`OperationTimeoutError`. What a write stores is what the instance holds when the call
-    begins to run, whatever its maps become later. Where the row keeps a moment that is beyond
-    Python's years, a write takes effect, and then raises a :class:`CorruptInstanceError`.
+    begins to run, whatever its maps become later. Where the row's timestamp is outside the years 1
+    to 9999, a write is stored, and then raises a :class:`CorruptInstanceError`.
     """
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
@@ -83,7 +83,7 @@ class InstanceVerbs:
         return None if row is None else self._serializer.decode(self._own(row, "get", id))
 
     async def put(self, instance: Instance, *, timeout: float | None = None) -> Instance:
-        """Store the instance, whether its row exists or not; the last writer wins.
+        """Stores the instance, whether its row exists or not; the last writer wins.
 
         An existing row keeps its ``workflow_version``, as with HephaestusEcto, and ``inserted_at``;
         the rest is replaced and ``revision`` grows by one. It is :meth:`update` that moves an
@@ -102,7 +102,7 @@ class InstanceVerbs:
     async def insert(
         self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
     ) -> Instance:
-        """Store the instance only if no row has its id; of many at once exactly one succeeds.
+        """Stores the instance only if no row has its id; of many at once exactly one succeeds.
 
         With ``replace_finished`` it may also take the place of a completed or failed one. It then
         becomes the row entirely; only ``revision`` goes on from the old one's.
@@ -145,7 +145,7 @@ class InstanceVerbs:
             if row is None:
                 held = await self._executor.row(deadline, statements.get, new.id)
                 self._require_free(new.id, held, replace_finished=replace_finished)
-                # It went, or finished, between the two statements, or something vetoes the insert.
+                # Between the two the row was deleted or finished; or a trigger vetoes the insert.
                 row = await self._insert_locking(
                     deadline, arguments, verdict, replace_finished=replace_finished
                 )
@@ -159,7 +159,7 @@ class InstanceVerbs:
         *,
         replace_finished: bool,
     ) -> Record | None:
-        """Insert and, where that gives no row, look at what is in its way, in one transaction.
+        """Inserts and, where that gives no row, reads what is in its way, in one transaction.
 
         The statement locks that row, so that it is still there at the look.
         """
@@ -181,12 +181,12 @@ class InstanceVerbs:
 
     @staticmethod
     def _require_free(id: str, held: Record | None, *, replace_finished: bool) -> None:
-        """Refuse an insert where ``held`` is in its way."""
+        """Refuses an insert where ``held`` is in its way."""
         if held is not None and not (replace_finished and held["status"] in Status.FINISHED):
             raise InstanceExistsError(id, status=held["status"], workflow=held["workflow"])
 
     async def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
-        """Store the instance only if its row is still at ``instance.revision`` (compare-and-set).
+        """Stores the instance only if its row is still at ``instance.revision`` (compare-and-set).
 
         ``workflow_version`` is stored too, unlike with :meth:`put`; ``inserted_at`` stays.
 
@@ -232,7 +232,7 @@ class InstanceVerbs:
     async def delete(
         self, id: str, *, revision: int | None = None, timeout: float | None = None
     ) -> bool:
-        """Delete the instance with that id. ``True`` if there was one; again, ``False``.
+        """Deletes the instance with that id. ``True`` if there was one; again, ``False``.
 
         With a ``revision`` the row goes only if it is still at that one (compare-and-set). After a
         connection that broke, ``True`` may also say that another deleted it meanwhile.
@@ -266,7 +266,7 @@ class InstanceVerbs:
                     raise StaleInstanceError(id, expected=revision, found=int(found))
                 if found == kept:
                     raise UnexpectedRowError("delete", id, schema=self.schema)
-                # Another deleted or changed it at the same time; or it is kept, and will be again.
+                # Another writer changed it meanwhile; seen twice, a trigger or a policy keeps it.
                 kept = found
 
     def _noted(self, stored: Instance) -> Instance:

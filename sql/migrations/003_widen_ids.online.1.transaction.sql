@@ -21,7 +21,7 @@ ALTER TABLE /* schema */workflow_instances
     ADD CONSTRAINT hephaestus_pg_wide_id_filled
         CHECK (hephaestus_pg_wide_id IS NOT NULL) NOT VALID;
 
--- Begins without what an interrupted run left.
+-- Drops an invalid index that an interrupted run left.
 SET LOCAL hephaestus_pg.indexes = 'hephaestus_pg_wide_id_key';
 
 /* include: drop_invalid_indexes */

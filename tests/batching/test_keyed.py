@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -17,8 +18,11 @@ from hephaestus_pg import (
     InvalidTypeError,
     InvalidValueError,
 )
-from hephaestus_pg.batching.keyed import KEPT
+from hephaestus_pg.batching.admission import Limit
+from hephaestus_pg.batching.batcher import Batcher
+from hephaestus_pg.batching.keyed import MAX_IDLE, KeyedBatcher
 from hephaestus_pg.driver.hooks import pool_hooks
+from hephaestus_pg.execution.statements import statements_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -117,7 +121,7 @@ async def test_a_setup_of_our_own_pool_shares_no_statement(start: Start, role: s
 async def test_batch_by_decides_which_calls_share_a_statement(
     dsn: str, start: Start, role: str, own: bool
 ) -> None:
-    """The same, gathered: calls of one tenant share statements, and those of two never do."""
+    """The same, batched: calls of one tenant share statements, and those of two never do."""
     statements: list[str] = []
 
     async def counting(connection: Any) -> None:
@@ -151,12 +155,14 @@ async def test_a_tenants_setting_is_reset_for_a_caller_that_sets_none(start: Sta
     assert seen in {"", None}
 
 
-async def test_a_password_function_runs_in_the_context_of_its_caller(start: Start) -> None:
+async def test_a_password_function_runs_in_the_context_of_its_caller(
+    dsn: str, start: Start
+) -> None:
     seen: list[str] = []
 
     def password() -> str:
         seen.append(tenant.get())
-        return "secret"
+        return urlsplit(dsn).password or "of no use"
 
     tenant.set("start")
     async with (
@@ -165,6 +171,7 @@ async def test_a_password_function_runs_in_the_context_of_its_caller(start: Star
     ):
         for name in TENANTS:
             group.create_task(as_tenant(name, lambda: storage.get("order::1")))
+    assert seen
     assert set(seen) <= {"start", *TENANTS}
 
 
@@ -182,12 +189,55 @@ async def test_a_pool_of_another_class_shares_no_statement(pool: Pool, start: St
 
 
 async def test_batchers_of_former_keys_are_dropped(start: Start) -> None:
-    keys = iter(range(10 * KEPT))
+    keys = iter(range(10 * MAX_IDLE))
     async with start(batch_by=lambda: next(keys)) as storage:
-        for _ in range(3 * KEPT):
+        for _ in range(3 * MAX_IDLE):
             await storage.get("order::1")
-        # Each has sent one statement, and its figures go with it.
-        assert sum((await storage.stats()).batch_sizes.values()) <= KEPT
+        assert (await storage.stats()).batch_sizes == {1: 3 * MAX_IDLE}
+        batcher: Any = storage._pool_executor._batcher
+        assert len(batcher.batchers) <= MAX_IDLE
+
+
+async def test_keys_share_the_limit_of_calls(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hephaestus_pg.execution.pool_executor.MAX_ADMITTED", 5)
+    keys = iter(range(100))
+    async with start(batch_by=lambda: next(keys) // 4) as storage:
+        calls = [asyncio.ensure_future(storage.get(f"order::{n}")) for n in range(20)]
+        await asyncio.sleep(0)
+        stats = await storage.stats()
+        assert (stats.calls_queued, stats.calls_outside) == (5, 15)
+        assert await asyncio.gather(*calls) == [None] * 20
+
+
+async def test_a_key_whose_calls_wait_to_be_admitted_keeps_its_batcher() -> None:
+    limit = Limit(1)
+    turns: list[asyncio.Future[None]] = []
+
+    async def run(*given: Any) -> Any:
+        turns.append(asyncio.get_running_loop().create_future())
+        await turns[-1]
+        return []
+
+    key = ["busy"]
+    batcher = KeyedBatcher(lambda: Batcher(run, limit=limit), lambda: key[0])
+    later = asyncio.get_running_loop().time() + 60
+
+    async def call(of: str) -> None:
+        key[0] = of
+        await batcher.row(later, statements_of("public").get, "order::1")
+
+    calls = [asyncio.create_task(call(of)) for of in ("busy", "waiting")]
+    await asyncio.sleep(0)
+    waiting = batcher.batchers[1]
+    calls += [asyncio.create_task(call(f"other {n}")) for n in range(MAX_IDLE)]
+    await asyncio.sleep(0)
+    assert waiting in batcher.batchers
+
+    while not all(call.done() for call in calls):
+        await asyncio.sleep(0)
+        for turn in turns:
+            if not turn.done():
+                turn.set_result(None)
 
 
 @pytest.mark.parametrize("given", (5, "tenant", become))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg.batching import queue as queue_module
-from hephaestus_pg.batching.admission import Admission
+from hephaestus_pg.batching.admission import Admission, Limit
 from hephaestus_pg.batching.batcher import Batcher
 from hephaestus_pg.batching.queue import MIN_BATCH, MIN_PREFETCH, Request, RequestQueue
 from tests.support.answering import STATEMENTS, Server, call, called, later, settle
@@ -53,7 +53,7 @@ class TestOrder:
         self, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(queue_module, "MAX_ROWS", 10)
-        monkeypatch.setattr(queue_module, "MAX_BYTES", 100)
+        monkeypatch.setattr(queue_module, "MAX_CHARS", 100)
         batcher = Batcher(server.run, num_workers=1)
         tasks = called(batcher, "get", *(f"{n}" for n in range(25)))
         for n in range(6):
@@ -68,7 +68,7 @@ class Queue:
     """A queue for so many workers, and what it admits."""
 
     def __init__(self, num_workers: int = 1) -> None:
-        self.admission = Admission(1000)
+        self.admission = Admission(Limit(1000))
         self.queue = RequestQueue(num_workers, self.admission)
 
     def add(self, *ids: str, statement: Statement = STATEMENTS.put) -> list[Request]:

@@ -98,6 +98,7 @@ async def test_a_server_that_refuses_says_what_to_do(
     assert type(caught.value) is error
     assert caught.value.applied == "no"
     assert caught.value.__cause__ is not None
+    assert caught.value.sqlstate == getattr(caught.value.__cause__, "sqlstate", None)
     assert "wrong" not in str(caught.value)
     assert "refused" not in registry.names()
 

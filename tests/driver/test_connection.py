@@ -6,12 +6,13 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import asyncpg
 import psycopg
 import pytest
 
 from hephaestus_pg import AsyncStorage, InvalidTypeError
-from hephaestus_pg.driver.connection import terminate
+from hephaestus_pg.driver.connection import clean_up, terminate
 from tests.support.faults import pool_of
 from tests.support.lag import happens
 from tests.support.proxied import closing, through
@@ -80,6 +81,37 @@ async def test_terminating_a_connection_twice_is_harmless(
         terminate(connection)
         terminate(connection)
     assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_what_is_cleaned_up_too_slowly_ends_with_its_connection(
+    pool: asyncpg.Pool[asyncpg.Record],
+) -> None:
+    async with pool.acquire() as connection:
+        await clean_up(connection, lambda: connection.execute("SELECT 1"), seconds=5)
+        assert await connection.fetchval("SELECT 1") == 1
+        await clean_up(connection, lambda: asyncio.sleep(60), seconds=0.05)
+        with pytest.raises(asyncpg.InterfaceError):
+            await connection.execute("SELECT 1")
+
+
+async def test_a_cancel_does_not_keep_from_cleaning_up(
+    pool: asyncpg.Pool[asyncpg.Record],
+) -> None:
+    async with pool.acquire() as connection:
+
+        async def hold() -> None:
+            await connection.execute("SELECT pg_advisory_lock(1910)")
+            try:
+                await asyncio.sleep(60)
+            finally:
+                unlock = "SELECT pg_advisory_unlock(1910)"
+                await clean_up(connection, lambda: connection.execute(unlock), seconds=5)
+
+        with pytest.raises(TimeoutError), anyio.fail_after(0.2):
+            await hold()
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1910"
+        assert await pool.fetchval(held) == 0
+        assert not connection.is_closed()
 
 
 def shown(value: object) -> str:

@@ -107,6 +107,22 @@ def test_each_kind_says_whether_it_was_applied_and_may_be_retried(
     assert (ours.applied, ours.retryable) == (applied, retryable)
 
 
+@pytest.mark.parametrize(
+    ("error", "sqlstate"),
+    (
+        (asyncpg.DeadlockDetectedError("deadlock"), "40P01"),
+        (asyncpg.TooManyConnectionsError("full"), "53300"),
+        (violation("(id)=(a)"), "23505"),
+        (ConnectionResetError("reset"), None),
+        (TimeoutError(), None),
+        (asyncpg.InterfaceError("connection is closed"), None),
+    ),
+    ids=repr,
+)
+def test_an_error_carries_the_servers_code(error: Exception, sqlstate: str | None) -> None:
+    assert errors.translate(error).sqlstate == sqlstate
+
+
 def test_an_error_while_connecting_says_nothing_was_applied() -> None:
     for error in (ConnectionRefusedError("no"), asyncpg.AdminShutdownError("bye"), TimeoutError()):
         assert errors.translate(error, connecting=True).applied == "no"

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from tests.support.starting import Start
 
-pytestmark = pytest.mark.quick
-
 
 def test_a_full_server_does_not_reset_the_pool() -> None:
     full = errors.translate(asyncpg.TooManyConnectionsError("full"))
@@ -116,9 +114,9 @@ class TestReadOnly:
             case "database":
                 await admin.execute(f"ALTER DATABASE {url.path[1:]} SET {setting} = on")
             case "role":
-                await admin.execute(f"CREATE ROLE {role} LOGIN SUPERUSER")
+                await admin.execute(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'x'")
                 await admin.execute(f"ALTER ROLE {role} SET {setting} = on")
-                given = url._replace(netloc=f"{role}@{url.netloc.rpartition('@')[2]}").geturl()
+                given = url._replace(netloc=f"{role}:x@{url.netloc.rpartition('@')[2]}").geturl()
             case "query":
                 given = f"{database}?{setting}=on"
             case "options":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -62,10 +63,11 @@ FAILURES = (
 
 
 class Failing:
-    """A hook that fails when it is told to."""
+    """A hook that fails when it is told to; as ``password`` it gives that of the ``dsn``."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, dsn: str = "") -> None:
         self.name = name
+        self.password = urlsplit(dsn).password or "of no use"
         self.error: BaseException | None = None
 
     async def __call__(self, *arguments: Any, **options: Any) -> Any:
@@ -73,16 +75,16 @@ class Failing:
             raise self.error
         if self.name == "connect":
             return await asyncpg.connect(*arguments, **options)
-        return "secret" if self.name == "password" else None
+        return self.password if self.name == "password" else None
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
 @pytest.mark.parametrize("batch_by", (None, lambda: 0), ids=("single", "batched"))
 @pytest.mark.parametrize("name", ("connect", "init", "setup", "password"))
 async def test_each_caller_gets_a_hooks_error_with_its_cause(
-    start: Start, name: str, batch_by: Any, failure: BaseException
+    dsn: str, start: Start, name: str, batch_by: Any, failure: BaseException
 ) -> None:
-    hook = Failing(name)
+    hook = Failing(name, dsn)
     storage = await start(**{name: hook}, max_size=2, batch_by=batch_by)
     await pool_of(storage).expire_connections()
     hook.error = failure
@@ -149,9 +151,9 @@ async def test_a_start_whose_hook_fails_names_it(start: Start) -> None:
 
 
 async def test_a_password_service_that_is_away_for_a_moment_only_costs_time(
-    start: Start,
+    dsn: str, start: Start
 ) -> None:
-    hook = Failing("password")
+    hook = Failing("password", dsn)
     storage = await start(password=hook, max_size=2)
     await pool_of(storage).expire_connections()
     hook.error = ConnectionRefusedError("no service")

@@ -178,6 +178,27 @@ async def test_a_session_that_began_later_is_not_taken_for_the_one_that_broke(
     await other.close()
 
 
+async def test_a_backend_that_lives_is_not_taken_for_ended_under_another_role(
+    storage: AsyncStorage, dsn: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    """As a tenant's ``setup`` hook sets one."""
+    role = f"tenant_{storage.schema}"
+    await pool.execute(f"CREATE ROLE {role}")
+    other = await asyncpg.connect(dsn)
+    backend = Backend.behind(other, asyncio.get_running_loop().time() - 60)
+    statement = statements_of(storage.schema).terminate_backend
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(f"SET LOCAL ROLE {role}")
+            now = asyncio.get_running_loop().time() + 60  # a long while later
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await backend.terminate(connection, statement, now)
+        assert await other.fetchval("SELECT 1") == 1
+    finally:
+        await other.close()
+        await pool.execute(f"DROP ROLE {role}")
+
+
 async def test_a_connection_of_our_own_pool_is_known_by_its_age(storage: AsyncStorage) -> None:
     async with storage.transaction() as transaction:
         now = asyncio.get_running_loop().time()

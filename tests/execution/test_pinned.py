@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import pytest
 
 from hephaestus_pg import (
@@ -15,26 +14,13 @@ from hephaestus_pg.execution import pinned
 from hephaestus_pg.execution.pinned import PinnedConnection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import asyncpg
 
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
 pytestmark = pytest.mark.quick
-
-
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, time is not up."""
-    monkeypatch.setattr(pinned, "KEEP_SECONDS", 600)
-
-
-@pytest.fixture
-async def two(dsn: str) -> AsyncIterator[Pool]:
-    """A pool of two connections."""
-    async with asyncpg.create_pool(dsn, min_size=0, max_size=2) as pool:
-        yield pool
 
 
 async def given_back(pool: Pool, pinned_connection: PinnedConnection) -> None:

@@ -16,7 +16,6 @@ from hephaestus_pg import (
     OperationTimeoutError,
     RejectedError,
 )
-from hephaestus_pg.execution import pinned
 from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.pool_runner import PoolRunner
 from hephaestus_pg.execution.statements import statements_of
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
-    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.quick
 
@@ -63,19 +61,6 @@ async def test_a_pool_whose_reset_forgets_all(dsn: str, start: Start) -> None:
         for n in range(4):
             await storage.put(order(n))
         assert await storage.count() == 4
-
-
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, time is not up."""
-    monkeypatch.setattr(pinned, "KEEP_SECONDS", 600)
-
-
-@pytest.fixture
-async def two(dsn: str) -> AsyncIterator[Pool]:
-    """A pool of two connections."""
-    async with asyncpg.create_pool(dsn, min_size=0, max_size=2) as pool:
-        yield pool
 
 
 @pytest.mark.usefixtures("kept")

@@ -71,7 +71,7 @@ def failing(*errors: DatabaseError) -> Callable[[], Any]:
 
 async def tried(deadline: float, attempt: Callable[[], Any], *, safe_twice: bool) -> Any:
     policy = retrying.IDEMPOTENT if safe_twice else retrying.NON_IDEMPOTENT
-    return await retrying.run(attempt, policy, deadline, name="put")
+    return await retrying.run(attempt, policy, deadline, name="put", schema="public")
 
 
 def test_each_pause_is_up_to_twice_as_long_as_the_last_up_to_a_second(
@@ -151,7 +151,7 @@ def test_a_result_ends_it_and_the_log_has_a_line(
     assert asyncio.run(tried(DEADLINE, attempt, safe_twice=True)) == "done"
     assert clock.pauses == BOUNDS[:3]
     assert [record.getMessage() for record in caplog.records] == [
-        "put is tried again until its deadline: down"
+        "put in schema public is tried again until its deadline: down"
     ]
 
 

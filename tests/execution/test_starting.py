@@ -85,7 +85,9 @@ def test_closing_a_storage_whose_loop_is_closed_frees_its_name(left_behind: Asyn
     assert registry.names() == []
 
 
-async def test_a_storage_of_a_loop_that_lives_keeps_its_name(storage: AsyncStorage) -> None:
+async def test_a_storage_of_a_loop_that_lives_keeps_its_name(
+    storage: AsyncStorage, dsn: str
+) -> None:
     def in_a_thread() -> None:
         with pytest.raises(WrongEventLoopError):
             AsyncStorage.named(storage.name)
@@ -93,16 +95,11 @@ async def test_a_storage_of_a_loop_that_lives_keeps_its_name(storage: AsyncStora
     def elsewhere() -> None:
         async def again() -> None:
             with pytest.raises(AlreadyStartedError):
-                await AsyncStorage.start(storage_dsn, name=storage.name, schema=storage.schema)
+                await AsyncStorage.start(dsn, name=storage.name, schema=storage.schema)
             in_a_thread()
 
         asyncio.run(again())
 
-    async with storage.transaction() as tx:
-        host, port, database = await tx.connection.fetchrow(  # type: ignore[misc]
-            "SELECT '127.0.0.1', current_setting('port'), current_database()"
-        )
-    storage_dsn = f"postgresql://postgres@{host}:{port}/{database}"
     await asyncio.to_thread(elsewhere)
 
 

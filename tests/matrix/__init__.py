@@ -3,7 +3,7 @@
 ::
 
     python -m tests.matrix                        # every pair: minutes for each
-    python -m tests.matrix --quick                # the tests that depend on versions most
+    python -m tests.matrix --quick                # only what is marked quick
     python -m tests.matrix --only 3.14 --only 15  # pairs of that Python, and of that PostgreSQL
     python -m tests.matrix --only 3.14/15         # that pair alone
     python -m tests.matrix --list                 # only says what there is, and what is not

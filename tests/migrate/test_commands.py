@@ -37,7 +37,7 @@ def test_down_needs_a_version_and_names_the_flag_for_a_loss(
         )
     code, out, err = run("down", "--version", "2")
     assert code == 0
-    assert "took back 3 (widen_ids) in" in out
+    assert "reverted 3 (widen_ids) in" in out
     assert "  note: ids stay varchar(255): not all of them are UUIDs\n" in out
     for flags, missing in (
         ((), "--allow-version-loss"),
@@ -72,7 +72,7 @@ def test_steps_that_were_done_are_printed_before_an_error(
     times = 0
     code, out, err = run("down", "--version", "1")
     assert (code, err) == (2, "error: the server has gone\n")
-    assert out.startswith(f"schema {schema}: took back 2 (add_workflow_version) in ")
+    assert out.startswith(f"schema {schema}: reverted 2 (add_workflow_version) in ")
 
 
 def test_a_refused_down_says_that_nothing_was_taken_back(run: Run, dsn: str, schema: str) -> None:

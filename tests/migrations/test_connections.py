@@ -11,7 +11,7 @@ import pytest
 
 from hephaestus_pg import migrations
 from hephaestus_pg.errors import DatabaseError, InvalidValueError, MigrationError, UnavailableError
-from hephaestus_pg.migrations import connections
+from hephaestus_pg.migrations import connections, session
 from tests.chaos.proxy import Proxy
 from tests.support.catalog import WAIT_SECONDS, until
 from tests.support.migrated import advisory_locks
@@ -81,7 +81,8 @@ async def test_a_cancel_ends_soon_though_the_network_is_silent(
     *,
     own: bool,
 ) -> None:
-    monkeypatch.setattr(connections, "CLEANUP_SECONDS", 0.2)
+    for module in (connections, session):
+        monkeypatch.setattr(module, "CLEANUP_SECONDS", 0.2)
     parts = urlsplit(dsn)
     if parts.hostname not in ("127.0.0.1", "localhost"):
         pytest.skip("the proxy is for a server on this machine")

@@ -101,7 +101,7 @@ class TestPartsThatAreGone:
             await start(whole)
         code, out = await command(capsys, "status", "--dsn", whole)
         assert code == 1
-        assert "amiss: the table" in out
+        assert "problem: the table" in out
 
     async def test_another_unique_index_on_the_id_is_enough_to_start(
         self, whole: str, link: Link, caplog: pytest.LogCaptureFixture

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import migrations
+from hephaestus_pg import _sql, migrations
 from hephaestus_pg.errors import MigrationFileError
-from hephaestus_pg.migrations.files import latest, load, shipped
+from hephaestus_pg.migrations.files import load, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,8 @@ def written(folder: Path, *names: str, text: str = "SELECT 1;\n") -> Path:
 
 
 def test_the_shipped_set_is_complete() -> None:
-    assert [each.version for each in shipped()] == list(range(1, latest() + 1))
-    assert latest() == migrations.LATEST >= 4
+    assert [each.version for each in shipped()] == list(range(1, _sql.latest_version() + 1))
+    assert _sql.latest_version() == migrations.LATEST >= 4
 
 
 def test_a_complete_set_is_loaded_in_order(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hephaestus_pg.errors import (
     SchemaOutdatedError,
     UnrecognizedSchemaError,
 )
+from hephaestus_pg.migrations.state import OUR_COLUMNS, read_state
 from tests.conftest import new_database
 from tests.support.catalog import assert_is_at, snapshot, until_waiting
 from tests.support.ecto import ORIGINAL, ORIGINAL_DOWN
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tests.support.migrated import Link
+
+
+async def test_every_column_of_ours_is_read_and_no_other(whole: str, link: Link) -> None:
+    await link.execute(f"ALTER TABLE {TABLE} ADD COLUMN note text")
+
+    assert sorted((await read_state(link, "public")).columns) == OUR_COLUMNS
 
 
 class TestAfterEctosDown:

@@ -15,8 +15,6 @@ from tests.support.migrated import ROW, TABLE
 if TYPE_CHECKING:
     from tests.support.migrated import Link
 
-pytestmark = pytest.mark.quick
-
 INSERT = """
     INSERT INTO {}.workflow_instances (id, workflow, inserted_at, updated_at)
     VALUES ($1, 'Elixir.Order', now(), now())

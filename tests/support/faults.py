@@ -24,7 +24,7 @@ def lost() -> ConnectionLostError:
 
 def pool_of(storage: AsyncStorage) -> asyncpg.Pool[Any]:
     """The pool of a storage, to break."""
-    return storage._pool._pool
+    return storage._pool_executor._pool
 
 
 class Faults:
@@ -41,16 +41,18 @@ class Faults:
         """The number of rows in each answer to a statement that gives rows."""
         self._planned: list[_Fault] = []
         self._before: dict[str, Callable[[], Any]] = {}
-        runner = storage._pool._runner
+        runner = storage._pool_executor._runner
         real = runner.run
 
-        def run(deadline: float, label: str, work: Callable[[Any], Any], **options: Any) -> Any:
-            name, _, _ = label.partition(" in schema ")
-            return real(
-                deadline, label, lambda link: self._try(name, lambda: work(link)), **options
-            )
+        def run(deadline: float, name: str, work: Callable[[Any], Any], **options: Any) -> Any:
+            return real(deadline, name, lambda link: self._try(name, lambda: work(link)), **options)
 
         monkeypatch.setattr(runner, "run", run)
+
+    @property
+    def planned(self) -> int:
+        """The number of faults that have not happened yet."""
+        return len(self._planned)
 
     def lose_answer(self, of: str | None = None, *, times: int = 1) -> None:
         """Have a statement carried out, and its answer lost with its connection."""

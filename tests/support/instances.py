@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,3 +16,8 @@ SOON = datetime.now(UTC) + timedelta(days=1)
 
 def order(id: str = "orderid::1", **fields: Any) -> Instance:
     return replace(Instance.new("Order", {"order_id": 1}, id=id), **fields)
+
+
+def shown(value: object) -> str:
+    """A test's name, the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

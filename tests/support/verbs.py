@@ -20,7 +20,7 @@ from hephaestus_pg import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from hephaestus_pg.verbs.search import Verbs
+    from hephaestus_pg.verbs.pruning import Verbs
 
 
 async def _own_codec(connection: asyncpg.Connection[Any]) -> None:

@@ -34,7 +34,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.migrations.scripts import grants
 from hephaestus_pg.verbs.filters import Filters
-from hephaestus_pg.verbs.search import Verbs
+from hephaestus_pg.verbs.pruning import Verbs
 from hephaestus_pg.verbs.single import InstanceVerbs
 
 if TYPE_CHECKING:

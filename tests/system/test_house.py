@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import hephaestus_pg
+
 pytestmark = pytest.mark.quick
 
-ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "hephaestus_pg"
-TESTS = ROOT / "tests"
+PACKAGE = Path(hephaestus_pg.__file__).parent
+TESTS = Path(__file__).parents[1]
 
 MODULES = sorted(
     path.relative_to(PACKAGE).with_suffix("")

@@ -15,7 +15,7 @@ from hephaestus_pg import (
     Instance,
     OperationTimeoutError,
 )
-from hephaestus_pg.batching.batcher import MAX_WAITING, MAX_WORKERS
+from hephaestus_pg.batching.batcher import MAX_ADMITTED, MAX_WORKERS
 from hephaestus_pg.batching.queue import MAX_ROWS
 from tests.support.catalog import WAIT_SECONDS
 
@@ -32,7 +32,7 @@ POOL = 5
 
 # Of those let in, and of those who wait outside; none is among the first, who are sent at once.
 HASTY = {*range(9_000, 9_200), *range(10_500, 11_000)}
-assert 2 * MAX_WORKERS * MAX_ROWS < min(HASTY) < MAX_WAITING < max(HASTY) < CALLERS
+assert 2 * MAX_WORKERS * MAX_ROWS < min(HASTY) < MAX_ADMITTED < max(HASTY) < CALLERS
 
 
 BYTES_A_CALLER = 12_000

@@ -24,7 +24,7 @@ from hephaestus_pg import (
     Status,
     migrations,
 )
-from tests.support.catalog import MOMENT
+from tests.support.model import Rows
 from tests.support.strategies import maps
 from tests.support.verbs import opened
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from hephaestus_pg.verbs.search import Verbs
+    from hephaestus_pg.verbs.pruning import Verbs
 
 ids = st.sampled_from([f"x::{n}" for n in range(5)])
 statuses = st.sampled_from(Status)
@@ -60,15 +60,13 @@ class Place:
         return self.runner.run(call)
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(Rows, RuleBasedStateMachine):
     """The real rows beside the model's; ``place`` is set by the test."""
 
     place: Place
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: dict[str, Instance] = {}
-        self.seen: list[Instance] = []
         self.run(self.verbs.delete_many([f"x::{n}" for n in range(5)]))
 
     @property
@@ -78,34 +76,14 @@ class Machine(RuleBasedStateMachine):
     def run(self, call: Any) -> Any:
         return self.place.run(call)
 
-    def stored(self, instance: Instance) -> Instance:
-        """What an upsert makes of the row."""
-        held = self.rows.get(instance.id)
-        if held is None:
-            return replace(instance, revision=None)
-        assert held.revision is not None
-        return replace(instance, workflow_version=held.workflow_version, revision=held.revision + 1)
-
-    def wrote(self, actual: Instance, expected: Instance) -> None:
-        """``expected`` without a revision is a new row, which begins where none has been."""
-        assert actual == expected
-        assert actual.revision is not None
-        if expected.revision is None:
-            before = (seen.revision or 0 for seen in self.seen if seen.id == actual.id)
-            assert actual.revision > max(before, default=MOMENT)
-        else:
-            assert actual.revision == expected.revision
-        self.rows[expected.id] = actual
-        self.seen.append(actual)
-
     @rule(instance=instances)
     def put(self, instance: Instance) -> None:
-        self.wrote(self.run(self.verbs.put(instance)), self.stored(instance))
+        self.wrote(self.run(self.verbs.put(instance)), self.upserted(instance))
 
     @rule(given=st.lists(instances, max_size=5, unique_by=lambda instance: instance.id))
     def put_many(self, given: list[Instance]) -> None:
         for actual, instance in zip(self.run(self.verbs.put_many(given)), given, strict=True):
-            self.wrote(actual, self.stored(instance))
+            self.wrote(actual, self.upserted(instance))
 
     @rule(instance=instances, replace_finished=st.booleans())
     def insert(self, instance: Instance, replace_finished: bool) -> None:

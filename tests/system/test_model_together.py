@@ -24,8 +24,8 @@ from hephaestus_pg import (
     StaleInstanceError,
     Status,
 )
-from tests.support.catalog import MOMENT
 from tests.support.faults import Faults
+from tests.support.model import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,17 +49,16 @@ class Shared:
         self.highest[instance.id] = max(self.highest[instance.id], instance.revision)
 
 
-class Caller:
+class Caller(Rows):
     """One caller: ``rows`` is what its own ids must hold."""
 
     def __init__(self, storage: AsyncStorage, shared: Shared, number: int, seed: int) -> None:
+        super().__init__()
         self.storage = storage
         self.shared = shared
         self.number = number
         self.chance = random.Random(f"{seed} {number}")
         self.ids = [f"own::{number}::{n}" for n in range(3)]
-        self.rows: dict[str, Instance] = {}
-        self.seen: list[Instance] = []
         self.written = 0
 
     async def live(self, calls: int) -> None:
@@ -81,26 +80,6 @@ class Caller:
             status=self.chance.choice(list(Status)),
             context=Context(initial),
         )
-
-    def upserted(self, new: Instance) -> Instance:
-        """What an upsert makes of the row."""
-        held = self.rows.get(new.id)
-        if held is None:
-            return replace(new, revision=None)
-        version = held.workflow_version
-        return replace(new, workflow_version=version, revision=(held.revision or 0) + 1)
-
-    def wrote(self, actual: Instance, expected: Instance) -> None:
-        """``expected`` without a revision is a new row, which begins where none has been."""
-        assert actual == expected
-        assert actual.revision is not None
-        if expected.revision is None:
-            before = (seen.revision or 0 for seen in self.seen if seen.id == actual.id)
-            assert actual.revision > max(before, default=MOMENT)
-        else:
-            assert actual.revision == expected.revision
-        self.rows[expected.id] = actual
-        self.seen.append(actual)
 
     def check(self, actual: Instance | None, id: str) -> None:
         held = self.rows.get(id)

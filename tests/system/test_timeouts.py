@@ -19,7 +19,7 @@ from hephaestus_pg import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from hephaestus_pg.verbs.search import Verbs
+    from hephaestus_pg.verbs.pruning import Verbs
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]

@@ -31,7 +31,7 @@ from hephaestus_pg.migrations.scripts import grants
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from hephaestus_pg.verbs.search import Verbs
+    from hephaestus_pg.verbs.pruning import Verbs
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from hephaestus_pg import (
     InvalidValueError,
     Status,
 )
+from tests.support.instances import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -41,11 +41,6 @@ class Many:
 async def filled(storage: AsyncStorage) -> AsyncStorage:
     await storage.put_many([replace(ORDER, id=id) for id in ("1", "2", "12")])
     return storage
-
-
-def shown(value: object) -> str:
-    """A test's name, the same in every process."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 NOT_MANY: tuple[Any, ...] = (

@@ -11,7 +11,7 @@ from tests.support.verbs import opened
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from hephaestus_pg.verbs.search import Verbs
+    from hephaestus_pg.verbs.pruning import Verbs
 
 
 @pytest.fixture(params=("storage", "unbatched", "pool", "transaction", "savepoint"))

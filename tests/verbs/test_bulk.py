@@ -15,14 +15,14 @@ from hephaestus_pg import (
     Status,
 )
 from hephaestus_pg.driver.rows import fetch_rows
-from hephaestus_pg.execution import connection_executor, pool_executor
+from hephaestus_pg.execution import connection_executor, pool_runner
 from hephaestus_pg.execution.statements import statements_of
 from hephaestus_pg.verbs import bulk
 from tests.support.catalog import MOMENT
 from tests.support.instances import order
 
 if TYPE_CHECKING:
-    from hephaestus_pg.verbs.search import Verbs
+    from hephaestus_pg.verbs.pruning import Verbs
 
 pytestmark = pytest.mark.quick
 
@@ -79,7 +79,7 @@ class TestMany:
         self, verbs: Verbs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(bulk, "CHUNK_ROWS", 10)
-        monkeypatch.setattr(bulk, "CHUNK_BYTES", 5000)
+        monkeypatch.setattr(bulk, "CHUNK_CHARS", 5000)
         given = [
             order(f"x::{n}", context=Context({"text": "x" * (9000 if n % 7 == 0 else 300)}))
             for n in range(45)
@@ -98,7 +98,7 @@ class TestMany:
             sent[names[text]] += 1
             return await fetch_rows(connection, text, arguments)
 
-        for module in (connection_executor, pool_executor):
+        for module in (connection_executor, pool_runner):
             monkeypatch.setattr(module, "fetch_rows", counted)
 
         assert await verbs.put_many(given) == given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from hephaestus_pg import (
     InvalidValueError,
     SerializationError,
 )
+from tests.support.instances import shown
 
 pytestmark = pytest.mark.quick
 
@@ -25,11 +25,6 @@ ORDER = Instance.new("Order", {"amount": 99}, id="1")
 async def filled(storage: AsyncStorage) -> AsyncStorage:
     await storage.put_many([replace(ORDER, id=id) for id in ("1", "2", "12")])
     return storage
-
-
-def shown(value: object) -> str:
-    """A test's name, the same in every process."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 class TestContains:

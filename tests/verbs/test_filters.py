@@ -17,6 +17,7 @@ from hephaestus_pg import (
     InvalidTypeError,
     InvalidValueError,
     Names,
+    OperationTimeoutError,
     SerializationError,
     Status,
     migrations,
@@ -187,7 +188,8 @@ class TestQuery:
 
 
 def given_parameters(**given_filters: Any) -> tuple[Any, ...]:
-    return filters.parameters(given_filters, Names())
+    parameters, _ = filters.parameters(given_filters, Names())
+    return parameters
 
 
 def test_an_unknown_filter_is_an_error_that_lists_the_known() -> None:
@@ -339,3 +341,13 @@ class TestIndexProfiles:
         faults.before("query", changes)  # the profile is known by then
         assert await ids(searched, contains=self.IN_INITIAL[0]) == ["found"]
         assert faults.tried.count("query") == 2
+
+    async def test_an_error_that_another_index_does_not_mend_is_the_callers_as_it_is(
+        self, searched: AsyncStorage, faults: Faults
+    ) -> None:
+        late = OperationTimeoutError("late", applied="no", retryable=True)
+        faults.fail("query", late)
+        with pytest.raises(OperationTimeoutError) as caught:
+            await searched.query(contains=self.IN_INITIAL[0])
+        assert caught.value.retryable is True
+        assert faults.tried.count("query") == 1

@@ -1,4 +1,4 @@
--- Which index over states there is; while one is exchanged for the other, the one that serves more.
+-- The index over states; while it is exchanged, the one that serves more.
 -- The column tells whether the table would have to be rewritten for an index over initial contexts.
 SELECT
     CASE

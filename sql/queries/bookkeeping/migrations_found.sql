@@ -1,7 +1,8 @@
--- The catalog's view of a schema, always one row. Numbers are oids, since no owner of a connection
--- has a reason to change the codec of that type. layout is HephaestusEcto's version with these
--- columns, 0 for none; columns are "name type", one a line. to_regclass sees what others commit
--- while this statement runs, but the rest of it does not: so a table counts once pg_class has it.
+-- The catalog's view of a schema, always one row. $1 the columns that we know. Numbers are oids,
+-- since no owner of a connection has a reason to change the codec of that type. layout is
+-- HephaestusEcto's version with these columns, 0 for none; columns are "name type", one a line.
+-- to_regclass sees what others commit while this statement runs, but the rest of it does not: so a
+-- table counts once pg_class has it.
 SELECT
     current_database()::text AS database,
     (EXISTS (
@@ -72,9 +73,6 @@ FROM (
     LEFT JOIN pg_attribute
         ON attrelid = named.instances
         AND NOT attisdropped
-        AND attname IN (
-            'id', 'workflow', 'status', 'state', 'inserted_at', 'updated_at',
-            'workflow_version', 'revision', 'runner', 'due_at', 'attempts'
-        )
+        AND attname = ANY ($1::text[])
     GROUP BY named.instances
 ) AS found

@@ -1,6 +1,6 @@
 -- As delete.sql, for arrays of one length. Locks in the order in which put_many locks; joined as in
 -- update_many.sql.
-WITH doomed AS (
+WITH to_delete AS (
     SELECT held.id, given.revision::bigint AS revision
     FROM unnest($1::text[], $2::text[]) AS given (id, revision)
     JOIN /* schema */workflow_instances AS held ON held.id = given.id
@@ -10,8 +10,10 @@ WITH doomed AS (
     FOR UPDATE OF held
 ), gone AS (
     DELETE FROM /* schema */workflow_instances AS held
-    USING doomed
-    WHERE held.id = doomed.id AND (doomed.revision IS NULL OR held.revision = doomed.revision)
+    USING to_delete
+    WHERE
+        held.id = to_delete.id
+        AND (to_delete.revision IS NULL OR held.revision = to_delete.revision)
     RETURNING held.id, held.revision
 )
 SELECT id::text AS id, revision::text AS revision, 'true' AS deleted

@@ -1,3 +1,4 @@
+-- $1 ids. An id without a row gives none.
 SELECT
     /* include: row */
 FROM /* schema */workflow_instances

@@ -1,7 +1,8 @@
 -- As insert.sql, for arrays of one length; an id that is taken gives no row. Locks in the order of
 -- the ids' bytes, as put_many.sql.
 INSERT INTO /* schema */workflow_instances AS held (
-    id, workflow, status, workflow_version, due_at, runner, state, inserted_at, updated_at
+    /* include: inserted_columns */,
+    runner
 )
 SELECT
     given.id,
@@ -9,10 +10,10 @@ SELECT
     given.status,
     given.workflow_version::integer,
     given.due_at::timestamptz,
-    given.runner::uuid,
     given.state::jsonb,
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
+    /* include: now */,
+    /* include: now */,
+    given.runner::uuid
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[], $8::text[]
 ) AS given (id, workflow, status, workflow_version, due_at, runner, state)

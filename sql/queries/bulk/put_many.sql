@@ -1,7 +1,7 @@
 -- As put.sql, for arrays of one length. Every writer locks the rows of a statement in one order,
 -- that of the ids' bytes, so that two of them cannot wait for each other.
 INSERT INTO /* schema */workflow_instances AS held (
-    id, workflow, status, workflow_version, due_at, state, inserted_at, updated_at
+    /* include: inserted_columns */
 )
 SELECT
     given.id,
@@ -10,8 +10,8 @@ SELECT
     given.workflow_version::integer,
     given.due_at::timestamptz,
     given.state::jsonb,
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
+    /* include: now */,
+    /* include: now */
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS given (
     id, workflow, status, workflow_version, due_at, state
 )

@@ -26,7 +26,7 @@ SET
     workflow_version = new_version,
     due_at = new_due_at,
     state = new_state,
-    updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    updated_at = /* include: now */,
     runner = CASE WHEN new_status IN ('pending', 'running') THEN runner END,
     attempts = 0,
     revision = revision + 1

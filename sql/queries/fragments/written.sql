@@ -1,4 +1,4 @@
--- What only the row knows of an instance that was written.
+-- The columns that a write sets itself, for the instance that it returns.
 id::text AS id,
 workflow_version::oid AS workflow_version,
 revision::text AS revision,

@@ -1,3 +1,4 @@
+-- $1 to $11 as in fragments/matching.sql. Without an order.
 SELECT
     /* include: row */
 FROM (

@@ -1,3 +1,4 @@
+-- $1 id.
 SELECT
     /* include: row */
 FROM /* schema */workflow_instances

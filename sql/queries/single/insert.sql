@@ -3,7 +3,8 @@
 -- Such a row becomes the new instance entirely, but its revision goes on, so that whoever still
 -- holds the finished one cannot overwrite the new.
 INSERT INTO /* schema */workflow_instances AS held (
-    id, workflow, status, workflow_version, due_at, runner, state, inserted_at, updated_at
+    /* include: inserted_columns */,
+    runner
 )
 VALUES (
     $1::text,
@@ -11,10 +12,10 @@ VALUES (
     $3::text,
     $4::text::integer,
     $5::text::timestamptz,
-    $7::text::uuid,
     $8::text::jsonb,
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
+    /* include: now */,
+    /* include: now */,
+    $7::text::uuid
 )
 ON CONFLICT (id) DO UPDATE SET
     workflow = EXCLUDED.workflow,

@@ -5,7 +5,7 @@
 -- refuse now() inside DO UPDATE SET, and have neither triggers nor a steady xmin. The original
 -- truncates to the second; a plain cast to timestamp(0) would round into the future.
 INSERT INTO /* schema */workflow_instances AS held (
-    id, workflow, status, workflow_version, due_at, state, inserted_at, updated_at
+    /* include: inserted_columns */
 )
 VALUES (
     $1::text,
@@ -14,8 +14,8 @@ VALUES (
     $4::text::integer,
     $5::text::timestamptz,
     $6::text::jsonb,
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
-    date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC')
+    /* include: now */,
+    /* include: now */
 )
 ON CONFLICT (id) DO UPDATE SET
     workflow = EXCLUDED.workflow,

@@ -7,7 +7,7 @@ SET
     workflow_version = $4::text::integer,
     due_at = $5::text::timestamptz,
     state = $7::text::jsonb,
-    updated_at = date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC'),
+    updated_at = /* include: now */,
     runner = CASE WHEN $3::text IN ('pending', 'running') THEN runner END,
     attempts = 0,
     revision = revision + 1

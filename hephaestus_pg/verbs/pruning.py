@@ -1,0 +1,80 @@
+"""``prune``, and with it every verb."""
+
+from __future__ import annotations
+
+import logging
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING
+
+from hephaestus_pg.errors import InvalidTypeError
+from hephaestus_pg.values.arguments import checked_flag
+from hephaestus_pg.values.instance import Status
+from hephaestus_pg.verbs import filters as filtering
+from hephaestus_pg.verbs import keyset
+from hephaestus_pg.verbs.bulk import CHUNK_ROWS
+from hephaestus_pg.verbs.search import SearchVerbs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+logger = logging.getLogger("hephaestus_pg")
+
+
+class Verbs(SearchVerbs):
+    """The verbs, the same on a storage, in a transaction, and on a caller's own connection.
+
+    Those that may send any number of statements have the ``timeout`` for each: a chunk of the
+    ``_many``, a page of a ``stream``, a batch of ``prune``.
+    """
+
+    async def prune(
+        self,
+        *,
+        finished_before: datetime,
+        dry_run: bool = False,
+        batch_size: int = CHUNK_ROWS,
+        progress: Callable[[int], object] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Deletes the completed and failed instances last written before a moment; how many.
+
+        It goes once through the table by id, in batches of ``batch_size``, each a transaction of
+        its own unless it is in one: interrupted, it has done whole batches. A row that another
+        transaction holds at that moment is left to the next prune; so is one that a trigger or a
+        policy keeps, with a line in the log at the end. ``progress`` is called with the number so
+        far after each batch. ``dry_run`` only counts.
+
+        Raises:
+            InvalidValueError: The moment has no time zone, or another argument is wrong.
+        """
+        moment = filtering.column_moment("finished_before", finished_before)
+        size = keyset.checked_rows(batch_size, "batch_size")
+        checked_flag("dry_run", dry_run)
+        if not (progress is None or callable(progress)) or iscoroutinefunction(progress):
+            raise InvalidTypeError("progress", progress, "give a function of a number, not async")
+        if dry_run:
+            return await self.count(
+                timeout=timeout, status_in=Status.FINISHED, updated_before=finished_before
+            )
+        found = pruned = 0
+        last: str | None = ""
+        while last is not None:
+            with self._executor.operation("prune", None, timeout) as deadline:
+                [row] = await self._executor.fetch(
+                    deadline, self._statements.prune, last, moment, str(size)
+                )
+            found += int(row["found"])
+            pruned += int(row["deleted"])
+            last = row["last"] if int(row["found"]) == size else None
+            if progress is not None:
+                progress(pruned)
+        if pruned < found:
+            logger.warning(
+                "prune found %d instances and deleted %d of them: something keeps the others; look "
+                "at the triggers and policies of the table workflow_instances in schema %s",
+                found,
+                pruned,
+                self.schema,
+            )
+        return pruned

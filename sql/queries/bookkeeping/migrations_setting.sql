@@ -1,0 +1,2 @@
+-- $1 the setting's name.
+SELECT current_setting($1::text)
