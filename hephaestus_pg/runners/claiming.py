@@ -41,6 +41,9 @@ among how many at least: if all take the first, most claims find them taken."""
 POLL_SECONDS = 1.0
 """Seconds until the next look, where there was too little to claim and nothing was written here."""
 
+END_SECONDS = 5.0
+"""Seconds that a claim under way may take to end, once the runner is stopped."""
+
 
 class Claiming:
     """Takes instances for those who wait in :meth:`next`, and takes over from dead runners."""
@@ -91,7 +94,7 @@ class Claiming:
         except asyncio.CancelledError:
             if answer.done() and not answer.cancelled() and answer.exception() is None:
                 if (instance := answer.result()) is not None:
-                    await asyncio.shield(self._giving_back.give_back(instance.id))
+                    await self._giving_back.give_back(instance.id)
             else:
                 answer.cancel()
             raise
@@ -104,11 +107,15 @@ class Claiming:
                 self._takeover.look_soon()  # to know when that is
 
     async def end(self, error: HephaestusError | None) -> None:
-        """Hands nothing out any more: those who wait get ``None``, or the ``error``."""
+        """Hands nothing out any more: those who wait get ``None``, or the ``error``.
+
+        A claim that is under way ends first, lest it takes what nobody gives back.
+        """
         self.refuse(error)
-        if self._task is not None and not self._task.done():
+        if self._task is not None:
+            self._wake.set()
+            await asyncio.wait({self._task}, timeout=END_SECONDS)
             self._task.cancel()
-            await asyncio.wait({self._task})
 
     def refuse(self, error: HephaestusError | None) -> None:
         """Answers all who wait, now and later."""
@@ -158,7 +165,7 @@ class Claiming:
         return sum(not answer.done() for answer in self._waiting)
 
     async def _claim(self) -> bool:
-        """Claims for those who wait; ``False`` if there was not enough."""
+        """Claims for those who wait; ``False`` if there was nothing more to claim."""
         number = min(self._drop_cancelled(), MOST)
         rows: list[Record] = []
         with self._executor.operation("claim", None, None) as deadline:
@@ -174,7 +181,8 @@ class Claiming:
             self._held.claimed(instance.id)
         for instance in instances:
             await self._hand_out(instance)
-        return len(rows) >= number
+        is_alone = self._heartbeat.runners == 1
+        return len(rows) >= number or (len(rows) > 0 and not is_alone)  # or others were faster
 
     async def _send(self, deadline: float, number: int) -> list[Record]:
         self._is_unsure = True  # until there is an answer
@@ -194,7 +202,7 @@ class Claiming:
         return rows
 
     def _among(self, number: int) -> int:
-        if self._heartbeat.runners < 2:  # noqa: PLR2004 - this one
+        if self._heartbeat.runners == 1:
             return number
         return max(SPREAD * number, SPREAD_LEAST)
 

@@ -43,7 +43,7 @@ class GivingBack:
     async def end_claim(self, claim: Claim, *, failed: bool) -> bool:
         """Gives back what a scope held, after a ``failed`` attempt or not; ``False``: it was lost.
 
-        A caller that is cancelled meanwhile leaves it to its end.
+        A caller's cancellation leaves it to its end.
         """
         return bool(await asyncio.shield(self._run(self._end_claim(claim, failed=failed))))
 
@@ -65,13 +65,8 @@ class GivingBack:
         return applied
 
     async def give_back(self, id: str) -> None:
-        """Gives back what nobody waits for any more."""
-        try:
-            await self.send_back(id, failed=False)
-        except DatabaseError as error:
-            self._try_later(id, error, failed=False)
-        else:
-            self._held.drop(id)
+        """Gives back what nobody waits for any more; a cancellation leaves it to its end."""
+        await asyncio.shield(self._run(self._give_back(id)))
 
     @contextmanager
     def unless_it_returns(self, id: str) -> Iterator[None]:
@@ -87,6 +82,14 @@ class GivingBack:
         """Tries nothing later any more: all is given back at once."""
         for task in self._later:
             task.cancel()
+
+    async def _give_back(self, id: str) -> None:
+        try:
+            await self.send_back(id, failed=False)
+        except DatabaseError as error:
+            self._try_later(id, error, failed=False)
+        else:
+            self._held.drop(id)
 
     async def _end_claim(self, claim: Claim, *, failed: bool) -> bool:
         try:
