@@ -25,9 +25,11 @@ from hephaestus_pg.migrations.engine import check_usable
 from hephaestus_pg.runners.ownership import OwnershipVerbs
 from hephaestus_pg.values.arguments import checked_flag
 from hephaestus_pg.verbs.pruning import Verbs
+from hephaestus_pg.watch.watching import Recorder, WatchVerbs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
+    from contextlib import AbstractContextManager
 
     from asyncpg import Pool
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.execution.statistics import Stats
     from hephaestus_pg.values.references import References
     from hephaestus_pg.verbs.single import Observer
+    from hephaestus_pg.watch.news import News
 
 logger = logging.getLogger("hephaestus_pg")
 
@@ -50,18 +53,19 @@ class Transaction(Verbs):
     """The verbs on one connection; ``connection`` takes the caller's own statements too."""
 
     def __init__(
-        self, executor: ConnectionExecutor, serializer: Serializer, observer: Observer
+        self, executor: ConnectionExecutor, serializer: Serializer, *observers: Observer
     ) -> None:
         super().__init__(executor, serializer)
         self.connection: AnyConnection = executor.connection
-        self._observer, self._is_certain = observer, False
+        self._observers += observers
+        self._is_certain = False
 
     def runner(self, *_: Any, **__: Any) -> NoReturn:
         """Refuses: a runner outlives a transaction, and has a connection of its own."""
         raise InvalidTypeError("runner", self, "a runner is the storage's own: storage.runner(…)")
 
 
-class AsyncStorage(OwnershipVerbs):
+class AsyncStorage(OwnershipVerbs, WatchVerbs):
     """Instances in one schema of one database, under a name of its own in this process.
 
     Made by :meth:`start`. Belongs to the event loop and the process that started it.
@@ -201,9 +205,11 @@ class AsyncStorage(OwnershipVerbs):
         Raises:
             RejectedError: A statement in it failed, and the block caught that: nothing is kept.
         """
+        written = Recorder()
         async with self._pool_executor.transaction(timeout) as executor:
-            yield Transaction(executor, self._serializer, self._claims)
-        self._claims.committed()
+            yield Transaction(executor, self._serializer, self._claims, written)
+        self._claims.wake(has_timer=True)
+        self._note_committed(written)
 
     def using(self, connection: AnyConnection) -> Transaction:
         """The verbs on a connection of the caller's own, inside whatever transaction it is in.
@@ -228,6 +234,14 @@ class AsyncStorage(OwnershipVerbs):
             timeout,
         )
 
+    def _hearing(self) -> AbstractContextManager[object]:
+        return self._listening()
+
+    def _hear(self, news: News) -> None:
+        super()._hear(news)
+        if news.has_work:
+            self._claims.wake(has_timer=news.has_timer)
+
     async def stats(self) -> Stats:
         """Figures about this storage in this process: its pool, its calls, its batches so far."""
         return self._pool_executor.stats()
@@ -247,6 +261,7 @@ class AsyncStorage(OwnershipVerbs):
         self._pool_executor.lifecycle.require_own_loop()
         try:
             await self._stop_runners()
+            await self._stop_watching()
             await self._pool_executor.close()
         finally:
             registry.unregister(self.name, self)

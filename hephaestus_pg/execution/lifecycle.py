@@ -44,6 +44,12 @@ class Lifecycle:
         if self._disowned or running is not self.loop:
             raise WrongEventLoopError(self.name, "another event loop, or to the parent process")
 
+    def require_open(self) -> None:
+        """Refuses what is to begin, where :meth:`require_own_loop` does or once it is closed."""
+        self.require_own_loop()
+        if self.closed:
+            self.refuse()
+
     def refuse(self) -> NoReturn:
         """Raises the error that says why no call may begin."""
         self.require_own_loop()

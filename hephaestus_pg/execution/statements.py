@@ -81,6 +81,8 @@ class Statements:
     end_runner: Statement
     release: Statement
     runners: Statement
+    notify: Statement
+    changed: Statement
 
 
 @lru_cache(maxsize=1000)
@@ -132,6 +134,8 @@ def statements_of(schema: str) -> Statements:
         end_runner=one("end_runner", "idempotent", "row"),
         release=one("release", "non_idempotent", "row"),
         runners=one("runners"),
+        notify=one("notify", "idempotent", "row"),
+        changed=one("changed"),
     )
 
 

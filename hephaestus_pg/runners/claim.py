@@ -17,6 +17,14 @@ KEPT = frozenset({Status.PENDING, Status.RUNNING})
 """The statuses with which a write leaves an instance to its owner."""
 
 
+def can_be_claimed(instance: Instance) -> bool:
+    """Tells whether a runner may claim it, now or when it is due."""
+    return instance.runner is None and (
+        instance.status in KEPT
+        or (instance.status is Status.WAITING and instance.due_at is not None)
+    )
+
+
 class Owner(Protocol):
     """What a claim needs of its runner."""
 
@@ -169,21 +177,23 @@ class Claims:
 
     def __init__(self) -> None:
         self.by_id: dict[str, Claim] = {}
-        self.wake: set[Callable[[Instance | None], None]] = set()
-        """Called with what was written and nobody owns, ``None`` for a whole transaction."""
+        self.on_work: set[Callable[[bool], None]] = set()
+        """Called when something may be claimable; with ``True``, if it may be so only later."""
 
-    def committed(self) -> None:
-        """Notes that a transaction has committed."""
-        for wake in self.wake:
-            wake(None)
+    def wake(self, *, has_timer: bool) -> None:
+        """Tells the runners that something may be claimable, with a timer only later."""
+        for wake in self.on_work:
+            wake(has_timer)
 
-    def written(self, id: str, instance: Instance | None, *, is_certain: bool) -> None:
+    def written(
+        self, id: str, instance: Instance | None, *, is_certain: bool, is_listened: bool
+    ) -> None:
         """Notes what a write has left in a row, ``None`` for nothing."""
+        del is_listened  # they hear of it in any case
         if (claim := self.by_id.get(id)) is not None:
             claim.was_written(instance, is_certain=is_certain)
-        elif instance is not None and instance.runner is None:
-            for wake in self.wake:
-                wake(instance)
+        elif is_certain and instance is not None and can_be_claimed(instance):
+            self.wake(has_timer=instance.due_at is not None)
 
     def stale(self, id: str, runner: str | None) -> None:
         """Notes that an update found its row at another revision, owned by ``runner``."""

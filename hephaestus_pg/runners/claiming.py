@@ -17,7 +17,6 @@ from hephaestus_pg.errors import (
     OperationInterruptedError,
 )
 from hephaestus_pg.runners.takeover import Takeover
-from hephaestus_pg.values.instance import Instance, Status
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.runners.giving_back import GivingBack
     from hephaestus_pg.runners.holdings import Holdings
     from hephaestus_pg.runners.settings import Settings
+    from hephaestus_pg.values.instance import Instance
 
 logger = logging.getLogger("hephaestus_pg")
 
@@ -96,11 +96,11 @@ class Claiming:
                 answer.cancel()
             raise
 
-    def wake(self, instance: Instance | None) -> None:
-        """Looks at once, if what was written may be claimed; ``None``: nobody knows what it was."""
-        if self._waiting and (instance is None or instance.status in Status.ACTIVE):
+    def wake(self, has_timer: bool) -> None:  # noqa: FBT001 - it is called through a set
+        """Looks at once, because something may be claimable, with a timer only later."""
+        if self._waiting:
             self._wake.set()
-            if instance is not None and instance.due_at is not None:
+            if has_timer:
                 self._takeover.look_soon()  # to know when that is
 
     async def end(self, error: HephaestusError | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -17,6 +18,7 @@ from hephaestus_pg.verbs.pruning import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.pool_executor import PoolExecutor
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
 class OwnershipVerbs(Verbs):
     """Beside the verbs on instances those on their owners, which only a storage has."""
 
+    _pool_executor: PoolExecutor
+    """The executor again, by its own type."""
+
     def __init__(self, executor: PoolExecutor, serializer: Serializer) -> None:
         super().__init__(executor, serializer)
         self._pool_executor = executor
-        """The executor again, by its own type."""
         self._claims = Claims()
         self._runners: WeakSet[Runner] = WeakSet()
 
@@ -71,13 +75,12 @@ class OwnershipVerbs(Verbs):
         )
 
         async def started() -> Runner:
-            executor, lifecycle = self._pool_executor, self._pool_executor.lifecycle
-            lifecycle.require_own_loop()
-            if lifecycle.closed:
-                lifecycle.refuse()
+            executor = self._pool_executor
+            executor.lifecycle.require_open()
             connect = partial(connect_beside, executor.pool)
-            runner = Runner(self, executor, settings, self._claims, connect)
-            self._observer = self._claims
+            runner = Runner(self, executor, settings, self._claims, connect, self._hearing)
+            if self._claims not in self._observers:
+                self._observers.append(self._claims)
             self._runners.add(runner)
             try:
                 await runner.start()
@@ -104,6 +107,10 @@ class OwnershipVerbs(Verbs):
         with self._executor.operation("release", id, timeout) as deadline:
             rows = await self._executor.fetch(deadline, self._statements.release, id)
         return bool(rows)
+
+    def _hearing(self) -> AbstractContextManager[object]:
+        """Entered while a runner lives, so that it hears of work from other processes."""
+        return nullcontext()
 
     async def _stop_runners(self) -> None:
         for runner in list(self._runners):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -26,6 +26,7 @@ from hephaestus_pg.verbs import reconcile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+    from contextlib import AbstractContextManager
 
     from asyncpg import Connection, Record
 
@@ -53,13 +54,14 @@ class Runner:
     cancelled, and what asks it for more raises a :class:`RunnerEndedError`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that its storage gives it
         self,
         verbs: Verbs,
         executor: PoolExecutor,
         settings: Settings,
         claims: Claims,
         connect: Callable[[], Awaitable[Connection[Any]]],
+        hearing: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.token = uuid4()
         """Its token, which nobody else ever has: ``Instance.runner`` of what it owns."""
@@ -69,6 +71,8 @@ class Runner:
         self._settings = settings
         self._claims = claims
         self._held = Holdings(claims)
+        self._hearing = hearing
+        self._while_alive = ExitStack()
         self._end: HephaestusError | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._giving_back = GivingBack(
@@ -115,7 +119,8 @@ class Runner:
         except BaseException:
             await asyncio.shield(self._heartbeat.stop())
             raise
-        self._claims.wake.add(self._claiming.wake)
+        self._claims.on_work.add(self._claiming.wake)
+        self._while_alive.enter_context(self._hearing())
 
     async def claims(self) -> AsyncIterator[Claim]:
         """Claims of instances as they can be had, the oldest due first, until it is stopped.
@@ -211,7 +216,8 @@ class Runner:
         if not is_dead:
             self._end = self._ended("it was stopped")
             await self._claiming.end(None)
-        self._claims.wake.discard(self._claiming.wake)
+        self._claims.on_work.discard(self._claiming.wake)
+        self._while_alive.close()
         for claim in self._held.entered(but=caller):
             claim.stop()
         with suppress(TimeoutError):
@@ -261,7 +267,8 @@ class Runner:
         logger.error("runner %s is dead: %s", self.name, reason)
         self._end = self._ended(reason)
         self._heartbeat.end()
-        self._claims.wake.discard(self._claiming.wake)
+        self._claims.on_work.discard(self._claiming.wake)
+        self._while_alive.close()
         self._claiming.refuse(self._end)
         for claim in self._held.claims():
             claim.lose(f"its runner is dead: {reason}")

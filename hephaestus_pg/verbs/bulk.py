@@ -44,13 +44,14 @@ class BulkVerbs(ModifyVerbs):
             SerializationError: A state cannot be stored exactly; nothing was written.
         """
         given = listed("instances", instances, "Instance values")
-        stored: dict[str, Instance] = {}
+        stored: dict[str, tuple[Record, Instance]] = {}
+        ids: set[str] = set()
         for instance in given:
             if not isinstance(instance, Instance):
                 raise InvalidTypeError("instances", instance, "give Instance values")
-            if instance.id in stored:
+            if instance.id in ids:
                 raise InvalidValueError("id", instance.id, "it stands twice in one put_many")
-            stored[instance.id] = instance
+            ids.add(instance.id)
         # Locked in one order across statements too, so that two calls cannot deadlock.
         ordered = sorted(given, key=lambda instance: instance.id)
 
@@ -61,11 +62,11 @@ class BulkVerbs(ModifyVerbs):
                 rows = await inner.fetch(deadline, self._statements.put_many, *map(list, columns))
                 self._require_these("put_many", rows, chunk, every=True)
                 for row in rows:
-                    stored[row["id"]] = chunk[row["id"]].shared(row)
+                    stored[row["id"]] = row, chunk[row["id"]].shared(row)
 
         with self._executor.operation("put_many", None, timeout) as deadline:
             await self._executor.atomically(deadline, put_all)
-        return [self._noted(instance) for instance in stored.values()]
+        return [self._noted(*stored[instance.id]) for instance in given]
 
     async def get_many(
         self, ids: Iterable[str], *, timeout: float | None = None
@@ -114,9 +115,8 @@ class BulkVerbs(ModifyVerbs):
 
         with self._executor.operation("delete_many", None, timeout) as deadline:
             await self._executor.atomically(deadline, delete_all)
-        if self._observer is not None:
-            for id in gone:
-                self._observer.written(id, None, is_certain=self._is_certain)
+        for id in gone:
+            self._note_deleted(id)
         return gone
 
     def _require_these(

@@ -31,8 +31,14 @@ if TYPE_CHECKING:
 class Observer(Protocol):
     """Hears of what the verbs have written here."""
 
-    def written(self, id: str, instance: Instance | None, *, is_certain: bool) -> None:
-        """Notes what is in the row now, ``None`` for no row."""
+    def written(
+        self, id: str, instance: Instance | None, *, is_certain: bool, is_listened: bool
+    ) -> None:
+        """Notes what is in the row now, ``None`` for no row.
+
+        It is certain unless a transaction may still take it back. It is listened to where a process
+        waits to be told of it.
+        """
 
     def stale(self, id: str, runner: str | None) -> None:
         """Notes that the row is at another revision than an update expected, and who owns it."""
@@ -54,7 +60,7 @@ class InstanceVerbs:
         self._statements = executor.statements
         self._serializer = serializer
 
-        self._observer: Observer | None = None
+        self._observers: list[Observer] = []
         self._is_certain = True
         """What is written is there, whatever comes; in a transaction it is not."""
 
@@ -97,7 +103,8 @@ class InstanceVerbs:
         id = instance.id
         with self._executor.operation("put", id, timeout) as deadline:
             row = await self._executor.row(deadline, self._statements.put, *new.columns, new.state)
-        return self._noted(new.stored(self._own(row, "put", id)))
+        row = self._own(row, "put", id)
+        return self._noted(row, new.stored(row))
 
     async def insert(
         self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
@@ -149,7 +156,8 @@ class InstanceVerbs:
                 row = await self._insert_locking(
                     deadline, arguments, verdict, replace_finished=replace_finished
                 )
-        return self._noted(new.stored(self._own(row, "insert", new.id)))
+        row = self._own(row, "insert", new.id)
+        return self._noted(row, new.stored(row))
 
     async def _insert_locking(
         self,
@@ -224,10 +232,11 @@ class InstanceVerbs:
                 if held is None:
                     raise InstanceNotFoundError(new.id)
                 if int(held["revision"]) != seen:
-                    if self._observer is not None:
-                        self._observer.stale(new.id, held["runner"])
+                    for observer in self._observers:
+                        observer.stale(new.id, held["runner"])
                     raise StaleInstanceError(new.id, expected=seen, found=int(held["revision"]))
-        return self._noted(new.stored(self._own(row, "update", new.id)))
+        row = self._own(row, "update", new.id)
+        return self._noted(row, new.stored(row))
 
     async def delete(
         self, id: str, *, revision: int | None = None, timeout: float | None = None
@@ -258,8 +267,7 @@ class InstanceVerbs:
                 if row is not None:
                     self._own(row, "delete", id)
                 if row is None or row["deleted"] == "true":
-                    if self._observer is not None:
-                        self._observer.written(id, None, is_certain=self._is_certain)
+                    self._note_deleted(id)
                     return gone
                 found = row["revision"]
                 if revision is not None and found != expected:
@@ -269,10 +277,19 @@ class InstanceVerbs:
                 # Another writer changed it meanwhile; seen twice, a trigger or a policy keeps it.
                 kept = found
 
-    def _noted(self, stored: Instance) -> Instance:
-        if self._observer is not None:
-            self._observer.written(stored.id, stored, is_certain=self._is_certain)
+    def _noted(self, row: Record, stored: Instance) -> Instance:
+        for observer in self._observers:
+            observer.written(
+                stored.id,
+                stored,
+                is_certain=self._is_certain,
+                is_listened=row.get("listened", "true") is not None,
+            )
         return stored
+
+    def _note_deleted(self, id: str) -> None:
+        for observer in self._observers:
+            observer.written(id, None, is_certain=self._is_certain, is_listened=False)
 
     def _own(self, row: Record | None, verb: str, id: str) -> Record:
         """``row``, when it is that of ``id``."""

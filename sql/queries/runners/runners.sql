@@ -12,5 +12,5 @@ SELECT
     extract(epoch FROM expires_at)::text AS expires_at,
     coalesce((SELECT owned.instances FROM owned WHERE owned.runner = token), 0)::text AS owned
 FROM /* schema */workflow_runners
-WHERE expires_at > statement_timestamp()
+WHERE expires_at > statement_timestamp() AND workflows <> '{}'
 ORDER BY workflow_runners.started_at, workflow_runners.token

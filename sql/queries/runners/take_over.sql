@@ -39,7 +39,7 @@ SELECT
     count(*)::text AS freed,
     (
         SELECT count(*) FROM /* schema */workflow_runners
-        WHERE expires_at > statement_timestamp()
+        WHERE expires_at > statement_timestamp() AND workflows <> '{}'
     )::text AS runners,
     (
         SELECT extract(epoch FROM min(timed.due_at) - statement_timestamp())

@@ -1,0 +1,170 @@
+"""Those who wait for instances: one look at the table serves them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from hephaestus_pg.errors import CorruptInstanceError, DatabaseError, HephaestusError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from asyncpg import Record
+
+    from hephaestus_pg.codec.serializer import Serializer
+    from hephaestus_pg.execution.executor import Executor
+    from hephaestus_pg.values.instance import Instance
+    from hephaestus_pg.watch.news import News
+
+logger = logging.getLogger("hephaestus_pg")
+
+LOOK_SECONDS = 4.0
+"""Seconds between two looks at everything, for what nobody has told."""
+
+CHUNK_IDS = 1_000
+"""Ids that one statement looks at."""
+
+
+class Watcher:
+    """One who waits: the newest states that it has not taken yet, by id."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.ids = frozenset(ids)
+        self._seen: dict[str, int] = {}
+        self._new: dict[str, Instance] = {}
+        self._error: HephaestusError | None = None
+        self._changed = asyncio.Event()
+
+    def offer(self, instance: Instance) -> None:
+        """Takes a state, unless a newer one has been there."""
+        revision = instance.revision
+        assert revision is not None
+        if revision > self._seen.get(instance.id, -1):
+            self._seen[instance.id] = revision
+            self._new[instance.id] = instance
+            self._changed.set()
+
+    def fail(self, error: HephaestusError) -> None:
+        """Raises the ``error`` in whoever waits."""
+        self._error = error
+        self._changed.set()
+
+    async def next(self) -> Instance:
+        """The next newer state, the latest of its id."""
+        while not self._new:
+            if self._error is not None:
+                raise self._error
+            self._changed.clear()
+            await self._changed.wait()
+        return self._new.pop(next(iter(self._new)))
+
+
+class Watchers:
+    """The watchers of a storage, and the task that looks for all of them.
+
+    It looks at the ids that it is told of, and every :data:`LOOK_SECONDS` at all: for writers that
+    notify nobody, and for notifications that were lost. There is no task while nobody waits.
+    """
+
+    def __init__(self, executor: Executor, serializer: Serializer) -> None:
+        self._executor = executor
+        self._serializer = serializer
+        self._by_id: defaultdict[str, set[Watcher]] = defaultdict(set)
+        self._seen: dict[str, int | None] = {}
+        self._ids_to_look_at: set[str] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @contextmanager
+    def watching(self, ids: Iterable[str]) -> Iterator[Watcher]:
+        """A watcher of these ids, which is told their present states first."""
+        watcher = Watcher(ids)
+        for id in watcher.ids:
+            self._by_id[id].add(watcher)
+            self._seen[id] = None  # so that a look finds it, though another has seen it
+        self.look(watcher.ids)
+        try:
+            yield watcher
+        finally:
+            for id in watcher.ids:
+                self._by_id[id].discard(watcher)
+                if not self._by_id[id]:
+                    del self._by_id[id], self._seen[id]
+            if not self._by_id and self._task is not None:
+                self._task.cancel()
+
+    def written(self, instance: Instance) -> None:
+        """Hands a state out that was written here."""
+        if (watchers := self._by_id.get(instance.id)) is not None:
+            self._seen[instance.id] = instance.revision
+            for watcher in watchers:
+                watcher.offer(instance)
+
+    def hear(self, news: News) -> None:
+        """Looks at what another process has written, if anybody waits for that."""
+        ids = self._by_id.keys() if news.ids is None else news.ids & self._by_id.keys()
+        if ids:
+            self.look(ids)
+
+    def look(self, ids: Iterable[str]) -> None:
+        """Looks at these ids soon."""
+        self._ids_to_look_at.update(ids)
+        self._wake.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+
+    def fail(self, error: HephaestusError) -> None:
+        """Raises the ``error`` in all who wait."""
+        for watcher in {each for watchers in self._by_id.values() for each in watchers}:
+            watcher.fail(error)
+
+    async def _work(self) -> None:
+        while self._by_id:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+            ids = self._ids_to_look_at & self._by_id.keys() or set(self._by_id)
+            self._ids_to_look_at = set()
+            try:
+                await self._look_at(sorted(ids))
+            except HephaestusError as error:
+                if not (isinstance(error, DatabaseError) and error.retryable):
+                    self.fail(error)
+                    return
+                self._ids_to_look_at |= ids  # again at the next look
+                logger.warning("a look at what is waited for failed, and comes again: %s", error)
+
+    async def _look_at(self, ids: list[str]) -> None:
+        for start in range(0, len(ids), CHUNK_IDS):
+            chunk = ids[start : start + CHUNK_IDS]
+            seen = [self._seen.get(id) for id in chunk]
+            with self._executor.operation("watch", None, None) as deadline:
+                rows = await self._executor.fetch(
+                    deadline,
+                    self._executor.statements.changed,
+                    chunk,
+                    [None if revision is None else str(revision) for revision in seen],
+                )
+            for row in rows:
+                self._hand_out(row)
+
+    def _hand_out(self, row: Record) -> None:
+        watchers = self._by_id.get(row["id"], set())
+        try:
+            instance = self._serializer.decode(row)
+        except CorruptInstanceError as error:
+            for watcher in watchers:
+                watcher.fail(error)
+        else:
+            if watchers:
+                self._seen[instance.id] = instance.revision
+            for watcher in watchers:
+                watcher.offer(instance)

@@ -1,0 +1,203 @@
+"""The verbs that wait for what others write."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hephaestus_pg.driver.pool import connect_beside
+from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
+from hephaestus_pg.execution.lifecycle import checked_timeout
+from hephaestus_pg.values.arguments import listed
+from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_status
+from hephaestus_pg.verbs.pruning import Verbs
+from hephaestus_pg.watch.listener import Listener
+from hephaestus_pg.watch.news import News
+from hephaestus_pg.watch.notifier import Notifier
+from hephaestus_pg.watch.watchers import Watcher, Watchers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+
+    from hephaestus_pg.codec.serializer import Serializer
+    from hephaestus_pg.execution.pool_executor import PoolExecutor
+    from hephaestus_pg.values.instance import StatusName
+
+    Until = Status | StatusName | Collection[Status | StatusName] | Callable[[Instance], object]
+
+LINGER_SECONDS = 5.0
+"""Seconds for which the listening connection is kept after the last who needed it."""
+
+
+class WatchVerbs(Verbs):
+    """Beside the verbs on instances those that wait for their changes, which only a storage has."""
+
+    _pool_executor: PoolExecutor
+    """The executor again, by its own type."""
+
+    def __init__(self, executor: PoolExecutor, serializer: Serializer) -> None:
+        super().__init__(executor, serializer)
+        self._pool_executor = executor
+        channel = channel_of(executor.schema)
+        self._watchers = Watchers(executor, serializer)
+        self._notifier = Notifier(executor, channel)
+        self._listener = Listener(
+            partial(connect_beside, executor.pool),
+            executor.statements,
+            channel,
+            name=executor.lifecycle.name,
+            on_news=self._hear,
+        )
+        self._needed = 0
+        self._linger: asyncio.TimerHandle | None = None
+        self._observers.append(_Announcer(self._watchers, self._notifier))
+
+    async def wait(
+        self, id: str, *, until: Until = Status.FINISHED, timeout: float | None = None
+    ) -> Instance:
+        """Waits until an instance is as wanted, and returns it as it is then.
+
+        It may not be there yet, or no more: then it waits for that too.
+
+        Args:
+            id: The instance's.
+            until: A status, several, or a function of the instance that gives true.
+            timeout: Seconds to wait at the most; ``None``, the default, is for ever.
+
+        Raises:
+            OperationTimeoutError: It was not as wanted by then.
+            CorruptInstanceError: Its row cannot be read.
+            StorageClosedError: The storage was closed meanwhile.
+        """
+        is_wanted = _checked_until(until)
+        seconds = None if timeout is None else checked_timeout(timeout, float("inf"))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with self._watching([checked_id(id)]) as watcher:
+            try:
+                async with asyncio.timeout(seconds) as limit:
+                    while not is_wanted(instance := await watcher.next()):
+                        pass
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                assert seconds is not None
+                error = OperationTimeoutError(
+                    "the instance was not as wanted", applied="no", retryable=True
+                )
+                error.complete("wait", id, timeout=seconds, taken=loop.time() - began)
+                raise error from None
+        return instance
+
+    async def watch(self, ids: Iterable[str]) -> AsyncIterator[Instance]:
+        """Gives the instances with these ids as they are, and each newer state of one of them.
+
+        Never an older state than before, and always the last; of those in between some may be
+        skipped. It goes on until it is left.
+
+        Raises:
+            CorruptInstanceError: A row cannot be read.
+            StorageClosedError: The storage was closed meanwhile.
+        """
+        wanted = list(map(checked_id, listed("ids", ids, "ids", keys=True)))
+        with self._watching(wanted) as watcher:
+            while True:
+                yield await watcher.next()
+
+    @contextmanager
+    def _watching(self, ids: list[str]) -> Iterator[Watcher]:
+        self._pool_executor.lifecycle.require_open()
+        with self._watchers.watching(ids) as watcher, self._listening():
+            yield watcher
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Listens meanwhile, and for a little longer, lest each who waits opens a connection."""
+        self._needed += 1
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        self._listener.start()
+        try:
+            yield
+        finally:
+            self._needed -= 1
+            if not self._needed:
+                loop = asyncio.get_running_loop()
+                self._linger = loop.call_later(LINGER_SECONDS, self._listener.end)
+
+    def _hear(self, news: News) -> None:
+        self._watchers.hear(news)
+
+    def _note_committed(self, written: Recorder) -> None:
+        """Notes that the transaction with these writes has committed."""
+        self._watchers.hear(written.news)
+        if written.is_listened:
+            self._notifier.committed(written.news)
+
+    async def _stop_watching(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+        self._watchers.fail(StorageClosedError(self._pool_executor.lifecycle.name))
+        await self._notifier.close()
+        await self._listener.stop()
+
+
+class _Announcer:
+    """Tells those who wait, here and in other processes, of what is written here."""
+
+    def __init__(self, watchers: Watchers, notifier: Notifier) -> None:
+        self._watchers = watchers
+        self._notifier = notifier
+
+    def written(
+        self, id: str, instance: Instance | None, *, is_certain: bool, is_listened: bool
+    ) -> None:
+        """See :class:`Observer`."""
+        del is_certain  # that of a storage always is
+        if instance is not None:
+            self._watchers.written(instance)
+        if is_listened:
+            self._notifier.written(id, instance)
+
+    def stale(self, id: str, runner: str | None) -> None:
+        """See :class:`Observer`."""
+
+
+class Recorder:
+    """Keeps what is written in a transaction, as news for when it has committed."""
+
+    def __init__(self) -> None:
+        self.news = News.none()
+        self.is_listened = False
+
+    def written(
+        self, id: str, instance: Instance | None, *, is_certain: bool, is_listened: bool
+    ) -> None:
+        """See :class:`Observer`."""
+        del is_certain  # nothing in a transaction is
+        self.news.add(id, instance)
+        self.is_listened |= is_listened
+
+    def stale(self, id: str, runner: str | None) -> None:
+        """See :class:`Observer`."""
+
+
+def channel_of(schema: str) -> str:
+    """Returns the channel of a schema, whose name may be too long for one."""
+    return f"hephaestus_pg_{hashlib.sha256(schema.encode()).hexdigest()[:16]}"
+
+
+def _checked_until(until: Any) -> Callable[[Instance], object]:
+    if callable(until):
+        return until  # type: ignore[no-any-return]
+    if isinstance(until, str):
+        wanted = {checked_status(until)}
+    else:
+        wanted = set(map(checked_status, listed("until", until, "statuses")))
+    if not wanted:
+        raise InvalidTypeError("until", until, "give a status, several, or a function")
+    return lambda instance: instance.status in wanted

@@ -1,0 +1,3 @@
+-- Sends $2 to all who listen on the channel $1, in a transaction of its own: one that notifies keeps
+-- every other that does so from committing.
+SELECT pg_notify($1::text, $2::text)::text AS sent
