@@ -164,15 +164,18 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
                 batch_by=batch_by,
                 timeout=timeout,
             )
-            return await cls._registered(executor, serializer)
+            return await cls._registered(executor, serializer, can_listen=not pgbouncer)
 
         return Starting(started)
 
     @classmethod
-    async def _registered(cls, executor: PoolExecutor, serializer: Serializer) -> Self:
+    async def _registered(
+        cls, executor: PoolExecutor, serializer: Serializer, *, can_listen: bool
+    ) -> Self:
         storage = cls.__new__(cls)
         OwnershipVerbs.__init__(storage, executor, serializer)
         storage.name = executor.lifecycle.name
+        storage._can_listen = can_listen  # noqa: SLF001 - its own class
         try:
             registry.register(storage.name, storage, executor.lifecycle.loop)
             await storage._check_schema()  # noqa: SLF001 - its own class

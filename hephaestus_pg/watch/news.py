@@ -64,24 +64,29 @@ class News:
     def __bool__(self) -> bool:
         return self.ids is None or bool(self.ids)
 
-    def payload(self) -> str:
+    def payload(self, sender: str) -> str:
         """Returns it as text, without ids where they would be too long."""
-        flags = {"work": self.has_work, "timer": self.has_timer}
+        known = {"from": sender, "work": self.has_work, "timer": self.has_timer}
         if self.ids is not None:
-            text = orjson.dumps(flags | {"ids": sorted(self.ids)})
+            text = orjson.dumps(known | {"ids": sorted(self.ids)})
             if len(text) <= MAX_BYTES:
                 return text.decode()
-        return orjson.dumps(flags | {"ids": None}).decode()
+        return orjson.dumps(known | {"ids": None}).decode()
 
-    @classmethod
-    def parse(cls, payload: str) -> News:
-        """Reads a payload; one that is none of ours is news of anything."""
-        try:
-            match orjson.loads(payload):
-                case {"ids": None, "work": bool(work), "timer": bool(timer)}:
-                    return cls(None, has_work=work, has_timer=timer)
-                case {"ids": list(ids), "work": bool(work), "timer": bool(timer)}:
-                    return cls({str(id) for id in ids}, has_work=work, has_timer=timer)
-        except orjson.JSONDecodeError:
-            pass
-        return cls.anything()
+
+def parse(payload: str, *, but_from: str) -> News | None:
+    """Reads a payload, ``None`` where it is from that sender.
+
+    One that is none of ours, perhaps of a newer version's, is news of anything.
+    """
+    try:
+        match orjson.loads(payload):
+            case {"from": sender} if sender == but_from:
+                return None
+            case {"ids": None, "work": bool(work), "timer": bool(timer)}:
+                return News(None, has_work=work, has_timer=timer)
+            case {"ids": list(ids), "work": bool(work), "timer": bool(timer)}:
+                return News({str(id) for id in ids}, has_work=work, has_timer=timer)
+    except orjson.JSONDecodeError:
+        pass
+    return News.anything()

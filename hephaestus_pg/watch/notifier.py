@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from hephaestus_pg.errors import HephaestusError
 from hephaestus_pg.watch.news import News
@@ -32,6 +33,8 @@ class Notifier:
     def __init__(self, executor: Executor, channel: str) -> None:
         self._executor = executor
         self._channel = channel
+        self.sender = uuid4().hex[:12]
+        """By which its own storage knows its notifications."""
         self._news = News.none()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -75,7 +78,7 @@ class Notifier:
                     min(latest, self._sent + TIMEOUT),
                     self._executor.statements.notify,
                     self._channel,
-                    news.payload(),
+                    news.payload(self.sender),
                 )
         except HephaestusError as error:
             logger.debug("a notification was lost, and others look later: %s", error)

@@ -78,6 +78,8 @@ class Watchers:
         self._ids_to_look_at: set[str] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.looks = 0
+        """The number of looks so far."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -99,6 +101,7 @@ class Watchers:
                     del self._by_id[id], self._seen[id]
             if not self._by_id and self._task is not None:
                 self._task.cancel()
+                self._task = None
 
     def written(self, instance: Instance) -> None:
         """Hands a state out that was written here."""
@@ -146,13 +149,14 @@ class Watchers:
         for start in range(0, len(ids), CHUNK_IDS):
             chunk = ids[start : start + CHUNK_IDS]
             seen = [self._seen.get(id) for id in chunk]
-            with self._executor.operation("watch", None, None) as deadline:
+            with self._executor.operation("look", None, None) as deadline:
                 rows = await self._executor.fetch(
                     deadline,
                     self._executor.statements.changed,
                     chunk,
                     [None if revision is None else str(revision) for revision in seen],
                 )
+            self.looks += 1
             for row in rows:
                 self._hand_out(row)
 

@@ -37,6 +37,8 @@ class WatchVerbs(Verbs):
 
     _pool_executor: PoolExecutor
     """The executor again, by its own type."""
+    _can_listen = True
+    """A connection is told of notifications; behind PgBouncer it is not."""
 
     def __init__(self, executor: PoolExecutor, serializer: Serializer) -> None:
         super().__init__(executor, serializer)
@@ -49,6 +51,7 @@ class WatchVerbs(Verbs):
             executor.statements,
             channel,
             name=executor.lifecycle.name,
+            but_from=self._notifier.sender,
             on_news=self._hear,
         )
         self._needed = 0
@@ -120,7 +123,8 @@ class WatchVerbs(Verbs):
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
-        self._listener.start()
+        if self._can_listen:
+            self._listener.start()
         try:
             yield
         finally:

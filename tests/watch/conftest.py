@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.chaos.proxy import Proxy
+from tests.support.lag import happens
+from tests.support.proxied import through
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hephaestus_pg import AsyncStorage
+    from tests.support.starting import Start
+
+
+@pytest.fixture
+async def other(start: Start) -> AsyncStorage:
+    """Another storage on the same table, which shares nothing with ``storage`` but the server."""
+    return await start(name="other")
+
+
+@pytest.fixture
+async def proxy(dsn: str) -> AsyncIterator[Proxy]:
+    async with Proxy(lambda: urlsplit(dsn).port or 5432) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def far(start: Start, dsn: str, proxy: Proxy) -> AsyncStorage:
+    """A storage whose way to the server may break."""
+    return await start(through(dsn, proxy.port), name="far", timeout=5)
+
+
+async def listens(storage: AsyncStorage) -> None:
+    """Waits until the storage hears of what others write."""
+    await happens(lambda: storage._listener.is_listening)

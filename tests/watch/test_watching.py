@@ -1,0 +1,370 @@
+"""Who waits has the last state: told by a notification, or by a look of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from hephaestus_pg import (
+    AsyncStorage,
+    Instance,
+    InvalidTypeError,
+    InvalidValueError,
+    OperationTimeoutError,
+    Status,
+    StorageClosedError,
+    UnavailableError,
+    migrations,
+)
+from hephaestus_pg.watch import listener, watchers
+from tests.support.faults import Faults
+from tests.support.lag import happens
+from tests.support.proxied import through
+from tests.watch.conftest import listens
+
+if TYPE_CHECKING:
+    from tests.chaos.proxy import Proxy
+    from tests.support.starting import Start
+
+    Pool = asyncpg.Pool[asyncpg.Record]
+
+ECTO_UPSERT = """
+    INSERT INTO {schema}.workflow_instances
+        (id, workflow, status, workflow_version, state, inserted_at, updated_at)
+    VALUES ('x', 'Order', 'completed', 1, '{{}}', now(), now())
+    ON CONFLICT (id) DO UPDATE SET status = EXCLUDED.status, state = EXCLUDED.state
+"""
+
+
+@pytest.fixture
+async def order(storage: AsyncStorage) -> Instance:
+    return await storage.insert(Instance("x", "Order"))
+
+
+@pytest.fixture
+def only_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks by himself, so that whoever knows something has been told."""
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 3600.0)
+
+
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody looks by himself, soon."""
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
+
+
+def finished(order: Instance) -> Instance:
+    return replace(order, status=Status.COMPLETED)
+
+
+def waiting(storage: AsyncStorage, id: str = "x", **options: Any) -> asyncio.Task[Instance]:
+    return asyncio.create_task(storage.wait(id, **options))
+
+
+async def waits(storage: AsyncStorage) -> asyncio.Task[Instance]:
+    """One who waits, and has seen what there is."""
+    task = waiting(storage)
+    await listens(storage)
+    await happens(lambda: not storage._watchers._wake.is_set())
+    return task
+
+
+class TestWhatIsWaitedFor:
+    async def test_what_is_there_is_given_at_once(
+        self, storage: AsyncStorage, order: Instance
+    ) -> None:
+        assert await storage.wait("x", until="pending") == order
+        assert await storage.wait("x", until=["pending", Status.FAILED]) == order
+        assert await storage.wait("x", until=lambda instance: instance.workflow == "Order") == order
+
+    async def test_by_default_it_is_the_end(self, storage: AsyncStorage, order: Instance) -> None:
+        task = waiting(storage)
+        running = await storage.update(replace(order, status=Status.RUNNING))
+        failed = await storage.update(replace(running, status=Status.FAILED))
+        assert await task == failed
+
+    async def test_an_instance_may_be_still_to_come(self, storage: AsyncStorage) -> None:
+        task = waiting(storage)
+        await listens(storage)
+        stored = await storage.put(finished(Instance("x", "Order")))
+        assert await task == stored
+
+    @pytest.mark.parametrize(
+        ("until", "error"),
+        (
+            ("done", InvalidValueError),
+            ([], InvalidTypeError),
+            (7, InvalidTypeError),
+            (None, InvalidTypeError),
+        ),
+    )
+    async def test_what_is_no_state_is_named(
+        self, storage: AsyncStorage, until: Any, error: type[Exception]
+    ) -> None:
+        with pytest.raises(error):
+            await storage.wait("x", until=until)
+
+    async def test_the_time_is_up(self, storage: AsyncStorage, order: Instance) -> None:
+        with pytest.raises(OperationTimeoutError, match="wait of 'x' did not end within") as raised:
+            await storage.wait("x", timeout=0.05)
+        assert (raised.value.verb, raised.value.id, raised.value.timeout) == ("wait", "x", 0.05)
+
+    async def test_what_a_function_raises_is_raised(
+        self, storage: AsyncStorage, order: Instance
+    ) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await storage.wait("x", until=lambda _: 1 / 0)
+
+    async def test_closing_ends_those_who_wait(self, other: AsyncStorage, order: Instance) -> None:
+        task = await waits(other)
+        await other.close()
+        with pytest.raises(StorageClosedError):
+            await task
+        with pytest.raises(StorageClosedError):
+            await other.wait("x")
+
+
+class TestWatching:
+    async def test_it_begins_with_what_there_is_and_never_goes_back(
+        self, storage: AsyncStorage, other: AsyncStorage, only_told: None
+    ) -> None:
+        a, _ = await storage.put_many([Instance("a", "Order"), Instance("b", "Order")])
+        seen: list[Instance] = []
+
+        async def watch() -> None:
+            async for each in other.watch(["a", "b", "c"]):
+                seen.append(each)
+                if each.status is Status.COMPLETED:
+                    return
+
+        task = asyncio.create_task(watch())
+        await happens(lambda: len(seen) == 2)
+        for number in range(20):
+            a = await storage.update(replace(a, current_step=str(number)))
+        await storage.update(finished(a))
+        await task
+
+        assert {each.id for each in seen[:2]} == {"a", "b"}
+        revisions = [each.revision or 0 for each in seen if each.id == "a"]
+        assert revisions == sorted(set(revisions))
+        assert seen[-1].revision == (a.revision or 0) + 1
+
+    async def test_one_that_is_left_needs_nothing_any_more(self, storage: AsyncStorage) -> None:
+        iterator = storage.watch(["a"])
+        task = asyncio.ensure_future(anext(iterator))
+        await listens(storage)
+        task.cancel()
+        await asyncio.wait({task})
+        assert len(storage._watchers) == 0
+
+
+class TestBeingTold:
+    """With no look of its own: a notification it was."""
+
+    async def test_by_another_process(
+        self, storage: AsyncStorage, other: AsyncStorage, order: Instance, only_told: None
+    ) -> None:
+        task = await waits(other)
+        stored = await storage.update(finished(order))
+        assert await task == stored
+
+    async def test_when_a_transaction_commits(
+        self, storage: AsyncStorage, other: AsyncStorage, order: Instance, only_told: None
+    ) -> None:
+        task = await waits(other)
+        async with storage.transaction() as tx:
+            stored = await tx.update(finished(order))
+            assert not task.done()
+        assert await task == stored
+
+    async def test_not_when_it_does_not(
+        self, storage: AsyncStorage, other: AsyncStorage, order: Instance, looking: None
+    ) -> None:
+        task = await waits(other)
+        with pytest.raises(ZeroDivisionError):
+            async with storage.transaction() as tx:
+                await tx.update(finished(order))
+                raise ZeroDivisionError
+        assert not task.done()
+        stored = await storage.update(finished(order))
+        assert await task == stored
+
+    async def test_without_ids_where_they_are_too_long(
+        self, storage: AsyncStorage, other: AsyncStorage, order: Instance, only_told: None
+    ) -> None:
+        task = await waits(other)
+        await storage.put_many(
+            [finished(order), *(Instance(f"{n}{'y' * 200}", "Order") for n in range(100))]
+        )
+        assert (await task).status is Status.COMPLETED
+
+    async def test_only_in_ones_own_schema(  # noqa: PLR0917
+        self,
+        storage: AsyncStorage,
+        other: AsyncStorage,
+        start: Start,
+        order: Instance,
+        dsn: str,
+        monkeypatch: pytest.MonkeyPatch,
+        only_told: None,
+    ) -> None:
+        schema = f"{storage.schema}_b"
+        await migrations.up(dsn, schema=schema)
+        async with start(schema=schema) as elsewhere:
+            heard: list[object] = []
+            theirs = await elsewhere.insert(order)
+            task = await waits(elsewhere)
+            told = await waits(other)
+            monkeypatch.setattr(elsewhere._listener, "_on_news", heard.append)
+            assert await storage.update(finished(order)) == await told
+            assert (heard, task.done()) == ([], False)
+            assert await elsewhere.update(finished(theirs)) == await task
+        await migrations.down(dsn, schema=schema, version=0, allow_row_loss=True)
+
+
+class TestLooking:
+    """Where no notification comes."""
+
+    async def test_at_what_hephaestus_ecto_writes(
+        self, storage: AsyncStorage, order: Instance, pool: Pool, looking: None
+    ) -> None:
+        task = await waits(storage)
+        await pool.execute(ECTO_UPSERT.format(schema=storage.schema))
+        assert (await task).status is Status.COMPLETED
+
+    async def test_where_the_writer_died_before_it_told(
+        self,
+        storage: AsyncStorage,
+        other: AsyncStorage,
+        order: Instance,
+        faults: Faults,
+        looking: None,
+    ) -> None:
+        task = await waits(other)
+        full = UnavailableError("too many notifications", applied="no", retryable=False)
+        faults.fail("notify", full)
+        stored = await storage.update(finished(order))
+        assert await task == stored
+
+    async def test_behind_pgbouncer_nobody_listens(
+        self, storage: AsyncStorage, start: Start, order: Instance, looking: None
+    ) -> None:
+        async with start(pgbouncer=True) as behind:
+            task = waiting(behind)
+            await happens(lambda: behind._watchers.looks > 1)
+            assert not behind._listener.is_listening
+            stored = await storage.update(finished(order))
+            assert await task == stored
+
+    async def test_when_the_listening_connection_breaks(
+        self,
+        storage: AsyncStorage,
+        far: AsyncStorage,
+        order: Instance,
+        proxy: Proxy,
+        only_told: None,
+    ) -> None:
+        task = await waits(far)
+        proxy.drop(proxy.paths)
+        stored = await storage.update(finished(order))
+        assert await task == stored
+
+    async def test_when_it_is_cut_without_a_word(  # noqa: PLR0917
+        self,
+        storage: AsyncStorage,
+        other: AsyncStorage,
+        order: Instance,
+        dsn: str,
+        proxy: Proxy,
+        monkeypatch: pytest.MonkeyPatch,
+        looking: None,
+    ) -> None:
+        monkeypatch.setattr(listener, "BEAT_SECONDS", 0.3)
+        way = through(dsn, proxy.port)
+        monkeypatch.setattr(other._listener, "_connect", lambda: asyncpg.connect(way))
+        task = await waits(other)
+        proxy.lose()
+        stored = await storage.update(finished(order))
+        assert await task == stored
+        await happens(lambda: not other._listener.is_listening)
+        proxy.heal()
+
+
+class TestWhatItCosts:
+    async def test_unused_it_costs_nothing(self, storage: AsyncStorage, faults: Faults) -> None:
+        tasks = asyncio.all_tasks()
+        order = await storage.insert(Instance("x", "Order"))
+        await storage.update(finished(order))
+        async with storage.transaction() as tx:
+            await tx.put(order)
+        assert faults.tried == ["insert", "update"]
+        assert asyncio.all_tasks() == tasks
+
+    async def test_a_thousand_who_wait_are_one_connection_and_one_look(
+        self, storage: AsyncStorage, other: AsyncStorage, pool: Pool, monkeypatch: Any
+    ) -> None:
+        faults = Faults(other, monkeypatch)
+        orders = await storage.put_many([Instance(str(n), "Order") for n in range(1000)])
+        before = await connections(pool)
+        async with asyncio.TaskGroup() as tasks:
+            for order in orders:
+                tasks.create_task(other.wait(order.id))
+            await listens(other)
+            assert await connections(pool) == before + 1
+            await happens(lambda: other._watchers.looks and not other._watchers._wake.is_set())
+            faults.tried.clear()
+            await storage.put_many(map(finished, orders))
+        assert faults.tried == ["changed"]
+
+    async def test_many_writes_are_one_notification(
+        self, storage: AsyncStorage, other: AsyncStorage, faults: Faults
+    ) -> None:
+        task = await waits(other)
+        await storage.put(Instance("first", "Order"))
+        faults.tried.clear()
+        await asyncio.gather(*(storage.put(Instance(f"{n}", "Order")) for n in range(200)))
+        await storage.put(finished(Instance("x", "Order")))
+        await task
+        assert 1 <= faults.tried.count("notify") < 20
+
+
+async def connections(pool: Pool) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    return int(await pool.fetchval(query))
+
+
+class TestClaims:
+    async def test_another_process_is_given_what_was_just_written(
+        self, storage: AsyncStorage, other: AsyncStorage, slow_claims: None
+    ) -> None:
+        async with other.runner(workflows=["Order"]) as runner:
+            await listens(other)
+            for write in ("insert", "update", "timer"):
+                task = asyncio.ensure_future(anext(runner.claims()))
+                await happens(lambda: other._watchers is not None and runner._claiming._waiting)
+                await asyncio.sleep(0.1)
+                soon = datetime.now(UTC) + timedelta(seconds=0.3)
+                match write:
+                    case "insert":
+                        await storage.insert(Instance("insert", "Order"))
+                    case "update":
+                        held = await storage.insert(
+                            Instance("update", "Order", status=Status.WAITING)
+                        )
+                        assert not task.done()
+                        await storage.update(replace(held, status=Status.RUNNING))
+                    case _:
+                        await storage.insert(Instance("timer", "Order", due_at=soon))
+                claim = await task
+                assert claim.id == write
+                async with claim as order:
+                    await other.update(finished(order))
+
+    @pytest.fixture
+    def slow_claims(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("hephaestus_pg.runners.claiming.POLL_SECONDS", 3600.0)
