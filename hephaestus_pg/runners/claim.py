@@ -6,23 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from hephaestus_pg.errors import ClaimLostError, LifecycleError
-from hephaestus_pg.values.instance import Instance, Status
+from hephaestus_pg.values.instance import KEPT, Instance, is_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
     from uuid import UUID
-
-KEPT = frozenset({Status.PENDING, Status.RUNNING})
-"""The statuses with which a write leaves an instance to its owner."""
-
-
-def can_be_claimed(instance: Instance) -> bool:
-    """Tells whether a runner may claim it, now or when it is due."""
-    return instance.runner is None and (
-        instance.status in KEPT
-        or (instance.status is Status.WAITING and instance.due_at is not None)
-    )
 
 
 class Owner(Protocol):
@@ -192,7 +181,7 @@ class Claims:
         del is_listened  # they hear of it in any case
         if (claim := self.by_id.get(id)) is not None:
             claim.was_written(instance, is_certain=is_certain)
-        elif is_certain and instance is not None and can_be_claimed(instance):
+        elif is_certain and instance is not None and is_work(instance):
             self.wake(has_timer=instance.due_at is not None)
 
     def stale(self, id: str, runner: str | None) -> None:

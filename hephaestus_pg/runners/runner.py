@@ -15,13 +15,13 @@ from hephaestus_pg.errors import (
     InvalidValueError,
     RunnerEndedError,
 )
-from hephaestus_pg.runners.claim import KEPT, Claim, Claims
+from hephaestus_pg.runners.claim import Claim, Claims
 from hephaestus_pg.runners.claiming import Claiming
 from hephaestus_pg.runners.giving_back import GivingBack
 from hephaestus_pg.runners.heartbeat import Heartbeat
 from hephaestus_pg.runners.holdings import Holdings
 from hephaestus_pg.runners.settings import array_text
-from hephaestus_pg.values.instance import checked_id
+from hephaestus_pg.values.instance import KEPT, checked_id
 from hephaestus_pg.verbs import reconcile
 
 if TYPE_CHECKING:

@@ -233,6 +233,18 @@ def checked_moment(moment: Any, field_name: str) -> datetime:
     return moment  # type: ignore[no-any-return]
 
 
+KEPT = frozenset({Status.PENDING, Status.RUNNING})
+"""The statuses with which a write leaves an instance to the runner that owns it."""
+
+
+def is_work(instance: Instance) -> bool:
+    """Tells whether a runner may claim the instance, now or when it is due."""
+    return instance.runner is None and (
+        instance.status in KEPT
+        or (instance.status is Status.WAITING and instance.due_at is not None)
+    )
+
+
 def require_kind(value: Any, kind: type, field_name: str, expected: str) -> None:
     """Refuses a ``value`` of another ``kind``, or of a subclass that adds fields."""
     if type(value) is kind:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from hephaestus_pg.values.instance import Status
+from hephaestus_pg.values.instance import is_work
 
 if TYPE_CHECKING:
     from hephaestus_pg.values.instance import Instance
@@ -51,7 +51,7 @@ class News:
             self.ids.add(id)
             if len(self.ids) > MAX_IDS:
                 self.ids = None
-        if instance is not None and instance.runner is None and instance.status in Status.ACTIVE:
+        if instance is not None and is_work(instance):
             self.has_work = True
             self.has_timer |= instance.due_at is not None
 

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from hephaestus_pg import Instance, UnavailableError
+from hephaestus_pg.watch import notifier
+from hephaestus_pg.watch.watching import channel_of
+from tests.support.lag import happens
+from tests.watch.conftest import listens
+
+if TYPE_CHECKING:
+    import pytest
+
+    from hephaestus_pg import AsyncStorage
+    from tests.support.faults import Faults
+
+
+async def test_nothing_is_sent_while_nobody_listens(storage: AsyncStorage, faults: Faults) -> None:
+    await storage.put(Instance("a", "Order"))
+    assert storage._notifier._timer is None
+    assert faults.tried == ["put"]
+
+
+async def test_what_is_written_while_one_is_under_way_is_sent_after_it(
+    storage: AsyncStorage, other: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Any] = []
+    waiting = asyncio.create_task(other.wait("x"))
+    await listens(other)
+    monkeypatch.setattr(other._listener, "_on_news", heard.append)
+    goes_on = asyncio.Event()
+    faults.before("notify", goes_on.wait)
+    await storage.put(Instance("a", "Order"))
+    await happens(lambda: "notify" in faults.tried)
+    for id in ("b", "c"):
+        await storage.put(Instance(id, "Order"))
+    goes_on.set()
+    await happens(lambda: len(heard) == 2)
+    assert [news.ids for news in heard] == [{"a"}, {"b", "c"}]
+    waiting.cancel()
+
+
+async def test_two_are_apart(
+    storage: AsyncStorage, other: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifier, "INTERVAL", 3600.0)
+    waiting = asyncio.create_task(other.wait("x"))
+    await listens(other)
+    for id in ("a", "b"):
+        await storage.put(Instance(id, "Order"))
+        await happens(lambda: storage._notifier._task is None)
+    assert faults.tried.count("notify") == 1
+    await storage.close()  # which sends the rest
+    assert faults.tried.count("notify") == 2
+    waiting.cancel()
+
+
+async def test_one_that_fails_fails_nothing_else(
+    storage: AsyncStorage, other: AsyncStorage, faults: Faults
+) -> None:
+    waiting = asyncio.create_task(other.wait("x"))
+    await listens(other)
+    faults.fail("notify", UnavailableError("full", applied="no", retryable=False))
+    await storage.put(Instance("a", "Order"))
+    await happens(lambda: "notify" in faults.tried)
+    await storage.put(Instance("b", "Order"))
+    await happens(lambda: faults.tried.count("notify") == 2)
+    waiting.cancel()
+
+
+async def test_a_closed_storage_sends_nothing(storage: AsyncStorage) -> None:
+    await storage.close()
+    storage._notifier.written("a", None)
+    await happens(lambda: storage._notifier._timer is None and storage._notifier._task is None)
+    assert storage._pool_executor.lifecycle.closed
+
+
+def test_a_channel_is_a_schemas_own() -> None:
+    names = {channel_of(schema) for schema in ("public", "tenant_1", "x" * 63)}
+    assert len(names) == 3
+    assert max(map(len, names)) < 64

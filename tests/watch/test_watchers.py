@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hephaestus_pg import (
+    AccessDeniedError,
+    CorruptInstanceError,
+    Instance,
+    Status,
+    UnavailableError,
+)
+from hephaestus_pg.watch import watchers
+from hephaestus_pg.watch.watchers import Watcher
+from tests.support.lag import happens
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from hephaestus_pg import AsyncStorage
+    from tests.support.faults import Faults
+
+    Pool = asyncpg.Pool[asyncpg.Record]
+
+
+def at(revision: int, id: str = "a") -> Instance:
+    return Instance(id, "Order", revision=revision)
+
+
+@pytest.mark.quick
+async def test_one_is_given_the_newest_and_never_an_older() -> None:
+    watcher = Watcher(["a", "b"])
+    for instance in (at(1), at(3), at(2), at(1, "b")):
+        watcher.offer(instance)
+    assert [await watcher.next(), await watcher.next()] == [at(3), at(1, "b")]
+    watcher.offer(at(2))
+    watcher.offer(at(4))
+    assert (await watcher.next()).revision == 4
+
+
+@pytest.mark.quick
+async def test_what_was_there_before_an_error_is_given_before_it() -> None:
+    watcher = Watcher(["a"])
+    watcher.offer(at(1))
+    watcher.fail(CorruptInstanceError("a", "broken"))
+    assert await watcher.next() == at(1)
+    with pytest.raises(CorruptInstanceError):
+        await watcher.next()
+
+
+async def test_one_row_that_cannot_be_read_fails_those_who_wait_for_it(
+    storage: AsyncStorage, pool: Pool
+) -> None:
+    await storage.put_many([Instance(id, "Order") for id in ("broken", "whole")])
+    table = f"{storage.schema}.workflow_instances"
+    await pool.execute(f"UPDATE {table} SET state = '[]' WHERE id = 'broken'")
+    with storage._watchers.watching(["broken", "whole"]) as both:
+        assert (await both.next()).id == "whole"
+        with pytest.raises(CorruptInstanceError, match="broken"):
+            await both.next()
+    with storage._watchers.watching(["whole"]) as one:
+        assert (await one.next()).id == "whole"
+
+
+async def test_a_look_that_fails_comes_again(
+    storage: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.05)
+    await storage.put(Instance("a", "Order", status=Status.COMPLETED))
+    faults.fail("changed", UnavailableError("down", applied="no", retryable=True), times=2)
+    assert (await storage.wait("a")).id == "a"
+
+
+async def test_one_that_is_refused_is_raised_by_all(storage: AsyncStorage, faults: Faults) -> None:
+    refused = AccessDeniedError("no right", applied="no", retryable=False)
+    faults.fail("changed", refused)
+    waits = [asyncio.create_task(storage.wait(id)) for id in ("a", "b")]
+    await asyncio.wait(waits)
+    assert [task.exception() for task in waits] == [refused, refused]
+
+
+async def test_many_ids_are_looked_at_in_chunks(
+    storage: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "CHUNK_IDS", 2)
+    stored = await storage.put_many([Instance(str(n), "Order") for n in range(5)])
+    with storage._watchers.watching([each.id for each in stored]) as watcher:
+        assert {(await watcher.next()).id for _ in stored} == {each.id for each in stored}
+    assert faults.tried.count("changed") == 3
+
+
+async def test_nobody_looks_when_nobody_waits(storage: AsyncStorage) -> None:
+    tasks = asyncio.all_tasks()
+    with storage._watchers.watching(["a"]):
+        assert len(storage._watchers) == 1
+    await happens(lambda: asyncio.all_tasks() == tasks)
+    assert len(storage._watchers) == 0
