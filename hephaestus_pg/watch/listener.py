@@ -1,4 +1,4 @@
-"""The listener: hears what other processes write, on a connection of its own."""
+"""The listener: hears what other processes write, on one connection for all storages of a pool."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from uuid import uuid4
 
 from hephaestus_pg.driver.connection import terminate
 from hephaestus_pg.driver.errors import translated_errors
+from hephaestus_pg.driver.pool import connect_beside
 from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import DatabaseError
 from hephaestus_pg.watch.news import News, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from asyncpg import Connection, Record
+    from asyncpg import Connection, Pool, Record
 
     from hephaestus_pg.execution.statements import Statement, Statements
 
 logger = logging.getLogger("hephaestus_pg")
 
 LEASE = 20.0
-"""Seconds after its last sign of life until others notify it no more."""
+"""Seconds after its last sign of life until others notify a storage no more."""
 
 BEAT_SECONDS = 4.0
 """Seconds between two signs of life, which also find out whether the connection is alive."""
@@ -32,56 +33,120 @@ BEAT_SECONDS = 4.0
 RETRY_SECONDS = 1.0
 """Seconds until the next try to connect."""
 
+LINGER_SECONDS = 5.0
+"""Seconds for which the connection is kept after the last who needed it."""
 
-class Listener:
-    """Listens on a ``channel``, from :meth:`start` until :meth:`stop`.
+
+class Subscription:
+    """What a storage listens to: the ``channel`` of its schema.
 
     Its row among the runners, which has no workflows, tells other processes that somebody listens.
     ``on_news`` is called with each news, and with news of anything whenever it begins to listen:
-    what was written before that, nobody has told it. The notifications of one sender, its own
+    what was written before that, nobody has told it. Notifications from one sender, its own
     storage's, are passed over.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own
+    def __init__(
         self,
-        connect: Callable[[], Awaitable[Connection[Any]]],
-        statements: Statements,
         channel: str,
+        statements: Statements,
         *,
         name: str,
         but_from: str,
         on_news: Callable[[News], None],
     ) -> None:
-        self._connect = connect
+        self.channel = channel
+        self.is_listening = False
+        """It hears what others write."""
         self._statements = statements
-        self._channel = channel
         self._name = name
         self._but_from = but_from
         self._on_news = on_news
         self._token = str(uuid4())
-        self._task: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def begin(self, connection: Connection[Any]) -> None:
+        """Listens on the connection from now on."""
+        with translated_errors():
+            async with asyncio.timeout(BEAT_SECONDS):
+                await connection.add_listener(self.channel, self._heard)
+        await self._register(connection)
+        self.is_listening = True
+        self._on_news(News.anything())
+
+    async def beat(self, connection: Connection[Any]) -> None:
+        """Gives a sign of life."""
+        if not await self._send(connection, self._statements.beat, str(LEASE)):
+            await self._register(connection)
+
+    async def end(self, connection: Connection[Any]) -> None:
+        """Listens on the connection no more."""
         self.is_listening = False
-        """It hears what others write."""
+        with translated_errors():
+            async with asyncio.timeout(BEAT_SECONDS):
+                await connection.remove_listener(self.channel, self._heard)
+        await self._send(connection, self._statements.end_runner)
 
-    def start(self) -> None:
-        """Begins to listen, as soon as it can."""
-        if self._task is None or self._task.done():
+    async def _register(self, connection: Connection[Any]) -> None:
+        await self._send(connection, self._statements.register, self._name, [], str(LEASE))
+
+    async def _send(
+        self, connection: Connection[Any], statement: Statement, *arguments: Any
+    ) -> list[Record]:
+        with translated_errors():
+            async with asyncio.timeout(BEAT_SECONDS):
+                return await fetch_rows(connection, statement.text, (self._token, *arguments))
+
+    def _heard(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
+        if (news := parse(str(payload), but_from=self._but_from)) is not None:
+            self._on_news(news)
+
+
+class Listener:
+    """Listens for the storages of a ``pool``, while one of them needs it."""
+
+    def __init__(self, pool: Pool[Any]) -> None:
+        self._pool = pool
+        self._wanted: set[Subscription] = set()
+        self._timers: dict[Subscription, asyncio.TimerHandle] = {}
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, pool: Pool[Any]) -> Listener:
+        """Returns the listener of a pool, which is one for all of its storages."""
+        return _listeners.get(id(pool)) or cls(pool)
+
+    def add(self, subscription: Subscription) -> None:
+        """Listens for it, as soon as it can, until it is removed."""
+        if (timer := self._timers.pop(subscription, None)) is not None:
+            timer.cancel()
+        self._wanted.add(subscription)
+        self._changed.set()
+        if self._task is None:
+            _listeners[id(self._pool)] = self
             self._task = asyncio.create_task(self._run())
-            self._tasks.add(self._task)
-            self._task.add_done_callback(self._tasks.discard)
+            self._task.add_done_callback(self._ended)
 
-    def end(self) -> None:
-        """Begins to end its connection."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+    def remove_soon(self, subscription: Subscription) -> None:
+        """Listens for it no more after a while, lest each who waits opens a connection."""
+        loop = asyncio.get_running_loop()
+        self._timers[subscription] = loop.call_later(LINGER_SECONDS, self._remove, subscription)
 
-    async def stop(self) -> None:
-        """Ends its connection."""
-        self.end()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+    async def remove(self, subscription: Subscription) -> None:
+        """Listens for it no more; without any it ends, and waits for that."""
+        if (timer := self._timers.pop(subscription, None)) is not None:
+            timer.cancel()
+        self._remove(subscription)
+        if self._task is not None and not self._wanted:
+            await asyncio.wait({self._task})
+
+    def _remove(self, subscription: Subscription) -> None:
+        self._timers.pop(subscription, None)
+        if subscription in self._wanted:
+            self._wanted.discard(subscription)
+            self._changed.set()
+            if self._task is not None and not self._wanted:
+                self._task.cancel()
 
     async def _run(self) -> None:
         while True:
@@ -95,43 +160,47 @@ class Listener:
         """Listens until the connection breaks."""
         with translated_errors(connecting=True):
             async with asyncio.timeout(BEAT_SECONDS):
-                connection = await self._connect()
-        broken = asyncio.Event()
-        connection.add_termination_listener(lambda _: broken.set())
+                connection = await connect_beside(self._pool)
+        listening: set[Subscription] = set()
+        connection.add_termination_listener(lambda _: self._changed.set())
         try:
-            with translated_errors():
-                async with asyncio.timeout(BEAT_SECONDS):
-                    await connection.add_listener(self._channel, self._heard)
-            await self._send(connection, self._statements.register, self._name, [], str(LEASE))
-            self.is_listening = True
-            self._on_news(News.anything())
-            while not await _is_set_within(broken, BEAT_SECONDS):
-                if not await self._send(connection, self._statements.beat, str(LEASE)):
-                    await self._send(
-                        connection, self._statements.register, self._name, [], str(LEASE)
-                    )
+            while not connection.is_closed():
+                self._changed.clear()
+                await self._follow(connection, listening)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(BEAT_SECONDS):
+                        await self._changed.wait()
+                        continue
+                for subscription in listening:
+                    await subscription.beat(connection)
         except asyncio.CancelledError:
-            with suppress(DatabaseError):  # the row ends by itself
-                await self._send(connection, self._statements.end_runner)
+            with suppress(DatabaseError):  # else their rows end by themselves
+                for subscription in listening:
+                    await subscription.end(connection)
             raise
         finally:
-            self.is_listening = False
+            for subscription in listening:
+                subscription.is_listening = False
             terminate(connection)
 
-    def _heard(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        if (news := parse(str(payload), but_from=self._but_from)) is not None:
-            self._on_news(news)
+    async def _follow(self, connection: Connection[Any], listening: set[Subscription]) -> None:
+        """Listens to what is wanted, and to nothing else."""
+        for subscription in self._wanted - listening:
+            listening.add(subscription)
+            await subscription.begin(connection)
+        for subscription in listening - self._wanted:
+            listening.discard(subscription)
+            await subscription.end(connection)
 
-    async def _send(
-        self, connection: Connection[Any], statement: Statement, *arguments: Any
-    ) -> list[Record]:
-        with translated_errors():
-            async with asyncio.timeout(BEAT_SECONDS):
-                return await fetch_rows(connection, statement.text, (self._token, *arguments))
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if _listeners.get(id(self._pool)) is self:
+            del _listeners[id(self._pool)]
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("listening has failed", exc_info=error)
+        if self._wanted and task.cancelled():  # it was needed again meanwhile
+            self.add(next(iter(self._wanted)))
 
 
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()
+_listeners: dict[int, Listener] = {}
+"""The listeners that have a task, by the identity of their pool, which they keep."""

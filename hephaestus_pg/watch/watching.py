@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.driver.pool import connect_beside
 from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.values.arguments import listed
 from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_status
 from hephaestus_pg.verbs.pruning import Verbs
-from hephaestus_pg.watch.listener import Listener
+from hephaestus_pg.watch.listener import Listener, Subscription
 from hephaestus_pg.watch.news import News
 from hephaestus_pg.watch.notifier import Notifier
 from hephaestus_pg.watch.watchers import Watcher, Watchers
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
     from hephaestus_pg.values.instance import StatusName
 
     Until = Status | StatusName | Collection[Status | StatusName] | Callable[[Instance], object]
-
-LINGER_SECONDS = 5.0
-"""Seconds for which the listening connection is kept after the last who needed it."""
 
 
 class WatchVerbs(Verbs):
@@ -46,16 +41,14 @@ class WatchVerbs(Verbs):
         channel = channel_of(executor.schema)
         self._watchers = Watchers(executor, serializer)
         self._notifier = Notifier(executor, channel)
-        self._listener = Listener(
-            partial(connect_beside, executor.pool),
-            executor.statements,
+        self._subscription = Subscription(
             channel,
+            executor.statements,
             name=executor.lifecycle.name,
             but_from=self._notifier.sender,
             on_news=self._hear,
         )
         self._needed = 0
-        self._linger: asyncio.TimerHandle | None = None
         self._observers.append(_Announcer(self._watchers, self._notifier))
 
     async def wait(
@@ -118,20 +111,20 @@ class WatchVerbs(Verbs):
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        """Listens meanwhile, and for a little longer, lest each who waits opens a connection."""
+        """Listens meanwhile, and for a little longer."""
         self._needed += 1
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
         if self._can_listen:
-            self._listener.start()
+            self._listener.add(self._subscription)
         try:
             yield
         finally:
             self._needed -= 1
-            if not self._needed:
-                loop = asyncio.get_running_loop()
-                self._linger = loop.call_later(LINGER_SECONDS, self._listener.end)
+            if self._can_listen and not self._needed:
+                self._listener.remove_soon(self._subscription)
+
+    @property
+    def _listener(self) -> Listener:
+        return Listener.of(self._pool_executor.pool)
 
     def _hear(self, news: News) -> None:
         self._watchers.hear(news)
@@ -143,11 +136,9 @@ class WatchVerbs(Verbs):
             self._notifier.committed(written.news)
 
     async def _stop_watching(self) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
         self._watchers.fail(StorageClosedError(self._pool_executor.lifecycle.name))
         await self._notifier.close()
-        await self._listener.stop()
+        await self._listener.remove(self._subscription)
 
 
 class _Announcer:

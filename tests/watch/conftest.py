@@ -36,4 +36,4 @@ async def far(start: Start, dsn: str, proxy: Proxy) -> AsyncStorage:
 
 async def listens(storage: AsyncStorage) -> None:
     """Waits until the storage hears of what others write."""
-    await happens(lambda: storage._listener.is_listening)
+    await happens(lambda: storage._subscription.is_listening)

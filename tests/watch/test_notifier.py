@@ -28,7 +28,7 @@ async def test_what_is_written_while_one_is_under_way_is_sent_after_it(
     heard: list[Any] = []
     waiting = asyncio.create_task(other.wait("x"))
     await listens(other)
-    monkeypatch.setattr(other._listener, "_on_news", heard.append)
+    monkeypatch.setattr(other._subscription, "_on_news", heard.append)
     goes_on = asyncio.Event()
     faults.before("notify", goes_on.wait)
     await storage.put(Instance("a", "Order"))

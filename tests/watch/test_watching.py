@@ -220,7 +220,7 @@ class TestBeingTold:
             theirs = await elsewhere.insert(order)
             task = await waits(elsewhere)
             told = await waits(other)
-            monkeypatch.setattr(elsewhere._listener, "_on_news", heard.append)
+            monkeypatch.setattr(elsewhere._subscription, "_on_news", heard.append)
             assert await storage.update(finished(order)) == await told
             assert (heard, task.done()) == ([], False)
             assert await elsewhere.update(finished(theirs)) == await task
@@ -257,7 +257,7 @@ class TestLooking:
         async with start(pgbouncer=True) as behind:
             task = waiting(behind)
             await happens(lambda: behind._watchers.looks > 1)
-            assert not behind._listener.is_listening
+            assert not behind._subscription.is_listening
             stored = await storage.update(finished(order))
             assert await task == stored
 
@@ -286,12 +286,12 @@ class TestLooking:
     ) -> None:
         monkeypatch.setattr(listener, "BEAT_SECONDS", 0.3)
         way = through(dsn, proxy.port)
-        monkeypatch.setattr(other._listener, "_connect", lambda: asyncpg.connect(way))
+        monkeypatch.setattr(listener, "connect_beside", lambda _: asyncpg.connect(way))
         task = await waits(other)
         proxy.lose()
         stored = await storage.update(finished(order))
         assert await task == stored
-        await happens(lambda: not other._listener.is_listening)
+        await happens(lambda: not other._subscription.is_listening)
         proxy.heal()
 
 
