@@ -80,7 +80,6 @@ class Subscription:
 
     async def end(self, connection: Connection[Any]) -> None:
         """Listens on the connection no more."""
-        self.is_listening = False
         with translated_errors():
             async with asyncio.timeout(BEAT_SECONDS):
                 await connection.remove_listener(self.channel, self._heard)
@@ -97,7 +96,8 @@ class Subscription:
                 return await fetch_rows(connection, statement.text, (self._token, *arguments))
 
     def _heard(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        if (news := parse(str(payload), but_from=self._but_from)) is not None:
+        news = parse(str(payload), but_from=self._but_from)
+        if news is not None and self.is_listening:
             self._on_news(news)
 
 
@@ -144,6 +144,7 @@ class Listener:
         self._timers.pop(subscription, None)
         if subscription in self._wanted:
             self._wanted.discard(subscription)
+            subscription.is_listening = False
             self._changed.set()
             if self._task is not None and not self._wanted:
                 self._task.cancel()

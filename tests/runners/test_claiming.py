@@ -91,6 +91,7 @@ async def test_a_claim_sets_the_owner_and_raises_the_revision(
 
 async def test_all_who_wait_are_one_statement(storage: AsyncStorage, faults: Faults) -> None:
     async with storage.runner(workflows=["Order"]) as runner:
+        await listens(storage)
         tasks = [asyncio.create_task(next_claim(runner)) for _ in range(100)]
         await happens(lambda: faults.tried.count("claim") == 1)
         await storage.put_many([order(f"x::{number}") for number in range(100)])
@@ -186,6 +187,7 @@ async def test_a_claim_that_nobody_waits_for_any_more_is_given_back(
     storage: AsyncStorage, table: Table, faults: Faults
 ) -> None:
     async with storage.runner(workflows=["Order"]) as runner:
+        await listens(storage)
         waiting = asyncio.create_task(next_claim(runner))
         await happens(lambda: faults.tried.count("claim") == 1)
         faults.before("claim", waiting.cancel)
