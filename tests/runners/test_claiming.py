@@ -14,6 +14,7 @@ import pytest
 from hephaestus_pg import AccessDeniedError, Instance, Status
 from hephaestus_pg.runners import claiming
 from tests.support.lag import happens, within
+from tests.watch.conftest import listens
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage, Claim, Runner
