@@ -7,7 +7,8 @@ there, exact, and the next process goes on. How it works::
         │
     storage ── registry      a name, a schema and a pool; started once, found by its name
         │
-    runners                  who owns an instance: claims, heartbeats, give-back
+    runners · watch          who owns an instance: claims, heartbeats, give-back; who waits for it:
+        │                    notifications after the answers, one listener, one look for all
         │
     verbs                    single, bulk, search: which statement runs, what its row means
         ├── codec, values    an Instance to a row and back, exactly or not at all
