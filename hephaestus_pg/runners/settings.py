@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -110,7 +111,7 @@ def runner_info(row: Record) -> RunnerInfo:
     return RunnerInfo(
         UUID(row["token"]),
         row["name"],
-        tuple(row["workflows"].split("\n")),
+        tuple(json.loads(row["workflows"])),
         started_at,
         expires_at,
         int(row["owned"]),
