@@ -1,17 +1,29 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from hephaestus_pg import Instance, Status
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     import asyncpg
 
-    from hephaestus_pg import AsyncStorage
+    from hephaestus_pg import AsyncStorage, Claim, Runner
 
     Pool = asyncpg.Pool[asyncpg.Record]
+
+
+def order(id: str, status: Status = Status.PENDING, **fields: Any) -> Instance:
+    return Instance(id, fields.pop("workflow", "Order"), status=status, **fields)
+
+
+async def next_claim(runner: Runner) -> Claim:
+    async with asyncio.timeout(30):
+        return await anext(runner.claims())
 
 
 class Table:
@@ -38,6 +50,27 @@ class Table:
         await self._pool.execute(
             f"UPDATE {self._runners} SET expires_at = now() - interval '1 hour' WHERE token = $1",
             token,
+        )
+
+    async def beat(self, token: UUID) -> None:
+        """Wait for the next heartbeat of a runner."""
+        seen = await self._expiry(token)
+        async with asyncio.timeout(30):
+            while await self._expiry(token) == seen:
+                await asyncio.sleep(0.005)
+
+    async def lease_left(self, token: UUID) -> float:
+        """Seconds until the lease of a runner ends, as the server sees it."""
+        left: float = await self._pool.fetchval(
+            f"SELECT extract(epoch FROM expires_at - now())::float FROM {self._runners}"
+            " WHERE token = $1",
+            token,
+        )
+        return left
+
+    async def _expiry(self, token: UUID) -> Any:
+        return await self._pool.fetchval(
+            f"SELECT expires_at FROM {self._runners} WHERE token = $1", token
         )
 
 

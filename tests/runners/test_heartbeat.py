@@ -159,21 +159,6 @@ async def test_a_thread_that_ends_ends_its_runner(
     assert "has failed" in caplog.text
 
 
-async def test_a_wall_clock_that_jumps_changes_nothing(
-    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await storage.insert(Instance("x", "Order"))
-    async with (
-        storage.runner(workflows=["Order"], lease=1) as runner,
-        await held(runner) as instance,
-    ):
-        real = time.time
-        for hours in (5, -5):
-            monkeypatch.setattr(time, "time", lambda hours=hours: real() + 3600 * hours)
-            await asyncio.sleep(1.2)
-        await storage.update(replace(instance, status=Status.COMPLETED))
-
-
 async def test_a_machine_that_slept_is_dead_by_its_own_clock(
     storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
