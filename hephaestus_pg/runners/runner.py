@@ -13,8 +13,10 @@ from hephaestus_pg.errors import (
     ClaimLostError,
     HephaestusError,
     InvalidValueError,
+    RejectedError,
     RunnerEndedError,
 )
+from hephaestus_pg.execution.statements import outdated
 from hephaestus_pg.runners.claim import KEPT, Claim, Claims
 from hephaestus_pg.runners.claiming import Claiming
 from hephaestus_pg.runners.giving_back import GivingBack
@@ -109,11 +111,14 @@ class Runner:
 
         Raises:
             DatabaseError: No connection could be had for the heartbeat.
+            SchemaOutdatedError: There is no table of runners.
         """
         try:
             await self._heartbeat.start()
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(self._heartbeat.stop())
+            if isinstance(error, RejectedError) and error.missing:
+                raise outdated(error, self._executor.schema) from error.__cause__
             raise
         self._claims.wake.add(self._claiming.wake)
 
