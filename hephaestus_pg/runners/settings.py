@@ -11,7 +11,7 @@ from uuid import UUID
 from hephaestus_pg.codec.timestamps import from_epoch
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 from hephaestus_pg.execution.lifecycle import LONGEST_TIMEOUT
-from hephaestus_pg.values.arguments import listed, whole_number
+from hephaestus_pg.values.arguments import listed, unstorable, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,6 +78,8 @@ class Settings:
         """
         if not isinstance(name, str) or not name:
             raise InvalidTypeError("name", name, "give the runner a name")
+        if reason := unstorable(name):
+            raise InvalidValueError("name", name, reason)
         names = sorted({to_name(each) for each in listed("workflows", workflows, "workflows")})
         if not names:
             raise InvalidValueError("workflows", workflows, "name what the runner can run")
