@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from hephaestus_pg.batching.deadlines import Timeouts
 from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
 from hephaestus_pg.driver.hooks import cancel_requested, translate_any
@@ -53,6 +54,8 @@ class PoolRunner:
         """Tries that wait for a connection."""
         self.failed_tries = 0
         """Tries so far that failed."""
+        self.timeouts = Timeouts()
+        """Those of the tries under way."""
 
     def fetch(
         self, deadline: float, statement: Statement, *arguments: Any, source: Source | None = None
@@ -135,8 +138,10 @@ class _Tries(Generic[Result]):
             raise OperationTimeoutError.before_sending()
         source = self.source
         connection: PoolConnectionProxy[Any] | None = None
+        limit = asyncio.timeout(None)
         try:
-            async with asyncio.timeout_at(self.deadline) as limit:
+            async with limit:
+                runner.timeouts.add(limit, self.deadline)
                 runner.waiting += 1
                 try:
                     connection = await source.acquire()
@@ -145,7 +150,7 @@ class _Tries(Generic[Result]):
                 if self.is_write:
                     self.backend = Backend.behind(connection, now)
                 if not self.bounded:
-                    limit.reschedule(None)
+                    runner.timeouts.discard(limit)
                 return await self.work(connection)
         except BaseException as error:
             source = runner.pool  # a connection that failed goes back there, not to its worker
@@ -157,6 +162,7 @@ class _Tries(Generic[Result]):
                 raise
             raise ours from error
         finally:
+            runner.timeouts.discard(limit)
             if connection is not None:
                 await release(source, connection)
 
