@@ -23,8 +23,6 @@ from hephaestus_pg.demo.report import Outcome
 from hephaestus_pg.demo.witness import TABLES, ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-
     import asyncpg
 
     from hephaestus_pg import AsyncStorage
@@ -63,7 +61,6 @@ class Supervisor:
         self._pool = pool
         self._storage = storage
         self._plan = plan
-        self._chance = random.Random(plan.seed)  # noqa: S311 - chance, not secrecy
         self._view = progress(plan.steps)
         self._processes = Processes(storage, dsn, lease=plan.lease, say=self._view.say)
         self._seconds = 0.0
@@ -104,7 +101,8 @@ class Supervisor:
         for _ in range(self._plan.runners):
             world.create_task(self._processes.keep_one())
         around = [world.create_task(self._send_couriers()), world.create_task(self._keep_showing())]
-        events = [world.create_task(each) for each in (self._place_orders(), *self._faults())]
+        strikes = [self._strike(due, fault) for due, fault in faults(self._plan)]
+        events = [world.create_task(event) for event in (self._place_orders(), *strikes)]
         acknowledged, since = 0, time.monotonic()
         while not all(event.done() for event in events) or await self._has_orders_left():
             await asyncio.sleep(0.1)
@@ -130,27 +128,15 @@ class Supervisor:
         """Sends each waiting order its outside event, sooner or later."""
         while True:
             for order in await self._storage.query(status=Status.WAITING):
-                if self._chance.random() < 0.3:  # noqa: PLR2004 - now, or a bit later
+                if random.random() < 0.3:  # noqa: S311, PLR2004 - now, or a bit later
                     await self._storage.modify(order.id, courier_came)
             await asyncio.sleep(0.1)
 
-    def _faults(self) -> list[Coroutine[Any, Any, None]]:
-        """Plans faults, each in a part of the way of its own, by steps acknowledged before."""
-        faults = [
-            *[self._processes.kill] * self._plan.kills,
-            *[self._processes.freeze] * self._plan.freezes,
-        ]
-        self._chance.shuffle(faults)
-        part = self._plan.steps / (len(faults) + 1)
-        return [
-            self._strike((number + self._chance.random()) * part, fault)
-            for number, fault in enumerate(faults)
-        ]
-
-    async def _strike(self, due: float, fault: Callable[[], Awaitable[None]]) -> None:
+    async def _strike(self, due: float, fault: str) -> None:
+        """Kills or freezes a runner once so many steps are acknowledged."""
         while len(self._processes.acknowledged) < due:  # noqa: ASYNC110 - dozens a second
             await asyncio.sleep(0.01)
-        await fault()
+        await (self._processes.kill() if fault == "kill" else self._processes.freeze())
 
     async def _keep_showing(self) -> None:
         while True:
@@ -162,6 +148,18 @@ class Supervisor:
         counts = Counter(order.status for order in orders)
         text = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
         self._view.show(sum(len(order.completed_steps) for order in orders), text)
+
+
+def faults(plan: Plan) -> list[tuple[float, str]]:
+    """Draws after how many acknowledged steps to kill or freeze a runner.
+
+    Each fault has a part of the way of its own, so that none is left over when all is done.
+    """
+    chance = random.Random(plan.seed)  # noqa: S311 - chance, not secrecy
+    kinds = ["kill"] * plan.kills + ["freeze"] * plan.freezes
+    chance.shuffle(kinds)
+    part = plan.steps / (len(kinds) + 1)
+    return [((number + chance.random()) * part, kind) for number, kind in enumerate(kinds)]
 
 
 def courier_came(order: Instance) -> Instance:
