@@ -83,8 +83,10 @@ class Processes:
     async def freeze(self) -> None:
         """Freezes the runner that owns the most past its lease, and lets it go on then."""
         process = await self._hit(signal.SIGSTOP, "frozen")
-        await asyncio.sleep(FROZEN_LEASES * self._lease)
-        _send(process, signal.SIGCONT)
+        try:
+            await asyncio.sleep(FROZEN_LEASES * self._lease)
+        finally:  # frozen, it would not hear that it is to stop
+            _send(process, signal.SIGCONT)
         self.freezes += 1
 
     def stop(self) -> None:

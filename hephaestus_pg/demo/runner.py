@@ -110,6 +110,7 @@ def with_step_completed(order: Instance, step: type[Step], result: dict[str, Any
     return replace(
         order,
         status=status,
+        due_at=None,  # where it waits, it waits for the courier, and not until a moment
         current_step=step,
         context=order.context.put_step_result(step.__name__, result),
         active_steps=active,

@@ -125,11 +125,12 @@ async def test_an_interrupted_demo_takes_its_runners_and_schema_with_it(
 async def connections(dsn: str) -> int:
     connection = await asyncpg.connect(dsn)
     try:
-        return await connection.fetchval(
+        found: int = await connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid() "
             "AND backend_type = 'client backend'"
         )
+        return found
     finally:
         await connection.close()
 

@@ -12,6 +12,7 @@ import pytest
 from hephaestus_pg import HephaestusError, Instance
 from hephaestus_pg.demo.processes import Processes
 from hephaestus_pg.demo.witness import Work
+from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -94,6 +95,22 @@ async def test_a_frozen_runner_goes_on_after_its_lease_and_is_not_hit_meanwhile(
     assert (processes.kills, processes.freezes) == (0, 1)
     processes.stop()
     await keeping
+
+
+async def test_a_runner_that_is_frozen_when_all_stop_is_let_go_on(
+    storage: AsyncStorage, script: Callable[[str], None]
+) -> None:
+    processes = Processes(storage, "", lease=1000, say=lambda text: None)
+    script("exec sleep 100")
+    keeping = asyncio.create_task(processes.keep_one())
+    async with owner(storage, "1"):
+        freezing = asyncio.create_task(processes.freeze())
+        await happens(lambda: processes.ended == {1})
+    freezing.cancel()
+    await asyncio.wait([freezing])
+    processes.stop()
+    async with asyncio.timeout(WAIT_SECONDS):
+        await keeping
 
 
 async def test_an_orders_wait_ends_when_another_runner_claims_it(
