@@ -61,6 +61,8 @@ class Processes:
         """Runners that were killed or frozen, or whose lease ended otherwise."""
         self.kills = 0
         self.freezes = 0
+        self.expired = 0
+        """Runners whose lease ended though nobody froze them, as on a machine that is too busy."""
         self.waits: list[float] = []
         """Seconds from the end of an order's owner until another runner had it, for each."""
 
@@ -119,8 +121,9 @@ class Processes:
         finally:
             code = await process.wait()
             del self._running[runner]
-        if code == os.EX_TEMPFAIL:
+        if code == os.EX_TEMPFAIL and runner not in self.ended:
             self.ended.add(runner)
+            self.expired += 1
         was_told = self._is_stopping and code in {0, -signal.SIGTERM}
         if runner not in self.ended and not was_told:
             raise HephaestusError(f"runner {runner} ended with exit code {code}")

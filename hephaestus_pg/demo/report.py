@@ -33,6 +33,8 @@ class Outcome:
     checks: Sequence[Check]
     kills: int
     freezes: int
+    expired: int
+    """Runners whose lease ended though nobody froze them."""
     waits: Sequence[float]
     """Seconds that each order of a killed or frozen runner waited for its new owner."""
     lease: float
@@ -81,7 +83,8 @@ def rows(outcome: Outcome) -> list[tuple[str, str]]:
         *((f"orders {status}", str(statuses[status])) for status in Status if statuses[status]),
         ("runners killed", str(outcome.kills)),
         ("runners frozen past their lease", str(outcome.freezes)),
-        ("orders taken over from those", str(len(outcome.waits))),
+        ("runners too slow for their lease", str(outcome.expired)),
+        ("orders taken over", str(len(outcome.waits))),
         (
             "longest wait for a new owner",
             f"{max(outcome.waits, default=0):.1f} s, with a lease of {outcome.lease:g} s",

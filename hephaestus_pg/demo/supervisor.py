@@ -70,6 +70,7 @@ class Supervisor:
         await self._pool.execute(TABLES)
         began = time.monotonic()
         with self._view:
+            await self._show()
             try:
                 async with asyncio.TaskGroup() as world:
                     await self._run_in(world)
@@ -92,6 +93,7 @@ class Supervisor:
             ),
             kills=seen.kills,
             freezes=seen.freezes,
+            expired=seen.expired,
             waits=seen.waits,
             lease=self._plan.lease,
             seconds=self._seconds,

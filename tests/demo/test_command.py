@@ -65,7 +65,8 @@ def test_orders_survive_runners_that_are_killed_and_frozen(
     assert table["orders completed"] == "40"
     assert table["runners killed"] == str(kills)
     assert table["runners frozen past their lease"] == str(freezes)
-    assert int(table["orders taken over from those"]) > 0
+    assert table["runners too slow for their lease"].isdigit()  # the machine's affair
+    assert int(table["orders taken over"]) > 0
     assert re.fullmatch(r"\d+\.\d s, with a lease of 2 s", table["longest wait for a new owner"])
     assert int(table["writes"]) == 40 * (1 + len(STEPS) + 1)
     assert table["steps recorded in the table"] == str(40 * len(STEPS))

@@ -92,7 +92,7 @@ async def test_a_frozen_runner_goes_on_after_its_lease_and_is_not_hit_meanwhile(
         assert 1 in processes._running
         await freezing
         await happens(lambda: 2 in processes._running)
-    assert (processes.kills, processes.freezes) == (0, 1)
+    assert (processes.kills, processes.freezes, processes.expired) == (0, 1, 0)
     processes.stop()
     await keeping
 
@@ -141,6 +141,7 @@ async def test_what_a_runner_said_before_its_end_is_heard_and_missed_in_the_tabl
     await keeping
     assert processes.acknowledged[0] == processes.lost[0] == WORK
     assert 1 in processes.ended
+    assert processes.expired > 0
 
 
 @pytest.mark.parametrize("code", (0, 1))
