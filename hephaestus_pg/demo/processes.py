@@ -173,5 +173,7 @@ class Processes:
 
 
 def _send(process: Process, sent: signal.Signals) -> None:
-    with suppress(ProcessLookupError):  # it has ended by itself
-        process.send_signal(sent)
+    if process.returncode is None:
+        with suppress(ProcessLookupError):  # it has ended by itself
+            # Process.send_signal would take the exit code of one that has just ended, and lose it.
+            os.kill(process.pid, sent)
