@@ -102,10 +102,12 @@ class Processes:
             *(sys.executable, "-m", "hephaestus_pg.demo.runner"),
             *(self._storage.schema, str(runner), str(self._lease)),
             env=os.environ | {"HEPHAESTUS_PG_DSN": self._dsn},
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            # Ctrl-C on the terminal is for the supervisor, which ends the runner.
-            start_new_session=True,
+            # Ctrl-C on the terminal is for the supervisor, which ends the runner. In a session of
+            # its own a frozen one would stay if the supervisor were killed.
+            process_group=0,
         )
         assert process.stdout is not None
         self._running[runner] = process
