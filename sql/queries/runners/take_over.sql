@@ -24,14 +24,13 @@ WITH dead AS (
         attempts = CASE WHEN /* include: is_work */ THEN attempts + 1 ELSE attempts END,
         due_at = CASE
             WHEN /* include: is_work */
-            THEN greatest(due_at, coalesce(
-                statement_timestamp()
-                + make_interval(secs => ($1::text::text[])[attempts + 1]::double precision),
-                'infinity'
-            ))
+            THEN /* include: due_after_failure */
             ELSE due_at
         END,
         revision = revision + 1
+    FROM
+        (SELECT $1::text AS delays) AS given,
+        /* include: clock */
     WHERE runner IS NOT NULL AND runner = ANY (ARRAY(SELECT lost.token FROM lost))
     RETURNING id
 )
