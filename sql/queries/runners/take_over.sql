@@ -38,18 +38,9 @@ SELECT
     count(*)::text AS freed,
     (SELECT count(*) FROM dead)::text AS dead,
     (
-        SELECT extract(epoch FROM min(timed.due_at) - statement_timestamp())
-        FROM unnest($3::text[]) AS given (workflow)
-        CROSS JOIN LATERAL (
-            SELECT held.due_at
-            FROM /* schema */workflow_instances AS held
-            WHERE held.workflow = given.workflow
-                AND held.runner IS NULL
-                AND held.due_at > statement_timestamp()
-                AND held.due_at < 'infinity'
-                AND held.status = ANY ('{pending,running,waiting}'::text[])
-            ORDER BY held.due_at
-            LIMIT 1
+        SELECT extract(epoch FROM timed.due_at - statement_timestamp())
+        FROM (
+            /* include: next_due */
         ) AS timed
     )::text AS due
 FROM freed
