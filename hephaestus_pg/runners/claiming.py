@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.executor import Executor
     from hephaestus_pg.runners.giving_back import GivingBack
-    from hephaestus_pg.runners.heartbeat import Heartbeat
     from hephaestus_pg.runners.holdings import Holdings
     from hephaestus_pg.runners.settings import Settings
 
@@ -48,21 +47,19 @@ END_SECONDS = 5.0
 class Claiming:
     """Takes instances for those who wait in :meth:`next`, and takes over from dead runners."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a runner
+    def __init__(
         self,
         executor: Executor,
         serializer: Serializer,
         settings: Settings,
         held: Holdings,
         giving_back: GivingBack,
-        heartbeat: Heartbeat,
     ) -> None:
         self._executor = executor
         self._serializer = serializer
         self._workflows = list(settings.workflows)
         self._held = held
         self._giving_back = giving_back
-        self._heartbeat = heartbeat
         self._takeover = Takeover(executor, settings)
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[Instance | None]] = deque()
@@ -181,7 +178,7 @@ class Claiming:
             self._held.claimed(instance.id)
         for instance in instances:
             await self._hand_out(instance)
-        is_alone = self._heartbeat.runners == 1
+        is_alone = self._takeover.runners == 1
         return len(rows) >= number or (len(rows) > 0 and not is_alone)  # or others were faster
 
     async def _send(self, deadline: float, number: int) -> list[Record]:
@@ -202,7 +199,7 @@ class Claiming:
         return rows
 
     def _among(self, number: int) -> int:
-        if self._heartbeat.runners == 1:
+        if self._takeover.runners == 1:
             return number
         return max(SPREAD * number, SPREAD_LEAST)
 

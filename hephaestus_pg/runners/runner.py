@@ -90,7 +90,6 @@ class Runner:
             settings,
             self._held,
             self._giving_back,
-            self._heartbeat,
         )
 
     def __repr__(self) -> str:

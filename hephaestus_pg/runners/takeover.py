@@ -23,7 +23,7 @@ ORPHANS_EVERY = 10
 
 
 class Takeover:
-    """Frees what dead runners own, and tells when the next instance is due."""
+    """Frees what dead runners own, counts the living, and tells when the next instance is due."""
 
     def __init__(self, executor: Executor, settings: Settings) -> None:
         self._executor = executor
@@ -35,6 +35,8 @@ class Takeover:
         """The number of looks so far."""
         self.next_due = inf
         """The moment of the event loop at which the next instance is due, as far as is known."""
+        self.runners = 1
+        """The runners that lived at the last look, this one included."""
 
     def look_soon(self) -> None:
         """Lets the next :meth:`look` happen, however soon it comes."""
@@ -57,5 +59,6 @@ class Takeover:
         self.looks += 1
         self._looked = now()
         self.next_due = self._looked + (inf if row["due"] is None else float(row["due"]))
+        self.runners = int(row["runners"])
         if row["freed"] != "0":
             logger.warning("took over %s instances of dead runners", row["freed"])

@@ -36,7 +36,10 @@ WITH dead AS (
 )
 SELECT
     count(*)::text AS freed,
-    (SELECT count(*) FROM dead)::text AS dead,
+    (
+        SELECT count(*) FROM /* schema */workflow_runners
+        WHERE expires_at > statement_timestamp()
+    )::text AS runners,
     (
         SELECT extract(epoch FROM timed.due_at - statement_timestamp())
         FROM (
