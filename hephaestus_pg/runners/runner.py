@@ -22,7 +22,7 @@ from hephaestus_pg.runners.claiming import Claiming
 from hephaestus_pg.runners.giving_back import GivingBack
 from hephaestus_pg.runners.heartbeat import Heartbeat
 from hephaestus_pg.runners.holdings import Holdings
-from hephaestus_pg.runners.settings import array_text
+from hephaestus_pg.runners.settings import delays_text
 from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.verbs import reconcile
 
@@ -74,7 +74,7 @@ class Runner:
         self._end: HephaestusError | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._giving_back = GivingBack(
-            executor, self._held, token=str(self.token), delays=array_text(settings.delays)
+            executor, self._held, token=str(self.token), delays=delays_text(settings.delays)
         )
         self._heartbeat = Heartbeat(
             connect,
@@ -160,13 +160,7 @@ class Runner:
             self._executor.operation("claim", id, timeout) as deadline,
         ):
             _, row = await reconcile.write(
-                self._executor,
-                statements.claim_one,
-                verdict,
-                deadline,
-                id,
-                token,
-                array_text(self._settings.workflows),
+                self._executor, statements.claim_one, verdict, deadline, id, token
             )
         if row is None or id in self._held:
             return None

@@ -120,7 +120,6 @@ def runner_info(row: Record) -> RunnerInfo:
     )
 
 
-def array_text(values: Iterable[object]) -> str:
-    """Writes the text of an array, for a statement whose calls each have one."""
-    quoted = [str(each).replace("\\", "\\\\").replace('"', '\\"') for each in values]
-    return "{" + ",".join(f'"{each}"' for each in quoted) + "}"
+def delays_text(delays: Iterable[float]) -> str:
+    """Writes the seconds to wait after each failed attempt, as ``fail.sql`` takes them."""
+    return ",".join(map(str, delays))

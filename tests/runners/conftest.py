@@ -37,7 +37,9 @@ class Table:
     async def row(self, id: str) -> Any:
         """The runner, the seconds until it is due, its attempts, and its revision."""
         return await self._pool.fetchrow(
-            "SELECT runner, extract(epoch FROM due_at - now())::float AS due, attempts, revision"
+            # Not due_at - now(): before PostgreSQL 17 that fails for infinity.
+            "SELECT runner, (extract(epoch FROM due_at) - extract(epoch FROM now()))::float AS due,"
+            " attempts, revision"
             f" FROM {self._name} WHERE id = $1",
             id,
         )

@@ -124,13 +124,28 @@ def test_where_nothing_can_be_claimed_nothing_is_read(
 
 
 @pytest.mark.parametrize("plan", PLANS)
+def test_claims_by_id_read_the_rows_of_these_ids(
+    filled: psycopg.Connection[Any], plan: str
+) -> None:
+    one = explained(filled, "claim_one", "text, text", ("orderid::4", TOKEN), plan)
+    ids = [f"orderid::{n}" for n in (4, 14, 24)]
+    three = explained(filled, "claim_one_many:batched", "text[], text[]", (ids, [TOKEN] * 3), plan)
+
+    for executed in (one, three):
+        assert {KEY} <= scanned(executed) <= {KEY, RUNNERS_KEY, "Seq Scan", "Function Scan"}
+        assert not of_instances(executed, "Seq Scan")
+    assert rows_read(one) <= 2
+    assert rows_read(three) <= 3 + 3 + RUNNERS
+
+
+@pytest.mark.parametrize("plan", PLANS)
 def test_taking_over_reads_what_the_dead_own(filled: psycopg.Connection[Any], plan: str) -> None:
     with filled.transaction(force_rollback=True):
         filled.execute(
             "UPDATE plans.workflow_runners SET expires_at = now() - interval '1 s'"
             f" WHERE token = '{OWNER}'"
         )
-        given = ("{2,4}", "false", ORDERS)
+        given = ("2,4", "false", ORDERS)
         executed = explained(filled, "take_over", "text, text, text[]", given, plan)
     filled.execute(f"VACUUM (INDEX_CLEANUP on) {TABLE}")  # what was rolled back
 
