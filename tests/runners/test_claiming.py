@@ -200,3 +200,21 @@ class TestLostAnswers:
             faults.fail("claim", AccessDeniedError("no", applied="no", retryable=False))
             with pytest.raises(AccessDeniedError):
                 await next_claim(runner)
+
+
+async def test_one_that_waits_for_news_after_a_failed_attempt_does_so(
+    storage: AsyncStorage, table: Table
+) -> None:
+    stored = await storage.insert(order("x"))
+    async with storage.runner(workflows=["Order"], retry_after=lambda _: 0.0) as runner:
+        claim = await runner.claim("x")
+        assert claim is not None
+        with pytest.raises(KeyError):
+            async with claim:
+                raise KeyError
+        claim = await runner.claim("x")
+        assert claim is not None
+        async with claim as held:
+            assert held == stored
+            await storage.update(replace(held, status=Status.WAITING))
+        assert await runner.claim("x") is None

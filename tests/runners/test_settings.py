@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hephaestus_pg import InvalidTypeError, InvalidValueError
-from hephaestus_pg.runners.settings import Settings, array_text, backoff
+from hephaestus_pg.runners.settings import Settings, backoff
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from hephaestus_pg import AsyncStorage
 
 pytestmark = pytest.mark.quick
@@ -78,13 +76,6 @@ def test_there_is_a_delay_after_each_attempt_but_the_last() -> None:
 
 def test_the_backoff_doubles_up_to_five_minutes() -> None:
     assert [backoff(n) for n in (1, 2, 3, 8, 9, 1000)] == [2, 4, 8, 256, 300, 300]
-
-
-async def test_the_text_of_an_array_is_read_by_the_server_as_what_it_was(
-    pool: asyncpg.Pool[asyncpg.Record],
-) -> None:
-    for values in (ODD, [], [""]):
-        assert await pool.fetchval("SELECT $1::text::text[]", array_text(values)) == values
 
 
 async def test_a_runner_is_told_of_as_it_was_started(storage: AsyncStorage) -> None:

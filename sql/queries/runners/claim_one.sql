@@ -1,6 +1,9 @@
 -- $1 id, $2 the runner's token, whose row names the workflows that it runs.
 UPDATE /* schema */workflow_instances
-SET runner = $2::text::uuid, revision = revision + 1
+SET
+    runner = $2::text::uuid,
+    due_at = /* include: due_once_claimed */,
+    revision = revision + 1
 WHERE
     id = $1::text
     AND workflow = ANY (ARRAY(

@@ -1,6 +1,9 @@
 -- As claim_one.sql, for arrays of one length.
 UPDATE /* schema */workflow_instances
-SET runner = living.token, revision = revision + 1
+SET
+    runner = living.token,
+    due_at = /* include: due_once_claimed */,
+    revision = revision + 1
 FROM
     unnest($1::text[], $2::text[]) AS given (given_id, given_token),
     /* schema */workflow_runners AS living

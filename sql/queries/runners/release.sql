@@ -4,6 +4,7 @@ SET
     runner = NULL,
     attempts = 0,
     due_at = CASE
+        WHEN attempts > 0 AND status IN ('pending', 'running') THEN NULL
         WHEN attempts > 0 THEN least(due_at, clock.now AT TIME ZONE 'UTC')
         ELSE due_at
     END,
