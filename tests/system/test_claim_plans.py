@@ -129,7 +129,7 @@ def test_several_by_their_ids_read_those_rows(filled: psycopg.Connection[Any], p
 
     assert executed[0]["Actual Rows"] == 3
     assert not of_instances(executed, "Seq Scan")
-    assert rows_read(executed) <= 3 + 3 + RUNNERS
+    assert rows_read(executed) <= 3 + 3 + 3 * RUNNERS  # of whom there are few
     assert blocks(executed) < 3 * BLOCKS_A_ROW
 
 
