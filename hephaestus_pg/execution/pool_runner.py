@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from hephaestus_pg.batching.deadlines import Timeouts
-from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
+from hephaestus_pg.driver.connection import RELEASE_SECONDS, give_back, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
 from hephaestus_pg.driver.hooks import cancel_requested, translate_any
 from hephaestus_pg.driver.rows import fetch_rows
@@ -20,6 +20,7 @@ from hephaestus_pg.errors import (
 )
 from hephaestus_pg.execution import retrying
 from hephaestus_pg.execution.fencing import Backend, fence
+from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.statements import outdated
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from hephaestus_pg.driver.errors import AnyConnection
-    from hephaestus_pg.execution.pinned import PinnedConnection
     from hephaestus_pg.execution.statements import Kind, Statement, Statements
 
     Source = Pool[Any] | PinnedConnection
@@ -199,7 +199,10 @@ def _forgot_statements(error: BaseException | None) -> bool:
 async def release(source: Source, connection: PoolConnectionProxy[Any]) -> None:
     """Gives the connection back; an error of that is not raised, as its statement has a result."""
     try:
-        await source.release(connection, timeout=RELEASE_SECONDS)
+        if isinstance(source, PinnedConnection):
+            await source.release(connection)
+        else:
+            await give_back(source, connection)
     except DRIVER_ERRORS:
         pass  # asyncpg has terminated a connection that could not be reset in time
     except BaseException as error:
