@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hephaestus_pg import InvalidTypeError, InvalidValueError
-from hephaestus_pg.runners.settings import Settings, backoff
+from hephaestus_pg import Instance, InvalidTypeError, InvalidValueError
+from hephaestus_pg.runners.settings import Settings, backoff, delays_text
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from hephaestus_pg import AsyncStorage
 
 pytestmark = pytest.mark.quick
@@ -76,6 +78,26 @@ def test_there_is_a_delay_after_each_attempt_but_the_last() -> None:
 
 def test_the_backoff_doubles_up_to_five_minutes() -> None:
     assert [backoff(n) for n in (1, 2, 3, 8, 9, 1000)] == [2, 4, 8, 256, 300, 300]
+
+
+async def test_delays_are_read_by_the_server_as_what_they_were(
+    pool: asyncpg.Pool[asyncpg.Record],
+) -> None:
+    for delays in ([2.0, 0.1, 1e-7, 86_400.0], [0.0], []):
+        read = "SELECT string_to_array($1, ',')::double precision[]"
+        assert await pool.fetchval(read, delays_text(delays)) == delays
+
+
+async def test_what_has_an_odd_name_is_claimed_by_its_id(storage: AsyncStorage) -> None:
+    await storage.put_many([Instance(f"x::{each}", name) for each, name in enumerate(ODD)])
+    await storage.put(Instance("x::other", "comma"))
+    async with storage.runner(workflows=ODD) as runner:
+        assert await runner.claim("x::other") is None
+        for each, name in enumerate(ODD):
+            claim = await runner.claim(f"x::{each}")
+            assert claim is not None
+            async with claim as held:
+                assert held.workflow == name
 
 
 async def test_a_runner_is_told_of_as_it_was_started(storage: AsyncStorage) -> None:

@@ -57,7 +57,7 @@ SELECT
     timestamp '2026-01-01'
 FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO plans.workflow_runners
-SELECT lpad(n::text, 32, '0')::uuid, 'r', '{{Order0,Order1,Order2}}', now(), now() + interval '1 hour'
+SELECT lpad(n::text, 32, '0')::uuid, 'r', '{{{",".join(ORDERS)}}}', now(), now() + interval '1 hour'
 FROM generate_series(1, {RUNNERS}) AS n
 """
 
