@@ -5,7 +5,7 @@ import asyncio
 import random
 import sys
 
-from tests.chaos.runner import run
+from tests.chaos.run import run
 from tests.chaos.schedule import KINDS
 
 
@@ -27,7 +27,7 @@ def main() -> int:
             seed=random.randrange(10**6) if given.seed is None else given.seed,
             faults=given.faults,
             seconds=seconds,
-            only=given.only or (),
+            only=given.only or tuple(KINDS),
             callers=given.callers,
             batching=given.batching,
         )
