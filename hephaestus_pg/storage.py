@@ -5,40 +5,29 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-import os
-import socket
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self
-from weakref import WeakSet
 
 import anyio
 
-from hephaestus_pg import (
-    _sql,
-    migrations,
-    registry,
-)
+from hephaestus_pg import _sql, migrations, registry
 from hephaestus_pg.batching.keyed import checked_batch_by
 from hephaestus_pg.codec.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.driver.connection import checked_connection
 from hephaestus_pg.driver.hooks import option_hooks, pool_hooks
-from hephaestus_pg.driver.pool import checked_pool, connect_beside, open_pool, usable_pool
+from hephaestus_pg.driver.pool import checked_pool, open_pool, usable_pool
 from hephaestus_pg.driver.pool_options import checked_pool_options
 from hephaestus_pg.errors import InvalidTypeError
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.execution.pool_executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.execution.starting import Starting, require_asyncio
 from hephaestus_pg.migrations.engine import check_usable
-from hephaestus_pg.runners.claim import Claims
-from hephaestus_pg.runners.runner import Runner, StartingRunner
-from hephaestus_pg.runners.settings import Settings, backoff, runner_info
+from hephaestus_pg.runners.ownership import OwnershipVerbs
 from hephaestus_pg.values.arguments import checked_flag
-from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.verbs.pruning import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterable
+    from collections.abc import AsyncIterator, Collection
 
     from asyncpg import Pool
 
@@ -46,7 +35,6 @@ if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.connection_executor import ConnectionExecutor
     from hephaestus_pg.execution.statistics import Stats
-    from hephaestus_pg.runners.settings import RunnerInfo
     from hephaestus_pg.values.references import References
     from hephaestus_pg.verbs.single import Observer
 
@@ -69,11 +57,11 @@ class Transaction(Verbs):
         self._observer, self._is_certain = observer, False
 
     def runner(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse: a runner outlives a transaction, and has a connection of its own."""
+        """Refuses: a runner outlives a transaction, and has a connection of its own."""
         raise InvalidTypeError("runner", self, "a runner is the storage's own: storage.runner(…)")
 
 
-class AsyncStorage(Verbs):
+class AsyncStorage(OwnershipVerbs):
     """Instances in one schema of one database, under a name of its own in this process.
 
     Made by :meth:`start`. Belongs to the event loop and the process that started it.
@@ -81,10 +69,6 @@ class AsyncStorage(Verbs):
 
     name: str
     """The name under which it is registered."""
-    _pool_executor: PoolExecutor
-    """The executor again, by its own type."""
-    _claims: Claims
-    _runners: WeakSet[Runner]
 
     def __init__(self, *given: Any, **_: Any) -> None:
         raise InvalidTypeError(
@@ -183,10 +167,8 @@ class AsyncStorage(Verbs):
     @classmethod
     async def _registered(cls, executor: PoolExecutor, serializer: Serializer) -> Self:
         storage = cls.__new__(cls)
-        Verbs.__init__(storage, executor, serializer)
+        OwnershipVerbs.__init__(storage, executor, serializer)
         storage.name = executor.lifecycle.name
-        storage._pool_executor = executor  # noqa: SLF001 - its own class
-        storage._claims, storage._runners = Claims(), WeakSet()  # noqa: SLF001 - its own class
         try:
             registry.register(storage.name, storage, executor.lifecycle.loop)
             await storage._check_schema()  # noqa: SLF001 - its own class
@@ -246,77 +228,6 @@ class AsyncStorage(Verbs):
             timeout,
         )
 
-    def runner(  # noqa: PLR0913 - each is an option of its own, by keyword
-        self,
-        *,
-        workflows: Iterable[Any],
-        name: str | None = None,
-        lease: float = 30.0,
-        max_attempts: int = 5,
-        retry_after: Callable[[int], float] = backoff,
-        max_stall: float = 300.0,
-    ) -> StartingRunner:
-        """Start a runner, which owns instances: ``await`` it, or enter it with ``async with``.
-
-        Args:
-            workflows: What it can run; it is given nothing else.
-            name: What operators know it by; by default the host's name and the process id.
-            lease: Seconds after its last heartbeat until others take over what it owns.
-            max_attempts: After so many failed attempts in a row an instance is given to nobody
-                until somebody writes or :meth:`release` s it.
-            retry_after: The seconds to wait after the n-th failed attempt, by default 2, 4, 8 … up
-                to five minutes. It is called for each number once, when the runner starts.
-            max_stall: Seconds after which an event loop that does not answer counts as dead, though
-                the heartbeat goes on without it.
-
-        Raises:
-            InvalidValueError: An option is wrong.
-            DatabaseError: No connection could be had for its heartbeat.
-        """
-        settings = Settings.checked(
-            self._serializer.references.to_name,
-            workflows=workflows,
-            name=f"{socket.gethostname()}:{os.getpid()}" if name is None else name,
-            lease=lease,
-            max_attempts=max_attempts,
-            retry_after=retry_after,
-            max_stall=max_stall,
-        )
-
-        async def started() -> Runner:
-            self._pool_executor.lifecycle.require_own_loop()
-            if self._pool_executor.lifecycle.closed:
-                self._pool_executor.lifecycle.refuse()
-            connect = partial(connect_beside, self._pool_executor.pool)
-            runner = Runner(self, self._pool_executor, settings, self._claims, connect)
-            self._observer = self._claims
-            self._runners.add(runner)
-            try:
-                await runner.start()
-            except BaseException:
-                self._runners.discard(runner)
-                raise
-            return runner
-
-        return StartingRunner(started)
-
-    async def runners(self, *, timeout: float | None = None) -> list[RunnerInfo]:
-        """The runners that live, of all processes, the oldest first."""
-        with self._pool_executor.operation("runners", None, timeout) as deadline:
-            rows = await self._pool_executor.fetch(deadline, self._statements.runners)
-        return [runner_info(row) for row in rows]
-
-    async def release(self, id: str, *, timeout: float | None = None) -> bool:
-        """Take an instance from its owner, and forget its failed attempts; for an operator.
-
-        The owner's next ``update`` is stale, and its claim lost. ``False``: nobody owned it, and it
-        had no failed attempts.
-        """
-        checked_id(id)
-        with self._pool_executor.operation("release", id, timeout) as deadline:
-            rows = await self._pool_executor.fetch(deadline, self._statements.release, id)
-        return bool(rows)
-
     async def stats(self) -> Stats:
         """Figures about this storage in this process: its pool, its calls, its batches so far."""
         return self._pool_executor.stats()
@@ -335,8 +246,7 @@ class AsyncStorage(Verbs):
             return
         self._pool_executor.lifecycle.require_own_loop()
         try:
-            for runner in list(self._runners):
-                await runner.stop()
+            await self._stop_runners()
             await self._pool_executor.close()
         finally:
             registry.unregister(self.name, self)

@@ -101,7 +101,7 @@ def checked_pool(pool: Any, dsn: object, options: Mapping[str, Any]) -> None:
 
 
 async def connect_beside(pool: Pool[Any]) -> Connection[Any]:
-    """Open a connection like those of ``pool``, but none of it, in the running event loop."""
+    """Opens a connection like those of ``pool``, but none of it, in the running event loop."""
     given: Any = pool  # asyncpg has no other way to what it was given
     opened: Connection[Any] = await given._connect(  # noqa: SLF001
         *given._connect_args,  # noqa: SLF001

@@ -75,8 +75,8 @@ class Statements:
     give_back: Statement
     fail: Statement
     """Gives back after a failed attempt."""
-    bury: Statement
-    """Takes over from dead runners."""
+    take_over: Statement
+    """Frees what dead runners own."""
     owned: Statement
     end_runner: Statement
     release: Statement
@@ -127,7 +127,7 @@ def statements_of(schema: str) -> Statements:
         claim_one=batched("claim_one", "non_idempotent"),
         give_back=batched("give_back", "non_idempotent"),
         fail=batched("fail", "non_idempotent"),
-        bury=one("bury", "idempotent", "row"),
+        take_over=one("take_over", "idempotent", "row"),
         owned=one("owned"),
         end_runner=one("end_runner", "idempotent", "row"),
         release=one("release", "non_idempotent", "row"),

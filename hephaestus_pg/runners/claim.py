@@ -27,13 +27,13 @@ class Owner(Protocol):
         """The name of its storage."""
 
     def require_alive(self, id: str) -> None:
-        """Raise a :class:`ClaimLostError` if the runner is dead or stopped."""
+        """Raises a :class:`ClaimLostError` if the runner is dead or stopped."""
 
     async def give_back(self, claim: Claim, *, failed: bool) -> bool:
-        """Give the instance back, after a ``failed`` attempt or not; ``False``: it was lost."""
+        """Gives the instance back, after a ``failed`` attempt or not; ``False``: it was lost."""
 
-    def forget(self, claim: Claim) -> None:
-        """Note that the claim has ended."""
+    def ended(self, claim: Claim) -> None:
+        """Notes that the claim has ended."""
 
 
 class Claim:
@@ -116,20 +116,20 @@ class Claim:
         return self._stopped and is_own_cancel
 
     def lose(self, reason: str) -> None:
-        """Note that it is lost, and cancel its body."""
+        """Notes that it is lost, and cancels its body."""
         has_ended = self._given_up or self._stopped or self._state == "ended"
         if self._lost is None and not has_ended:
             self._lost = reason
             self._cancel()
 
     def stop(self, *, cancel: bool = True) -> None:
-        """Cancel its body, or leave that alone: the runner gives everything back."""
+        """Cancels its body, or leaves that alone: the runner gives everything back."""
         self._stopped = True
         if cancel:
             self._cancel()
 
     def was_written(self, instance: Instance | None, *, is_certain: bool) -> None:
-        """Note a write of this process, ``None`` a delete; in a transaction it is not certain."""
+        """Notes a write of this process, ``None`` a delete; in a transaction it is not certain."""
         if not is_certain:
             self._revisions.add(None if instance is None else instance.revision)
         elif instance is None or instance.status not in KEPT:
@@ -148,7 +148,7 @@ class Claim:
             self._task.cancel()
 
     def _uncancel(self) -> bool:
-        """Take our own cancellation back; ``True`` if it was the only one."""
+        """Takes our own cancellation back; ``True`` if it was the only one."""
         if not self._cancelled:
             return False
         assert self._task is not None
@@ -157,7 +157,7 @@ class Claim:
     def _end(self) -> None:
         self._state = "ended"
         self._task = None
-        self._owner.forget(self)
+        self._owner.ended(self)
 
 
 def _is_cancel(error: BaseException | None) -> bool:
@@ -173,12 +173,12 @@ class Claims:
         """Called with what was written and nobody owns, ``None`` for a whole transaction."""
 
     def committed(self) -> None:
-        """Note that a transaction has committed."""
+        """Notes that a transaction has committed."""
         for wake in self.wake:
             wake(None)
 
     def written(self, id: str, instance: Instance | None, *, is_certain: bool) -> None:
-        """Note what a write has left in a row, ``None`` for nothing."""
+        """Notes what a write has left in a row, ``None`` for nothing."""
         if (claim := self.by_id.get(id)) is not None:
             claim.was_written(instance, is_certain=is_certain)
         elif instance is not None and instance.runner is None:
@@ -186,7 +186,7 @@ class Claims:
                 wake(instance)
 
     def stale(self, id: str, runner: str | None) -> None:
-        """Note that an update found its row at another revision, owned by ``runner``."""
+        """Notes that an update found its row at another revision, owned by ``runner``."""
         claim = self.by_id.get(id)
         if claim is not None and runner != str(claim._owner.token):  # noqa: SLF001 - of this file
             claim.lose("somebody else has ended it")

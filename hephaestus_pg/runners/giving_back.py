@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.execution.executor import Executor
     from hephaestus_pg.runners.claim import Claim
-    from hephaestus_pg.values.instance import Instance
+    from hephaestus_pg.runners.holdings import Holdings
     from hephaestus_pg.verbs.reconcile import Verdict
 
 logger = logging.getLogger("hephaestus_pg")
@@ -27,57 +27,50 @@ RETRY_SECONDS = 1.0
 
 
 class GivingBack:
-    """Gives back what the runner with that ``token`` owns, and forgets it in ``held``.
+    """Gives back what the runner with that ``token`` owns, and drops it from ``held``.
 
     ``delays`` are the seconds to wait after the n-th failed attempt, as the text of an array.
     """
 
-    def __init__(
-        self, executor: Executor, *, token: str, delays: str, held: dict[str, Claim | None]
-    ) -> None:
+    def __init__(self, executor: Executor, held: Holdings, *, token: str, delays: str) -> None:
         self._executor = executor
-        self._token = token
-        self._delays = delays
         self._held = held
+        self.token = token
+        self._delays = delays
         self._tasks: set[asyncio.Task[Any]] = set()
         self._later: set[asyncio.Task[Any]] = set()
 
     async def end_claim(self, claim: Claim, *, failed: bool) -> bool:
-        """Give back what a scope held, after a ``failed`` attempt or not; ``False``: it was lost.
+        """Gives back what a scope held, after a ``failed`` attempt or not; ``False``: it was lost.
 
-        A caller that is cancelled meanwhile leaves it to its end.
+        A caller's cancellation leaves it to its end.
         """
         return bool(await asyncio.shield(self._run(self._end_claim(claim, failed=failed))))
 
     async def send_back(self, id: str, *, failed: bool) -> bool:
-        """Give the row back; ``False`` if it was not this runner's."""
+        """Gives the row back; ``False`` if it was not this runner's."""
         statements = self._executor.statements
         statement, more = (statements.fail, (self._delays,)) if failed else (
             statements.give_back, ()
         )  # fmt: skip
 
         def verdict(held: Record | None) -> Verdict:
-            is_ours = held is not None and held["runner"] == self._token
+            is_ours = held is not None and held["runner"] == self.token
             return "retry" if is_ours else "applied"
 
         with self._executor.operation("give_back", id, None) as deadline:
             applied, _ = await reconcile.write(
-                self._executor, statement, verdict, deadline, id, self._token, *more
+                self._executor, statement, verdict, deadline, id, self.token, *more
             )
         return applied
 
-    async def give_back(self, instance: Instance) -> None:
-        """Give back what nobody waits for any more."""
-        try:
-            await self.send_back(instance.id, failed=False)
-        except DatabaseError as error:
-            self._try_later(instance.id, error, failed=False)
-        else:
-            self._held.pop(instance.id, None)
+    async def give_back(self, id: str) -> None:
+        """Gives back what nobody waits for any more; a cancellation leaves it to its end."""
+        await asyncio.shield(self._run(self._give_back(id)))
 
     @contextmanager
     def unless_it_returns(self, id: str) -> Iterator[None]:
-        """Give the row back soon if the block raises: it may be ours, and nobody would know."""
+        """Gives the row back soon if the block raises: it may be ours, and nobody would know."""
         try:
             yield
         except BaseException as error:
@@ -86,9 +79,17 @@ class GivingBack:
             raise
 
     def stop(self) -> None:
-        """Try nothing later any more: all is given back at once."""
+        """Tries nothing later any more: all is given back at once."""
         for task in self._later:
             task.cancel()
+
+    async def _give_back(self, id: str) -> None:
+        try:
+            await self.send_back(id, failed=False)
+        except DatabaseError as error:
+            self._try_later(id, error, failed=False)
+        else:
+            self._held.drop(id)
 
     async def _end_claim(self, claim: Claim, *, failed: bool) -> bool:
         try:
@@ -107,7 +108,7 @@ class GivingBack:
 
     def _soon(self, id: str, *, failed: bool) -> None:
         # A row of ours that nobody holds would be taken for a new claim.
-        self._held[id] = None
+        self._held.reserve(id)
         task = self._run(self._retry(id, failed=failed))
         self._later.add(task)
         task.add_done_callback(self._later.discard)
@@ -120,7 +121,7 @@ class GivingBack:
                     await self.send_back(id, failed=failed)
                     return
         finally:
-            self._held.pop(id, None)
+            self._held.drop(id)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

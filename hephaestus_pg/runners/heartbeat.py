@@ -85,8 +85,6 @@ class Heartbeat:
         self._is_dead = self._should_stop = False
         self._answered = self.last_sent = now()
         """When the last good heartbeat was sent."""
-        self.runners = 1
-        """Runners that there were at the last heartbeat, this one included."""
 
     @property
     def is_alive(self) -> bool:
@@ -191,7 +189,6 @@ class Heartbeat:
             if row is None:
                 self._tell(self._die, "its lease had ended before the server heard of it")
                 return
-            self.runners = int(row["runners"])
 
     def _answer(self) -> None:
         self._answered = now()

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from contextlib import suppress
 from copy import copy
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -20,6 +19,7 @@ from hephaestus_pg.runners.claim import KEPT, Claim, Claims
 from hephaestus_pg.runners.claiming import Claiming
 from hephaestus_pg.runners.giving_back import GivingBack
 from hephaestus_pg.runners.heartbeat import Heartbeat
+from hephaestus_pg.runners.holdings import Holdings
 from hephaestus_pg.runners.settings import array_text
 from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.verbs import reconcile
@@ -68,12 +68,11 @@ class Runner:
         self._executor = executor
         self._settings = settings
         self._claims = claims
-        self._held: dict[str, Claim | None] = {}
+        self._held = Holdings(claims)
         self._end: HephaestusError | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._all_left = asyncio.Event()
         self._giving_back = GivingBack(
-            executor, token=str(self.token), delays=array_text(settings.delays), held=self._held
+            executor, self._held, token=str(self.token), delays=array_text(settings.delays)
         )
         self._heartbeat = Heartbeat(
             connect,
@@ -88,15 +87,9 @@ class Runner:
         self._claiming = Claiming(
             executor,
             verbs._serializer,  # noqa: SLF001 - the storage's own
-            token=str(self.token),
-            workflows=list(settings.workflows),
-            # It has waited for the lease already.
-            dead_delays=array_text(max(each - settings.lease, 0.0) for each in settings.delays),
-            held=self._held.keys(),
-            runners=lambda: self._heartbeat.runners,
-            on_corrupt=partial(self._giving_back.send_back, failed=True),
-            on_claimed=self._hold,
-            on_unwanted=self._giving_back.give_back,
+            settings,
+            self._held,
+            self._giving_back,
         )
 
     def __repr__(self) -> str:
@@ -112,7 +105,7 @@ class Runner:
         return self._executor.lifecycle
 
     async def start(self) -> None:
-        """Register it; its heartbeat begins.
+        """Registers it; its heartbeat begins.
 
         Raises:
             DatabaseError: No connection could be had for the heartbeat.
@@ -173,11 +166,11 @@ class Runner:
         if row is None or id in self._held:
             return None
         instance = self._verbs._serializer.decode(row)  # noqa: SLF001 - the storage's own
-        self._hold(instance)
+        self._held.claimed(id)
         return self._claim_of(instance)
 
     async def insert(self, instance: Instance, *, timeout: float | None = None) -> Claim:
-        """Insert the instance and own it, in one statement.
+        """Inserts the instance and owns it, in one statement.
 
         Raises:
             InstanceExistsError: The id is taken.
@@ -199,11 +192,11 @@ class Runner:
             stored = await verbs._insert(  # noqa: SLF001 - as insert, with an owner
                 new, replace_finished=False, runner=str(self.token), timeout=timeout
             )
-        self._hold(stored)
+        self._held.claimed(stored.id)
         return self._claim_of(stored)
 
     async def stop(self) -> None:
-        """Hand nothing out any more, and give back at once what it owns.
+        """Hands nothing out any more, and gives back at once what it owns.
 
         Iterations over :meth:`claims` end. Bodies are cancelled, and their scopes end without an
         error; none of them counts as a failed attempt.
@@ -219,15 +212,13 @@ class Runner:
             self._end = self._ended("it was stopped")
             await self._claiming.end(None)
         self._claims.wake.discard(self._claiming.wake)
-        for claim in self._entered(but=caller):
+        for claim in self._held.entered(but=caller):
             claim.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(UNWIND_SECONDS):
-                while self._entered(but=caller):
-                    self._all_left.clear()
-                    await self._all_left.wait()
+                await self._held.left(but=caller)
         self._giving_back.stop()
-        for claim in self._entered(but=None):  # the caller's own, and those that ignore it
+        for claim in self._held.entered(but=None):  # the caller's own, and those that ignore it
             claim.stop(cancel=False)
         try:
             with self._executor.operation("stop", None, None) as latest:
@@ -248,36 +239,21 @@ class Runner:
         if self._end is None and not self._heartbeat.is_alive:
             self._die("no heartbeat reached the server in time")
         if isinstance(self._end, RunnerEndedError):
-            self._held.pop(id, None)
+            self._held.drop(id)
             raise ClaimLostError(id, f"its runner has ended: {self._end.reason}")
 
     async def give_back(self, claim: Claim, *, failed: bool) -> bool:
         """See :class:`Owner`."""
         return await self._giving_back.end_claim(claim, failed=failed)
 
-    def forget(self, claim: Claim) -> None:
+    def ended(self, claim: Claim) -> None:
         """See :class:`Owner`."""
-        if self._claims.by_id.get(claim.id) is claim:
-            del self._claims.by_id[claim.id]
-        if self._held.get(claim.id) is claim:
-            del self._held[claim.id]
-        self._all_left.set()
-
-    def _hold(self, instance: Instance) -> None:
-        # An operator may have released it while a scope here is open, which must not give it back.
-        if (before := self._held.get(instance.id)) is not None:
-            before.lose("it was released, and has been claimed again")
-        self._held[instance.id] = None
+        self._held.ended(claim)
 
     def _claim_of(self, instance: Instance) -> Claim:
         claim = Claim(self, instance)
-        self._held[claim.id] = self._claims.by_id[claim.id] = claim
+        self._held.handed_out(claim)
         return claim
-
-    def _entered(self, *, but: asyncio.Task[Any] | None) -> list[Claim]:
-        """The claims whose scopes are entered, except in that task."""
-        claims = [claim for claim in self._held.values() if claim is not None]
-        return [claim for claim in claims if claim.task is not None and claim.task is not but]
 
     def _die(self, reason: str) -> None:
         if self._end is not None:
@@ -287,7 +263,7 @@ class Runner:
         self._heartbeat.end()
         self._claims.wake.discard(self._claiming.wake)
         self._claiming.refuse(self._end)
-        for claim in [claim for claim in self._held.values() if claim is not None]:
+        for claim in self._held.claims():
             claim.lose(f"its runner is dead: {reason}")
 
     def _ended(self, reason: str) -> RunnerEndedError:

@@ -69,7 +69,7 @@ class Settings:
         retry_after: Callable[[int], float],
         max_stall: float,
     ) -> Self:
-        """Check what was given to ``storage.runner``.
+        """Checks what was given to ``storage.runner``.
 
         Raises:
             InvalidTypeError: Something is of the wrong type.
@@ -103,7 +103,7 @@ def _checked_seconds(field: str, value: Any, least: float) -> float:
 
 
 def runner_info(row: Record) -> RunnerInfo:
-    """Read a row of ``runners.sql``."""
+    """Reads a row of ``runners.sql``."""
     started_at, expires_at = from_epoch(row["started_at"]), from_epoch(row["expires_at"])
     assert started_at is not None
     assert expires_at is not None
@@ -118,6 +118,6 @@ def runner_info(row: Record) -> RunnerInfo:
 
 
 def array_text(values: Iterable[object]) -> str:
-    """Write the text of an array, for a statement whose calls each have one."""
+    """Writes the text of an array, for a statement whose calls each have one."""
     quoted = [str(each).replace("\\", "\\\\").replace('"', '\\"') for each in values]
     return "{" + ",".join(f'"{each}"' for each in quoted) + "}"

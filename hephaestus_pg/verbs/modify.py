@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class ModifyVerbs(InstanceVerbs):
-    """Beside the verbs on one instance, read, change and update as one."""
+    """Beside the verbs on one instance one that reads, changes and updates it."""
 
     async def modify(
         self, id: str, change: Callable[[Instance], Instance], *, timeout: float | None = None
     ) -> Instance:
-        """Read the instance, change it by ``change``, and update it; again if another was first.
+        """Reads the instance, changes it by ``change`` and updates it; again if another was first.
 
         ``change`` is given the instance and returns the changed one, by ``dataclasses.replace``. It
         may be called several times, so it does nothing else. In a transaction the row is locked

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 class Observer(Protocol):
-    """Whoever wants to know what the verbs have written here."""
+    """Hears of what the verbs have written here."""
 
     def written(self, id: str, instance: Instance | None, *, is_certain: bool) -> None:
-        """Note what is in the row now, ``None`` for no row."""
+        """Notes what is in the row now, ``None`` for no row."""
 
     def stale(self, id: str, runner: str | None) -> None:
-        """Note that the row is at another revision than an update expected, and who owns it."""
+        """Notes that the row is at another revision than an update expected, and who owns it."""
 
 
 class InstanceVerbs:

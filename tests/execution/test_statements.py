@@ -40,7 +40,7 @@ EXPECTED = {
     "claim_one": ("non_idempotent", "row", "row_per_call"),
     "give_back": ("non_idempotent", "row", "row_per_call"),
     "fail": ("non_idempotent", "row", "row_per_call"),
-    "bury": ("idempotent", "row", None),
+    "take_over": ("idempotent", "row", None),
     "owned": ("read", "rows", None),
     "end_runner": ("idempotent", "row", None),
     "release": ("non_idempotent", "row", None),

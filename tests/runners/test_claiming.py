@@ -318,7 +318,7 @@ class TestTakingOver:
             workflows=["Order"], lease=5, retry_after=lambda _: 25.0
         ) as runner:
             task = asyncio.create_task(next_claim(runner))
-            await happens(lambda: runner._claiming._looks)
+            await happens(lambda: runner._claiming._takeover.looks)
             row = await table.row("a")
             assert (row["runner"], row["attempts"]) == (None, 1)
             assert 15 < row["due"] <= 20

@@ -220,7 +220,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def die(self, who: str) -> None:
-        """A runner's lease ends, another buries it, and it starts anew."""
+        """A runner's lease ends, another takes over, and it starts anew."""
         dead = self.runners[who]
         self.run(
             self.place.link.execute(
@@ -230,13 +230,13 @@ class Machine(RuleBasedStateMachine):
             )
         )
         other = self.runners["two" if who == "one" else "one"]
-        other._claiming._buried = 0.0
 
-        async def bury() -> None:
-            await other._claiming._bury()
+        async def take_over() -> None:
+            other._claiming._takeover.look_soon()
+            await other._claiming._takeover.look()
             dead._die("the model says so")
 
-        self.run(bury())
+        self.run(take_over())
         for id, row in self.rows.items():
             if row.owner == who:
                 row.fail()

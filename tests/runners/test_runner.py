@@ -179,7 +179,7 @@ async def test_a_body_that_ignores_its_cancellation_is_fenced(
                     stale.append(error.id)
 
     task = asyncio.create_task(work())
-    await happens(lambda: runner._entered(but=None))
+    await happens(lambda: runner._held.entered(but=None))
     await runner.stop()
     done.set()
     await task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import os
 import re
@@ -10,10 +11,11 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,6 +28,9 @@ from hephaestus_pg import (
     migrations,
 )
 from tests.codec.test_elixir import ROWS as RUNTIME_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CHECKOUT = Path(__file__).parents[2]
 README, GUIDE, SQL, TESTS, BENCHMARKS = DOCUMENTS = [
@@ -65,28 +70,58 @@ def run(*arguments: str, dsn: str, cwd: Path | None = None) -> subprocess.Comple
     )
 
 
+@contextmanager
+def running(program: str, dsn: str) -> Iterator[subprocess.Popen[str]]:
+    child = subprocess.Popen(
+        [sys.executable, "-u", "-c", program],
+        env=os.environ | {"HEPHAESTUS_PG_DSN": dsn},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
 async def test_the_first_example_goes_on_after_the_last_step_that_was_recorded(
     database: str,
 ) -> None:
     await migrations.up(database)
     [program] = programs(README)
-    dying = program.replace("print(step)", "step == 'ship' and sys.exit(7) or print(step)")
-    outcomes = []
-    for each in ("import sys\n" + dying, program, program):
-        done = run("-c", each, dsn=database)
-        assert done.stderr == ""
-        outcomes.append((done.returncode, done.stdout.split()))
-    assert outcomes == [(7, ["charge"]), (0, ["ship"]), (0, [])]
+    program = program.replace('workflows=["Order"]', 'workflows=["Order"], lease=1')
+    dying = program.replace("print(step)", "step == 'ship' and os._exit(7) or print(step)")
+    done = run("-u", "-c", f"import os\n{dying}", dsn=database)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (7, ["charge"], "")
+
+    with running(program, database) as child:
+        assert child.stdout is not None
+        steps = [child.stdout.readline().strip() for _ in range(3)]
+        assert sorted(steps) == ["charge", "ship", "ship"]  # its own order's, and the other's last
+        async with AsyncStorage.start(database, references=Names()) as storage:
+            await completed(storage, 2)
+        child.terminate()
+        assert child.communicate() == ("", "took over 1 instances of dead runners\n")
+        assert child.returncode == 0
 
 
-async def test_the_runner_runs_and_may_be_started_again(database: str) -> None:
+async def test_the_runner_runs_and_stops_when_it_is_told_to(database: str) -> None:
     await migrations.up(database)
-    [runner] = programs(GUIDE)
-    for _ in range(2):
-        done = run("-c", runner, dsn=database)
-        assert (done.returncode, done.stderr) == (0, "")
+    [program] = programs(GUIDE)
     async with AsyncStorage.start(database, references=Names()) as storage:
-        assert await storage.count(status=Status.COMPLETED) == 2
+        for number in (1, 2):
+            with running(program, database) as child:
+                await completed(storage, number)
+                child.terminate()
+                assert child.communicate() == ("", "")
+                assert child.returncode == 0
+
+
+async def completed(storage: AsyncStorage, number: int) -> None:
+    while await storage.count(status=Status.COMPLETED) < number:
+        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("document", (README, GUIDE, SQL), ids=name_of)
@@ -251,6 +286,7 @@ def test_the_first_document_is_short() -> None:
 
 def test_what_the_walks_name_is_there() -> None:
     development = README.read_text(encoding="utf-8").split("\n## Development\n")[1]
+    development += TESTS.read_text(encoding="utf-8").split("\n## Walks\n")[1]
     steps = re.findall(r"^\d\. .*\n(?:   .*\n)*", development, re.MULTILINE)
     assert len(steps) > 8
     for step in steps:

@@ -2,6 +2,4 @@
 UPDATE /* schema */workflow_runners
 SET expires_at = statement_timestamp() + make_interval(secs => $2::text::double precision)
 WHERE token = $1::text::uuid AND expires_at > statement_timestamp()
-RETURNING
-    token::text AS token,
-    (SELECT count(*) FROM /* schema */workflow_runners)::text AS runners
+RETURNING token::text AS token

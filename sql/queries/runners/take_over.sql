@@ -37,7 +37,10 @@ WITH dead AS (
 )
 SELECT
     count(*)::text AS freed,
-    (SELECT count(*) FROM dead)::text AS dead,
+    (
+        SELECT count(*) FROM /* schema */workflow_runners
+        WHERE expires_at > statement_timestamp()
+    )::text AS runners,
     (
         SELECT extract(epoch FROM min(timed.due_at) - statement_timestamp())
         FROM unnest($3::text[]) AS given (workflow)

@@ -1,0 +1,64 @@
+"""Taking over: what dead runners own becomes claimable again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import TYPE_CHECKING
+
+from hephaestus_pg.runners.settings import array_text
+
+if TYPE_CHECKING:
+    from hephaestus_pg.execution.executor import Executor
+    from hephaestus_pg.runners.settings import Settings
+
+logger = logging.getLogger("hephaestus_pg")
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks for dead runners, while somebody waits for a claim."""
+
+ORPHANS_EVERY = 10
+"""Every so many of these looks is for instances too whose runner has no row at all."""
+
+
+class Takeover:
+    """Frees what dead runners own, counts the living, and tells when the next instance is due."""
+
+    def __init__(self, executor: Executor, settings: Settings) -> None:
+        self._executor = executor
+        self._workflows = list(settings.workflows)
+        # By the time that a runner counts as dead, its instances have waited for its lease.
+        self._delays = array_text(max(each - settings.lease, 0.0) for each in settings.delays)
+        self._looked = -inf
+        self.looks = 0
+        """The number of looks so far."""
+        self.next_due = inf
+        """The moment of the event loop at which the next instance is due, as far as is known."""
+        self.runners = 1
+        """The runners that lived at the last look, this one included."""
+
+    def look_soon(self) -> None:
+        """Lets the next :meth:`look` happen, however soon it comes."""
+        self._looked, self.next_due = -inf, inf
+
+    async def look(self) -> None:
+        """Frees what the dead own, unless that was done less than :data:`LOOK_SECONDS` ago."""
+        now = asyncio.get_running_loop().time
+        if now() < self._looked + LOOK_SECONDS:
+            return
+        with_orphans = self.looks % ORPHANS_EVERY == 0
+        with self._executor.operation("take_over", None, None) as deadline:
+            [row] = await self._executor.fetch(
+                deadline,
+                self._executor.statements.take_over,
+                self._delays,
+                str(with_orphans),
+                self._workflows,
+            )
+        self.looks += 1
+        self._looked = now()
+        self.next_due = self._looked + (inf if row["due"] is None else float(row["due"]))
+        self.runners = int(row["runners"])
+        if row["freed"] != "0":
+            logger.warning("took over %s instances of dead runners", row["freed"])
