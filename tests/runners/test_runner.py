@@ -155,6 +155,31 @@ async def test_a_body_that_stops_its_own_runner_ends_by_itself(storage: AsyncSto
                     await storage.update(replace(held, status=Status.COMPLETED))
 
 
+async def test_what_fails_to_go_back_once_its_runner_is_stopped_is_not_tried_again(
+    storage: AsyncStorage, faults: Faults, caplog: pytest.LogCaptureFixture
+) -> None:
+    await storage.insert(Instance("x", "Order"))
+    runner = await storage.runner(workflows=["Order"])
+    claim = await anext(aiter(runner.claims()))
+    goes_on = asyncio.Event()
+    faults.before("give_back", goes_on.wait)
+    faults.fail("give_back", AccessDeniedError("not now", applied="no", retryable=False))
+
+    async def work() -> None:
+        async with claim:
+            pass
+
+    task = asyncio.create_task(work())
+    await happens(lambda: "give_back" in faults.tried)
+    task.cancel()
+    await asyncio.wait({task})
+    await runner.stop()
+    goes_on.set()
+    await happens(lambda: not runner._giving_back._tasks)
+    assert "is given back later" not in caplog.text
+    assert faults.planned == 0
+
+
 async def test_a_body_that_ignores_its_cancellation_is_fenced(
     storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
