@@ -180,6 +180,12 @@ def _each(group: BaseExceptionGroup[Any]) -> list[BaseException]:
     return errors
 
 
+def _without_cancelled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what nobody has asked for, but for what asyncpg goes on with after a cancel."""
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
+
+
 def tell(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
@@ -187,6 +193,8 @@ def tell(**what: Any) -> None:
 async def main(dsn: str, lease: float) -> None:
     # What fails here is told, and expected.
     logging.getLogger("hephaestus_pg").setLevel(logging.CRITICAL)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_without_cancelled)
     while True:
         try:
             storage = await AsyncStorage.start(
@@ -199,7 +207,7 @@ async def main(dsn: str, lease: float) -> None:
             break
     async with storage:
         worker = Worker(storage, lease)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+        loop.add_signal_handler(signal.SIGTERM, worker.stop)
         await worker.live()
 
 
