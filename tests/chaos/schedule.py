@@ -88,7 +88,7 @@ class Arena:
         await asyncio.to_thread(self.server.start)
 
     async def _terminate(self, fault: Fault) -> None:
-        async with self._admin() as admin:
+        async with self.admin() as admin:
             for backend in self._some(await self._backends(admin), fault.share):
                 await admin.execute("SELECT pg_terminate_backend($1)", backend)
 
@@ -124,7 +124,7 @@ class Arena:
     @asynccontextmanager
     async def _frozen(self) -> AsyncIterator[None]:
         """One backend, at work if any is, that stands still for as long as the block runs."""
-        async with self._admin() as admin:
+        async with self.admin() as admin:
             backends = await self._backends(admin, "active") or await self._backends(admin)
             pid = self._chance.choice(backends) if backends else None
         try:
@@ -136,7 +136,8 @@ class Arena:
                 _signal(pid, signal.SIGCONT)
 
     @asynccontextmanager
-    async def _admin(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+    async def admin(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """A connection that does not lead through the proxy."""
         connection = await asyncpg.connect(self.server.dsn, timeout=10)
         try:
             yield connection

@@ -7,6 +7,7 @@ import json
 import random
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from tests.chaos.runners.history import Write
@@ -29,6 +30,10 @@ class _Process:
         self.reading: asyncio.Task[None] | None = None
         self.token: str | None = None
         self.is_faulty = False
+
+    def signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # it has ended by itself, which is found out later
+            self.process.send_signal(number)
 
 
 class Processes:
@@ -54,8 +59,7 @@ class Processes:
         for task in self._thawing:
             task.cancel()
         for each in list(self._all):
-            if each.process.returncode is None:
-                each.process.kill()
+            each.signal(signal.SIGKILL)
             await self._ended(each)
 
     @property
@@ -77,22 +81,22 @@ class Processes:
     async def stop(self) -> None:
         """Stop all of them, as an operator would."""
         for each in self._all:
-            each.process.terminate()
+            each.signal(signal.SIGTERM)
         await asyncio.gather(*(self._ended(each) for each in list(self._all)))
 
     async def _kill(self, chosen: _Process, fault: Fault) -> None:
-        chosen.process.kill()
+        chosen.signal(signal.SIGKILL)
         await self._ended(chosen, expected=-signal.SIGKILL)
         await self._replace(fault)
 
     async def _stop(self, chosen: _Process, fault: Fault) -> None:
-        chosen.process.terminate()
+        chosen.signal(signal.SIGTERM)
         await self._ended(chosen)
         await self._replace(fault)
 
     async def _freeze(self, chosen: _Process, fault: Fault) -> None:
         """Freeze it until its lease has ended, while other things happen."""
-        chosen.process.send_signal(signal.SIGSTOP)
+        chosen.signal(signal.SIGSTOP)
         assert chosen.token is not None
         self.dead.add(chosen.token)
         task = asyncio.create_task(self._thaw(chosen, self._lease + fault.seconds))
@@ -102,7 +106,7 @@ class Processes:
 
     async def _thaw(self, chosen: _Process, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        chosen.process.send_signal(signal.SIGCONT)
+        chosen.signal(signal.SIGCONT)
         chosen.is_faulty = False
 
     async def _replace(self, fault: Fault) -> None:

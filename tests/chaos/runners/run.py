@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
-
-import asyncpg
+from typing import TYPE_CHECKING
 
 from hephaestus_pg import AsyncStorage, DatabaseError, Instance, Names
 from tests.chaos import schedule as server_faults
@@ -56,6 +54,9 @@ ROWS = f"""
 SELECT id, status, (state #>> '{{runtime_metadata,step}}')::integer, runner::text, attempts
 FROM {SCHEMA}.workflow_instances
 """
+
+
+NAMED = f"SELECT token::text FROM {SCHEMA}.workflow_runners"
 
 
 @dataclass
@@ -109,15 +110,16 @@ async def run(
     async with started(seed) as arena, Lag() as lag:
         history = History()
         report = Report(seed, processes, Clock(lag), Waits(TAKEN_OVER), history, lag)
-        await _on_server(arena, witness.CREATE)
+        async with arena.admin() as admin:
+            await admin.execute(witness.CREATE)
         async with (
             Processes(arena.dsn, history, number=processes, lease=LEASE, seed=seed) as crew,
-            Observer(lambda: arena.server.dsn, report.clock, report.waits, crew.dead) as observer,
+            Observer(arena, report.clock, report.waits, crew.dead) as observer,
             AsyncStorage.start(
                 arena.dsn, schema=SCHEMA, references=Names(), timeout=TIMEOUT
             ) as storage,
         ):
-            with report.clock.unreachable_during():  # and so it is until the processes have begun
+            async with asyncio.timeout(STUCK):
                 while not crew.are_ready:
                     await observer.next()
             feeder = _Feeder(storage, observer, history)
@@ -127,9 +129,7 @@ async def run(
                 if monotonic() > until:
                     break
                 say(f"{number}. {fault}")
-                await asyncio.sleep(fault.pause)
-                await _suffer(arena, crew, report.clock, fault)
-                report.faults[fault.kind] += 1
+                await _suffer(arena, crew, report, fault)
             feeder.are_faults_over = True
             await feeding
             await _until_finished(observer, history)
@@ -140,12 +140,14 @@ async def run(
     return report
 
 
-async def _suffer(arena: Arena, crew: Processes, clock: Clock, fault: Fault) -> None:
+async def _suffer(arena: Arena, crew: Processes, report: Report, fault: Fault) -> None:
+    await asyncio.sleep(fault.pause)
     if fault.kind in process_faults.KINDS:
         await crew.suffer(fault)
     else:
-        with clock.unreachable_during(TIMEOUT if fault.kind in SILENT else 0.0):
+        with report.clock.unreachable_during(TIMEOUT if fault.kind in SILENT else 0.0):
             await arena.suffer(fault)
+    report.faults[fault.kind] += 1
 
 
 class _Feeder:
@@ -185,34 +187,21 @@ async def _until_finished(observer: Observer, history: History) -> None:
 
 
 async def _until_buried(arena: Arena, crew: Processes, observer: Observer) -> None:
-    """Wait until the runners that there are in the table are those of the processes."""
+    """Wait until the table names no runner that is dead, and each process has a runner."""
     until = monotonic() + STUCK
-    while monotonic() < until:
-        await observer.next()
-        named = await _on_server(arena, f"SELECT token::text FROM {SCHEMA}.workflow_runners")
-        if crew.are_ready and not crew.dead & {row["token"] for row in named}:
-            return
+    async with arena.admin() as admin:
+        while monotonic() < until:
+            await observer.next()
+            if crew.are_ready and not crew.dead & {
+                row["token"] for row in await admin.fetch(NAMED)
+            }:
+                return
 
 
 async def _check(arena: Arena, report: Report) -> None:
     """Compare what took effect, and what is left, with what was told."""
-    rows = [Row(*row) for row in await _on_server(arena, ROWS)]
+    async with arena.admin() as admin:
+        rows = [Row(*row) for row in await admin.fetch(ROWS)]
+        named = [row["token"] for row in await admin.fetch(NAMED)]
+        report.history.finish(await witness.versions(admin), rows, named)
     report.instances = len(rows)
-    named = await _on_server(arena, f"SELECT token::text FROM {SCHEMA}.workflow_runners")
-    connection = await asyncpg.connect(arena.server.dsn)
-    try:
-        versions = await witness.versions(connection)
-    finally:
-        await connection.close()
-    report.history.finish(versions, rows, [row["token"] for row in named])
-
-
-async def _on_server(arena: Arena, statement: str) -> list[Any]:
-    connection = await asyncpg.connect(arena.server.dsn)
-    try:
-        if statement == witness.CREATE:
-            await connection.execute(statement)
-            return []
-        return list(await connection.fetch(statement))
-    finally:
-        await connection.close()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
-
-import asyncpg
 
 from hephaestus_pg.driver.errors import DRIVER_ERRORS
 from tests.chaos.schedule import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
+    import asyncpg
+
+    from tests.chaos.schedule import Arena
     from tests.support.lag import Lag
 
 LOOK_SECONDS = 0.1
@@ -121,12 +122,10 @@ class Waits:
 
 
 class Observer:
-    """Looks at the table, on a connection of its own that does not lead through the proxy."""
+    """Looks at the table, on a connection of its own; ``dead`` are dead or frozen runners."""
 
-    def __init__(
-        self, dsn: Callable[[], str], clock: Clock, waits: Waits, dead: Collection[str]
-    ) -> None:
-        self._dsn = dsn
+    def __init__(self, arena: Arena, clock: Clock, waits: Waits, dead: Collection[str]) -> None:
+        self._arena = arena
         self._clock = clock
         self._waits = waits
         self._dead = dead
@@ -154,7 +153,7 @@ class Observer:
     async def _observe(self) -> None:
         while True:
             try:
-                async with self._connected() as connection:
+                async with self._arena.admin() as connection:
                     while True:
                         await self._look(connection)
                         await asyncio.sleep(LOOK_SECONDS)
@@ -166,11 +165,3 @@ class Observer:
         self._waits.saw(self._clock.look(), [Ownerless(*row) for row in rows])
         [(self.instances, self.open)] = await connection.fetch(COUNT)
         self._looks += 1
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[asyncpg.Connection[Any]]:
-        connection = await asyncpg.connect(self._dsn(), timeout=5, command_timeout=5)
-        try:
-            yield connection
-        finally:
-            connection.terminate()
