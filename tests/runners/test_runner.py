@@ -180,6 +180,23 @@ async def test_what_fails_to_go_back_once_its_runner_is_stopped_is_not_tried_aga
     assert faults.planned == 0
 
 
+async def test_an_insert_that_outlives_its_runner_leaves_nothing_owned(
+    storage: AsyncStorage, faults: Faults, table: Table
+) -> None:
+    runner = await storage.runner(workflows=["Order"])
+    goes_on = asyncio.Event()
+    faults.before("insert", goes_on.wait)
+    inserting = asyncio.create_task(runner.insert(Instance("x", "Order")))
+    await happens(lambda: "insert" in faults.tried)
+    await runner.stop()
+    goes_on.set()
+    with pytest.raises(ClaimLostError, match="it was stopped"):
+        async with await inserting:
+            pass
+    row = await table.row("x")
+    assert (row["runner"], row["attempts"]) == (None, 0)
+
+
 async def test_a_body_that_ignores_its_cancellation_is_fenced(
     storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
