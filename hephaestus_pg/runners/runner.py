@@ -15,6 +15,7 @@ from hephaestus_pg.errors import (
     InvalidValueError,
     RejectedError,
     RunnerEndedError,
+    StorageClosedError,
 )
 from hephaestus_pg.execution.statements import outdated
 from hephaestus_pg.runners.claim import KEPT, Claim, Claims
@@ -191,6 +192,9 @@ class Runner:
             stored = await verbs._insert(  # noqa: SLF001 - as insert, with an owner
                 new, replace_finished=False, runner=str(self.token), timeout=timeout
             )
+        if self._end is not None:  # what has freed the others did not see this one
+            with suppress(StorageClosedError):
+                await self._giving_back.give_back(stored.id)
         self._held.claimed(stored.id)
         return self._claim_of(stored)
 

@@ -114,6 +114,48 @@ async def test_a_body_that_stops_its_own_runner_ends_by_itself(storage: AsyncSto
                     await storage.update(replace(held, status=Status.COMPLETED))
 
 
+async def test_what_fails_to_go_back_once_its_runner_is_stopped_is_not_tried_again(
+    storage: AsyncStorage, faults: Faults, caplog: pytest.LogCaptureFixture
+) -> None:
+    await storage.insert(Instance("x", "Order"))
+    runner = await storage.runner(workflows=["Order"])
+    claim = await anext(aiter(runner.claims()))
+    goes_on = asyncio.Event()
+    faults.before("give_back", goes_on.wait)
+    faults.fail("give_back", AccessDeniedError("not now", applied="no", retryable=False))
+
+    async def work() -> None:
+        async with claim:
+            pass
+
+    task = asyncio.create_task(work())
+    await happens(lambda: "give_back" in faults.tried)
+    task.cancel()
+    await asyncio.wait({task})
+    await runner.stop()
+    goes_on.set()
+    await happens(lambda: not runner._giving_back._tasks)
+    assert "is given back later" not in caplog.text
+    assert faults.planned == 0
+
+
+async def test_an_insert_that_outlives_its_runner_leaves_nothing_owned(
+    storage: AsyncStorage, faults: Faults, table: Table
+) -> None:
+    runner = await storage.runner(workflows=["Order"])
+    goes_on = asyncio.Event()
+    faults.before("insert", goes_on.wait)
+    inserting = asyncio.create_task(runner.insert(Instance("x", "Order")))
+    await happens(lambda: "insert" in faults.tried)
+    await runner.stop()
+    goes_on.set()
+    with pytest.raises(ClaimLostError, match="it was stopped"):
+        async with await inserting:
+            pass
+    row = await table.row("x")
+    assert (row["runner"], row["attempts"]) == (None, 0)
+
+
 async def test_a_body_that_ignores_its_cancellation_is_fenced(
     storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
