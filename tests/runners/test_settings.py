@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hephaestus_pg import InvalidTypeError, InvalidValueError
-from hephaestus_pg.runners.settings import Settings, array_text, backoff
+from hephaestus_pg.runners.settings import Settings, backoff, delays_text
+from tests.runners.conftest import next_claim, order
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from hephaestus_pg import AsyncStorage
 
 pytestmark = pytest.mark.quick
@@ -74,17 +73,18 @@ def test_there_is_a_delay_after_each_attempt_but_the_last() -> None:
     assert checked().delays == (2.0, 4.0, 8.0, 16.0)
     assert checked(max_attempts=3, retry_after=lambda n: n * 10).delays == (10.0, 20.0)
     assert checked(max_attempts=1).delays == ()
+    assert delays_text(checked(max_attempts=3).delays) == "2.0,4.0"
 
 
 def test_the_backoff_doubles_up_to_five_minutes() -> None:
     assert [backoff(n) for n in (1, 2, 3, 8, 9, 1000)] == [2, 4, 8, 256, 300, 300]
 
 
-async def test_the_text_of_an_array_is_read_by_the_server_as_what_it_was(
-    pool: asyncpg.Pool[asyncpg.Record],
-) -> None:
-    for values in (ODD, [], [""]):
-        assert await pool.fetchval("SELECT $1::text::text[]", array_text(values)) == values
+async def test_workflows_of_any_name_are_claimed(storage: AsyncStorage) -> None:
+    await storage.put_many([order(name, workflow=name) for name in ODD])
+    async with storage.runner(workflows=ODD) as runner:
+        assert [await runner.claim(name) is not None for name in ODD[:3]] == [True] * 3
+        assert {(await next_claim(runner)).id for _ in ODD[3:]} == set(ODD[3:])
 
 
 async def test_a_runner_is_told_of_as_it_was_started(storage: AsyncStorage) -> None:
