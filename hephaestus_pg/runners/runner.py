@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hephaestus_pg")
 
-DEAD_SECONDS = 5.0
-"""Seconds that a dead runner takes at the most to give back what it owned."""
-
 UNWIND_SECONDS = 5.0
 """Seconds that a stopped runner waits for its cancelled bodies, before it gives back regardless."""
 
@@ -224,12 +221,11 @@ class Runner:
         for claim in self._held.entered(but=None):  # the caller's own, and those that ignore it
             claim.stop(cancel=False)
         try:
-            with self._executor.operation("stop", None, None) as latest:
-                # The server of a dead one may be gone, and its lease ends in any case.
-                soon = self._lifecycle.loop.time() + DEAD_SECONDS
-                deadline = min(latest, soon) if is_dead else latest
-                statement = self._executor.statements.end_runner
-                await self._executor.fetch(deadline, statement, str(self.token))
+            # What a dead one owned is taken over when its lease ends, as after a failed attempt.
+            if not is_dead:
+                with self._executor.operation("stop", None, None) as deadline:
+                    statement = self._executor.statements.end_runner
+                    await self._executor.fetch(deadline, statement, str(self.token))
         except HephaestusError as error:
             logger.warning("runner %s could not give back: %s; its lease ends", self.name, error)
         finally:

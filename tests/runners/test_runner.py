@@ -20,6 +20,7 @@ from hephaestus_pg import (
     Status,
     WrongEventLoopError,
 )
+from tests.runners.conftest import next_claim
 from tests.runners.processes import said, worker
 from tests.support.faults import Faults
 from tests.support.lag import happens, within
@@ -197,6 +198,23 @@ async def test_a_stop_without_a_server_ends_too(
     faults.fail("end_runner", AccessDeniedError("no", applied="no", retryable=False))
     await runner.stop()
     assert "could not give back" in caplog.text
+
+
+async def test_what_a_dead_one_owned_is_taken_over_as_a_failed_attempt(
+    storage: AsyncStorage, table: Table
+) -> None:
+    """An instance that stalls each of its runners to death is not tried for ever."""
+    await storage.insert(Instance("x", "Order"))
+    async with storage.runner(workflows=["Order"], lease=60) as dead:
+        with pytest.raises(ClaimLostError, match="a test says so"):
+            async with await next_claim(dead):
+                dead._die("a test says so")
+                await asyncio.sleep(60)
+    assert (await table.row("x"))["runner"] == dead.token
+    await table.expire(dead.token)
+    async with storage.runner(workflows=["Order"], lease=60, retry_after=lambda _: 0.0) as runner:
+        assert (await next_claim(runner)).id == "x"
+        assert (await table.row("x"))["attempts"] == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
