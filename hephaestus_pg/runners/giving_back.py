@@ -29,7 +29,7 @@ RETRY_SECONDS = 1.0
 class GivingBack:
     """Gives back what the runner with that ``token`` owns, and drops it from ``held``.
 
-    ``delays`` are the seconds to wait after the n-th failed attempt, as the text of an array.
+    ``delays`` are the seconds to wait after the n-th failed attempt, separated by commas.
     """
 
     def __init__(self, executor: Executor, held: Holdings, *, token: str, delays: str) -> None:

@@ -13,15 +13,17 @@ from hephaestus_pg.errors import (
     ClaimLostError,
     HephaestusError,
     InvalidValueError,
+    RejectedError,
     RunnerEndedError,
     StorageClosedError,
 )
+from hephaestus_pg.execution.statements import outdated
 from hephaestus_pg.runners.claim import KEPT, Claim, Claims
 from hephaestus_pg.runners.claiming import Claiming
 from hephaestus_pg.runners.giving_back import GivingBack
 from hephaestus_pg.runners.heartbeat import Heartbeat
 from hephaestus_pg.runners.holdings import Holdings
-from hephaestus_pg.runners.settings import array_text
+from hephaestus_pg.runners.settings import delays_text
 from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.verbs import reconcile
 
@@ -73,7 +75,7 @@ class Runner:
         self._end: HephaestusError | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._giving_back = GivingBack(
-            executor, self._held, token=str(self.token), delays=array_text(settings.delays)
+            executor, self._held, token=str(self.token), delays=delays_text(settings.delays)
         )
         self._heartbeat = Heartbeat(
             connect,
@@ -110,11 +112,14 @@ class Runner:
 
         Raises:
             DatabaseError: No connection could be had for the heartbeat.
+            SchemaOutdatedError: There is no table of runners.
         """
         try:
             await self._heartbeat.start()
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(self._heartbeat.stop())
+            if isinstance(error, RejectedError) and error.missing:
+                raise outdated(error, self._executor.schema) from error.__cause__
             raise
         self._claims.wake.add(self._claiming.wake)
 
@@ -156,13 +161,7 @@ class Runner:
             self._executor.operation("claim", id, timeout) as deadline,
         ):
             _, row = await reconcile.write(
-                self._executor,
-                statements.claim_one,
-                verdict,
-                deadline,
-                id,
-                token,
-                array_text(self._settings.workflows),
+                self._executor, statements.claim_one, verdict, deadline, id, token
             )
         if row is None or id in self._held:
             return None
