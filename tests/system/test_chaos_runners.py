@@ -109,6 +109,17 @@ def test_an_acknowledgement_of_what_was_not_written_is_found(
     assert said in found
 
 
+def test_a_refused_write_that_took_effect_is_found() -> None:
+    history = History()
+    history.was_refused(Write("x", 5, 2, "a", 2))
+    history.finish({"x": WHOLE}, [DONE])
+    assert history.violations == []
+    history.was_refused(Write("x", 5, 5, "b", 2))
+    history.finish({"x": WHOLE}, [DONE])
+    [found] = history.violations
+    assert "refused, and yet it has taken effect" in found
+
+
 @pytest.mark.parametrize(
     "row",
     (

@@ -4,7 +4,8 @@
 - A claim is a version with another owner than before; its revision is the fencing token. A write
   names the claim that it was made under, and that is the last one before it: the write of a zombie,
   whose instance another runner has claimed, or nobody owns, is refused.
-- Each step is written once, and an acknowledged write took effect under its revision.
+- Each step is written once. An acknowledged write took effect under its revision, and one that was
+  refused never did.
 - In the end each instance is completed, nobody owns it, no attempt is counted against it, and the
   runners that died have been buried.
 """
@@ -23,7 +24,7 @@ STEPS = 5
 
 
 class Write(NamedTuple):
-    """An update that its caller was told of."""
+    """An update, as its caller was told of it: one that was refused has the revision it was for."""
 
     id: str
     revision: int
@@ -54,8 +55,8 @@ class History:
         self.violations: list[str] = []
         self.errors: Counter[str] = Counter()
         """The errors that callers got, by name."""
-        self.refused = 0
-        """Updates that were refused for their revision."""
+        self.refused: list[Write] = []
+        """Updates that were refused, for their revision or without a way to the server."""
         self.claims = self.writes = 0
         self.owners = 0
         """The most that one instance had."""
@@ -77,6 +78,10 @@ class History:
         if before is not write:
             self._broken(f"two writes were acknowledged under one revision: {before}, {write}")
 
+    def was_refused(self, write: Write) -> None:
+        """Note that an update is known to have had no effect."""
+        self.refused.append(write)
+
     def finish(
         self,
         versions: Mapping[str, Iterable[Version]],
@@ -91,6 +96,10 @@ class History:
             version = written.get(key)
             if version is None or version[3:6] != (write.step, write.token, write.writer):
                 self._broken(f"acknowledged, and it has not taken effect: {write}, {version}")
+        effects = {(id, *version[3:6]) for (id, _), version in written.items()}
+        for write in self.refused:
+            if (write.id, write.step, write.token, write.writer) in effects:
+                self._broken(f"refused, and yet it has taken effect: {write}")
         left = {row.id for row in rows if self._is_there(row)}
         for id in sorted({*self._inserted, *versions} - left):
             self._broken(f"{id} was inserted, and is gone")

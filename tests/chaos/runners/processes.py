@@ -149,8 +149,8 @@ class Processes:
                 each.token = token
             case {"write": list(write)}:
                 self._history.wrote(Write(*write))
-            case {"refused": _}:
-                self._history.refused += 1
+            case {"refused": list(write)}:
+                self._history.was_refused(Write(*write))
             case {"error": str(name)}:
                 self._history.errors[name] += 1
 

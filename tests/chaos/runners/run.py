@@ -85,7 +85,7 @@ class Report:
             f"instances   {self.instances} of {STEPS} steps",
             f"claims      {history.claims}, of one instance {history.owners} at most",
             f"writes      {history.writes} took effect, {history.acknowledged} were acknowledged",
-            f"refused     {history.refused} updates, of claims that were lost",
+            f"refused     {len(history.refused)} updates, most of claims that were lost",
             f"errors      {counted(history.errors)}",
             f"waits       {waits.number}; the longest {waits.longest:.2f} s, of {waits.bound:g} s",
             f"counted     {clock.seconds:.0f} s; out of reach {clock.unreachable:.0f} s",

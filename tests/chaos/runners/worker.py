@@ -136,14 +136,20 @@ class Worker:
         is_long = random.random() < LONG
         await asyncio.sleep(self.lease * 1.5 if is_long else _up_to(STEP_SECONDS))
         step = len(held.completed_steps) + 1
+        new = _next(held, step, claim, runner)
         try:
-            written = await self.storage.update(_next(held, step, claim, runner))
-        except StaleInstanceError:
-            tell(refused=claim.id)
+            written = await self.storage.update(new)
+        except (DatabaseError, StaleInstanceError) as error:
+            if getattr(error, "applied", "no") == "no":
+                _tell_write("refused", new, step, claim, runner)
             raise
-        assert written.revision is not None
-        tell(write=Write(claim.id, written.revision, claim.token, str(runner.token), step))
+        _tell_write("write", written, step, claim, runner)
         return written
+
+
+def _tell_write(what: str, row: Instance, step: int, claim: Claim, runner: Runner) -> None:
+    assert row.revision is not None
+    tell(**{what: Write(row.id, row.revision, claim.token, str(runner.token), step)})
 
 
 def _next(held: Instance, step: int, claim: Claim, runner: Runner) -> Instance:
