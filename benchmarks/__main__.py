@@ -70,7 +70,7 @@ QUICK = Scale(
     tenants=(1, 10),
     puts=2_000,
     processes=(2,),
-    orders=0.04,
+    orders=0.1,
     claimable=10_000,
 )
 

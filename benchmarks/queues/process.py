@@ -13,6 +13,8 @@ import sys
 import time
 from typing import Any, Self
 
+import psutil
+
 from benchmarks.queues import BATCH, Queue, queue
 
 PACE = (0.005, 0.025)
@@ -37,6 +39,11 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
+
+    def cpu(self) -> float:
+        """Seconds of CPU that it has taken."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
 
     def tell(self, command: str, *arguments: Any) -> None:
         """Give a command; its answer is still to be read."""

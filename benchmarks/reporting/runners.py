@@ -27,7 +27,8 @@ def runners(records: Records) -> str:
             texts.RUNNERS.strip(),
             table(
                 (
-                    "processes", "", "orders/s", "x PgQueuer", "statements", "WAL", "server CPU",
+                    "processes", "", "orders/s", "x PgQueuer", "statements", "WAL", "client CPU",
+                    "server CPU",
                 ),
                 [
                     (
@@ -37,6 +38,7 @@ def runners(records: Records) -> str:
                         ratio(line.get("throughput_ratio")),
                         f"{line['statements']:.2f}",
                         f"{line['wal']:,.0f}",
+                        f"{line['client_cpu']:.3f}",
                         f"{line['server_cpu']:.3f}",
                     )
                     for line in _ordered(medians(rates, ("processes",), base=BASE), "processes")

@@ -76,8 +76,8 @@ DBOS checkpoints a step that returns it. PgQueuer has `autovac` applied, `batch_
 Procrastinate has `concurrency=64`; DBOS asks each second and takes all that there is, which is its
 default, or asks each 10 ms for what is missing to 64. They take turns, each on a new database,
 where finished orders are counted. Statements (BEGIN and COMMIT too, by pg_stat_statements) and
-bytes of WAL are those of one order, CPU is the server's seconds for a thousand; *x PgQueuer* is
-the median of the ratios within a round.
+bytes of WAL are those of one order, CPU is seconds for a thousand; *x PgQueuer* is the median of
+the ratios within a round.
 """
 
 STARTS = """
