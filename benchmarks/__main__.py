@@ -9,15 +9,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders import CONTENDERS, OPERATIONS
+from benchmarks.queues import QUEUES
 from benchmarks.reporting import report
-from benchmarks.scenarios import growth, history, operations, profiles, tenants
+from benchmarks.scenarios import (
+    claim_shapes,
+    empty_claims,
+    growth,
+    history,
+    operations,
+    profiles,
+    runners,
+    tenants,
+)
 from benchmarks.server import Server
 from benchmarks.states import SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SCENARIOS = (*OPERATIONS, "growth", "history", "tenants", "profiles")
+SCENARIOS = (
+    *OPERATIONS,
+    "growth",
+    "history",
+    "tenants",
+    "profiles",
+    "runners",
+    "claim_shapes",
+    "empty_claims",
+)
 RESULTS = Path(__file__).parent / "results"
 
 _USUAL_CALLERS = 64
@@ -35,6 +54,10 @@ class Scale:
     entries: tuple[int, ...] = history.ENTRIES
     tenants: tuple[int, ...] = tenants.TENANTS
     puts: int = 100_000
+    processes: tuple[int, ...] = (1, 4)
+    orders: float = 1.0
+    """The part of the orders that runners and queues have otherwise."""
+    claimable: int = 100_000
 
 
 QUICK = Scale(
@@ -46,6 +69,9 @@ QUICK = Scale(
     entries=(0, 100, 1_000),
     tenants=(1, 10),
     puts=2_000,
+    processes=(2,),
+    orders=0.1,
+    claimable=10_000,
 )
 
 
@@ -57,6 +83,7 @@ def _arguments() -> argparse.Namespace:
     listed, numbers = _Listed(str), _Listed(int)
     parser.add_argument("--only", type=listed, default=SCENARIOS, help=",".join(SCENARIOS))
     parser.add_argument("--contenders", type=listed, default=tuple(CONTENDERS), help="by name")
+    parser.add_argument("--queues", type=listed, default=tuple(QUEUES), help="beside runners")
     parser.add_argument("--callers", type=numbers, help="how many at once: 1,64")
     parser.add_argument("--sizes", type=listed, help="of states: 1kb,10kb,50kb")
     parser.add_argument("--rounds", type=int)
@@ -71,6 +98,7 @@ def _arguments() -> argparse.Namespace:
     for given, known in (
         (options.only, SCENARIOS),
         (options.contenders, CONTENDERS),
+        (options.queues, QUEUES),
         (options.sizes or (), SIZES),
     ):
         for name in given:
@@ -127,6 +155,18 @@ def _records(
         "profiles": lambda: profiles.profiles(
             server, rounds=scale.rounds, seconds=5 * seconds, puts=scale.puts
         ),
+        "runners": lambda: runners.runners(
+            server,
+            options.queues,
+            processes=scale.processes,
+            rounds=scale.rounds,
+            seconds=3 * seconds,
+            part=scale.orders,
+        ),
+        "claim_shapes": lambda: claim_shapes.claim_shapes(
+            server, rows=scale.claimable, rounds=scale.rounds
+        ),
+        "empty_claims": lambda: empty_claims.empty_claims(server, rounds=scale.rounds),
     }
     for name, scenario in scenarios.items():
         if name in options.only:

@@ -26,6 +26,8 @@ SETTINGS = {
     "shared_buffers": "1GB",
     "max_wal_size": "8GB",
     "max_connections": "300",
+    "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track": "none",
 }
 """A commit is on the disk, as in production; memory as on a small server."""
 
@@ -37,6 +39,9 @@ LIBRARIES = (
     "psycopg",
     "psycopg-pool",
     "langgraph-checkpoint-postgres",
+    "pgqueuer",
+    "procrastinate",
+    "dbos",
 )
 
 
@@ -50,6 +55,7 @@ class Server:
     def __enter__(self) -> Self:
         self._server.start()
         self._control = psycopg.connect(self._server.dsn, autocommit=True)
+        self._control.execute("CREATE EXTENSION pg_stat_statements")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,6 +84,23 @@ class Server:
         cpu, wal = self._cpu(), self._wal()
         yield costs
         costs |= {"server_cpu": self._cpu() - cpu, "wal": self._wal() - wal}
+
+    def count_statements(self, dsn: str) -> None:
+        """Count the statements of this database's sessions that begin from now on."""
+        name = urlsplit(dsn).path[1:]
+        self._control.execute(
+            f"ALTER DATABASE {name} SET pg_stat_statements.track = 'top'".encode()
+        )
+
+    def statements(self, dsn: str) -> int:
+        """How many statements of that database were counted, beginnings and ends included."""
+        row = self._control.execute(
+            "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements JOIN pg_database"
+            " ON oid = dbid WHERE datname = %s",
+            [urlsplit(dsn).path[1:]],
+        ).fetchone()
+        assert row
+        return int(row[0])
 
     def _wal(self) -> float:
         row = self._control.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()

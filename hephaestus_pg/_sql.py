@@ -2,8 +2,8 @@
 
 Tables stand behind the marker ``/* schema */``. ``/* include: name */`` is replaced by the file of
 that name in ``sql/queries/fragments``, so that what several statements share is written once. A
-fragment with a ``variant``, such as ``contained_initial.sql``, takes the place of the plain one in
-that variant of a statement. Comment lines are not sent, so that a statement begins with its verb,
+fragment of a variant, such as ``contained_initial.sql``, takes the place of the plain one in that
+variant of a statement. Comment lines are not sent, so that a statement begins with its verb,
 by which tracing tools name it.
 """
 
@@ -57,12 +57,12 @@ def root() -> Path:
 
 # Some forty for each schema, and a program may have any number of those, one after another.
 @lru_cache(maxsize=50_000)
-def statement(name: str, schema: str, variant: str = "") -> str:
+def statement(name: str, schema: str, *variants: str) -> str:
     """Returns the statement ``<name>.sql`` of ``sql/queries``, set to ``schema``.
 
     The names of statements are unique across the folders, which only sort them.
     """
-    return in_schema(_expanded(name, variant), schema)
+    return in_schema(_expanded(name, variants), schema)
 
 
 def in_schema(text: str, schema: str) -> str:
@@ -79,15 +79,16 @@ def rendered(text: str, schema: str) -> str:
 
 
 @cache
-def _expanded(name: str, variant: str) -> str:
+def _expanded(name: str, variants: tuple[str, ...]) -> str:
     files = _query_files()
-    path = files.get(f"{name}_{variant}") or files[name]
-    return _included(path.read_text(encoding="utf-8"), variant)
+    of_variants = (files.get(f"{name}_{variant}") for variant in variants)
+    path = next(filter(None, of_variants), files[name])
+    return _included(path.read_text(encoding="utf-8"), variants)
 
 
-def _included(text: str, variant: str = "") -> str:
+def _included(text: str, variants: tuple[str, ...] = ()) -> str:
     return _INCLUDE.sub(
-        lambda include: _expanded(include[1], variant).strip(), _COMMENT.sub("", text)
+        lambda include: _expanded(include[1], variants).strip(), _COMMENT.sub("", text)
     )
 
 

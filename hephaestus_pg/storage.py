@@ -21,6 +21,7 @@ from hephaestus_pg.errors import InvalidTypeError
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.execution.pool_executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.execution.starting import Starting, require_asyncio
+from hephaestus_pg.execution.statements import statements_of
 from hephaestus_pg.migrations.engine import check_usable
 from hephaestus_pg.runners.ownership import OwnershipVerbs
 from hephaestus_pg.values.arguments import checked_flag
@@ -276,8 +277,11 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
         await self.close()
 
     async def _check_schema(self) -> None:
-        warnings = await self._pool_executor.read(
+        found = await self._pool_executor.read(
             "check_schema", lambda connection: check_usable(connection, self.schema)
         )
-        for warning in warnings:
+        if found.is_distributed:
+            statements = statements_of(self.schema, distributed=True)
+            self._pool_executor.statements = self._statements = statements
+        for warning in found.warnings:
             logger.warning("schema %s%s", self.schema, warning)

@@ -29,6 +29,7 @@ QUERIES = [name for name in WHOLE if not name.startswith("migrations_")]
 QUERIES += [
     *(f"{name}:initial" for name in QUERIES if PATHS[name].parent.name == "search"),
     *(f"{name}:batched" for name in QUERIES if name.endswith("_many")),
+    *("claim:batched", "claim:batched:distributed", "take_over:distributed"),
 ]
 
 
@@ -38,8 +39,8 @@ def text(name: str) -> str:
 
 
 def sent(name: str, schema: str) -> str:
-    name, _, variant = name.partition(":")
-    return _sql.statement(name, schema, variant)
+    name, *variants = name.split(":")
+    return _sql.statement(name, schema, *variants)
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -66,6 +67,8 @@ def test_a_statement_keeps_to_what_distributed_engines_run(name: str) -> None:
     assert "xmin" not in statement
     assert "trigger" not in statement
     assert not re.search(r"\w+_timestamp\(|now\(|clock", update)
+    assert not re.search(r"\bcase\b((?!\bend\b).)*_timestamp\(", statement, re.DOTALL)
+    assert not re.search(r"\bcoalesce\([^)]*_timestamp\(", statement)
 
 
 @pytest.mark.parametrize("name", QUERIES)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.reporting import plots, texts
+from benchmarks.reporting import plots, runners, texts
 from benchmarks.reporting.summary import medians
+from benchmarks.reporting.tables import milliseconds, ratio, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     Records = Sequence[dict[str, Any]]
@@ -57,7 +58,7 @@ def _glance(records: Records) -> str:
     size = records[0]["size"]
     by = ("size", "operation", "callers")
     beside = {
-        (line["operation"], line["callers"]): _ratio(line.get("throughput_ratio"))
+        (line["operation"], line["callers"]): ratio(line.get("throughput_ratio"))
         for line in medians(records, by, base="server")
         if (line["size"], line["contender"]) == (size, "ours")
     }
@@ -68,9 +69,9 @@ def _glance(records: Records) -> str:
                 line["operation"],
                 line["callers"],
                 f"{line['throughput']:,.0f}",
-                _ratio(line.get("throughput_ratio")),
-                *_milliseconds(line, "p99"),
-                _ratio(line.get("p99_ratio")),
+                ratio(line.get("throughput_ratio")),
+                *milliseconds(line, "p99"),
+                ratio(line.get("p99_ratio")),
                 beside[line["operation"], line["callers"]],
             )
             for line in medians(records, by)
@@ -90,10 +91,10 @@ def _operation(lines: Records) -> str:
                 line["callers"],
                 CONTENDERS[line["contender"]].title,
                 f"{line['throughput']:,.0f}",
-                _ratio(line.get("throughput_ratio")),
-                *_milliseconds(line, "p50", "p99"),
-                _ratio(line.get("p99_ratio")),
-                *_milliseconds(line, "worst"),
+                ratio(line.get("throughput_ratio")),
+                *milliseconds(line, "p50", "p99"),
+                ratio(line.get("p99_ratio")),
+                *milliseconds(line, "worst"),
                 f"{line['client_cpu']:.3f}",
                 f"{line['server_cpu']:.3f}",
                 f"{line['wal']:,.0f}",
@@ -115,7 +116,7 @@ def growth(records: Records) -> str:
             table(
                 ("", *(f"{size:,}" for size in sizes)),
                 [
-                    (name, *(" / ".join(_milliseconds(found[name, size], "p50", "p99"))
+                    (name, *(" / ".join(milliseconds(found[name, size], "p50", "p99"))
                              for size in sizes))
                     for name in timed
                 ],
@@ -158,11 +159,11 @@ def history(records: Records) -> str:
                     (
                         f"{record['entries']:,}",
                         f"{record['state_bytes']:,}",
-                        *_milliseconds(record, "p50", "p99"),
+                        *milliseconds(record, "p50", "p99"),
                         f"{record['client_cpu']:.2f}",
                         f"{record['server_cpu']:.2f}",
                         f"{record['wal']:,.0f}",
-                        *_milliseconds(append, "p50"),
+                        *milliseconds(append, "p50"),
                         f"{append['server_cpu']:.2f}",
                         f"{append['wal']:,.0f}",
                     )
@@ -198,7 +199,7 @@ def tenants(records: Records) -> str:
                         f"{record['memory']:.1f}",
                         f"{record['memory_after']:.1f}",
                         f"{record['throughput']:,.0f}",
-                        *_milliseconds(record, "p50", "p99"),
+                        *milliseconds(record, "p50", "p99"),
                     )
                     for record in records
                 ],
@@ -221,7 +222,7 @@ def profiles(records: Records) -> str:
                     (
                         line["contender"],
                         f"{line['throughput']:,.0f}",
-                        *_milliseconds(line, "p50", "p99", "p99.9", "worst"),
+                        *milliseconds(line, "p50", "p99", "p99.9", "worst"),
                         f"{line['wal']:,.0f}",
                         f"{line['server_cpu']:.3f}",
                         f"{line['hot']:.0%}",
@@ -241,23 +242,11 @@ _SECTIONS: dict[str, Callable[[Records], str]] = {
     "history": history,
     "tenants": tenants,
     "profiles": profiles,
+    "runners": runners.runners,
+    "claim_shapes": runners.claim_shapes,
+    "empty_claims": runners.empty_claims,
 }
 
 
 def _joined(value: Any) -> str:
     return "/".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _milliseconds(record: dict[str, Any], *names: str) -> list[str]:
-    return [f"{record[name]:.2f}" for name in names]
-
-
-def _ratio(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.2f}"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table of Markdown; columns without a name, which hold texts, stand to the left."""
-    body = [[str(cell) for cell in row] for row in rows]
-    rule = ["---" if name == "" else "---:" for name in head]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in ([*head], rule, *body))

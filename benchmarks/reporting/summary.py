@@ -30,7 +30,8 @@ def medians(
         beside = bases.get(_key(each, (*by, "round")))
         if beside:
             for figure in ("throughput", "p99"):
-                compared[f"{figure}_ratio"] = each[figure] / beside[figure]
+                if figure in each:
+                    compared[f"{figure}_ratio"] = each[figure] / beside[figure]
         groups[_key(each, (*by, "contender"))].append(compared)
     return [
         {

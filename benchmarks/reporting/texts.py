@@ -64,3 +64,42 @@ PROFILES = """
 64 callers put states of 1 KB. HOT is the share of updates that touched no index; sizes are MiB
 after {puts:,} puts to 8,192 instances, as autovacuum has left them.
 """
+
+RUNNERS = """
+## Runners
+
+Orders of 1 KB that wait are claimed, written once by a worker, and finished: by 64 workers in one
+process, or in each of four. All bring the order to its worker. hephaestus_pg writes it, and is
+done with that; a queue's worker updates it in a table beside the queue, with no index but its key;
+DBOS checkpoints a step that returns it. PgQueuer has `autovac` applied, `batch_size=32` and
+`max_concurrent_tasks=64`, a connection of its own for its manager, and uvloop, as its command has;
+Procrastinate has `concurrency=64`; DBOS asks each second and takes all that there is, which is its
+default, or asks each 10 ms for what is missing to 64. They take turns, each on a new database,
+where finished orders are counted. Statements (BEGIN and COMMIT too, by pg_stat_statements) and
+bytes of WAL are those of one order, CPU is seconds for a thousand; *x PgQueuer* is the median of
+the ratios within a round.
+"""
+
+STARTS = """
+From sending an insert to the start of work on it, in milliseconds, with nothing else to do: orders
+come 5 to 25 ms apart, first from the process that works, then from another. hephaestus_pg wakes
+its own process up; any other looks each second. PgQueuer and Procrastinate notify, DBOS asks.
+"""
+
+CLAIM_SHAPES = """
+## The shape of a claim
+
+One connection claims 50 of the oldest 200 of three workflows, by `claim.sql`, which reads the
+beginning of an index for each of them, and by one scan in the order of when instances are due,
+which a table distributed by Citus could run. {rows:,} instances can be claimed; as many are owned,
+as many wait, as many are of another workflow, and a hundredth of that is exhausted. First with the
+indexes that there are, then with one more that is made for one scan, then with the other
+workflow's instances older than all. p50 is milliseconds of a claim.
+"""
+
+EMPTY_CLAIMS = """
+## Empty claims
+
+Eight processes claim 2,000 instances, 50 at a time, until all are owned: each reaches for the
+first 50, or for 50 at random of the first 200, which is what a runner does that is not alone.
+"""

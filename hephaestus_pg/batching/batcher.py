@@ -57,10 +57,12 @@ SLOW_AFTER = 0.1
 class _Slot:
     """A place for a statement under way; it is given to others when the statement is slow."""
 
-    __slots__ = ("batch", "is_held", "task")
+    __slots__ = ("batch", "is_held", "slow_at", "task")
 
     def __init__(self) -> None:
         self.is_held = True
+        self.slow_at = inf
+        """When the statement under way is slow, a time of the loop's clock."""
         self.batch: list[Request] = []
         """The requests of the statement that is under way."""
         self.task: asyncio.Task[None] | None = None
@@ -96,8 +98,9 @@ class Batcher:
         self._context = copy_context if in_callers_context else Context
         self._slots_held = 0
         self._workers: set[_Slot] = set()
+        self._alone: set[_Slot] = set()
         self._timer = DeadlineTimer(self._expire)
-        self._sent_alone = 0
+        self._slow_timer = DeadlineTimer(self._give_away)
         self.batch_sizes = Counter[int]() if batch_sizes is None else batch_sizes
         """Batches so far, by the number of calls in each as it was first sent."""
 
@@ -124,7 +127,7 @@ class Batcher:
     @property
     def statements_under_way(self) -> int:
         """The number of batches on the server, or on their way there."""
-        return len(self._workers) + self._sent_alone
+        return len(self._workers) + len(self._alone)
 
     def row(
         self, deadline: float, statement: Batchable, *arguments: Any
@@ -147,6 +150,7 @@ class Batcher:
     def stop_timer(self) -> None:
         """Watches no deadline any more, until the next call comes."""
         self._timer.stop()
+        self._slow_timer.stop()
 
     async def _send_alone(
         self, deadline: float, statement: Batchable, arguments: tuple[Any, ...]
@@ -155,17 +159,16 @@ class Batcher:
         id = arguments[0]
         slot = _Slot()
         self._admission.try_enter()
-        self._sent_alone += 1
+        self._alone.add(slot)
         self.batch_sizes[1] += 1
         self._queue.hold(id)
         self._slots_held += 1
-        overdue = self._loop.call_later(self._slow_after, self._give_away, slot)
+        self._watch(slot)
         try:
             rows = await self._run(deadline, statement, *arguments)
         finally:
-            overdue.cancel()
             self._free(slot)
-            self._sent_alone -= 1
+            self._alone.remove(slot)
             self._queue.release(id)
             self._start_worker()
         return rows[0] if rows else None
@@ -240,13 +243,11 @@ class Batcher:
             while slot.is_held and (batch := self._queue.next_batch()):
                 slot.batch = batch
                 self._start_worker()  # for what this batch leaves
-                overdue = self._loop.call_later(self._slow_after, self._give_away, slot)
-                try:
-                    self.batch_sizes[len(batch)] += 1
-                    await send(run, batch, self._queue)
-                finally:
-                    overdue.cancel()
+                self._watch(slot)
+                self.batch_sizes[len(batch)] += 1
+                await send(run, batch, self._queue)
                 slot.batch = []
+                slot.slow_at = inf
                 if not self._queue.has_prefetch:
                     # Those who are answered run now, and what they ask next goes along.
                     await asyncio.sleep(0)
@@ -270,10 +271,22 @@ class Batcher:
             slot.is_held = False
             self._slots_held -= 1
 
-    def _give_away(self, slot: _Slot) -> None:
-        """Lets others have the slot of a statement that takes too long: it may wait for a lock."""
-        self._free(slot)
+    def _watch(self, slot: _Slot) -> None:
+        """Has the slot given away if the statement that begins now turns out to be slow."""
+        slot.slow_at = self._loop.time() + self._slow_after
+        self._slow_timer.set(slot.slow_at)
+
+    def _give_away(self, now: float) -> float:
+        """Lets others have the slots of slow statements; returns when the next one is slow."""
+        following = inf
+        for slot in (*self._workers, *self._alone):
+            if slot.slow_at <= now:
+                slot.slow_at = inf
+                self._free(slot)
+            else:
+                following = min(following, slot.slow_at)
         self._start_worker()
+        return following
 
 
 def _expired() -> OperationTimeoutError:

@@ -40,3 +40,32 @@ class DeadlineTimer:
         now = self._loop.time()
         if (following := self._expire(now)) < inf:
             self.set(max(following, now + STEP))
+
+
+class Timeouts:
+    """Lets many ``asyncio.timeout(None)`` blocks expire, each at a deadline, by one timer."""
+
+    def __init__(self) -> None:
+        self._deadlines: dict[asyncio.Timeout, float] = {}
+        self._timer = DeadlineTimer(self._expire)
+
+    def add(self, timeout: asyncio.Timeout, deadline: float) -> None:
+        """Lets a block that has been entered expire at the ``deadline``."""
+        self._deadlines[timeout] = deadline
+        self._timer.set(deadline)
+
+    def discard(self, timeout: asyncio.Timeout) -> None:
+        """Lets a block go on for ever, or forgets one that is left."""
+        self._deadlines.pop(timeout, None)
+
+    def stop(self) -> None:
+        """Lets the timer go, unless a block is still to expire."""
+        if not self._deadlines:
+            self._timer.stop()
+
+    def _expire(self, now: float) -> float:
+        expired = [each for each, deadline in self._deadlines.items() if deadline <= now]
+        for timeout in expired:
+            del self._deadlines[timeout]
+            timeout.reschedule(now)
+        return min(self._deadlines.values(), default=inf)

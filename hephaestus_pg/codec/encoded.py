@@ -51,22 +51,22 @@ class EncodedInstance(NamedTuple):
     def stored(self, row: Record | Mapping[str, Any]) -> Instance:
         """Returns the instance that a read will give, with the columns of its written ``row``."""
         given, state = self.instance, self.stored_state
-        context = state["context"]
-        history = zip(given.execution_history, state["execution_history"], strict=True)
+        context, history = state["context"], given.execution_history
+        if history:
+            entries = [
+                entry
+                if stored["context_updates"] is None and entry.timestamp.tzinfo is UTC
+                else _stored_entry(entry, stored)
+                for entry, stored in zip(history, state["execution_history"], strict=True)
+            ]
+            history = tuple(entries)
         return _with_row(
             given,
             row,
             restore_context(context["initial"], context["steps"]),
             state["step_configs"],
             state["runtime_metadata"],
-            tuple(
-                [
-                    entry
-                    if stored["context_updates"] is None and entry.timestamp.tzinfo is UTC
-                    else _stored_entry(entry, stored)
-                    for entry, stored in history
-                ]
-            ),
+            history,
         )
 
     def shared(self, row: Record) -> Instance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.elixir import KnownAtoms
@@ -25,20 +25,6 @@ MAX_STATE_BYTES = 16 * 2**20
 
 MAX_JSONB_BYTES = 2**28 - 1
 """The limit of PostgreSQL's ``jsonb`` itself."""
-
-
-class _Packed(NamedTuple):
-    """An instance as the columns of its row."""
-
-    columns: tuple[str, str, str, int]
-    text: bytes
-    """The state as JSON."""
-    state: dict[str, Any]
-    """The state as a read gives it."""
-    configured_steps: Collection[Any]
-    """The steps of the instance's ``step_configs``, in the order of the state's."""
-    is_exact: bool
-    """True if ``state`` equals the instance's own, with no value turned into another."""
 
 
 class Serializer:
@@ -75,8 +61,8 @@ class Serializer:
             InvalidTypeError: A workflow or a step is not what the references translate.
             InvalidValueError: One of them has no name by which it could be found again.
         """
-        packed = self._pack(instance)
-        return (*packed.columns, packed.state)
+        columns, _, state, _, _ = self._pack(instance)
+        return (*columns, state)
 
     def from_db(
         self,
@@ -140,12 +126,20 @@ class Serializer:
         except (HephaestusError, ValueError) as error:
             raise CorruptInstanceError(id, str(error)) from error
 
-    def _pack(self, instance: Instance) -> _Packed:
+    def _pack(
+        self, instance: Instance
+    ) -> tuple[tuple[str, str, str, int], bytes, dict[str, Any], Collection[Any], bool]:
+        """Returns the columns, and the state: as JSON, and as a read gives it.
+
+        Then the steps of the instance's ``step_configs``, in the order of the state's, and whether
+        the state equals the instance's own, with no value turned into another.
+        """
         if type(instance) is not Instance:
             require_kind(instance, Instance, "instance", "give an Instance")
         given, steps = self._states.pack(instance)
         text, state, is_exact = exact_json.dumps(given)
-        self._check_size(text)
+        if len(text) * exact_json.MAX_GROWTH > self._max_state_bytes:
+            self._check_size(text)
         columns = (
             instance.id,
             self.references.to_name(instance.workflow),
@@ -154,14 +148,11 @@ class Serializer:
         )
         if self._elixir is not None:
             self._elixir.check(columns[1], state)
-        return _Packed(columns, text, state, steps, is_exact)
+        return columns, text, state, steps, is_exact
 
     def _check_size(self, text: bytes) -> None:
-        size, limit = len(text), self._max_state_bytes
-        if (
-            size * exact_json.MAX_GROWTH > limit
-            and (size := exact_json.printed_size(text, limit)) > limit
-        ):
+        limit = self._max_state_bytes
+        if (size := exact_json.printed_size(text, limit)) > limit:
             raise SerializationError(
                 "state",
                 f"it takes {size:,} bytes as JSON, {limit:,} at most; keep "

@@ -60,8 +60,8 @@ class StateMapper:
             "current_step": None if step is None else to_name(step),
             "context": {"initial": context.initial, "steps": context.steps},
             "step_configs": self._pack_configs(configs) if configs else configs,
-            "active_steps": sorted(map(to_name, instance.active_steps)),
-            "completed_steps": sorted(map(to_name, instance.completed_steps)),
+            "active_steps": self._pack_steps(instance.active_steps),
+            "completed_steps": self._pack_steps(instance.completed_steps),
             "execution_history": [
                 _pack_entry(entry, to_name) for entry in instance.execution_history
             ],
@@ -127,6 +127,9 @@ class StateMapper:
         if len(named) < len(configs):
             raise SerializationError("step_configs", "two steps have the same name")
         return named
+
+    def _pack_steps(self, steps: frozenset[Any]) -> list[str]:
+        return sorted(map(self.references.to_name, steps)) if steps else []
 
     def _unpack_configs(self, configs: Mapping[str, Any]) -> Mapping[Any, Mapping[str, Any]]:
         to_reference = self.references.to_reference

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hephaestus_pg import (
-    Instance,
-    Status,
-)
+from hephaestus_pg import Instance, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
+
+    from hephaestus_pg.demo.witness import Ledger, Work
 
 # Named again on purpose: a check that imports what it checks proves less.
 STEPS = frozenset({"Reserve", "Charge", "Pack", "Collect", "Notify"})
 
-
-class Work(NamedTuple):
-    """One run of a step: a line of the ledger, or a runner's acknowledgement."""
-
-    order_id: str
-    step: str
-    runner: int
-    receipt: str
-    revision: int
-    """The order's: in the ledger as its runner had read it, acknowledged as its runner wrote it."""
-
-    def __str__(self) -> str:
-        return f"{self.step} of {self.order_id} by runner {self.runner}"
+TWO_OWNERS = "no step run by two owners at once"
 
 
 class Check(NamedTuple):
@@ -39,19 +26,29 @@ class Check(NamedTuple):
 
 def checks(
     orders: Sequence[Instance],
-    ledger: Iterable[Work],
+    ledger: Ledger,
     acknowledged: Sequence[Work],
+    *,
     lost_at_a_kill: Iterable[Work] = (),
+    ended: Collection[int] = (),
 ) -> list[Check]:
-    """Checks each promise."""
-    unfinished = [order.id for order in orders if not _is_complete(order)]
-    gone = {*lost_at_a_kill, *lost(acknowledged, orders)}
-    return [
-        Check("every instance completed", unfinished),
-        Check("no acknowledged step lost", sorted(map(str, gone))),
-        Check("no step acknowledged twice", list(map(str, acknowledged_again(acknowledged)))),
-        Check("no acknowledged step run again", list(map(str, run_again(acknowledged, ledger)))),
-    ]
+    """Checks each promise.
+
+    Args:
+        orders: As they are stored at the end.
+        ledger: The witness's.
+        acknowledged: The steps whose recording has returned to their runner.
+        lost_at_a_kill: Acknowledged steps that were not in the table after one.
+        ended: The runners that were killed, or whose lease has ended.
+    """
+    against: dict[str, Sequence[object]] = {
+        "every instance completed": [order.id for order in orders if not _is_complete(order)],
+        "no acknowledged step lost": sorted({*lost_at_a_kill, *lost(acknowledged, orders)}),
+        "no step acknowledged twice": acknowledged_again(acknowledged),
+        "no acknowledged step run again": run_again(acknowledged, ledger.taken),
+        TWO_OWNERS: run_by_two_owners(ledger, ended),
+    }
+    return [Check(promise, list(map(str, found))) for promise, found in against.items()]
 
 
 def _is_complete(order: Instance) -> bool:
@@ -75,11 +72,10 @@ def acknowledged_again(acknowledged: Sequence[Work]) -> list[Work]:
 
 
 def run_again(acknowledged: Sequence[Work], ledger: Iterable[Work]) -> list[Work]:
-    """Returns the work in the ledger whose runner knew that its step was done.
+    """Returns the work in the ledger whose owner knew that its step was done.
 
-    A runner knew if it had acknowledged the step itself, or had read the order after the step was
-    recorded. Without that knowledge a step may be run again: after a kill that came before the
-    step was recorded, and by several runners at once, of which one records it.
+    It knew if it had acknowledged the step itself, or has claimed the order after that. Without
+    that knowledge a step may be run again: after a kill that came before the step was recorded.
     """
     recorded = _first(acknowledged)
     return [
@@ -87,8 +83,30 @@ def run_again(acknowledged: Sequence[Work], ledger: Iterable[Work]) -> list[Work
         for work in ledger
         if (first := recorded.get((work.order_id, work.step)))
         and work.receipt != first.receipt
-        and (work.runner == first.runner or work.revision >= first.revision)
+        and work.token >= first.token
     ]
+
+
+def run_by_two_owners(ledger: Ledger, ended: Collection[int]) -> list[Work]:
+    """Returns the work of one owner that overlapped with another's.
+
+    An owner that had not ended may neither find that a later one was before it at the witness, nor
+    that another runs the step anew. And whoever ended must not be heard after a later owner.
+    """
+    found = [work for work in ledger.refused if work.runner not in ended]
+    latest: dict[str, Work] = {}
+    ran: dict[tuple[str, str], Work] = {}
+    for work in ledger.taken:
+        before = latest.setdefault(work.order_id, work)
+        latest[work.order_id] = work
+        other = ran.setdefault((work.order_id, work.step), work)
+        ran[work.order_id, work.step] = work
+        is_late = work.token < before.token
+        is_shared = work.token == before.token and work.runner != before.runner
+        is_doubled = work.runner != other.runner and other.runner not in ended
+        if is_late or is_shared or is_doubled:
+            found.append(work)
+    return found
 
 
 def _first(acknowledged: Sequence[Work]) -> dict[tuple[str, str], Work]:

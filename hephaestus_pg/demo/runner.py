@@ -1,16 +1,18 @@
-"""The demo's runner, and a pattern for your own: it may be killed at any moment.
+"""The demo's runner, and a pattern for your own: it may be killed or frozen at any moment.
 
 An order takes five steps, two of them at once, one of them after an outside event::
 
     Reserve ─┬─ Charge ─┬─ Collect (once the courier came) ── Notify
              └─ Pack ───┘
 
-An order is started with ``storage.insert``, which succeeds once, however many try. Each step does
-its work, then records it with ``storage.update``; once that has returned, no runner that reads the
-order does the step again. So any number of runners may run one order: if several do a step at once,
-the first one records it and the updates of the others are refused, as is a late update of a dead
-runner. Work that was done but not recorded is done again, so give its effect a key, such as the
-instance's id and the step's name, by which the other side knows it.
+``runner.claims()`` hands orders to this process, which owns each of them until it is completed or
+has to wait. Each step has its effect, then records itself with ``storage.update``; once that has
+returned, no runner does the step again. If this process dies, others go on from the table once its
+lease has ended; if it was only thought dead, its late updates are refused.
+
+The world outside can't see who owns an order, so give two things to an effect: a key, such as the
+order's id and the step's name, since an effect that was not recorded is done again; and
+``claim.token``, by which a late effect of a former owner is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -26,34 +29,29 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
-import asyncpg
-
 from hephaestus_pg import (
     AsyncStorage,
+    ClaimLostError,
     ExecutionEntry,
     Instance,
-    InstanceExistsError,
     NamedClasses,
-    StaleInstanceError,
+    RunnerEndedError,
     Status,
-    business_key,
 )
-from hephaestus_pg.driver.connector import Connector
+from hephaestus_pg.demo.witness import Work, outside, take_effect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from asyncpg import Pool
 
-ORDERS_AT_ONCE = 40
+    from hephaestus_pg import Claim
+
+ORDERS_AT_ONCE = 200
 
 
 class Step:
     """A step of an order, which can run once every step in ``after`` is completed."""
 
     after: ClassVar[frozenset[type[Step]]] = frozenset()
-
-    @classmethod
-    async def wait(cls, run: Run) -> None:
-        """Returns once the step can be done."""
 
 
 class Reserve(Step):
@@ -73,16 +71,9 @@ class Pack(Step):
 
 
 class Collect(Step):
-    """Give the parcel to the courier, who may come while no runner is there."""
+    """Give the parcel to the courier; the order waits until he has come."""
 
     after = frozenset({Charge, Pack})
-
-    @classmethod
-    async def wait(cls, run: Run) -> None:
-        """Records that the order waits, then looks for the event until it is there."""
-        await run.update(cls, lambda order: waiting(order, cls))
-        while not await run.courier_came():  # noqa: ASYNC110 - the event is a row
-            await asyncio.sleep(0.1)
 
 
 class Notify(Step):
@@ -112,98 +103,52 @@ def with_step_completed(order: Instance, step: type[Step], result: dict[str, Any
     """Returns the order to be stored once the step is done."""
     completed = order.completed_steps | {step}
     active = ready(completed)
+    status = Status.RUNNING if active else Status.COMPLETED
+    if Collect in active:
+        status = Status.WAITING  # whoever hears of the courier sets it to running
+    entry = ExecutionEntry(step, "completed", datetime.now(UTC))
     return replace(
         order,
-        status=Status.RUNNING if active else Status.COMPLETED,
+        status=status,
+        due_at=None,  # where it waits, it waits for the courier, and not until a moment
         current_step=step,
         context=order.context.put_step_result(step.__name__, result),
         active_steps=active,
         completed_steps=completed,
-        execution_history=_history(order, step, "completed"),
+        execution_history=(*order.execution_history, entry),
     )
 
 
-def waiting(order: Instance, step: type[Step]) -> Instance:
-    """Returns the order to be stored while the step waits for its event."""
-    history = _history(order, step, "began to wait")
-    return replace(order, status=Status.WAITING, execution_history=history)
+async def run(storage: AsyncStorage, pool: Pool[Any], number: int, claim: Claim) -> None:
+    """Runs all steps that are ready, at once, until the order is completed or waits.
 
+    Raises:
+        ClaimLostError: Another runner goes on; it finds all it needs in the table.
+    """
+    order: Instance
+    recording = asyncio.Lock()
 
-def _history(order: Instance, step: type[Step], event: str) -> tuple[ExecutionEntry, ...]:
-    return (*order.execution_history, ExecutionEntry(step, event, datetime.now(UTC)))
+    async def run_step(step: type[Step]) -> None:
+        nonlocal order
+        work = Work(claim.id, step.__name__, number, uuid4().hex, claim.token)
+        await _pause()
+        await take_effect(pool, work)
+        await _pause()
+        async with recording:  # each update begins with what the one before has stored
+            order = await storage.update(with_step_completed(order, step, work.result))
+        _tell("acknowledged", *work)
 
-
-class Run:
-    """Runs one order. Another runner finds all it needs to go on with it in the table."""
-
-    def __init__(
-        self, storage: AsyncStorage, pool: asyncpg.Pool[Any], runner: int, order: Instance
-    ) -> None:
-        self._storage = storage
-        self._pool = pool
-        self._runner = runner
-        self._order = order
-        self._one_update_at_a_time = asyncio.Lock()
-
-    async def to_the_end(self) -> None:
-        """Runs all steps that are ready, at once, until none is left."""
-        await self._read()  # when its turn comes, another runner may have done some of it
-        while steps := ready(self._order.completed_steps):
+    async with claim as order:
+        _tell("claimed", claim.id)
+        while order.status not in {Status.WAITING, Status.COMPLETED}:
             async with asyncio.TaskGroup() as at_once:
-                for step in steps:
-                    at_once.create_task(self.run_step(step))
+                for step in ready(order.completed_steps):
+                    at_once.create_task(run_step(step))
 
-    async def run_step(self, step: type[Step]) -> None:
-        """Does the step's work and records it, unless another runner has done so by then."""
-        await step.wait(self)
-        if step in self._order.completed_steps:
-            return
-        result = await self._do_work(step)
-        recorded = await self.update(step, lambda order: with_step_completed(order, step, result))
-        if recorded is not None:
-            _tell("acknowledged", recorded.id, step.__name__, *result.values(), recorded.revision)
 
-    async def update(
-        self, step: type[Step], change: Callable[[Instance], Instance]
-    ) -> Instance | None:
-        """Stores the changed order, unless the step is completed: then it gives None.
-
-        If another runner wrote first, ``change`` is applied anew to what that one stored.
-        """
-        async with self._one_update_at_a_time:
-            while step not in self._order.completed_steps:
-                try:
-                    self._order = await self._storage.update(change(self._order))
-                except StaleInstanceError:
-                    _tell("refused")
-                    await self._read()
-                else:
-                    return self._order
-        return None
-
-    async def _read(self) -> None:
-        order = await self._storage.get(self._order.id)
-        assert order is not None, "nobody deletes an order"
-        self._order = order
-
-    async def _do_work(self, step: type[Step]) -> dict[str, Any]:
-        """Does a step's work: here a line in the ledger, by which the checks count, and a pause."""
-        receipt = uuid4().hex
-        await self._pool.execute(
-            "INSERT INTO demo_ledger (order_id, step, runner, receipt, revision) "
-            "VALUES ($1, $2, $3, $4, $5)",
-            *(self._order.id, step.__name__, self._runner, receipt, self._order.revision),
-        )
-        await asyncio.sleep(random.uniform(0.02, 0.4))  # noqa: S311 - a duration, no secret
-        return {"runner": self._runner, "receipt": receipt}
-
-    async def courier_came(self) -> bool:
-        """Returns ``True`` once the outside event is there."""
-        return bool(
-            await self._pool.fetchval(
-                "SELECT EXISTS (SELECT FROM demo_events WHERE order_id = $1)", self._order.id
-            )
-        )
+async def _pause() -> None:
+    """Stands for what takes a step its time."""
+    await asyncio.sleep(random.uniform(0.01, 0.2))  # noqa: S311 - a duration, no secret
 
 
 def _tell(*what: Any) -> None:
@@ -211,32 +156,37 @@ def _tell(*what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 
-async def main(schema: str, runner: int) -> None:
-    """Starts what was ordered, and runs every order that is not finished to its end."""
-    slots = asyncio.Semaphore(ORDERS_AT_ONCE)
+async def main(schema: str, number: int, lease: float) -> None:
+    """Runs orders as they can be had, until SIGTERM, or until it is dead."""
 
-    async def start(number: int) -> None:
-        id = business_key.build("order", str(number))
-        with suppress(InstanceExistsError):  # another runner has started it
-            await storage.insert(Instance.new(Order, {"number": number}, id=id))
+    async def work() -> None:
+        async for claim in runner.claims():
+            with suppress(ClaimLostError):
+                await run(storage, pool, number, claim)
 
-    async def run(order: Instance) -> None:
-        async with slots:
-            await Run(storage, pool, runner, order).to_the_end()
-
-    dsn, settings = os.environ["HEPHAESTUS_PG_DSN"], {"search_path": schema}
     async with (
-        asyncpg.create_pool(dsn, connect=Connector(dsn).connect, server_settings=settings) as pool,
-        AsyncStorage.start(pool=pool, schema=schema, references=REFERENCES) as storage,
-        asyncio.TaskGroup() as orders,
+        AsyncStorage.start(schema=schema, references=REFERENCES) as storage,
+        outside(os.environ["HEPHAESTUS_PG_DSN"], schema) as pool,
+        storage.runner(
+            workflows=[Order],
+            name=str(number),
+            lease=lease,
+            max_attempts=1000,  # it is killed on purpose here, for which no order is to blame
+            retry_after=lambda _: 0,
+        ) as runner,
+        asyncio.TaskGroup() as tasks,
     ):
-        ordered = await pool.fetch("SELECT number FROM demo_orders")
-        await asyncio.gather(*(start(row["number"]) for row in ordered))
-        unfinished = await storage.query(status_in=Status.ACTIVE)
-        random.shuffle(unfinished)  # so that several runners seldom meet
-        for order in unfinished:
-            orders.create_task(run(order))
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGTERM, lambda: tasks.create_task(runner.stop())
+        )
+        for _ in range(ORDERS_AT_ONCE):
+            tasks.create_task(work())
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    code = 0
+    try:
+        asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    except* RunnerEndedError:
+        code = os.EX_TEMPFAIL  # whoever started it starts another
+    sys.exit(code)

@@ -15,6 +15,9 @@ from hephaestus_pg.errors import InvalidTypeError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from asyncpg import Pool
+    from asyncpg.pool import PoolConnectionProxy
+
     from hephaestus_pg.driver.errors import AnyConnection
 
 RELEASE_SECONDS = 0.5
@@ -65,6 +68,12 @@ class PooledConnection(asyncpg.Connection):
         """Notes that a caller gets this connection, and may leave something in its session."""
         self._lent = True
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing has to be waited for before it can be used again."""
+        cancelling: bool = self._protocol._is_cancelling()  # type: ignore[attr-defined]  # noqa: SLF001
+        return not (self._lent or cancelling)
+
     async def reset_if_lent(self) -> None:
         """Resets the session, but only after a caller had it: this package leaves nothing there.
 
@@ -81,6 +90,23 @@ class PooledConnection(asyncpg.Connection):
         """Closes the connection, or gives it up after :data:`RELEASE_SECONDS` by default."""
         with suppress(TimeoutError):  # asyncpg has terminated it then
             await super().close(timeout=RELEASE_SECONDS if timeout is None else timeout)
+
+
+async def give_back(pool: Pool[Any], connection: PoolConnectionProxy[Any]) -> None:
+    """Gives ``connection`` back to its ``pool``, within :data:`RELEASE_SECONDS`.
+
+    asyncpg does so in a task of its own, lest a cancellation cuts a reset off. That takes three
+    rounds of the event loop. So one of our own that is at rest goes back in the caller's task, by
+    what that task would call.
+    """
+    held: Any = getattr(connection, "_con", None)
+    resets_if_lent = getattr(pool, "_reset", None) is PooledConnection.reset_if_lent
+    if resets_if_lent and isinstance(held, PooledConnection) and held.is_at_rest:
+        holder: Any = connection._holder  # noqa: SLF001
+        held._on_release()  # type: ignore[attr-defined]  # noqa: SLF001
+        await holder.release(RELEASE_SECONDS)
+    else:
+        await pool.release(connection, timeout=RELEASE_SECONDS)
 
 
 def checked_connection(connection: Any) -> AnyConnection:

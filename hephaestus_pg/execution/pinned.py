@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from hephaestus_pg.driver.connection import give_back
 from hephaestus_pg.driver.errors import DRIVER_ERRORS
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ class PinnedConnection:
         self._until = self._loop.time() + KEEP_SECONDS
         return acquired
 
-    async def release(self, connection: PoolConnectionProxy[Any], *, timeout: float) -> None:
+    async def release(self, connection: PoolConnectionProxy[Any]) -> None:
         """See ``asyncpg.Pool.release``."""
         if self._kept is None and self._loop.time() < self._until and _is_open(connection):
             self._kept = connection
         else:
-            await self._pool.release(connection, timeout=timeout)
+            await give_back(self._pool, connection)
 
     def unpin(self) -> PoolConnectionProxy[Any] | None:
         """The connection that is kept, if any, to be released to the pool."""

@@ -198,6 +198,7 @@ class PoolExecutor:
                     async with asyncio.timeout(RELEASE_SECONDS):
                         await self._pool.close()
         finally:
+            self._runner.timeouts.stop()
             if self._batcher is not None:
                 self._batcher.stop_timer()
             if self._owned:

@@ -7,7 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
+from hephaestus_pg.batching.deadlines import Timeouts
+from hephaestus_pg.driver.connection import RELEASE_SECONDS, give_back, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
 from hephaestus_pg.driver.hooks import cancel_requested, translate_any
 from hephaestus_pg.driver.rows import fetch_rows
@@ -19,6 +20,7 @@ from hephaestus_pg.errors import (
 )
 from hephaestus_pg.execution import retrying
 from hephaestus_pg.execution.fencing import Backend, fence
+from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.statements import outdated
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from hephaestus_pg.driver.errors import AnyConnection
-    from hephaestus_pg.execution.pinned import PinnedConnection
     from hephaestus_pg.execution.statements import Kind, Statement, Statements
 
     Source = Pool[Any] | PinnedConnection
@@ -53,6 +54,8 @@ class PoolRunner:
         """Tries that wait for a connection."""
         self.failed_tries = 0
         """Tries so far that failed."""
+        self.timeouts = Timeouts()
+        """Those of the tries under way."""
 
     def fetch(
         self, deadline: float, statement: Statement, *arguments: Any, source: Source | None = None
@@ -135,8 +138,10 @@ class _Tries(Generic[Result]):
             raise OperationTimeoutError.before_sending()
         source = self.source
         connection: PoolConnectionProxy[Any] | None = None
+        limit = asyncio.timeout(None)
         try:
-            async with asyncio.timeout_at(self.deadline) as limit:
+            async with limit:
+                runner.timeouts.add(limit, self.deadline)
                 runner.waiting += 1
                 try:
                     connection = await source.acquire()
@@ -145,7 +150,7 @@ class _Tries(Generic[Result]):
                 if self.is_write:
                     self.backend = Backend.behind(connection, now)
                 if not self.bounded:
-                    limit.reschedule(None)
+                    runner.timeouts.discard(limit)
                 return await self.work(connection)
         except BaseException as error:
             source = runner.pool  # a connection that failed goes back there, not to its worker
@@ -157,6 +162,7 @@ class _Tries(Generic[Result]):
                 raise
             raise ours from error
         finally:
+            runner.timeouts.discard(limit)
             if connection is not None:
                 await release(source, connection)
 
@@ -193,7 +199,10 @@ def _forgot_statements(error: BaseException | None) -> bool:
 async def release(source: Source, connection: PoolConnectionProxy[Any]) -> None:
     """Gives the connection back; an error of that is not raised, as its statement has a result."""
     try:
-        await source.release(connection, timeout=RELEASE_SECONDS)
+        if isinstance(source, PinnedConnection):
+            await source.release(connection)
+        else:
+            await give_back(source, connection)
     except DRIVER_ERRORS:
         pass  # asyncpg has terminated a connection that could not be reset in time
     except BaseException as error:

@@ -86,24 +86,27 @@ class Statements:
 
 
 @lru_cache(maxsize=1000)
-def statements_of(schema: str) -> Statements:
+def statements_of(schema: str, *, distributed: bool = False) -> Statements:
     """The statements set to ``schema``: each time the same ones.
+
+    With ``distributed`` they are those for a table that Citus keeps in several shards.
 
     Raises:
         InvalidValueError: No schema can have that name.
     """
 
+    def text(name: str, *variants: str) -> str:
+        return _sql.statement(name, schema, *variants, *(["distributed"] if distributed else []))
+
     def one(name: str, kind: Kind = "read", result: Shape = "rows") -> Statement:
-        return Statement(name, _sql.statement(name, schema), kind, result)
+        return Statement(name, text(name), kind, result)
 
     def batched(name: str, kind: Kind) -> Statement:
-        text = _sql.statement(f"{name}_many", schema, "batched")
-        many = Statement(f"{name}_many", text, kind, "row_per_call")
+        many = Statement(f"{name}_many", text(f"{name}_many", "batched"), kind, "row_per_call")
         return replace(one(name, kind, "row"), many=many)
 
     def by_index(name: str) -> BySearchIndex:
-        initial = Statement(name, _sql.statement(name, schema, "initial"), "read", "rows")
-        return BySearchIndex(one(name), initial)
+        return BySearchIndex(one(name), Statement(name, text(name, "initial"), "read", "rows"))
 
     return Statements(
         get=batched("get", "read"),
@@ -125,7 +128,7 @@ def statements_of(schema: str) -> Statements:
         get_locked=one("get_locked", "read", "row"),
         register=one("register", "idempotent", "row"),
         beat=one("beat", "idempotent", "row"),
-        claim=Statement("claim", _sql.statement("claim", schema, "batched"), "non_idempotent"),
+        claim=Statement("claim", text("claim", "batched"), "non_idempotent"),
         claim_one=batched("claim_one", "non_idempotent"),
         give_back=batched("give_back", "non_idempotent"),
         fail=batched("fail", "non_idempotent"),

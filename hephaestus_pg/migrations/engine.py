@@ -6,9 +6,10 @@ They return results and print nothing.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hephaestus_pg import _sql
+from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import MigrationError, SchemaOutdatedError
 from hephaestus_pg.migrations.advice import absence_notes, schema_notes
 from hephaestus_pg.migrations.connections import connected
@@ -179,10 +180,17 @@ async def status(
     )
 
 
-async def check_usable(connection: AnyConnection, schema: str) -> list[str]:
-    """Refuses a schema in which a storage's statements could not run.
+class Usable(NamedTuple):
+    """What a storage has to know of a schema in which its statements can run."""
 
-    Returns what to warn of, each to stand behind the schema's name.
+    is_distributed: bool
+    """Citus keeps the table in several shards."""
+    warnings: list[str]
+    """What to warn of, each to stand behind the schema's name."""
+
+
+async def check_usable(connection: AnyConnection, schema: str) -> Usable:
+    """Refuses a schema in which a storage's statements could not run.
 
     Raises:
         SchemaOutdatedError: The schema is missing or too old.
@@ -190,6 +198,7 @@ async def check_usable(connection: AnyConnection, schema: str) -> list[str]:
     """
     async with connected(None, connection, schema) as link:
         state = await read_state(link, schema)
+        is_distributed = await _is_distributed(link, state)
     if state.version < LATEST:
         raise SchemaOutdatedError(schema, found=state.version, needed=LATEST)
     check_encoding(state)
@@ -203,7 +212,14 @@ async def check_usable(connection: AnyConnection, schema: str) -> list[str]:
             f" is at version {state.version}, newer than the {LATEST} that this version of "
             "hephaestus_pg knows; it works on, but upgrade it soon"
         )
-    return warnings
+    return Usable(is_distributed, warnings)
+
+
+async def _is_distributed(connection: AnyConnection, state: SchemaState) -> bool:
+    if not state.found["may_be_distributed"]:
+        return False
+    text = _sql.statement("migrations_distributed", state.schema)
+    return bool(await fetch_rows(connection, text, ()))
 
 
 async def _apply_pending(

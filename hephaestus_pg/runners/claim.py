@@ -141,6 +141,10 @@ class Claim:
     def _cancel(self) -> None:
         if self._state == "open" and not self._cancelled:
             assert self._task is not None
+            if asyncio.current_task() is self._task:
+                # Until 3.13 one that it left the scope with would reach it behind the scope.
+                asyncio.get_running_loop().call_soon(self._cancel)
+                return
             self._cancelled = True
             self._task.cancel()
 

@@ -29,7 +29,7 @@ RETRY_SECONDS = 1.0
 class GivingBack:
     """Gives back what the runner with that ``token`` owns, and drops it from ``held``.
 
-    ``delays`` are the seconds to wait after the n-th failed attempt, as the text of an array.
+    ``delays`` are the seconds to wait after the n-th failed attempt, separated by commas.
     """
 
     def __init__(self, executor: Executor, held: Holdings, *, token: str, delays: str) -> None:
@@ -39,6 +39,7 @@ class GivingBack:
         self._delays = delays
         self._tasks: set[asyncio.Task[Any]] = set()
         self._later: set[asyncio.Task[Any]] = set()
+        self._is_stopped = False
 
     async def end_claim(self, claim: Claim, *, failed: bool) -> bool:
         """Gives back what a scope held, after a ``failed`` attempt or not; ``False``: it was lost.
@@ -80,6 +81,7 @@ class GivingBack:
 
     def stop(self) -> None:
         """Tries nothing later any more: all is given back at once."""
+        self._is_stopped = True
         for task in self._later:
             task.cancel()
 
@@ -103,10 +105,13 @@ class GivingBack:
         return claim.is_own_end(None if held is None else int(held["revision"]))
 
     def _try_later(self, id: str, error: DatabaseError, *, failed: bool) -> None:
-        logger.warning("%r is given back later: %s", id, error)
+        if not self._is_stopped:
+            logger.warning("%r is given back later: %s", id, error)
         self._soon(id, failed=failed)
 
     def _soon(self, id: str, *, failed: bool) -> None:
+        if self._is_stopped:  # a task that outlives its runner would meet a closed storage
+            return
         # A row of ours that nobody holds would be taken for a new claim.
         self._held.reserve(id)
         task = self._run(self._retry(id, failed=failed))

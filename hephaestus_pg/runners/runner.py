@@ -13,14 +13,17 @@ from hephaestus_pg.errors import (
     ClaimLostError,
     HephaestusError,
     InvalidValueError,
+    RejectedError,
     RunnerEndedError,
+    StorageClosedError,
 )
+from hephaestus_pg.execution.statements import outdated
 from hephaestus_pg.runners.claim import Claim, Claims
 from hephaestus_pg.runners.claiming import Claiming
 from hephaestus_pg.runners.giving_back import GivingBack
 from hephaestus_pg.runners.heartbeat import Heartbeat
 from hephaestus_pg.runners.holdings import Holdings
-from hephaestus_pg.runners.settings import array_text
+from hephaestus_pg.runners.settings import delays_text
 from hephaestus_pg.values.instance import KEPT, checked_id
 from hephaestus_pg.verbs import reconcile
 
@@ -38,9 +41,6 @@ if TYPE_CHECKING:
     from hephaestus_pg.verbs.reconcile import Verdict
 
 logger = logging.getLogger("hephaestus_pg")
-
-DEAD_SECONDS = 5.0
-"""Seconds that a dead runner takes at the most to give back what it owned."""
 
 UNWIND_SECONDS = 5.0
 """Seconds that a stopped runner waits for its cancelled bodies, before it gives back regardless."""
@@ -76,7 +76,7 @@ class Runner:
         self._end: HephaestusError | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._giving_back = GivingBack(
-            executor, self._held, token=str(self.token), delays=array_text(settings.delays)
+            executor, self._held, token=str(self.token), delays=delays_text(settings.delays)
         )
         self._heartbeat = Heartbeat(
             connect,
@@ -113,11 +113,14 @@ class Runner:
 
         Raises:
             DatabaseError: No connection could be had for the heartbeat.
+            SchemaOutdatedError: There is no table of runners.
         """
         try:
             await self._heartbeat.start()
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(self._heartbeat.stop())
+            if isinstance(error, RejectedError) and error.missing:
+                raise outdated(error, self._executor.schema) from error.__cause__
             raise
         self._claims.on_work.add(self._claiming.wake)
         self._while_alive.enter_context(self._hearing())
@@ -160,13 +163,7 @@ class Runner:
             self._executor.operation("claim", id, timeout) as deadline,
         ):
             _, row = await reconcile.write(
-                self._executor,
-                statements.claim_one,
-                verdict,
-                deadline,
-                id,
-                token,
-                array_text(self._settings.workflows),
+                self._executor, statements.claim_one, verdict, deadline, id, token
             )
         if row is None or id in self._held:
             return None
@@ -197,6 +194,9 @@ class Runner:
             stored = await verbs._insert(  # noqa: SLF001 - as insert, with an owner
                 new, replace_finished=False, runner=str(self.token), timeout=timeout
             )
+        if self._end is not None:  # what has freed the others did not see this one
+            with suppress(StorageClosedError):
+                await self._giving_back.give_back(stored.id)
         self._held.claimed(stored.id)
         return self._claim_of(stored)
 
@@ -227,12 +227,11 @@ class Runner:
         for claim in self._held.entered(but=None):  # the caller's own, and those that ignore it
             claim.stop(cancel=False)
         try:
-            with self._executor.operation("stop", None, None) as latest:
-                # The server of a dead one may be gone, and its lease ends in any case.
-                soon = self._lifecycle.loop.time() + DEAD_SECONDS
-                deadline = min(latest, soon) if is_dead else latest
-                statement = self._executor.statements.end_runner
-                await self._executor.fetch(deadline, statement, str(self.token))
+            # What a dead one owned is taken over when its lease ends, as after a failed attempt.
+            if not is_dead:
+                with self._executor.operation("stop", None, None) as deadline:
+                    statement = self._executor.statements.end_runner
+                    await self._executor.fetch(deadline, statement, str(self.token))
         except HephaestusError as error:
             logger.warning("runner %s could not give back: %s; its lease ends", self.name, error)
         finally:

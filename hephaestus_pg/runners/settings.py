@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from uuid import UUID
 from hephaestus_pg.codec.timestamps import from_epoch
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 from hephaestus_pg.execution.lifecycle import LONGEST_TIMEOUT
-from hephaestus_pg.values.arguments import listed, whole_number
+from hephaestus_pg.values.arguments import listed, unstorable, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -77,6 +78,8 @@ class Settings:
         """
         if not isinstance(name, str) or not name:
             raise InvalidTypeError("name", name, "give the runner a name")
+        if reason := unstorable(name):
+            raise InvalidValueError("name", name, reason)
         names = sorted({to_name(each) for each in listed("workflows", workflows, "workflows")})
         if not names:
             raise InvalidValueError("workflows", workflows, "name what the runner can run")
@@ -110,14 +113,13 @@ def runner_info(row: Record) -> RunnerInfo:
     return RunnerInfo(
         UUID(row["token"]),
         row["name"],
-        tuple(row["workflows"].split("\n")),
+        tuple(json.loads(row["workflows"])),
         started_at,
         expires_at,
         int(row["owned"]),
     )
 
 
-def array_text(values: Iterable[object]) -> str:
-    """Writes the text of an array, for a statement whose calls each have one."""
-    quoted = [str(each).replace("\\", "\\\\").replace('"', '\\"') for each in values]
-    return "{" + ",".join(f'"{each}"' for each in quoted) + "}"
+def delays_text(delays: Iterable[float]) -> str:
+    """Writes the seconds to wait after each failed attempt, as ``fail.sql`` takes them."""
+    return ",".join(map(str, delays))

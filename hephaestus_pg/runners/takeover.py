@@ -7,7 +7,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.runners.settings import array_text
+from hephaestus_pg.runners.settings import delays_text
 
 if TYPE_CHECKING:
     from hephaestus_pg.execution.executor import Executor
@@ -29,7 +29,7 @@ class Takeover:
         self._executor = executor
         self._workflows = list(settings.workflows)
         # By the time that a runner counts as dead, its instances have waited for its lease.
-        self._delays = array_text(max(each - settings.lease, 0.0) for each in settings.delays)
+        self._delays = delays_text(max(each - settings.lease, 0.0) for each in settings.delays)
         self._looked = -inf
         self.looks = 0
         """The number of looks so far."""

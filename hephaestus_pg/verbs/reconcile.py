@@ -12,7 +12,7 @@ from hephaestus_pg.errors import DatabaseError, OperationTimeoutError
 from hephaestus_pg.execution import retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from asyncpg import Record
 
@@ -46,23 +46,28 @@ def delete(current: Record | None, expected: str | None) -> Verdict:
     return "retry" if expected in {None, current["revision"]} else "unknown"
 
 
-def write(
+async def write(
     executor: Executor,
     statement: Statement,
     verdict: Callable[[Record | None], Verdict],
     deadline: float,
     *arguments: Any,
-) -> Awaitable[tuple[bool, Record | None]]:
+) -> tuple[bool, Record | None]:
     """Runs a write that must not happen twice. Gives whether it happened, and its row.
 
     When its answer is lost, ``verdict`` decides by the row that the table holds now; that row then
     takes the place of the lost one. The first of the ``arguments`` is the id.
     """
-    tries = _Tries(executor, statement, verdict, deadline, arguments)
-    if not executor.retries:
-        return tries.run_once()
+    try:
+        row: Record | None = await executor.row(deadline, statement, *arguments)
+    except DatabaseError as error:
+        if not executor.retries:
+            raise
+        tries = _Tries(executor, statement, verdict, deadline, arguments, error)
+    else:
+        return row is not None, row
     # Around the tries of the statement itself, which end where it may have been applied.
-    return retrying.run(
+    return await retrying.run(
         tries.run_once,
         retrying.RECONCILED,
         deadline,
@@ -74,24 +79,29 @@ def write(
 
 @dataclass(slots=True)
 class _Tries:
-    """The tries of one write."""
+    """The tries of one write, the first of which has failed."""
 
     executor: Executor
     statement: Statement
     verdict: Callable[[Record | None], Verdict]
     deadline: float
     arguments: tuple[Any, ...]
+    first_error: DatabaseError | None
+    """The error of the first try, until it is looked into."""
     not_applied: DatabaseError | None = None
     """The error of the last try, if the write is known not to have been applied."""
 
     async def run_once(self) -> tuple[bool, Record | None]:
         """One try, and a look at the row if its answer is lost."""
+        first_error, self.first_error = self.first_error, None
         try:
+            if first_error is not None:
+                raise first_error
             row: Record | None = await self.executor.row(
                 self.deadline, self.statement, *self.arguments
             )
         except DatabaseError as error:
-            if not (self.executor.retries and _can_reconcile(error)):
+            if not _can_reconcile(error):
                 raise
             current = await self._read_current(error)
             became = self.verdict(current)

@@ -12,7 +12,7 @@ from hephaestus_pg import (
     OperationTimeoutError,
 )
 from hephaestus_pg.batching.batcher import Batcher
-from hephaestus_pg.batching.deadlines import DeadlineTimer
+from hephaestus_pg.batching.deadlines import DeadlineTimer, Timeouts
 from tests.support.answering import Server, call, settle
 
 pytestmark = pytest.mark.quick
@@ -85,3 +85,56 @@ class TestTimer:
         timer.stop()
         await asyncio.sleep(0.01)
         assert (rung, timer.next) == ([], inf)
+
+
+class TestTimeouts:
+    async def wait(self, timeouts: Timeouts, deadline: float) -> None:
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                timeouts.add(limit, deadline)
+                await asyncio.get_running_loop().create_future()
+        finally:
+            timeouts.discard(limit)
+
+    async def test_each_block_expires_at_its_own_deadline(self) -> None:
+        timeouts, loop = Timeouts(), asyncio.get_running_loop()
+        now = loop.time()
+        ends = {}
+
+        async def end(deadline: float) -> None:
+            with pytest.raises(TimeoutError):
+                await self.wait(timeouts, deadline)
+            ends[deadline] = loop.time()
+
+        deadlines = [now + seconds for seconds in (0.06, 0.03, 0.09)]
+        await asyncio.gather(*map(end, deadlines))
+        assert list(ends) == sorted(deadlines)
+        assert all(at >= deadline for deadline, at in ends.items())
+
+    async def test_a_cancelled_block_is_no_expired_one(self) -> None:
+        timeouts = Timeouts()
+        task = asyncio.create_task(self.wait(timeouts, asyncio.get_running_loop().time() + 60))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        timeouts.stop()
+
+    async def test_a_block_that_is_discarded_goes_on(self) -> None:
+        timeouts = Timeouts()
+        soon = asyncio.get_running_loop().time() + 0.01
+        async with asyncio.timeout(None) as limit:
+            timeouts.add(limit, soon)
+            timeouts.discard(limit)
+            with pytest.raises(TimeoutError):  # by then it would have expired as well
+                await self.wait(timeouts, soon)
+        assert not limit.expired()
+
+    async def test_it_does_not_stop_while_a_block_is_to_expire(self) -> None:
+        timeouts = Timeouts()
+        waiting = asyncio.create_task(self.wait(timeouts, asyncio.get_running_loop().time() + 0.02))
+        await asyncio.sleep(0)
+        timeouts.stop()
+        with pytest.raises(TimeoutError):
+            await waiting

@@ -8,6 +8,7 @@
     python -m tests.chaos --long               # an hour of it
     python -m tests.chaos --seed 7 …           # the same faults in the same order
     python -m tests.chaos --only drop …        # one kind of fault; any number of times
+    python -m tests.chaos --runners …          # processes with runners, which break too
 
 ``load`` calls, from a process of its own, through a ``proxy``, a server of the run's own, to which
 the ``schedule`` does its faults; ``history`` checks each call. The exit code is 1 if anything that

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from hephaestus_pg import migrations
+from hephaestus_pg.embedded import EmbeddedServer
+from tests.chaos.proxy import HOST, Proxy
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-    from hephaestus_pg.embedded import EmbeddedServer
-    from tests.chaos.proxy import Proxy
+SETTINGS = {"fsync": "off", "idle_in_transaction_session_timeout": "5s"}
+SCHEMA = "chaos"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,13 @@ class Fault:
         return f"{self.kind} +{self.pause:.2f} {self.seconds:.2f}s {self.share:.0%}"
 
 
-def schedule(seed: int, only: Sequence[str] = ()) -> Iterator[Fault]:
-    """Faults without end, of these kinds or of all; the same ones for the same seed."""
+def schedule(seed: int, kinds: Sequence[str]) -> Iterator[Fault]:
+    """Faults of these kinds without end; the same ones for the same seed."""
     chance = random.Random(seed)
+    turn = list(kinds)
     while True:
-        kinds = list(only or KINDS)
-        chance.shuffle(kinds)  # each comes once before any comes again
-        for kind in kinds:
+        chance.shuffle(turn)  # each comes once before any comes again
+        for kind in turn:
             yield Fault(
                 kind,
                 pause=round(chance.uniform(0.05, 0.6), 2),
@@ -54,6 +58,11 @@ class Arena:
         self.server = server
         self.proxy = proxy
         self._chance = random.Random(seed)
+
+    @property
+    def dsn(self) -> str:
+        """The DSN that leads through the proxy."""
+        return f"postgresql://postgres@{HOST}:{self.proxy.port}/postgres"
 
     async def suffer(self, fault: Fault) -> None:
         """Do the fault, wait for as long as it lasts, and heal it, whatever happens."""
@@ -79,7 +88,7 @@ class Arena:
         await asyncio.to_thread(self.server.start)
 
     async def _terminate(self, fault: Fault) -> None:
-        async with self._admin() as admin:
+        async with self.admin() as admin:
             for backend in self._some(await self._backends(admin), fault.share):
                 await admin.execute("SELECT pg_terminate_backend($1)", backend)
 
@@ -115,7 +124,7 @@ class Arena:
     @asynccontextmanager
     async def _frozen(self) -> AsyncIterator[None]:
         """One backend, at work if any is, that stands still for as long as the block runs."""
-        async with self._admin() as admin:
+        async with self.admin() as admin:
             backends = await self._backends(admin, "active") or await self._backends(admin)
             pid = self._chance.choice(backends) if backends else None
         try:
@@ -127,7 +136,8 @@ class Arena:
                 _signal(pid, signal.SIGCONT)
 
     @asynccontextmanager
-    async def _admin(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+    async def admin(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """A connection that does not lead through the proxy."""
         connection = await asyncpg.connect(self.server.dsn, timeout=10)
         try:
             yield connection
@@ -159,6 +169,16 @@ KINDS: dict[str, Callable[[Arena, Fault], Awaitable[None]]] = {
     "stall": Arena._stall,
     "lose": Arena._lose,
 }
+
+
+@asynccontextmanager
+async def started(seed: int) -> AsyncIterator[Arena]:
+    """A server of the run's own with the schema, and the proxy; both end with the block."""
+    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
+    with EmbeddedServer(settings=SETTINGS, binaries=binaries) as server:
+        await migrations.up(server.dsn, schema=SCHEMA)
+        async with Proxy(lambda: server.port) as proxy:
+            yield Arena(server, proxy, seed)
 
 
 _SENDING = 0.05

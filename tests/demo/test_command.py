@@ -17,11 +17,13 @@ import asyncpg
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg.demo import command
+from hephaestus_pg.demo import checks, command
 from hephaestus_pg.demo.checks import STEPS
 from tests.support.catalog import WAIT_SECONDS
 
 CODE = Path(hephaestus_pg.__file__).parents[1]
+
+QUIET = ("--kills", "0", "--freezes", "0")
 
 
 def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,42 +46,59 @@ async def demo_schemas(dsn: str) -> list[str]:
     return [row["nspname"] for row in rows]
 
 
-@pytest.mark.parametrize("runners", (1, 2))
-def test_orders_survive_three_kills(database: str, runners: int) -> None:
-    sizes = ("--instances", "40", "--runners", str(runners), "--seed", "1")
-    done = run_demo("--dsn", database, *sizes)
+@pytest.mark.parametrize(
+    ("runners", "kills", "freezes"), ((3, 2, 1), (1, 1, 0)), ids=("three", "one alone")
+)
+def test_orders_survive_runners_that_are_killed_and_frozen(
+    database: str, runners: int, kills: int, freezes: int
+) -> None:
+    done = run_demo(
+        *("--dsn", database, "--instances", "40", "--runners", str(runners), "--seed", "1"),
+        *("--kills", str(kills), "--freezes", str(freezes)),
+    )
     assert done.stderr == ""
     assert done.returncode == 0
     lines = dict(line.split("  ", 1) for line in done.stdout.splitlines() if "  " in line.strip())
     table = {label.strip(): value.strip() for label, value in lines.items()}
-    assert done.stdout.count("killed after") == 3
+    assert done.stdout.count("killed after") == kills
+    assert done.stdout.count("frozen after") == freezes
     assert table["orders completed"] == "40"
-    assert table["runners killed"] == "3"
-    assert int(table["writes"]) >= 40 * (1 + len(STEPS))
-    assert table["updates refused"].partition(" ")[0].isdigit()  # how many is chance
+    assert table["runners killed"] == str(kills)
+    assert table["runners frozen past their lease"] == str(freezes)
+    assert table["runners too slow for their lease"].isdigit()  # the machine's affair
+    assert int(table["orders taken over"]) > 0
+    assert re.fullmatch(r"\d+\.\d s, with a lease of 2 s", table["longest wait for a new owner"])
+    assert int(table["writes"]) == 40 * (1 + len(STEPS) + 1)
     assert table["steps recorded in the table"] == str(40 * len(STEPS))
+    assert int(table["effects that the witness took"]) >= 40 * len(STEPS)
+    assert table["effects that it refused as too late"].isdigit()  # how many is chance
+    assert table["steps run by two owners at once"] == "0"
     assert table["every instance completed"] == "yes"
     assert table["no acknowledged step lost"] == "yes"
     assert table["no step acknowledged twice"] == "yes"
     assert table["no acknowledged step run again"] == "yes"
+    assert table["no step run by two owners at once"] == "yes"
 
 
 async def test_a_given_server_is_left_as_it_was(database: str) -> None:
-    assert run_demo("--dsn", database, "--instances", "2", "--kills", "0").returncode == 0
+    assert run_demo("--dsn", database, "--instances", "2", *QUIET).returncode == 0
     assert await demo_schemas(database) == []
 
 
 def test_without_a_server_it_starts_its_own() -> None:
-    done = run_demo("--instances", "3", "--kills", "1")
+    done = run_demo("--instances", "3", *QUIET)
     assert done.stderr == ""
     assert done.returncode == 0
     assert "starting a PostgreSQL of our own" in done.stdout
 
 
-async def test_an_interrupted_demo_takes_its_runner_and_schema_with_it(database: str) -> None:
+@pytest.mark.parametrize("sent", (signal.SIGINT, signal.SIGTERM))
+async def test_an_interrupted_demo_takes_its_runners_and_schema_with_it(
+    database: str, sent: signal.Signals
+) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "hephaestus_pg", "demo", "--dsn", database),
-        *("--instances", "500", "--kills", "40"),  # for long enough
+        *("--instances", "5000", "--kills", "0", "--freezes", "80", "--lease", "60", "--seed", "1"),
         # A shell's background jobs, such as these tests may be, have it ignored.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         stdout=asyncio.subprocess.PIPE,
@@ -87,10 +106,10 @@ async def test_an_interrupted_demo_takes_its_runner_and_schema_with_it(database:
     )
     assert process.stdout
     try:
-        for text in (b"runner 1 killed", b" running"):
-            while text not in (line := await process.stdout.readline()):
-                assert line
-        process.send_signal(signal.SIGINT)
+        while b"frozen after" not in (line := await process.stdout.readline()):
+            assert line
+        assert await connections(database) >= 3  # a heartbeat for each runner
+        process.send_signal(sent)
         _, said = await process.communicate()
     finally:
         if process.returncode is None:
@@ -99,6 +118,22 @@ async def test_an_interrupted_demo_takes_its_runner_and_schema_with_it(database:
     assert process.returncode == 130
     assert said == b"interrupted\n"
     assert await demo_schemas(database) == []
+    async with asyncio.timeout(WAIT_SECONDS):
+        while await connections(database):  # a runner that is left keeps its own, a frozen one too
+            await asyncio.sleep(0.01)
+
+
+async def connections(dsn: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    try:
+        found: int = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend'"
+        )
+        return found
+    finally:
+        await connection.close()
 
 
 async def test_it_ends_quietly_when_nobody_reads_on(database: str) -> None:
@@ -120,7 +155,17 @@ async def test_it_ends_quietly_when_nobody_reads_on(database: str) -> None:
 def test_a_narrow_terminal_gets_narrow_lines(database: str, narrow: dict[str, str]) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "hephaestus_pg", "demo", "--dsn", database, "--instances", "2"],
+        [
+            sys.executable,
+            "-m",
+            "hephaestus_pg",
+            "demo",
+            "--dsn",
+            database,
+            "--instances",
+            "2",
+            *QUIET,
+        ],
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
@@ -153,15 +198,23 @@ def test_a_runner_that_fails_is_an_error(
     database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.executable", shutil.which("false"))
-    assert command.main(["--dsn", database, "--instances", "1"]) == 2
+    assert command.main(["--dsn", database, "--instances", "1", "--runners", "1"]) == 2
     assert capsys.readouterr().err == "error: runner 1 ended with exit code 1\n"
+
+
+def test_a_broken_promise_is_the_exit_code(
+    database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "acknowledged_again", lambda acknowledged: acknowledged[:1])
+    assert command.main(["--dsn", database, "--instances", "1", *QUIET]) == 1
+    assert "no: 1, such as" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     (
         (["--instances", "0"], "0 is below 1"),
-        (["--kills", "many"], "invalid number value: 'many'"),
+        (["--freezes", "many"], "invalid number value: 'many'"),
         (["--dsn", "postgresql://someone:secret@127.0.0.1:1/x"], "no connection to PostgreSQL"),
     ),
     ids=("too few", "not a number", "no server"),

@@ -11,7 +11,7 @@ import asyncpg
 import psycopg
 import pytest
 
-from hephaestus_pg import AsyncStorage, InvalidTypeError
+from hephaestus_pg import AsyncStorage, Instance, InvalidTypeError
 from hephaestus_pg.driver.connection import clean_up, terminate
 from tests.support.faults import pool_of
 from tests.support.lag import happens
@@ -45,6 +45,47 @@ async def test_session_state_left_by_a_caller_is_reset(
             await tx.connection.execute(statement)
         async with storage.transaction() as tx:
             assert await tx.connection.fetchval(look) in clear
+
+
+async def test_a_connection_at_rest_is_given_back_without_a_task(start: Start) -> None:
+    made: list[Any] = []
+
+    def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    async with start(max_size=1) as storage:
+        pool = pool_of(storage)
+        await storage.get("a")
+        asyncio.get_running_loop().set_task_factory(make)
+        try:
+            await storage.get("a")
+            assert not made
+            async with storage.transaction() as tx:
+                await tx.get("a")
+            assert len(made) == 1  # which resets the session
+        finally:
+            asyncio.get_running_loop().set_task_factory(None)
+        assert (pool.get_size(), pool.get_idle_size()) == (1, 1)
+
+
+async def test_what_is_cancelled_again_while_its_statement_ends_costs_no_connection(
+    start: Start, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    async with start(max_size=1) as storage:
+        await storage.put(Instance.new("W", {}, id="a"))
+        pid = await pool_of(storage).fetchval("SELECT pg_backend_pid()")
+        async with pool.acquire() as other, other.transaction():
+            table = f"{storage.schema}.workflow_instances"
+            await other.execute(f"SELECT FROM {table} WHERE id = 'a' FOR UPDATE")
+            call = asyncio.create_task(storage.put(Instance.new("W", {}, id="a")))
+            waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1"
+            while not await pool.fetchval(waits, pid):
+                await asyncio.sleep(0.001)
+            while not call.done():
+                call.cancel()
+                await asyncio.sleep(0)
+        assert await pool_of(storage).fetchval("SELECT pg_backend_pid()") == pid
 
 
 async def test_an_expired_connection_is_closed_in_bounded_time(

@@ -32,7 +32,7 @@ async def statement(pinned_connection: PinnedConnection) -> Any:
     """Which of the server's processes carries it out."""
     connection = await pinned_connection.acquire()
     pid = await connection.fetchval("SELECT pg_backend_pid()")
-    await pinned_connection.release(connection, timeout=60)
+    await pinned_connection.release(connection)
     return pid
 
 
@@ -51,7 +51,7 @@ async def test_two_statements_at_once_have_one_each_and_one_is_kept(two: Pool) -
     pinned_connection = PinnedConnection(two)
     connections = [await pinned_connection.acquire(), await pinned_connection.acquire()]
     for connection in connections:
-        await pinned_connection.release(connection, timeout=60)
+        await pinned_connection.release(connection)
     assert (two.get_size(), two.get_idle_size()) == (2, 1)
     await given_back(two, pinned_connection)
     assert two.get_idle_size() == 2
@@ -73,7 +73,7 @@ async def test_one_that_broke_is_replaced(two: Pool, when: str) -> None:
     pid = first.get_server_pid()
     if when == "in use":
         first.terminate()
-    await pinned_connection.release(first, timeout=60)
+    await pinned_connection.release(first)
     if when == "kept":
         first.terminate()
 

@@ -107,6 +107,20 @@ def test_each_schema_has_statements_of_its_own() -> None:
     assert "tenant_a" in OWN.get.text
 
 
+def test_a_table_in_several_shards_is_claimed_from_by_statements_of_its_own() -> None:
+    distributed = statements_of("tenant_a", distributed=True)
+    own = {
+        name
+        for name in EXPECTED
+        for ours, theirs in zip(
+            each(getattr(OWN, name)), each(getattr(distributed, name)), strict=True
+        )
+        if ours.text != theirs.text
+    }
+    assert own == {"claim", "take_over"}
+    assert "LATERAL" not in distributed.claim.text + distributed.take_over.text
+
+
 def test_what_no_schema_can_be_named_has_no_statements() -> None:
     with pytest.raises(InvalidValueError, match="^schema is "):
         statements_of('a"; DROP')

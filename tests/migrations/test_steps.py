@@ -112,6 +112,8 @@ class TestAllOrNothing:
             ("CREATE VIEW {0}.seen AS SELECT id FROM {0}.workflow_instances", 0),
             ("CREATE VIEW {0}.seen AS SELECT workflow_version FROM {0}.workflow_instances", 1),
             ("CREATE VIEW {0}.seen AS SELECT revision FROM {0}.workflow_instances", 3),
+            ("CREATE VIEW {0}.seen AS SELECT due_at FROM {0}.workflow_instances", 5),
+            ("CREATE VIEW {0}.seen AS SELECT name FROM {0}.workflow_runners", 4),
             ("CREATE VIEW {0}.seen AS SELECT id FROM {0}.workflow_instances", 2),
             (
                 "CREATE TABLE {0}.orders (id varchar(255) REFERENCES {0}.workflow_instances (id))",

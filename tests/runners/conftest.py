@@ -1,17 +1,29 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from hephaestus_pg import Instance, Status
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     import asyncpg
 
-    from hephaestus_pg import AsyncStorage
+    from hephaestus_pg import AsyncStorage, Claim, Runner
 
     Pool = asyncpg.Pool[asyncpg.Record]
+
+
+def order(id: str, status: Status = Status.PENDING, **fields: Any) -> Instance:
+    return Instance(id, fields.pop("workflow", "Order"), status=status, **fields)
+
+
+async def next_claim(runner: Runner) -> Claim:
+    async with asyncio.timeout(30):
+        return await anext(runner.claims())
 
 
 class Table:
@@ -25,7 +37,9 @@ class Table:
     async def row(self, id: str) -> Any:
         """The runner, the seconds until it is due, its attempts, and its revision."""
         return await self._pool.fetchrow(
-            "SELECT runner, extract(epoch FROM due_at - now())::float AS due, attempts, revision"
+            # Not due_at - now(): before PostgreSQL 17 that fails for infinity.
+            "SELECT runner, (extract(epoch FROM due_at) - extract(epoch FROM now()))::float AS due,"
+            " attempts, revision"
             f" FROM {self._name} WHERE id = $1",
             id,
         )
@@ -38,6 +52,27 @@ class Table:
         await self._pool.execute(
             f"UPDATE {self._runners} SET expires_at = now() - interval '1 hour' WHERE token = $1",
             token,
+        )
+
+    async def beat(self, token: UUID) -> None:
+        """Wait for the next heartbeat of a runner."""
+        seen = await self._expiry(token)
+        async with asyncio.timeout(30):
+            while await self._expiry(token) == seen:
+                await asyncio.sleep(0.005)
+
+    async def lease_left(self, token: UUID) -> float:
+        """Seconds until the lease of a runner ends, as the server sees it."""
+        left: float = await self._pool.fetchval(
+            f"SELECT extract(epoch FROM expires_at - now())::float FROM {self._runners}"
+            " WHERE token = $1",
+            token,
+        )
+        return left
+
+    async def _expiry(self, token: UUID) -> Any:
+        return await self._pool.fetchval(
+            f"SELECT expires_at FROM {self._runners} WHERE token = $1", token
         )
 
 

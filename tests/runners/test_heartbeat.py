@@ -18,6 +18,7 @@ from hephaestus_pg import (
     Status,
     UnavailableError,
 )
+from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.runners import heartbeat
 from tests.chaos.proxy import Proxy
 from tests.support.lag import happens
@@ -83,6 +84,38 @@ async def test_a_handler_that_blocks_the_loop_for_longer_than_the_lease_keeps_it
     ):
         time.sleep(3)  # noqa: ASYNC251 - that is the fault
         await storage.update(replace(instance, status=Status.COMPLETED))
+
+
+async def test_a_pool_that_is_used_up_for_longer_than_the_lease_costs_no_claim(
+    storage: AsyncStorage, start: Start
+) -> None:
+    other = await start(max_size=1)
+    await storage.insert(Instance("x", "Order"))
+    async with other.runner(workflows=["Order"], lease=1) as runner:
+        claim = await held(runner)
+        async with claim as instance:
+            async with other.transaction() as transaction:
+                await transaction.connection.execute("SELECT pg_sleep(2.5)")
+            await other.update(replace(instance, status=Status.COMPLETED))
+
+
+async def test_a_lease_counts_from_when_its_heartbeat_was_sent(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[float] = []
+
+    async def late(*arguments: Any) -> Any:
+        rows = await fetch_rows(*arguments)
+        await asyncio.sleep(0.1)
+        answered.append(heartbeat.now())
+        return rows
+
+    monkeypatch.setattr(heartbeat, "fetch_rows", late)
+    async with storage.runner(workflows=["Order"], lease=1) as runner:
+        for beats in (2, 3, 4):
+            while len(answered) < beats:
+                await asyncio.sleep(0.005)
+            assert runner._heartbeat.last_sent <= answered[-1] - 0.1
 
 
 async def test_a_loop_that_does_not_answer_for_max_stall_is_dead(storage: AsyncStorage) -> None:
@@ -157,21 +190,6 @@ async def test_a_thread_that_ends_ends_its_runner(
                 monkeypatch.setattr(runner._heartbeat, "_beat", broken)
                 await asyncio.sleep(60)
     assert "has failed" in caplog.text
-
-
-async def test_a_wall_clock_that_jumps_changes_nothing(
-    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await storage.insert(Instance("x", "Order"))
-    async with (
-        storage.runner(workflows=["Order"], lease=1) as runner,
-        await held(runner) as instance,
-    ):
-        real = time.time
-        for hours in (5, -5):
-            monkeypatch.setattr(time, "time", lambda hours=hours: real() + 3600 * hours)
-            await asyncio.sleep(1.2)
-        await storage.update(replace(instance, status=Status.COMPLETED))
 
 
 async def test_a_machine_that_slept_is_dead_by_its_own_clock(

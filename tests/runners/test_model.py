@@ -70,6 +70,10 @@ class Row:
             self.due = "never" if self.attempts >= ATTEMPTS or self.due == "never" else "future"
         self.owner = None
 
+    def forget_backoff(self) -> None:
+        if self.attempts and self.status in {Status.PENDING, Status.RUNNING}:
+            self.due = None
+
     def write(self, status: Status, due: str | None) -> None:
         self.status, self.due, self.attempts = status, due, 0
         if status not in {Status.PENDING, Status.RUNNING}:
@@ -155,6 +159,7 @@ class Machine(RuleBasedStateMachine):
         assert (claim is not None) is (row is not None and row.is_claimable and not is_open)
         if claim is not None and row is not None:
             row.owner = who
+            row.forget_backoff()
             self.held.append(Held(id, who, claim, self.run(claim.__aenter__())))
 
     @precondition(lambda self: self.held)
@@ -201,6 +206,7 @@ class Machine(RuleBasedStateMachine):
         found = self.run(self.place.storages["one"].release(id))
         assert found is (row is not None and (row.owner is not None or row.attempts > 0))
         if row is not None and found:
+            row.forget_backoff()
             if row.attempts and row.due is not None:
                 row.due = "past"
             owner, row.owner, row.attempts = row.owner, None, 0

@@ -6,15 +6,20 @@ import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+import asyncpg
 import pytest
 
 # The tests run on the built wheel too, where there are none.
 pytest.importorskip("benchmarks")
 
+from benchmarks.claimable import CLAIM, REGISTER, WORKFLOWS
 from benchmarks.load import Load, Sample, percentile
 from benchmarks.reporting.summary import medians
+from benchmarks.scenarios.claim_shapes import ONE_SCAN, fill
 from benchmarks.states import SIZES, order, text
+from hephaestus_pg import migrations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +87,42 @@ async def test_every_caller_goes_on_with_its_own_turns() -> None:
     first, second = await load.run(0), await load.run(0)
     assert seen == {0: [0, 1], 1: [0, 1]}
     assert first.instances == second.instances == 6
+
+
+async def test_both_shapes_of_a_claim_take_the_same(database: str) -> None:
+    await migrations.up(database)
+    connection = await asyncpg.connect(database)
+    await fill(connection, 100)
+    token = str(uuid4())
+    await connection.execute(REGISTER, token)
+    taken = []
+    for statement in (CLAIM, ONE_SCAN):
+        transaction = connection.transaction()
+        await transaction.start()
+        rows = await connection.fetch(statement, token, WORKFLOWS, "20", "20")
+        taken.append({row["id"] for row in rows})
+        await transaction.rollback()
+    await connection.close()
+    assert CLAIM != ONE_SCAN
+    assert taken[0] == taken[1] == {f"free::{number}" for number in range(1, 21)}
+
+
+def test_runners_are_measured_beside_queues(tmp_path: Path) -> None:
+    pytest.importorskip("psutil")
+    pytest.importorskip("matplotlib")
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "runners,empty_claims"]
+    command += ["--queues", "ours", "--output", str(tmp_path)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    throughput, own, another, first, drawn = json.loads((tmp_path / "results.json").read_text())[
+        "records"
+    ]
+    assert throughput["throughput"] > 0
+    assert throughput["statements"] > 0
+    assert (own["inserted_by"], another["inserted_by"]) == ("by its own process", "by another")
+    assert min(own["p50"], another["p50"]) > 0
+    assert 0 <= drawn["empty"] < 1
+    assert first["claims"] >= 40
+    assert "| 2 | hephaestus_pg |" in (tmp_path / "README.md").read_text()
 
 
 def test_it_runs_and_writes_tables_and_plots(tmp_path: Path) -> None:

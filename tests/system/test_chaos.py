@@ -24,7 +24,7 @@ from tests.chaos import history as history_module
 from tests.chaos import load as load_module
 from tests.chaos.history import SLACK, Call, History
 from tests.chaos.load import POOL, Caller, Load
-from tests.chaos.runner import Report, run
+from tests.chaos.run import Report, run
 from tests.chaos.schedule import KINDS, schedule
 from tests.support.lag import Lag
 
@@ -188,7 +188,9 @@ def test_what_may_be_there_at_the_end_is_accepted(
 
 def test_a_seed_gives_the_same_faults_again() -> None:
     def begin(seed: int) -> list[str]:
-        return [str(fault) for fault, _ in zip(schedule(seed), range(50), strict=False)]
+        return [
+            str(fault) for fault, _ in zip(schedule(seed, tuple(KINDS)), range(50), strict=False)
+        ]
 
     assert begin(7) == begin(7) != begin(8)
     assert {line.partition(" +")[0] for line in begin(7)} == set(KINDS)
@@ -266,13 +268,13 @@ VERBS = {
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(("batching", "times"), ((True, 2), (False, 1)))
-async def test_no_fault_breaks_a_promise(*, batching: bool, times: int) -> None:
-    faults = times * len(KINDS)
+@pytest.mark.parametrize("batching", (True, False))
+async def test_no_fault_breaks_a_promise(*, batching: bool) -> None:
+    faults = len(KINDS)
     report = await run(seed=20261122, faults=faults, callers=200, batching=batching, wanted=VERBS)
     print(report)
     assert report.violations == []
-    assert report.faults == dict.fromkeys(KINDS, times)
+    assert report.faults == dict.fromkeys(KINDS, 1)
 
 
 @pytest.mark.chaos
@@ -295,7 +297,7 @@ async def test_nor_does_it_for_one_caller_or_a_thousand(callers: int, wanted: se
 @pytest.mark.chaos
 async def test_memory_and_open_files_stay_as_they_are() -> None:
     """``python -m tests.chaos --seconds 600`` is the long one, among faults."""
-    report = await run(seed=20261122, faults=0, seconds=15)
+    report = await run(seed=20261122, faults=0, seconds=9)
     print(report)
     assert report.violations == []
     # Where nothing breaks, nothing fails, but that a short deadline may pass on a busy machine.

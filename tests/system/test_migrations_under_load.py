@@ -1,7 +1,7 @@
 """Migrations while others read, write and migrate too, or while the migrating process is killed.
 
-It is killed at some of its statements; at each of them with ``pytest
-tests/system/test_migrations_under_load.py -m long --timeout 0``.
+It is killed at some of its statements; at each of them, and beside writers of a million rows, with
+``pytest tests/system/test_migrations_under_load.py -m long --timeout 0``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from hephaestus_pg import (
     migrations,
 )
 from tests.support.catalog import assert_is_at
+from tests.support.lag import Lag
 from tests.support.migrators import Migrators
 
 if TYPE_CHECKING:
@@ -108,6 +109,56 @@ async def test_readers_and_writers_go_on_through_every_version_up_and_down(
         key: str(number) for key, number in acknowledged.items()
     }
     assert len(rows) == 1500 + len(acknowledged)
+
+
+# The two indexes that take longest are built behind the rows.
+MILLION = """
+    DROP INDEX idx_workflow_instances_state, workflow_instances_workflow_family_index;
+    INSERT INTO workflow_instances (id, workflow, status, inserted_at, updated_at)
+    SELECT 'order::' || n, 'W' || n % 200,
+        CASE n % 10 WHEN 0 THEN 'running' WHEN 1 THEN 'waiting' ELSE 'completed' END, now(), now()
+    FROM generate_series(0, 999999) AS n;
+    CREATE INDEX idx_workflow_instances_state ON workflow_instances
+        USING gin (state jsonb_path_ops);
+    CREATE INDEX workflow_instances_workflow_family_index
+        ON workflow_instances (workflow COLLATE "C");
+    VACUUM ANALYZE workflow_instances
+"""
+WRITE = "UPDATE workflow_instances SET updated_at = now() WHERE id = 'order::' || $1::text"
+
+
+@pytest.mark.long
+async def test_online_the_columns_of_owners_stop_no_writer_of_a_million_rows(database: str) -> None:
+    await migrations.up(database, version=5)
+    owner = await asyncpg.connect(database)
+    for statement in MILLION.split(";"):
+        await owner.execute(statement)
+    stop = asyncio.Event()
+    waited: list[float] = []
+
+    async def write(number: int) -> None:
+        link = await asyncpg.connect(database)
+        while not stop.is_set():
+            number = (number + 7919) % 1_000_000
+            async with Lag() as lag:
+                await link.execute(WRITE, str(number))
+                waited.append(lag.seconds)
+        await link.close()
+
+    async with asyncio.TaskGroup() as writers:
+        for number in range(4):
+            writers.create_task(write(number))
+        while len(waited) < 100:
+            await asyncio.sleep(0.01)
+        waited.clear()
+        result = await migrations.up(database, online=True)
+        stop.set()
+
+    assert [(step.version, step.online) for step in result.steps] == [(6, True)]
+    assert len(waited) > 100
+    assert max(waited) < 0.25
+    await assert_is_at(database, "public", migrations.LATEST)
+    await owner.close()
 
 
 @pytest.mark.parametrize("batching", (True, False))

@@ -293,7 +293,8 @@ def explained(
             for _ in range(10 if plan == "chosen" else 0):
                 connection.execute(f"EXPLAIN EXECUTE explained ({literals})")
             executed = connection.execute(
-                f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) EXECUTE explained ({literals})"
+                "EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json)"
+                f" EXECUTE explained ({literals})"
             )
             [[described]] = executed.fetchall()
     finally:

@@ -1,5 +1,7 @@
+-- One comparison: of several the planner might read an index for the status or the moment. Citus
+-- refuses statement_timestamp() inside CASE.
 runner IS NULL
 AND CASE
-    WHEN status IN ('pending', 'running') THEN due_at IS NULL OR due_at <= statement_timestamp()
-    WHEN status = 'waiting' THEN due_at <= statement_timestamp()
-END
+    WHEN status IN ('pending', 'running') THEN coalesce(due_at, '-infinity')
+    WHEN status = 'waiting' THEN due_at
+END <= statement_timestamp()

@@ -1,12 +1,16 @@
--- $1 id, $2 the runner's token, $3 its workflows as the text of an array.
+-- $1 id, $2 the runner's token, whose row names the workflows that it runs.
 UPDATE /* schema */workflow_instances
-SET runner = $2::text::uuid, revision = revision + 1
+SET
+    runner = $2::text::uuid,
+    due_at = /* include: due_once_claimed */,
+    revision = revision + 1
 WHERE
     id = $1::text
-    AND $2::text::uuid IN (
-        SELECT token FROM /* schema */workflow_runners WHERE expires_at > statement_timestamp()
-    )
-    AND workflow = ANY ($3::text::text[])
+    AND workflow = ANY (ARRAY(
+        SELECT unnest(workflows)
+        FROM /* schema */workflow_runners
+        WHERE token = $2::text::uuid AND expires_at > statement_timestamp()
+    ))
     AND /* include: can_be_claimed */
 RETURNING
     /* include: row */

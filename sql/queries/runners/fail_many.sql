@@ -3,13 +3,11 @@ UPDATE /* schema */workflow_instances
 SET
     runner = NULL,
     attempts = attempts + 1,
-    due_at = greatest(due_at, coalesce(
-        statement_timestamp()
-        + make_interval(secs => (given.delays::text[])[attempts + 1]::double precision),
-        'infinity'
-    )),
+    due_at = /* include: due_after_failure */,
     revision = revision + 1
-FROM unnest($1::text[], $2::text[], $3::text[]) AS given (given_id, token, delays)
+FROM
+    unnest($1::text[], $2::text[], $3::text[]) AS given (given_id, token, delays),
+    /* include: clock */
 WHERE
     /* include: lock_timeout */
     AND id = given_id

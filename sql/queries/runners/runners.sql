@@ -7,7 +7,7 @@ WITH owned AS (
 SELECT
     token::text AS token,
     name::text AS name,
-    array_to_string(workflows, chr(10))::text AS workflows,
+    array_to_json(workflows)::text AS workflows,
     extract(epoch FROM started_at)::text AS started_at,
     extract(epoch FROM expires_at)::text AS expires_at,
     coalesce((SELECT owned.instances FROM owned WHERE owned.runner = token), 0)::text AS owned

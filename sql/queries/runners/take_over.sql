@@ -24,14 +24,13 @@ WITH dead AS (
         attempts = CASE WHEN /* include: is_work */ THEN attempts + 1 ELSE attempts END,
         due_at = CASE
             WHEN /* include: is_work */
-            THEN greatest(due_at, coalesce(
-                statement_timestamp()
-                + make_interval(secs => ($1::text::text[])[attempts + 1]::double precision),
-                'infinity'
-            ))
+            THEN /* include: due_after_failure */
             ELSE due_at
         END,
         revision = revision + 1
+    FROM
+        (SELECT $1::text AS delays) AS given,
+        /* include: clock */
     WHERE runner IS NOT NULL AND runner = ANY (ARRAY(SELECT lost.token FROM lost))
     RETURNING id
 )
@@ -42,18 +41,9 @@ SELECT
         WHERE expires_at > statement_timestamp() AND workflows <> '{}'
     )::text AS runners,
     (
-        SELECT extract(epoch FROM min(timed.due_at) - statement_timestamp())
-        FROM unnest($3::text[]) AS given (workflow)
-        CROSS JOIN LATERAL (
-            SELECT held.due_at
-            FROM /* schema */workflow_instances AS held
-            WHERE held.workflow = given.workflow
-                AND held.runner IS NULL
-                AND held.due_at > statement_timestamp()
-                AND held.due_at < 'infinity'
-                AND held.status = ANY ('{pending,running,waiting}'::text[])
-            ORDER BY held.due_at
-            LIMIT 1
+        SELECT extract(epoch FROM timed.due_at - statement_timestamp())
+        FROM (
+            /* include: next_due */
         ) AS timed
     )::text AS due
 FROM freed

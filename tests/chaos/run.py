@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -17,21 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from hephaestus_pg import migrations
-from hephaestus_pg.embedded import EmbeddedServer
 from tests.chaos.history import Call, History
 from tests.chaos.load import POOL
-from tests.chaos.proxy import HOST, Proxy
-from tests.chaos.schedule import Arena, schedule
+from tests.chaos.schedule import KINDS, SCHEMA, schedule, started
 from tests.support.lag import Lag, happens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
-    from tests.chaos.schedule import Fault
-
-SETTINGS = {"fsync": "off", "idle_in_transaction_session_timeout": "5s"}
-SCHEMA = "chaos"
+    from hephaestus_pg.embedded import EmbeddedServer
+    from tests.chaos.proxy import Proxy
+    from tests.chaos.schedule import Arena, Fault
 
 FAULTS_BETWEEN_RESTS = 11
 SLOTS_FREE = 1.0
@@ -114,14 +109,14 @@ class Report:
         verbs = sorted({verb for verb, _ in history.outcomes})
         lines = [
             f"seed {self.seed}, batching {'on' if self.batching else 'off'}, {self.seconds:.0f} s",
-            f"faults      {sum(self.faults.values())}: {_counted(self.faults)}",
-            f"calls       {len(history.seconds)}: {_counted(calls)}",
+            f"faults      {sum(self.faults.values())}: {counted(self.faults)}",
+            f"calls       {len(history.seconds)}: {counted(calls)}",
             *(
                 f"  {verb:11} "
-                + _counted({o: n for (v, o), n in history.outcomes.items() if v == verb})
+                + counted({o: n for (v, o), n in history.outcomes.items() if v == verb})
                 for verb in verbs
             ),
-            f"errors      {_counted(history.errors)}",
+            f"errors      {counted(history.errors)}",
             f"latency     p50 {p50:.0f} ms, p99 {p99:.0f} ms, p99.9 {p999:.0f} ms",
             f"deadlines   passed by {max(history.overrun, 0) * 1000:.0f} ms at most, less the lag",
             f"lag         {self._lag()}; by it {history.excused} calls were late",
@@ -136,7 +131,8 @@ class Report:
         return "\n".join([*lines, *(f"  {violation}" for violation in self.violations[:20])])
 
 
-def _counted(counts: dict[str, int]) -> str:
+def counted(counts: dict[str, int]) -> str:
+    """Name each with its number, the most frequent first."""
     return ", ".join(
         f"{name} {counts[name]}" for name in sorted(counts, key=counts.__getitem__)[::-1]
     )
@@ -147,7 +143,7 @@ async def run(
     seed: int,
     faults: int | None = None,
     seconds: float | None = None,
-    only: Sequence[str] = (),
+    only: Sequence[str] = tuple(KINDS),
     callers: int = 200,
     batching: bool = True,
     wanted: Collection[str] = (),
@@ -160,26 +156,21 @@ async def run(
     """
     report = Report(seed, batching)
     began = monotonic()
-    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
-    with EmbeddedServer(settings=SETTINGS, binaries=binaries) as server:
-        await migrations.up(server.dsn, schema=SCHEMA)
-        async with Proxy(lambda: server.port) as proxy:
-            arena = Arena(server, proxy, seed)
-            dsn = f"postgresql://postgres@{HOST}:{proxy.port}/postgres"
-            async with _load(dsn, proxy, report, callers) as load:
-                until = began + seconds if seconds is not None else inf
-                if faults == 0:
-                    await _peace(load, report, until)
-                for number, fault in enumerate(islice(schedule(seed, only), faults), 1):
-                    if monotonic() > until:
-                        break
-                    say(f"{number}. {fault}")
-                    await _one(arena, fault, report)
-                    if number % FAULTS_BETWEEN_RESTS == 0:
-                        report.rests.append(await load.rest())
-                await happens(lambda: report.history.succeeded() >= set(wanted))
-                report.rests.append(await load.rest())
-            await _finish(server, report)
+    async with started(seed) as arena:
+        async with _load(arena, report, callers) as load:
+            until = began + seconds if seconds is not None else inf
+            if faults == 0:
+                await _peace(load, report, until)
+            for number, fault in enumerate(islice(schedule(seed, only), faults), 1):
+                if monotonic() > until:
+                    break
+                say(f"{number}. {fault}")
+                await _one(arena, fault, report)
+                if number % FAULTS_BETWEEN_RESTS == 0:
+                    report.rests.append(await load.rest())
+            await happens(lambda: report.history.succeeded() >= set(wanted))
+            report.rests.append(await load.rest())
+        await _finish(arena.server, report)
     report.seconds = monotonic() - began
     return report
 
@@ -261,15 +252,15 @@ class _Load:
 
 
 @asynccontextmanager
-async def _load(dsn: str, proxy: Proxy, report: Report, callers: int) -> AsyncIterator[_Load]:
+async def _load(arena: Arena, report: Report, callers: int) -> AsyncIterator[_Load]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.chaos.load", dsn, SCHEMA, str(report.seed), str(callers)),
+        *("-m", "tests.chaos.load", arena.dsn, SCHEMA, str(report.seed), str(callers)),
         "on" if report.batching else "off",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    load = _Load(process, proxy, report)
+    load = _Load(process, arena.proxy, report)
     reading = asyncio.create_task(load.read())
     try:
         await load.answer()  # that it has begun

@@ -1,0 +1,207 @@
+"""One run: a server, the processes, the faults, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from hephaestus_pg import AsyncStorage, DatabaseError, Instance, Names
+from tests.chaos import schedule as server_faults
+from tests.chaos.run import counted
+from tests.chaos.runners import processes as process_faults
+from tests.chaos.runners import witness
+from tests.chaos.runners.history import STEPS, History, Row
+from tests.chaos.runners.processes import Processes
+from tests.chaos.runners.waits import Clock, Observer, Waits
+from tests.chaos.runners.worker import TIMEOUT, WORKFLOW
+from tests.chaos.schedule import SCHEMA, schedule, started
+from tests.support.lag import Lag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.chaos.schedule import Arena, Fault
+
+LEASE = 2.0
+TAKEN_OVER = LEASE + 2.0
+"""Seconds that an instance may have no owner, whatever became of the one before."""
+
+OPEN = 80
+"""Instances that are not finished, at the same time: the living processes can take them all."""
+
+KINDS = (*server_faults.KINDS, *process_faults.KINDS)
+USUAL = (
+    *server_faults.KINDS,
+    *("kill process",) * 10,
+    *("freeze process",) * 10,
+    *("stop process",) * 3,
+)
+"""Which kinds there are, and how often: two thirds of the faults leave the server alone."""
+
+SILENT = {"lose"}
+"""Faults after which connections stay silent until somebody gives them up."""
+
+STUCK = 60.0
+"""Seconds in which no instance is finished, after which none will be."""
+
+ROWS = f"""
+SELECT id, status, (state #>> '{{runtime_metadata,step}}')::integer, runner::text, attempts
+FROM {SCHEMA}.workflow_instances
+"""
+
+
+NAMED = f"SELECT token::text FROM {SCHEMA}.workflow_runners"
+
+
+@dataclass
+class Report:
+    """What a run found: ``violations`` is empty if everything that is promised held."""
+
+    seed: int
+    processes: int
+    clock: Clock
+    waits: Waits
+    history: History
+    lag: Lag
+    faults: Counter[str] = field(default_factory=Counter)
+    instances: int = 0
+    seconds: float = 0.0
+
+    @property
+    def violations(self) -> list[str]:
+        return [*self.history.violations, *self.waits.violations]
+
+    def __str__(self) -> str:
+        history, waits, clock, lag = self.history, self.waits, self.clock, self.lag
+        lines = [
+            f"seed {self.seed}, {self.processes} processes, {self.seconds:.0f} s",
+            f"faults      {sum(self.faults.values())}: {counted(self.faults)}",
+            f"instances   {self.instances} of {STEPS} steps",
+            f"claims      {history.claims}, of one instance {history.owners} at most",
+            f"writes      {history.writes} took effect, {history.acknowledged} were acknowledged",
+            f"refused     {len(history.refused)} updates, most of claims that were lost",
+            f"errors      {counted(history.errors)}",
+            f"waits       {waits.number}; the longest {waits.longest:.2f} s, of {waits.bound:g} s",
+            f"counted     {clock.seconds:.0f} s; out of reach {clock.unreachable:.0f} s",
+            f"lag         {lag.total:.1f} s in all, {lag.longest * 1000:.0f} ms at the longest",
+            f"violations  {len(self.violations)}",
+        ]
+        return "\n".join([*lines, *(f"  {violation}" for violation in self.violations[:20])])
+
+
+async def run(
+    *,
+    seed: int,
+    faults: int | None = None,
+    seconds: float | None = None,
+    only: Sequence[str] = USUAL,
+    processes: int = 8,
+    instances: int = 2000,
+    say: Callable[[str], object] = print,
+) -> Report:
+    """Do that many faults, or as many as there is time for, to at least so many instances."""
+    began = monotonic()
+    async with started(seed) as arena, Lag() as lag:
+        history = History()
+        report = Report(seed, processes, Clock(lag), Waits(TAKEN_OVER), history, lag)
+        async with arena.admin() as admin:
+            await admin.execute(witness.CREATE)
+        async with (
+            Processes(arena.dsn, history, number=processes, lease=LEASE, seed=seed) as crew,
+            Observer(arena, report.clock, report.waits, crew.dead) as observer,
+            AsyncStorage.start(
+                arena.dsn, schema=SCHEMA, references=Names(), timeout=TIMEOUT
+            ) as storage,
+        ):
+            async with asyncio.timeout(STUCK):
+                while not crew.are_ready:
+                    await observer.next()
+            feeder = _Feeder(storage, observer, history)
+            feeding = asyncio.create_task(feeder.feed(instances))
+            until = began + seconds if seconds is not None else inf
+            for number, fault in enumerate(islice(schedule(seed, only), faults), 1):
+                if monotonic() > until:
+                    break
+                say(f"{number}. {fault}")
+                await _suffer(arena, crew, report, fault)
+            feeder.are_faults_over = True
+            await feeding
+            await _until_finished(observer, history)
+            await _until_buried(arena, crew, observer)
+            await crew.stop()
+        await _check(arena, report)
+    report.seconds = monotonic() - began
+    return report
+
+
+async def _suffer(arena: Arena, crew: Processes, report: Report, fault: Fault) -> None:
+    await asyncio.sleep(fault.pause)
+    if fault.kind in process_faults.KINDS:
+        await crew.suffer(fault)
+    else:
+        with report.clock.unreachable_during(TIMEOUT if fault.kind in SILENT else 0.0):
+            await arena.suffer(fault)
+    report.faults[fault.kind] += 1
+
+
+class _Feeder:
+    """Inserts instances, so that as many are open until the faults are over."""
+
+    def __init__(self, storage: AsyncStorage, observer: Observer, history: History) -> None:
+        self._storage = storage
+        self._observer = observer
+        self._history = history
+        self._number = 0
+        self.are_faults_over = False
+
+    async def feed(self, least: int) -> None:
+        """Go on until the faults are over and there are at least so many."""
+        while not self.are_faults_over or self._observer.instances < least:
+            await self._observer.next()
+            missing = OPEN - self._observer.open
+            await asyncio.gather(*(self._insert() for _ in range(missing)))
+
+    async def _insert(self) -> None:
+        self._number += 1
+        id = f"fed::{self._number}"
+        with suppress(DatabaseError):  # the next one has another id
+            await self._storage.insert(Instance(id, WORKFLOW))
+            self._history.inserted(id)
+
+
+async def _until_finished(observer: Observer, history: History) -> None:
+    """Wait until no instance is open, unless they are stuck."""
+    left, changed = observer.open, monotonic()
+    while left and monotonic() < changed + STUCK:
+        await observer.next()
+        if observer.open != left:
+            left, changed = observer.open, monotonic()
+    if left:
+        history.violations.append(f"{left} instances are not finished, and none is any more")
+
+
+async def _until_buried(arena: Arena, crew: Processes, observer: Observer) -> None:
+    """Wait until the table names no runner that is dead, and each process has a runner."""
+    until = monotonic() + STUCK
+    async with arena.admin() as admin:
+        while monotonic() < until:
+            await observer.next()
+            if crew.are_ready and not crew.dead & {
+                row["token"] for row in await admin.fetch(NAMED)
+            }:
+                return
+
+
+async def _check(arena: Arena, report: Report) -> None:
+    """Compare what took effect, and what is left, with what was told."""
+    async with arena.admin() as admin:
+        rows = [Row(*row) for row in await admin.fetch(ROWS)]
+        named = [row["token"] for row in await admin.fetch(NAMED)]
+        report.history.finish(await witness.versions(admin), rows, named)
+    report.instances = len(rows)

@@ -1,0 +1,152 @@
+"""What goes back at the end of a scope, or of a call, and what a failed attempt leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hephaestus_pg import AccessDeniedError
+from tests.runners.conftest import next_claim, order
+from tests.support.lag import happens
+from tests.watch.conftest import listens
+
+if TYPE_CHECKING:
+    from hephaestus_pg import AsyncStorage
+    from tests.runners.conftest import Table
+    from tests.support.faults import Faults
+
+
+async def test_a_claim_that_nobody_waits_for_any_more_is_given_back(
+    storage: AsyncStorage, table: Table, faults: Faults
+) -> None:
+    async with storage.runner(workflows=["Order"]) as runner:
+        await listens(storage)
+        waiting = asyncio.create_task(next_claim(runner))
+        await happens(lambda: 0 in faults.rows)
+        faults.before("claim", waiting.cancel)
+        await storage.insert(order("x"))
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await happens(lambda: faults.tried.count("give_back") == 1)
+        faults.stop()
+        assert (await next_claim(runner)).id == "x"
+
+
+@pytest.mark.parametrize("verb", ("claim_one", "insert"))
+async def test_one_that_was_cancelled_under_way_is_given_back(
+    storage: AsyncStorage, faults: Faults, table: Table, verb: str
+) -> None:
+    if verb == "claim_one":
+        await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        call = runner.claim("a") if verb == "claim_one" else runner.insert(order("a"))
+        task = asyncio.create_task(call)
+
+        def cancel_soon() -> None:
+            asyncio.get_running_loop().call_soon(task.cancel)
+
+        faults.before(verb, cancel_soon)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        faults.stop()
+        # Whether it was carried out or not, nobody of this runner's keeps it.
+        await happens(lambda: not runner._held)
+        row = await table.row("a")
+        assert row is None or row["runner"] is None
+
+
+@pytest.mark.parametrize("fails", (True, False))
+async def test_a_give_back_whose_answer_is_lost_counts_once(
+    storage: AsyncStorage, faults: Faults, table: Table, *, fails: bool
+) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        faults.lose_answer("fail" if fails else "give_back")
+        with pytest.raises(KeyError) if fails else nullcontext():
+            async with await next_claim(runner):
+                if fails:
+                    raise KeyError
+        row = await table.row("a")
+        assert (row["runner"], row["attempts"]) == (None, int(fails))
+
+
+async def test_a_give_back_that_fails_is_made_up_for(
+    storage: AsyncStorage, faults: Faults, table: Table
+) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        denied = AccessDeniedError("not now", applied="no", retryable=False)
+        faults.fail("give_back", denied, times=2)
+        async with await next_claim(runner):
+            pass
+        assert (await table.row("a"))["runner"] == runner.token
+        assert (await next_claim(runner)).id == "a"
+
+
+class TestAttempts:
+    async def test_a_body_that_raises_is_tried_again_later_and_at_last_never(
+        self, storage: AsyncStorage, table: Table
+    ) -> None:
+        await storage.insert(order("a"))
+        async with storage.runner(
+            workflows=["Order"], max_attempts=3, retry_after=lambda n: 100.0 * n
+        ) as runner:
+            for attempt, wait in ((1, 100), (2, 200)):
+                with pytest.raises(KeyError):
+                    async with await next_claim(runner):
+                        raise KeyError
+                row = await table.row("a")
+                assert (row["runner"], row["attempts"]) == (None, attempt)
+                assert wait - 20 < row["due"] <= wait
+                assert await runner.claim("a") is None
+                await table.set("a", "due_at = now()")
+            with pytest.raises(KeyError):
+                async with await next_claim(runner):
+                    raise KeyError
+            assert (await table.row("a"))["due"] == float("inf")
+            read = await storage.get("a")
+            assert read is not None
+            assert read.due_at is None
+            assert await storage.release("a") is True
+            assert await storage.release("a") is False
+            async with await next_claim(runner) as held:
+                assert held.due_at is None
+            assert (await table.row("a"))["attempts"] == 0
+
+    async def test_a_write_forgets_them(self, storage: AsyncStorage, table: Table) -> None:
+        await storage.insert(order("a"))
+        async with storage.runner(workflows=["Order"], max_attempts=1) as runner:
+            with pytest.raises(KeyError):
+                async with await next_claim(runner):
+                    raise KeyError
+            assert (await table.row("a"))["due"] == float("inf")
+            await storage.modify("a", lambda held: replace(held, runtime_metadata={"seen": True}))
+            assert (await next_claim(runner)).id == "a"
+
+    async def test_a_moment_that_lies_further_ahead_stays(
+        self, storage: AsyncStorage, table: Table
+    ) -> None:
+        await storage.insert(order("a"))
+        async with storage.runner(workflows=["Order"]) as runner:
+            with pytest.raises(KeyError):
+                async with await next_claim(runner) as held:
+                    await storage.update(
+                        replace(held, due_at=datetime.now(UTC) + timedelta(hours=1))
+                    )
+                    raise KeyError
+            assert (await table.row("a"))["due"] > 3000
+
+    async def test_one_that_cannot_be_read_is_a_failed_attempt(
+        self, storage: AsyncStorage, table: Table
+    ) -> None:
+        await storage.put_many([order("bad"), order("good")])
+        await table.set("bad", """state = '{"context": 1}', inserted_at = 'epoch'""")
+        async with storage.runner(workflows=["Order"]) as runner:
+            assert (await next_claim(runner)).id == "good"
+            row = await table.row("bad")
+            assert (row["runner"], row["attempts"]) == (None, 1)

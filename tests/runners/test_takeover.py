@@ -1,0 +1,137 @@
+"""What the dead owned goes to others, after a failed attempt, and never back to the dead."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from tests.runners.conftest import next_claim, order
+from tests.support.catalog import until_waiting
+from tests.support.lag import happens
+
+if TYPE_CHECKING:
+    from hephaestus_pg import AsyncStorage
+    from tests.runners.conftest import Table
+    from tests.support.starting import Start
+
+    Pool = asyncpg.Pool[asyncpg.Record]
+
+OTHER = UUID("0191e0a4-5b0c-7d3e-8f00-000000000001")
+
+
+async def test_what_a_dead_runner_owns_is_taken_over_after_an_attempt(
+    start: Start, table: Table, storage: AsyncStorage
+) -> None:
+    other = await start()
+    ids = ["a", "timer", "waits", "done"]
+    await storage.put_many(map(order, ids))
+    dead = await other.runner(workflows=["Order"], name="dead")
+    held = {claim.id: claim for claim in [await next_claim(dead) for _ in ids]}
+    zombie = await storage.get("a")
+    # As HephaestusEcto writes, which leaves the runner.
+    await table.set("timer", "status = 'waiting', due_at = now() - interval '1 hour'")
+    await table.set("waits", "status = 'waiting'")
+    await table.set("done", "status = 'completed'")
+    await table.expire(dead.token)
+    assert set(held) == set(ids)
+    async with storage.runner(workflows=["Order"], name="alive", lease=60) as runner:
+        claims = [await next_claim(runner), await next_claim(runner)]
+        assert {claim.id for claim in claims} == {"a", "timer"}
+        rows = {id: await table.row(id) for id in ids}
+        assert {id: row["attempts"] for id, row in rows.items()} == {
+            "a": 1,
+            "timer": 1,
+            "waits": 0,
+            "done": 0,
+        }
+        assert rows["waits"]["runner"] is rows["done"]["runner"] is None
+        assert rows["waits"]["due"] is None
+        assert zombie is not None
+        assert rows["a"]["revision"] > (zombie.revision or 0)
+        assert {each.name for each in await storage.runners()} == {"alive"}
+
+
+async def test_the_next_claim_waits_for_the_longer_of_lease_and_backoff(
+    start: Start, table: Table, storage: AsyncStorage
+) -> None:
+    await storage.insert(order("a"))
+    other = await start()
+    dead = await other.runner(workflows=["Order"], name="dead")
+    await next_claim(dead)
+    await table.expire(dead.token)
+    async with storage.runner(workflows=["Order"], lease=5, retry_after=lambda _: 25.0) as runner:
+        task = asyncio.create_task(next_claim(runner))
+        await happens(lambda: runner._claiming._takeover.looks)
+        row = await table.row("a")
+        assert (row["runner"], row["attempts"]) == (None, 1)
+        assert 15 < row["due"] <= 20
+        task.cancel()
+
+
+async def test_a_runner_without_a_row_is_dead(
+    start: Start, table: Table, storage: AsyncStorage
+) -> None:
+    await storage.insert(order("a"))
+    await table.set("a", f"runner = '{OTHER}'")
+    async with storage.runner(workflows=["Order"], lease=60) as runner:
+        assert (await next_claim(runner)).id == "a"
+        assert (await table.row("a"))["attempts"] == 1
+
+
+async def test_a_dead_runner_claims_nothing(storage: AsyncStorage, table: Table) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"], lease=60) as runner:
+        await table.expire(runner.token)
+        assert await runner.claim("a") is None
+
+
+async def test_an_instance_that_kills_each_of_its_runners_is_given_to_nobody_in_the_end(
+    storage: AsyncStorage, table: Table
+) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(
+        workflows=["Order"], max_attempts=3, lease=60, retry_after=lambda _: 0.0
+    ) as runner:
+        takeover = runner._claiming._takeover
+        for attempts in (1, 2, 3):
+            await table.set("a", f"runner = '{OTHER}'")  # whose process was killed
+            takeover.look_soon()
+            takeover.looks = 0
+            await takeover.look()
+            row = await table.row("a")
+            assert (row["runner"], row["attempts"]) == (None, attempts)
+        assert row["due"] == float("inf")
+        assert await runner.claim("a") is None
+        assert await storage.release("a")
+        assert (await next_claim(runner)).id == "a"
+
+
+@pytest.mark.parametrize("to", ("completed", "claimed"))
+async def test_what_others_write_while_it_looks_is_not_overwritten(
+    start: Start, table: Table, storage: AsyncStorage, pool: Pool, dsn: str, *, to: str
+) -> None:
+    other = await start()
+    await storage.insert(order("a"))
+    dead = await other.runner(workflows=["Order"], name="dead")
+    await next_claim(dead)
+    await table.expire(dead.token)
+    async with storage.runner(workflows=["Order"], lease=60) as runner:
+        owner, status = ("NULL", to) if to == "completed" else (f"'{runner.token}'", "running")
+        watching = await asyncpg.connect(dsn)
+        async with pool.acquire() as link, link.transaction():
+            await link.execute(
+                f"UPDATE {storage.schema}.workflow_instances"
+                f" SET runner = {owner}, status = '{status}', revision = revision + 1"
+            )
+            looking = asyncio.create_task(runner._claiming._takeover.look())
+            await until_waiting(watching, "lost AS MATERIALIZED", "transactionid")
+        await looking
+        await watching.close()
+        read = await storage.get("a")
+        assert read is not None
+        assert (read.status, read.runner) == (status, None if owner == "NULL" else runner.token)
+        assert (await table.row("a"))["attempts"] == 0
