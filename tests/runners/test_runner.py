@@ -11,6 +11,7 @@ import pytest
 
 from hephaestus_pg import (
     AccessDeniedError,
+    ClaimLostError,
     HephaestusError,
     Instance,
     InstanceExistsError,
