@@ -35,16 +35,20 @@ def runners(
 ) -> Iterator[dict[str, Any]]:
     """A record for each round, contender, and number of processes or side that inserts.
 
-    The contenders take turns, each round on databases that are new. ``part`` of the amounts is
-    enough to see that it works.
+    The contenders take turns in each of these, on a new database each time. ``part`` of the amounts
+    is enough to see that it works.
     """
     for round_number in range(rounds):
         shift = round_number % len(contenders)
-        for name in (*contenders[shift:], *contenders[:shift]):
-            about = {"round": round_number, "contender": name}
-            for number in processes:
+        turns = [
+            (name, {"round": round_number, "contender": name})
+            for name in (*contenders[shift:], *contenders[:shift])
+        ]
+        for number in processes:
+            for name, about in turns:
                 figures = _throughput(server, name, number, seconds, part)
                 yield {**about, "processes": number, **figures}
+        for name, about in turns:
             for inserter, figures in _starts(server, name, int(INSERTED * part)):
                 yield {**about, "inserted_by": inserter, **figures}
 

@@ -101,7 +101,13 @@ async def give_back(pool: Pool[Any], connection: PoolConnectionProxy[Any]) -> No
     """
     held: Any = getattr(connection, "_con", None)
     resets_if_lent = getattr(pool, "_reset", None) is PooledConnection.reset_if_lent
-    if resets_if_lent and isinstance(held, PooledConnection) and held.is_at_rest:
+    if (
+        resets_if_lent
+        and isinstance(held, PooledConnection)
+        and held.is_at_rest
+        # Else the next call of this task would come before those who wait, again and again.
+        and not pool._queue._getters  # type: ignore[attr-defined]  # noqa: SLF001
+    ):
         holder: Any = connection._holder  # noqa: SLF001
         held._on_release()  # type: ignore[attr-defined]  # noqa: SLF001
         await holder.release(RELEASE_SECONDS)

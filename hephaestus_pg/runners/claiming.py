@@ -166,10 +166,8 @@ class Claiming:
         number = min(self._drop_cancelled(), MOST)
         rows: list[Record] = []
         with self._executor.operation("claim", None, None) as deadline:
-            if self._is_unsure:  # whatever a lost answer held is owned, and nobody knows of it
-                owned = self._executor.statements.owned
-                token, held = self._giving_back.token, self._held.ids()
-                rows = await self._executor.fetch(deadline, owned, token, held)
+            if self._is_unsure:
+                rows = await self._unknown(deadline)
                 self._is_unsure = False
             if not rows:
                 rows = await self._send(deadline, number)
@@ -180,6 +178,13 @@ class Claiming:
             await self._hand_out(instance)
         is_alone = self._takeover.runners == 1
         return len(rows) >= number or (len(rows) > 0 and not is_alone)  # or others were faster
+
+    async def _unknown(self, deadline: float) -> list[Record]:
+        """Reads what is owned and nobody here knows of: what a lost answer held."""
+        owned, token = self._executor.statements.owned, self._giving_back.token
+        rows = await self._executor.fetch(deadline, owned, token, self._held.ids())
+        known = set(self._held.ids())  # more by now: a second claim of those would fence nothing
+        return [row for row in rows if row["id"] not in known]
 
     async def _send(self, deadline: float, number: int) -> list[Record]:
         self._is_unsure = True  # until there is an answer

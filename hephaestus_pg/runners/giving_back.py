@@ -72,12 +72,14 @@ class GivingBack:
     @contextmanager
     def unless_it_returns(self, id: str) -> Iterator[None]:
         """Gives the row back soon if the block raises: it may be ours, and nobody would know."""
-        try:
-            yield
-        except BaseException as error:
-            if not isinstance(error, HephaestusError) or getattr(error, "applied", "") == "unknown":
-                self._soon(id, failed=False)
-            raise
+        with self._held.expecting(id):
+            try:
+                yield
+            except BaseException as error:
+                applied = getattr(error, "applied", "")
+                if not isinstance(error, HephaestusError) or applied == "unknown":
+                    self._soon(id, failed=False)
+                raise
 
     def stop(self) -> None:
         """Tries nothing later any more: all is given back at once."""

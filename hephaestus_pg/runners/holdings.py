@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hephaestus_pg.runners.claim import Claim, Claims
 
 
@@ -18,6 +21,7 @@ class Holdings:
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
         self._by_id: dict[str, Claim | None] = {}
+        self._expected: list[str] = []
         self._changed = asyncio.Event()
 
     def __contains__(self, id: str) -> bool:
@@ -27,8 +31,17 @@ class Holdings:
         return len(self._by_id)
 
     def ids(self) -> list[str]:
-        """Returns the ids."""
-        return list(self._by_id)
+        """Returns the ids, with those that are expected."""
+        return [*self._by_id, *self._expected]
+
+    @contextmanager
+    def expecting(self, id: str) -> Iterator[None]:
+        """Tells of an id that it may become this runner's in the block, which adds it then."""
+        self._expected.append(id)
+        try:
+            yield
+        finally:
+            self._expected.remove(id)
 
     def claims(self) -> list[Claim]:
         """Returns the claims."""

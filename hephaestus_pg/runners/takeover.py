@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,10 @@ LOOK_SECONDS = 1.0
 """Seconds between two looks for dead runners, while somebody waits for a claim."""
 
 ORPHANS_EVERY = 10
-"""Every so many of these looks is for instances too whose runner has no row at all."""
+"""Of so many looks, by all runners together, one is for instances too whose runner has no row.
+
+A claim that was under way while its runner was taken over leaves them. It reads all that is owned.
+"""
 
 
 class Takeover:
@@ -47,7 +51,8 @@ class Takeover:
         now = asyncio.get_running_loop().time
         if now() < self._looked + LOOK_SECONDS:
             return
-        with_orphans = self.looks % ORPHANS_EVERY == 0
+        share = ORPHANS_EVERY * self.runners
+        with_orphans = not self.looks or random.random() * share < 1  # noqa: S311 - one of them does
         with self._executor.operation("take_over", None, None) as deadline:
             [row] = await self._executor.fetch(
                 deadline,

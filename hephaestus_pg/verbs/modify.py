@@ -11,6 +11,7 @@ from hephaestus_pg.errors import (
     InstanceNotFoundError,
     InvalidTypeError,
     InvalidValueError,
+    OperationTimeoutError,
     StaleInstanceError,
 )
 from hephaestus_pg.execution.retrying import FIRST_PAUSE
@@ -49,15 +50,22 @@ class ModifyVerbs(InstanceVerbs):
             return await self.update(_changed(id, held, change), timeout=timeout)
         now = asyncio.get_running_loop().time
         until = self._executor.deadline(timeout)
-        while True:
-            held = await self.get(id, timeout=until - now())
+        stale: StaleInstanceError | None = None
+        while (left := until - now()) > 0:
             try:
-                return await self.update(_changed(id, held, change), timeout=until - now())
-            except StaleInstanceError:
-                pause = random.uniform(0, FIRST_PAUSE)  # noqa: S311 - lest all come back at once
-                if now() + pause >= until:
+                held = await self.get(id, timeout=left)
+                return await self.update(
+                    _changed(id, held, change), timeout=max(until - now(), 0.001)
+                )
+            except StaleInstanceError as error:
+                stale = error
+            except OperationTimeoutError as error:
+                if stale is None or error.applied != "no":
                     raise
-                await asyncio.sleep(pause)
+            # Lest all come back at once.
+            await asyncio.sleep(min(random.uniform(0, FIRST_PAUSE), until - now()))  # noqa: S311
+        assert stale is not None
+        raise stale
 
 
 def _changed(id: str, held: Instance | None, change: Callable[[Instance], Any]) -> Instance:

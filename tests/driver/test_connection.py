@@ -69,6 +69,19 @@ async def test_a_connection_at_rest_is_given_back_without_a_task(start: Start) -
         assert (pool.get_size(), pool.get_idle_size()) == (1, 1)
 
 
+async def test_who_waits_for_a_connection_comes_before_the_next_call(start: Start) -> None:
+    calls = {"a": 0, "b": 0}
+
+    async def caller(id: str) -> None:
+        while min(calls.values()) < 20 and calls[id] < 200:
+            await storage.get(id)
+            calls[id] += 1
+
+    async with start(max_size=1, batching=False) as storage:
+        await asyncio.gather(*map(caller, calls))
+    assert max(calls.values()) < 200
+
+
 async def test_what_is_cancelled_again_while_its_statement_ends_costs_no_connection(
     start: Start, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:

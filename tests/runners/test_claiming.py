@@ -220,3 +220,43 @@ async def test_one_that_waits_for_news_after_a_failed_attempt_does_so(
             assert held == stored
             await storage.update(replace(held, status=Status.WAITING))
         assert await runner.claim("x") is None
+
+
+async def test_what_a_call_is_about_to_own_is_not_taken_for_a_lost_answer(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    async with storage.runner(workflows=["Order"]) as runner:
+        answered = asyncio.Event()
+        faults.lose_answer("insert")
+        faults.before("get", answered.wait)
+        inserting = asyncio.create_task(runner.insert(order("x")))
+        await happens(lambda: "get" in faults.tried)  # it is stored, and nobody was told
+        faults.lose_answer("claim")
+        waiting = asyncio.create_task(next_claim(runner))
+        await happens(lambda: faults.tried.count("claim") == 2)  # nothing was found
+        answered.set()
+        async with await inserting as held:
+            running = await storage.update(replace(held, status=Status.RUNNING))
+            assert not waiting.done()
+            await storage.update(replace(running, status=Status.COMPLETED))
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+
+async def test_what_a_call_owns_by_then_is_not_taken_for_a_lost_answer(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    async with storage.runner(workflows=["Order"]) as runner:
+        goes_on = asyncio.Event()
+        faults.before("owned", goes_on.wait)
+        faults.lose_answer("claim")
+        waiting = asyncio.create_task(next_claim(runner))
+        await happens(lambda: "owned" in faults.tried)  # with the ids that it leaves out
+        async with await runner.insert(order("x")) as held:
+            running = await storage.update(replace(held, status=Status.RUNNING))
+            goes_on.set()
+            await happens(lambda: faults.tried.count("claim") == 2)
+            assert not waiting.done()
+            await storage.update(replace(running, status=Status.COMPLETED))
+        waiting.cancel()
+        await asyncio.wait({waiting})
