@@ -99,17 +99,19 @@ async def give_back(pool: Pool[Any], connection: PoolConnectionProxy[Any]) -> No
     rounds of the event loop. So one of our own that is at rest goes back in the caller's task, by
     what that task would call.
     """
-    held: Any = getattr(connection, "_con", None)
-    resets_if_lent = getattr(pool, "_reset", None) is PooledConnection.reset_if_lent
-    if (
-        resets_if_lent
-        and isinstance(held, PooledConnection)
-        and held.is_at_rest
-        # Else the next call of this task would come before those who wait, again and again.
-        and not pool._queue._getters  # type: ignore[attr-defined]  # noqa: SLF001
-    ):
-        holder: Any = connection._holder  # noqa: SLF001
-        held._on_release()  # type: ignore[attr-defined]  # noqa: SLF001
+    try:
+        lent: Any = connection
+        held, holder = lent._con, lent._holder  # noqa: SLF001
+        is_simple = (
+            pool._reset is PooledConnection.reset_if_lent  # type: ignore[attr-defined]  # noqa: SLF001
+            and held.is_at_rest
+            # Else the next call of this task would come before those who wait, again and again.
+            and not pool._queue._getters  # type: ignore[attr-defined]  # noqa: SLF001
+        )
+    except AttributeError:  # it is back already, or another pool's, or another asyncpg's
+        is_simple = False
+    if is_simple:
+        held._on_release()  # noqa: SLF001
         await holder.release(RELEASE_SECONDS)
     else:
         await pool.release(connection, timeout=RELEASE_SECONDS)

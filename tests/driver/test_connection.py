@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from hephaestus_pg import AsyncStorage, Instance, InvalidTypeError
-from hephaestus_pg.driver.connection import clean_up, terminate
+from hephaestus_pg.driver.connection import PooledConnection, clean_up, terminate
 from tests.support.faults import pool_of
 from tests.support.lag import happens
 from tests.support.proxied import closing, through
@@ -235,3 +235,12 @@ class TestUsing:
                 assert await storage.using(raw.driver_connection).count() == 0
         finally:
             await engine.dispose()
+
+
+async def test_a_connection_of_an_asyncpg_that_is_otherwise_inside_goes_back_too(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(PooledConnection, "is_at_rest")
+    for _ in range(20):
+        assert await storage.get("x") is None
+    assert (await storage.stats()).connections_in_use == 0
