@@ -62,7 +62,7 @@ def test_a_statement_names_its_tables_with_their_schema(name: str) -> None:
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_statement_keeps_to_what_distributed_engines_run(name: str) -> None:
     statement = text(name).lower()
-    _, _, update = statement.partition("do update set")
+    update, _, _ = statement.partition("do update set")[2].partition("returning")
 
     assert "xmin" not in statement
     assert "trigger" not in statement
