@@ -11,7 +11,6 @@ from hephaestus_pg.errors import (
     InstanceNotFoundError,
     InvalidTypeError,
     InvalidValueError,
-    OperationTimeoutError,
     StaleInstanceError,
 )
 from hephaestus_pg.execution.retrying import FIRST_PAUSE
@@ -20,6 +19,9 @@ from hephaestus_pg.verbs.single import InstanceVerbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_LEAST = 0.001
+"""Seconds that a read or an update has at least, however late the event loop comes to it."""
 
 
 class ModifyVerbs(InstanceVerbs):
@@ -37,6 +39,7 @@ class ModifyVerbs(InstanceVerbs):
         Raises:
             InstanceNotFoundError: There is no such row.
             StaleInstanceError: Others were first each time, until the deadline.
+            OperationTimeoutError: A read or an update was under way then.
             InvalidTypeError: ``change`` is no function that returns an instance.
             SerializationError: What it returned cannot be stored exactly.
         """
@@ -50,22 +53,17 @@ class ModifyVerbs(InstanceVerbs):
             return await self.update(_changed(id, held, change), timeout=timeout)
         now = asyncio.get_running_loop().time
         until = self._executor.deadline(timeout)
-        stale: StaleInstanceError | None = None
-        while (left := until - now()) > 0:
+        while True:
+            began = now()
             try:
-                held = await self.get(id, timeout=left)
-                return await self.update(
-                    _changed(id, held, change), timeout=max(until - now(), 0.001)
-                )
-            except StaleInstanceError as error:
-                stale = error
-            except OperationTimeoutError as error:
-                if stale is None or error.applied != "no":
-                    raise
-            # Lest all come back at once.
-            await asyncio.sleep(min(random.uniform(0, FIRST_PAUSE), until - now()))  # noqa: S311
-        assert stale is not None
-        raise stale
+                held = await self.get(id, timeout=max(until - began, _LEAST))
+                changed = _changed(id, held, change)
+                return await self.update(changed, timeout=max(until - now(), _LEAST))
+            except StaleInstanceError:
+                pause = random.uniform(0, FIRST_PAUSE)  # noqa: S311 - lest all come back at once
+                if now() + pause + 2 * (now() - began) >= until:
+                    raise  # rather than a try that would be cut off under way
+            await asyncio.sleep(pause)
 
 
 def _changed(id: str, held: Instance | None, change: Callable[[Instance], Any]) -> Instance:

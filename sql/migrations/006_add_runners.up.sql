@@ -36,13 +36,14 @@ $$;
 
 -- What can be claimed, the oldest first: a row is in at most one of these two, and one that is owned
 -- or waits for an outside event in neither. They are two, since inserted_at is the clock of whoever
--- inserted, which may be ahead.
+-- inserted, which may be ahead. Each put of what goes on writes the first: its key is short, and OR is
+-- faster than ANY.
 CREATE INDEX IF NOT EXISTS workflow_instances_ready_index
-    ON /* schema */workflow_instances (workflow, inserted_at, id)
-    WHERE runner IS NULL AND due_at IS NULL AND status = ANY ('{pending,running}'::text[]);
+    ON /* schema */workflow_instances (workflow, inserted_at)
+    WHERE runner IS NULL AND due_at IS NULL AND (status = 'pending' OR status = 'running');
 
 CREATE INDEX IF NOT EXISTS workflow_instances_due_index
-    ON /* schema */workflow_instances (workflow, due_at, id)
+    ON /* schema */workflow_instances (workflow, due_at)
     WHERE runner IS NULL AND due_at IS NOT NULL AND status = ANY ('{pending,running,waiting}'::text[]);
 
 -- For filters by due_at, whatever the status and the owner.

@@ -67,12 +67,12 @@ REVISED_INDEXES = VERSIONED_INDEXES | {
 }
 RUNNER_INDEXES = REVISED_INDEXES | {
     (
-        f"CREATE INDEX workflow_instances_ready_index {ON} btree (workflow, inserted_at, id) WHERE "
-        "((runner IS NULL) AND (due_at IS NULL) AND ((status)::text = ANY "
-        "('{pending,running}'::text[])))"
+        f"CREATE INDEX workflow_instances_ready_index {ON} btree (workflow, inserted_at) WHERE "
+        "((runner IS NULL) AND (due_at IS NULL) AND (((status)::text = 'pending'::text) OR "
+        "((status)::text = 'running'::text)))"
     ),
     (
-        f"CREATE INDEX workflow_instances_due_index {ON} btree (workflow, due_at, id) WHERE "
+        f"CREATE INDEX workflow_instances_due_index {ON} btree (workflow, due_at) WHERE "
         "((runner IS NULL) AND (due_at IS NOT NULL) AND ((status)::text = ANY "
         "('{pending,running,waiting}'::text[])))"
     ),

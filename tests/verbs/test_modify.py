@@ -11,6 +11,7 @@ from hephaestus_pg import (
     InstanceNotFoundError,
     InvalidTypeError,
     InvalidValueError,
+    OperationTimeoutError,
     StaleInstanceError,
 )
 
@@ -57,7 +58,8 @@ async def test_others_who_are_always_first_are_an_error_at_the_deadline(
     storage: AsyncStorage,
 ) -> None:
     await storage.insert(Instance("x", "W"))
-    with pytest.raises(StaleInstanceError):  # the revision is as if another had been first
+    # The revision is as if another had been first. A busy machine may cut the last try off.
+    with pytest.raises((StaleInstanceError, OperationTimeoutError)):
         await storage.modify("x", lambda it: replace(it, revision=1), timeout=0.3)
 
 

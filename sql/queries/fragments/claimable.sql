@@ -13,8 +13,8 @@ FROM (
                 WHERE held.workflow = given.workflow
                     AND held.runner IS NULL
                     AND held.due_at IS NULL
-                    AND held.status = ANY ('{pending,running}'::text[])
-                ORDER BY held.inserted_at, held.id
+                    AND (held.status = 'pending' OR held.status = 'running')
+                ORDER BY held.inserted_at
                 LIMIT 500
             ) AS ready
             LIMIT $4::text::bigint
@@ -29,7 +29,7 @@ FROM (
                     AND held.runner IS NULL
                     AND held.due_at <= statement_timestamp()
                     AND held.status = ANY ('{pending,running,waiting}'::text[])
-                ORDER BY held.due_at, held.id
+                ORDER BY held.due_at
                 LIMIT 500
             ) AS timed
             LIMIT $4::text::bigint
