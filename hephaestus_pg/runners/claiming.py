@@ -215,7 +215,7 @@ class Claiming:
                 instances.append(self._serializer.decode(row))
             except CorruptInstanceError as error:
                 logger.error("claimed, and given back: %s", error)  # noqa: TRY400 - it says all
-                await self._giving_back.send_back(row["id"], failed=True)
+                await self._giving_back.give_back(row["id"], failed=True)
         return instances
 
     async def _hand_out(self, instance: Instance) -> None:

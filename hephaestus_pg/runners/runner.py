@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from hephaestus_pg.errors import (
     ClaimLostError,
+    CorruptInstanceError,
     HephaestusError,
     InvalidValueError,
     RejectedError,
@@ -142,6 +143,7 @@ class Runner:
         or of a workflow that is none of this runner's.
 
         Raises:
+            CorruptInstanceError: The row cannot be read; it counts as a failed attempt.
             RunnerEndedError: It is dead or stopped.
         """
         checked_id(id)
@@ -162,9 +164,12 @@ class Runner:
             )
         if row is None or id in self._held:
             return None
-        instance = self._verbs._serializer.decode(row)  # noqa: SLF001 - the storage's own
-        self._held.claimed(id)
-        return self._claim_of(instance)
+        try:
+            instance = self._verbs._serializer.decode(row)  # noqa: SLF001 - the storage's own
+        except CorruptInstanceError:
+            await self._giving_back.give_back(id, failed=True)
+            raise
+        return await self._taken(instance)
 
     async def insert(self, instance: Instance, *, timeout: float | None = None) -> Claim:
         """Inserts the instance and owns it, in one statement.
@@ -189,11 +194,7 @@ class Runner:
             stored = await verbs._insert(  # noqa: SLF001 - as insert, with an owner
                 new, replace_finished=False, runner=str(self.token), timeout=timeout
             )
-        if self._end is not None:  # what has freed the others did not see this one
-            with suppress(StorageClosedError):
-                await self._giving_back.give_back(stored.id)
-        self._held.claimed(stored.id)
-        return self._claim_of(stored)
+        return await self._taken(stored)
 
     async def stop(self) -> None:
         """Hands nothing out any more, and gives back at once what it owns.
@@ -248,6 +249,14 @@ class Runner:
     def ended(self, claim: Claim) -> None:
         """See :class:`Owner`."""
         self._held.ended(claim)
+
+    async def _taken(self, instance: Instance) -> Claim:
+        """Returns the claim of what a statement has just made this runner's."""
+        if self._end is not None:  # what has freed the others did not see this one
+            with suppress(StorageClosedError):
+                await self._giving_back.give_back(instance.id)
+        self._held.claimed(instance.id)
+        return self._claim_of(instance)
 
     def _claim_of(self, instance: Instance) -> Claim:
         claim = Claim(self, instance)
