@@ -236,19 +236,21 @@ class AsyncStorage(OwnershipVerbs):
     async def close(self) -> None:
         """Refuses new calls, waits for those under way, frees the name, and closes an own pool.
 
-        Its runners are stopped first.
+        Its runners are stopped first; a body that ignores its cancellation has five seconds.
 
-        It waits for the storage's ``timeout`` at the most; a transaction that is still open then
-        loses its connection, unless the pool is yours. Where the event loop that started it has
-        been closed before, only the name is left to be freed.
+        After that it waits for the storage's ``timeout`` at the most; a transaction that is still
+        open then loses its connection, unless the pool is yours. Where the event loop that started
+        it has been closed before, only the name is left to be freed.
         """
         if self._pool_executor.lifecycle.loop.is_closed():
             registry.unregister(self.name, self)  # whatever was under way ended with its loop
             return
         self._pool_executor.lifecycle.require_own_loop()
         try:
-            await self._stop_runners()
-            await self._pool_executor.close()
+            try:
+                await self._stop_runners()
+            finally:
+                await self._pool_executor.close()
         finally:
             registry.unregister(self.name, self)
 

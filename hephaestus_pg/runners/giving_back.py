@@ -77,7 +77,8 @@ class GivingBack:
                 yield
             except BaseException as error:
                 applied = getattr(error, "applied", "")
-                if not isinstance(error, HephaestusError) or applied == "unknown":
+                is_unsure = not isinstance(error, HephaestusError) or applied == "unknown"
+                if is_unsure and id not in self._held:  # else it has a claim that gives it back
                     self._soon(id, failed=False)
                 raise
 
@@ -96,14 +97,16 @@ class GivingBack:
             self._held.drop(id)
 
     async def _end_claim(self, claim: Claim, *, failed: bool) -> bool:
-        try:
-            if await self._send_back(claim.id, failed=failed):
+        id = claim.id
+        with self._held.expecting(id):  # a caller that is cancelled forgets it before its end
+            try:
+                if await self._send_back(id, failed=failed):
+                    return True
+                with self._executor.operation("get", id, None) as deadline:
+                    held = await self._executor.row(deadline, self._executor.statements.get, id)
+            except DatabaseError as error:
+                self._try_later(id, error, failed=failed)
                 return True
-            with self._executor.operation("get", claim.id, None) as deadline:
-                held = await self._executor.row(deadline, self._executor.statements.get, claim.id)
-        except DatabaseError as error:
-            self._try_later(claim.id, error, failed=failed)
-            return True
         return claim.is_own_end(None if held is None else int(held["revision"]))
 
     def _try_later(self, id: str, error: DatabaseError, *, failed: bool) -> None:

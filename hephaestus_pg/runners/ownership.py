@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from functools import partial
@@ -32,6 +33,7 @@ class OwnershipVerbs(Verbs):
         """The executor again, by its own type."""
         self._claims = Claims()
         self._runners: WeakSet[Runner] = WeakSet()
+        self._is_closing = False
 
     def runner(  # noqa: PLR0913 - each is an option of its own, by keyword
         self,
@@ -50,11 +52,14 @@ class OwnershipVerbs(Verbs):
             name: What operators know it by; by default the host's name and the process id.
             lease: Seconds after its last heartbeat until others take over what it owns.
             max_attempts: After so many failed attempts in a row an instance is given to nobody
-                until somebody writes or :meth:`release` s it.
+                until somebody writes it or releases it (:meth:`release`).
             retry_after: The seconds to wait after the n-th failed attempt, by default 2, 4, 8 … up
                 to five minutes. It is called for each number once, when the runner starts.
             max_stall: Seconds after which an event loop that does not answer counts as dead, though
                 the heartbeat goes on without it.
+
+        Its heartbeat opens a connection like the pool's, in a thread with an event loop of its own:
+        there the pool's hooks are called too (``connect``, ``init``, a ``password`` function).
 
         Raises:
             InvalidValueError: An option is wrong.
@@ -73,17 +78,16 @@ class OwnershipVerbs(Verbs):
         async def started() -> Runner:
             executor, lifecycle = self._pool_executor, self._pool_executor.lifecycle
             lifecycle.require_own_loop()
-            if lifecycle.closed:
+            if self._is_closing:
                 lifecycle.refuse()
             connect = partial(connect_beside, executor.pool)
-            runner = Runner(self, executor, settings, self._claims, connect)
+            runner = Runner(self, executor, self._serializer, settings, self._claims, connect)
             self._observer = self._claims
+            await runner.start()
+            if self._is_closing:  # since before it could be stopped
+                await runner.stop()
+                lifecycle.refuse()
             self._runners.add(runner)
-            try:
-                await runner.start()
-            except BaseException:
-                self._runners.discard(runner)
-                raise
             return runner
 
         return StartingRunner(started)
@@ -106,5 +110,5 @@ class OwnershipVerbs(Verbs):
         return bool(rows)
 
     async def _stop_runners(self) -> None:
-        for runner in list(self._runners):
-            await runner.stop()
+        self._is_closing = True
+        await asyncio.gather(*(runner.stop() for runner in self._runners))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Connection, Record
 
+    from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.lifecycle import Lifecycle
     from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.runners.settings import Settings
@@ -54,10 +55,11 @@ class Runner:
     cancelled, and what asks it for more raises a :class:`RunnerEndedError`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that its storage gives it
         self,
         verbs: Verbs,
         executor: PoolExecutor,
+        serializer: Serializer,
         settings: Settings,
         claims: Claims,
         connect: Callable[[], Awaitable[Connection[Any]]],
@@ -67,10 +69,12 @@ class Runner:
         self.name = settings.name
         self._verbs = verbs
         self._executor = executor
+        self._serializer = serializer
         self._settings = settings
         self._claims = claims
         self._held = Holdings(claims)
-        self._end: HephaestusError | None = None
+        self._end: RunnerEndedError | None = None
+        self._is_dead = False
         self._stopping: asyncio.Task[None] | None = None
         self._giving_back = GivingBack(
             executor, self._held, token=str(self.token), delays=delays_text(settings.delays)
@@ -85,13 +89,7 @@ class Runner:
             max_stall=settings.max_stall,
             on_death=self._die,
         )
-        self._claiming = Claiming(
-            executor,
-            verbs._serializer,  # noqa: SLF001 - the storage's own
-            settings,
-            self._held,
-            self._giving_back,
-        )
+        self._claiming = Claiming(executor, serializer, settings, self._held, self._giving_back)
 
     def __repr__(self) -> str:
         return f"<Runner {self.name!r} {self.token}, {len(self._held)} claims>"
@@ -165,7 +163,7 @@ class Runner:
         if row is None or id in self._held:
             return None
         try:
-            instance = self._verbs._serializer.decode(row)  # noqa: SLF001 - the storage's own
+            instance = self._serializer.decode(row)
         except CorruptInstanceError:
             await self._giving_back.give_back(id, failed=True)
             raise
@@ -180,8 +178,7 @@ class Runner:
             RunnerEndedError: It is dead or stopped.
         """
         self._require_running()
-        verbs = self._verbs
-        new = verbs._serializer.encode(instance)  # noqa: SLF001 - the storage's own
+        new = self._serializer.encode(instance)
         if instance.status not in KEPT:
             raise InvalidValueError("status", instance.status, "insert what is pending or running")
         if new.columns[1] not in self._settings.workflows:
@@ -191,7 +188,7 @@ class Runner:
                 f"the runner {self.name!r} runs {', '.join(self._settings.workflows)}",
             )
         with self._giving_back.unless_it_returns(new.id):
-            stored = await verbs._insert(  # noqa: SLF001 - as insert, with an owner
+            stored = await self._verbs._insert(  # noqa: SLF001 - as insert, with an owner
                 new, replace_finished=False, runner=str(self.token), timeout=timeout
             )
         return await self._taken(stored)
@@ -203,27 +200,19 @@ class Runner:
         error; none of them counts as a failed attempt.
         """
         self._lifecycle.require_own_loop()
-        if self._stopping is None:
+        if self._stopping is None or self._stopping.cancelled():
             self._stopping = asyncio.create_task(self._stop(asyncio.current_task()))
         await asyncio.shield(self._stopping)
 
     async def _stop(self, caller: asyncio.Task[Any] | None) -> None:
-        is_dead = self._end is not None
-        if not is_dead:
-            self._end = self._ended("it was stopped")
-            await self._claiming.end(None)
-        self._claims.wake.discard(self._claiming.wake)
-        for claim in self._held.entered(but=caller):
-            claim.stop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(UNWIND_SECONDS):
-                await self._held.left(but=caller)
-        self._giving_back.stop()
-        for claim in self._held.entered(but=None):  # the caller's own, and those that ignore it
-            claim.stop(cancel=False)
         try:
+            if self._end is None:
+                self._end = self._ended("it was stopped")
+                await self._claiming.end(None)
+            self._claims.wake.discard(self._claiming.wake)
+            await self._unwind(caller)
             # What a dead one owned is taken over when its lease ends, as after a failed attempt.
-            if not is_dead:
+            if not self._is_dead:
                 with self._executor.operation("stop", None, None) as deadline:
                     statement = self._executor.statements.end_runner
                     await self._executor.fetch(deadline, statement, str(self.token))
@@ -232,14 +221,27 @@ class Runner:
         finally:
             await self._heartbeat.stop()
 
+    async def _unwind(self, caller: asyncio.Task[Any] | None) -> None:
+        """Cancels the bodies, and waits for them for a while."""
+        for claim in self._held.entered(but=caller):
+            claim.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(UNWIND_SECONDS):
+                await self._held.left(but=caller)
+        self._giving_back.stop()
+        for claim in self._held.claims():
+            if claim.task is None:  # nobody has entered it
+                self._held.ended(claim)
+            else:  # the caller's own, and those that ignore it
+                claim.stop(cancel=False)
+
     # What its claims ask of it.
 
     def require_alive(self, id: str) -> None:
         """See :class:`Owner`."""
         if self._end is None and not self._heartbeat.is_alive:
             self._die("no heartbeat reached the server in time")
-        if isinstance(self._end, RunnerEndedError):
-            self._held.drop(id)
+        if self._end is not None:
             raise ClaimLostError(id, f"its runner has ended: {self._end.reason}")
 
     async def give_back(self, claim: Claim, *, failed: bool) -> bool:
@@ -267,7 +269,7 @@ class Runner:
         if self._end is not None:
             return
         logger.error("runner %s is dead: %s", self.name, reason)
-        self._end = self._ended(reason)
+        self._is_dead, self._end = True, self._ended(reason)
         self._heartbeat.end()
         self._claims.wake.discard(self._claiming.wake)
         self._claiming.refuse(self._end)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +20,11 @@ from hephaestus_pg import (
     InvalidValueError,
     StaleInstanceError,
     Status,
+    StorageClosedError,
     WrongEventLoopError,
 )
-from tests.runners.conftest import next_claim
+from hephaestus_pg.runners.heartbeat import Heartbeat
+from tests.runners.conftest import next_claim, order
 from tests.runners.processes import said, worker
 from tests.support.faults import Faults
 from tests.support.lag import happens, within
@@ -28,7 +32,7 @@ from tests.support.lag import happens, within
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hephaestus_pg import AsyncStorage
+    from hephaestus_pg import AsyncStorage, Runner
     from tests.runners.conftest import Table
     from tests.support.starting import Start
 
@@ -264,3 +268,77 @@ async def test_sigterm_stops_a_process_gracefully(
         assert await said(process) == "stopped"
     row = await table.row("x")
     assert (row["runner"], row["attempts"]) == (None, 0)
+
+
+async def test_a_claim_that_nobody_entered_keeps_no_other_runner_from_its_instance(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hephaestus_pg.runners.claiming.POLL_SECONDS", 3600.0)
+    await storage.insert(order("x"))
+    async with storage.runner(workflows=["Order"]) as first:
+        claim = await next_claim(first)
+    with pytest.raises(ClaimLostError):
+        async with claim:
+            pass
+    async with storage.runner(workflows=["Order"]) as second, await next_claim(second) as held:
+        waiting = asyncio.create_task(next_claim(second))
+        await happens(lambda: second._claiming._waiting)
+        await storage.update(replace(held, status=Status.WAITING))
+        await storage.modify("x", lambda it: replace(it, status=Status.RUNNING))
+        assert (await waiting).id == "x"
+
+
+async def test_a_runner_that_starts_while_its_storage_closes_is_stopped(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = await start()
+    beginning, goes_on = asyncio.Event(), asyncio.Event()
+    real = Heartbeat.start
+
+    async def begin(heartbeat: Heartbeat) -> None:
+        await real(heartbeat)
+        beginning.set()
+        await goes_on.wait()
+
+    monkeypatch.setattr(Heartbeat, "start", begin)
+    starting = asyncio.create_task(a_runner(storage))
+    await beginning.wait()
+    await storage.close()
+    goes_on.set()
+    with pytest.raises(StorageClosedError):
+        await starting
+    with pytest.raises(StorageClosedError):
+        await storage.runner(workflows=["Order"])
+    assert "hephaestus_pg late" not in {each.name for each in threading.enumerate()}
+
+
+async def a_runner(storage: AsyncStorage) -> Runner:
+    return await storage.runner(workflows=["Order"], name="late")
+
+
+async def test_a_stop_that_is_cancelled_ends_the_heartbeat(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hephaestus_pg.runners.runner.UNWIND_SECONDS", 3600.0)
+    await storage.insert(order("x"))
+    runner = await storage.runner(workflows=["Order"])
+    entered, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> None:
+        async with await next_claim(runner):
+            entered.set()
+            while not goes_on.is_set():
+                with suppress(asyncio.CancelledError):
+                    await goes_on.wait()
+
+    body = asyncio.create_task(stubborn())
+    await entered.wait()
+    stopping = asyncio.create_task(runner.stop())
+    await happens(lambda: runner._stopping)
+    assert runner._stopping is not None
+    await asyncio.sleep(0)
+    runner._stopping.cancel()  # as a program does that cancels every task
+    await asyncio.wait({stopping})
+    await happens(lambda: not runner._heartbeat._thread.is_alive())
+    goes_on.set()
+    await asyncio.wait({body})
