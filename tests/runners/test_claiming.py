@@ -6,13 +6,12 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import pytest
 
 from hephaestus_pg import AccessDeniedError, Status
 from hephaestus_pg.runners import claiming
-from tests.runners.conftest import next_claim, order
+from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens, within
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
-OTHER = UUID("0191e0a4-5b0c-7d3e-8f00-000000000001")
 
 
 async def drained(runner: Runner) -> list[str]:
