@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from hephaestus_pg import migrations
-from tests.conftest import new_database
+from tests.support.databases import new_database
 from tests.system.test_query_plans import KEY, PLANS, explained, rows_read, scanned
 
 if TYPE_CHECKING:
