@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import asyncpg
 import pytest
 
 from tests.runners.conftest import OTHER, next_claim, order
@@ -13,6 +12,8 @@ from tests.support.catalog import until_waiting
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from hephaestus_pg import AsyncStorage
     from tests.runners.conftest import Table
     from tests.support.starting import Start
@@ -109,7 +110,7 @@ async def test_an_instance_that_kills_each_of_its_runners_is_given_to_nobody_in_
 
 @pytest.mark.parametrize("to", ("completed", "claimed"))
 async def test_what_others_write_while_it_looks_is_not_overwritten(
-    start: Start, table: Table, storage: AsyncStorage, pool: Pool, dsn: str, *, to: str
+    start: Start, table: Table, storage: AsyncStorage, pool: Pool, *, to: str
 ) -> None:
     other = await start()
     await storage.insert(order("a"))
@@ -118,16 +119,14 @@ async def test_what_others_write_while_it_looks_is_not_overwritten(
     await table.expire(dead.token)
     async with storage.runner(workflows=["Order"], lease=60) as runner:
         owner, status = ("NULL", to) if to == "completed" else (f"'{runner.token}'", "running")
-        watching = await asyncpg.connect(dsn)
         async with pool.acquire() as link, link.transaction():
             await link.execute(
                 f"UPDATE {storage.schema}.workflow_instances"
                 f" SET runner = {owner}, status = '{status}', revision = revision + 1"
             )
             looking = asyncio.create_task(runner._claiming._takeover.look())
-            await until_waiting(watching, "lost AS MATERIALIZED", "transactionid")
+            await until_waiting(pool, "lost AS MATERIALIZED", "transactionid")
         await looking
-        await watching.close()
         read = await storage.get("a")
         assert read is not None
         assert (read.status, read.runner) == (status, None if owner == "NULL" else runner.token)
