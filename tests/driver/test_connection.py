@@ -155,6 +155,10 @@ async def test_a_cancel_does_not_keep_from_cleaning_up(
     scope, locked = anyio.CancelScope(), asyncio.Event()
     async with pool.acquire() as connection:
 
+        async def unlock() -> None:
+            await connection.execute("SELECT 1")  # where a cancel would strike: before the next
+            await connection.execute("SELECT pg_advisory_unlock(1910)")
+
         async def hold() -> None:
             with scope:
                 await connection.execute("SELECT pg_advisory_lock(1910)")
@@ -162,8 +166,7 @@ async def test_a_cancel_does_not_keep_from_cleaning_up(
                     locked.set()
                     await asyncio.sleep(60)
                 finally:
-                    unlock = "SELECT pg_advisory_unlock(1910)"
-                    await clean_up(connection, lambda: connection.execute(unlock), seconds=5)
+                    await clean_up(connection, unlock, seconds=5)
 
         task = asyncio.create_task(hold())
         await locked.wait()
