@@ -22,14 +22,12 @@ from hephaestus_pg import (
 from hephaestus_pg.driver.pool import connect_beside
 from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.runners import heartbeat, ownership
-from tests.chaos.proxy import Proxy
 from tests.support.lag import happens
 from tests.support.proxied import through
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from hephaestus_pg import AsyncStorage, Claim, Runner
+    from tests.chaos.proxy import Proxy
     from tests.runners.conftest import Table
     from tests.support.starting import Start
 
@@ -40,14 +38,6 @@ async def held(runner: Runner) -> Claim:
     claim = await runner.claim("x")
     assert claim is not None
     return claim
-
-
-@pytest.fixture
-async def proxy(dsn: str) -> AsyncIterator[Proxy]:
-    from urllib.parse import urlsplit
-
-    async with Proxy(lambda: urlsplit(dsn).port or 5432) as proxy:
-        yield proxy
 
 
 @pytest.fixture

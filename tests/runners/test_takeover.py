@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import pytest
 
 from hephaestus_pg import ConflictError
-from tests.runners.conftest import next_claim, order
+from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.faults import Faults
 from tests.support.lag import happens
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
-
-OTHER = UUID("0191e0a4-5b0c-7d3e-8f00-000000000001")
 
 
 async def test_what_a_dead_runner_owns_is_taken_over_after_an_attempt(
