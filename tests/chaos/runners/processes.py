@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import sys
@@ -32,8 +33,10 @@ class _Process:
         self.is_faulty = False
 
     def signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):  # it has ended by itself, which is found out later
-            self.process.send_signal(number)
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):  # it has ended by itself, which is found out later
+                # send_signal would take the exit code of one that has just ended, and lose it.
+                os.kill(self.process.pid, number)
 
 
 class Processes:
