@@ -17,24 +17,10 @@ from tests.support.lag import happens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from hephaestus_pg import AsyncStorage
 
 WORK = Work("order::1", "Reserve", runner=1, receipt="a", token=5)
-
-
-@pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Sets what a runner's process does: the lines of a shell's script."""
-    path = tmp_path / "runner"
-
-    def write(lines: str) -> None:
-        path.write_text(f"#!/bin/sh\n{lines}\n")
-        path.chmod(0o700)
-
-    monkeypatch.setattr("sys.executable", str(path))
-    return write
 
 
 @pytest.fixture

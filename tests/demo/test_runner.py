@@ -26,7 +26,7 @@ from hephaestus_pg.demo.runner import (
     with_step_completed,
 )
 from hephaestus_pg.demo.supervisor import courier_came
-from hephaestus_pg.demo.witness import TABLES, ledger, outside
+from hephaestus_pg.demo.witness import ledger
 from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
@@ -39,13 +39,6 @@ if TYPE_CHECKING:
     from tests.support.starting import Start
 
 pytestmark = pytest.mark.quick
-
-
-@pytest.fixture
-async def world(dsn: str, migrated: str) -> AsyncIterator[Pool[Any]]:
-    async with outside(dsn, migrated) as pool:
-        await pool.execute(TABLES)
-        yield pool
 
 
 @pytest.fixture
