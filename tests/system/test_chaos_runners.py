@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.runners import processes as processes_module
 from tests.chaos.runners import run as run_module
 from tests.chaos.runners import waits as waits_module
 from tests.chaos.runners.history import STEPS, History, Row, Write
+from tests.chaos.runners.processes import Processes
 from tests.chaos.runners.run import run, until_finished
 from tests.chaos.runners.waits import Clock, Ownerless, Waits
 from tests.chaos.runners.witness import Version
+from tests.chaos.schedule import schedule
 
 BEGUN = [Version(1, None)]
 CLAIMED = [*BEGUN, Version(2, "a")]
@@ -206,6 +209,15 @@ def test_the_clock_leaves_out_what_the_loop_was_late_and_when_there_was_no_serve
     assert pass_by(1) == 4
     assert pass_by(2) == 6
     assert clock.unreachable == 6
+
+
+async def test_a_fault_that_no_process_can_suffer_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes_module, "WELL_SECONDS", 0.0)
+    nobody = Processes("", History(), number=0, lease=1.0, seed=1)
+    with pytest.raises(TimeoutError):
+        await nobody.suffer(next(schedule(1, ["kill process"])))
 
 
 class Looks:
