@@ -46,6 +46,11 @@ _SEPARATE = (
     "calls may"
 )
 
+_NOT_STARTED = (
+    "the storage is not started yet: write `storage = await AsyncStorage.start(...)`, "
+    "or `async with AsyncStorage.start(...) as storage:`"
+)
+
 
 class Transaction(Verbs):
     """The verbs on one connection; ``connection`` takes the caller's own statements too."""
@@ -163,7 +168,7 @@ class AsyncStorage(OwnershipVerbs):
             )
             return await cls._registered(executor, serializer)
 
-        return Starting(started)
+        return Starting(started, cls.close, _NOT_STARTED)
 
     @classmethod
     async def _registered(cls, executor: PoolExecutor, serializer: Serializer) -> Self:

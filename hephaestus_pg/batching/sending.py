@@ -30,7 +30,7 @@ _DIVISIBLE = (RejectedError, AccessDeniedError, ConflictError, OperationTimeoutE
 
 
 async def send(run: Run, batch: list[Request], queue: RequestQueue) -> None:
-    """Sends the requests as one statement, answers each with its row, and ends them in the queue."""
+    """Sends the requests as one statement, answers each by its row, and ends them in the queue."""
     loop = asyncio.get_running_loop()
     deadline = max([request.deadline for request in batch])
     began = loop.time()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from hephaestus_pg.driver.pool import connect_beside
+from hephaestus_pg.execution.starting import Starting
 from hephaestus_pg.runners.claim import Claims
-from hephaestus_pg.runners.runner import Runner, StartingRunner
+from hephaestus_pg.runners.runner import Runner
 from hephaestus_pg.runners.settings import Settings, backoff, runner_info
 from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.verbs.pruning import Verbs
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.runners.settings import RunnerInfo
+
+_NOT_STARTED = (
+    "the runner is not started yet: write `runner = await storage.runner(...)`, or "
+    "`async with storage.runner(...) as runner:`"
+)
 
 
 class OwnershipVerbs(Verbs):
@@ -44,7 +50,7 @@ class OwnershipVerbs(Verbs):
         max_attempts: int = 5,
         retry_after: Callable[[int], float] = backoff,
         max_stall: float = 300.0,
-    ) -> StartingRunner:
+    ) -> Starting[Runner]:
         """Starts a runner, which owns instances: ``await`` it, or enter it with ``async with``.
 
         Args:
@@ -90,7 +96,7 @@ class OwnershipVerbs(Verbs):
             self._runners.add(runner)
             return runner
 
-        return StartingRunner(started)
+        return Starting(started, Runner.stop, _NOT_STARTED)
 
     async def runners(self, *, timeout: float | None = None) -> list[RunnerInfo]:
         """The runners that live, of all processes, the oldest first."""

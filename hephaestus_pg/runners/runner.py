@@ -29,7 +29,7 @@ from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.verbs import reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from asyncpg import Connection, Record
 
@@ -283,20 +283,3 @@ class Runner:
         self._lifecycle.require_own_loop()
         if self._end is not None:
             raise copy(self._end)
-
-
-class StartingRunner:
-    """Awaited it is the runner, entered it is one that is stopped at the end of the block."""
-
-    def __init__(self, start: Callable[[], Coroutine[Any, Any, Runner]]) -> None:
-        self._start = start
-
-    def __await__(self) -> Generator[Any, Any, Runner]:
-        return self._start().__await__()
-
-    async def __aenter__(self) -> Runner:
-        self._runner = await self._start()
-        return self._runner
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,10 +19,8 @@ from hephaestus_pg import (
     InvalidValueError,
     StaleInstanceError,
     Status,
-    StorageClosedError,
     WrongEventLoopError,
 )
-from hephaestus_pg.runners.heartbeat import Heartbeat
 from tests.runners.conftest import next_claim, order
 from tests.runners.processes import said, worker
 from tests.support.faults import Faults
@@ -32,7 +29,7 @@ from tests.support.lag import happens, within
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hephaestus_pg import AsyncStorage, Runner
+    from hephaestus_pg import AsyncStorage
     from tests.runners.conftest import Table
     from tests.support.starting import Start
 
@@ -285,34 +282,6 @@ async def test_a_claim_that_nobody_entered_keeps_no_other_runner_from_its_instan
         await storage.update(replace(held, status=Status.WAITING))
         await storage.modify("x", lambda it: replace(it, status=Status.RUNNING))
         assert (await waiting).id == "x"
-
-
-async def test_a_runner_that_starts_while_its_storage_closes_is_stopped(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    storage = await start()
-    beginning, goes_on = asyncio.Event(), asyncio.Event()
-    real = Heartbeat.start
-
-    async def begin(heartbeat: Heartbeat) -> None:
-        await real(heartbeat)
-        beginning.set()
-        await goes_on.wait()
-
-    monkeypatch.setattr(Heartbeat, "start", begin)
-    starting = asyncio.create_task(a_runner(storage))
-    await beginning.wait()
-    await storage.close()
-    goes_on.set()
-    with pytest.raises(StorageClosedError):
-        await starting
-    with pytest.raises(StorageClosedError):
-        await storage.runner(workflows=["Order"])
-    assert "hephaestus_pg late" not in {each.name for each in threading.enumerate()}
-
-
-async def a_runner(storage: AsyncStorage) -> Runner:
-    return await storage.runner(workflows=["Order"], name="late")
 
 
 async def test_a_stop_that_is_cancelled_ends_the_heartbeat(
