@@ -8,58 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
-from typing import Any, Self
+from typing import Self
 
+from benchmarks.child import Child
 from benchmarks.contenders import contender
 from benchmarks.workload import Workload
 
 
-class Worker:
+class Worker(Child):
     """The other side: starts the process and asks it."""
 
     def __init__(self, name: str, size: str, dsn: str) -> None:
-        self._name = name
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, size, dsn],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        super().__init__(name, "benchmarks.worker", name, size, dsn)
 
     def __enter__(self) -> Self:
-        self._answer()
+        self.answer()  # that it has begun
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
 
     def prepare(self, operation: str, callers: int, warm_up: float) -> None:
         """Fill the tables as the operation needs it, and load without a clock for a while."""
-        self._ask("prepare", operation=operation, callers=callers, warm_up=warm_up)
+        self.ask("prepare", operation, callers, warm_up)
 
     def run(self, seconds: float) -> dict[str, float]:
         """Load with what was prepared: the figures of a sample."""
-        figures: dict[str, float] = self._ask("run", seconds=seconds)
+        figures: dict[str, float] = self.ask("run", seconds)
         return figures
 
     def finish(self, operation: str) -> None:
         """Empty what the operation wrote."""
-        self._ask("finish", operation=operation)
-
-    def _ask(self, command: str, **arguments: Any) -> Any:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps([command, arguments]) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> Any:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the process of {self._name} ended")
-        return json.loads(line)
+        self.ask("finish", operation)
 
 
 async def _serve(name: str, size: str, dsn: str) -> None:
@@ -71,11 +49,11 @@ async def _serve(name: str, size: str, dsn: str) -> None:
         command, arguments = json.loads(line)
         answer = None
         if command == "prepare":
-            load = await workload.prepared(dsn, **arguments)
+            load = await workload.prepared(dsn, *arguments)
         elif command == "run":
-            answer = (await load.run(**arguments)).figures()
+            answer = (await load.run(*arguments)).figures()
         else:
-            await workload.finish(**arguments, dsn=dsn)
+            await workload.finish(dsn, *arguments)
         print(json.dumps(answer), flush=True)
     await chosen.close()
 

@@ -59,7 +59,7 @@ class Workload:
         await load.run(warm_up)
         return load
 
-    async def finish(self, operation: str, dsn: str) -> None:
+    async def finish(self, dsn: str, operation: str) -> None:
         """Leave behind what reads need, or nothing."""
         if operation in WRITES:
             await self._contender.clear(dsn)

@@ -49,6 +49,11 @@ _SEPARATE = (
     "calls may"
 )
 
+_NOT_STARTED = (
+    "the storage is not started yet: write `storage = await AsyncStorage.start(...)`, "
+    "or `async with AsyncStorage.start(...) as storage:`"
+)
+
 
 class Transaction(Verbs):
     """The verbs on one connection; ``connection`` takes the caller's own statements too."""
@@ -167,7 +172,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
             )
             return await cls._registered(executor, serializer, can_listen=not pgbouncer)
 
-        return Starting(started)
+        return Starting(started, cls.close, _NOT_STARTED)
 
     @classmethod
     async def _registered(
@@ -253,20 +258,22 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
     async def close(self) -> None:
         """Refuses new calls, waits for those under way, frees the name, and closes an own pool.
 
-        Its runners are stopped first.
+        Its runners are stopped first; a body that ignores its cancellation has five seconds.
 
-        It waits for the storage's ``timeout`` at the most; a transaction that is still open then
-        loses its connection, unless the pool is yours. Where the event loop that started it has
-        been closed before, only the name is left to be freed.
+        After that it waits for the storage's ``timeout`` at the most; a transaction that is still
+        open then loses its connection, unless the pool is yours. Where the event loop that started
+        it has been closed before, only the name is left to be freed.
         """
         if self._pool_executor.lifecycle.loop.is_closed():
             registry.unregister(self.name, self)  # whatever was under way ended with its loop
             return
         self._pool_executor.lifecycle.require_own_loop()
         try:
-            await self._stop_runners()
-            await self._stop_watching()
-            await self._pool_executor.close()
+            try:
+                await self._stop_runners()
+                await self._stop_watching()
+            finally:
+                await self._pool_executor.close()
         finally:
             registry.unregister(self.name, self)
 

@@ -1,22 +1,11 @@
-"""The server that the tests run against, and a place of its own on it for each test.
-
-The server is the first of these that there is:
-
-- ``HEPHAESTUS_PG_TEST_DSN``: one that runs already; its role must be allowed to create databases;
-- ``HEPHAESTUS_PG_TEST_BINARIES``: the embedded server with the binaries in this folder;
-- a container of ``HEPHAESTUS_PG_TEST_IMAGE`` (``postgres:18``), if a Docker engine answers;
-- the embedded server.
-"""
+"""The server that the tests run against, and a place of its own on it for each test."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import warnings
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -27,23 +16,18 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from hephaestus_pg import registry
-from hephaestus_pg.embedded import EmbeddedServer
+from tests.support.databases import SERVER, Owner, new_database
+from tests.support.proxied import port_here
+from tests.support.server import server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Generator, Iterator
 
     from hephaestus_pg import AsyncStorage
     from hephaestus_pg.execution.starting import Starting
+    from tests.chaos.proxy import Proxy
     from tests.support.faults import Faults
     from tests.support.starting import Start
-
-# What the tests write has no need to outlive the machine.
-SETTINGS = {
-    "fsync": "off",
-    "full_page_writes": "off",
-    "max_connections": "300",
-    "synchronous_commit": "off",
-}
 
 # How long an example takes is the machine's affair.
 hypothesis_settings.register_profile(
@@ -56,7 +40,6 @@ hypothesis_settings.load_profile("any machine")
 # pytest tests/system/test_exactness.py --hypothesis-profile long --timeout 0
 hypothesis_settings.register_profile("long", max_examples=100_000)
 
-_dsn = pytest.StashKey[str]()
 _header = pytest.StashKey[list[str]]()
 _failed = pytest.StashKey[bool]()
 
@@ -69,14 +52,14 @@ _END_OTHERS = """
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
-        config.stash[_dsn] = config.workerinput["dsn"]
+        config.stash[SERVER] = config.workerinput["dsn"]
         return
     if config.option.collectonly or config.option.help:
         return
     stack = ExitStack()
     config.add_cleanup(stack.close)
-    where, config.stash[_dsn] = stack.enter_context(_server())
-    with psycopg.connect(config.stash[_dsn]) as connection:
+    where, config.stash[SERVER] = stack.enter_context(server())
+    with psycopg.connect(config.stash[SERVER]) as connection:
         version = connection.info.parameter_status("server_version")
     config.stash[_header] = [f"PostgreSQL {version}: {where}"]
 
@@ -84,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Give each worker of pytest-xdist the one server."""
-    node.workerinput["dsn"] = node.config.stash[_dsn]
+    node.workerinput["dsn"] = node.config.stash[SERVER]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -107,85 +90,6 @@ def pytest_runtest_makereport(
     if report.failed:
         item.stash[_failed] = True
     return report
-
-
-@contextmanager
-def _server() -> Iterator[tuple[str, str]]:
-    """What the header says of the server, and its DSN."""
-    if dsn := os.environ.get("HEPHAESTUS_PG_TEST_DSN"):
-        yield "given by HEPHAESTUS_PG_TEST_DSN", dsn
-        return
-    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES")
-    with ExitStack() as stack:
-        no_container = "HEPHAESTUS_PG_TEST_BINARIES is set"
-        if not binaries:
-            # Docker's client leaves its socket behind when no engine answers.
-            with warnings.catch_warnings(action="ignore"):
-                try:
-                    found = stack.enter_context(_container())
-                except Exception as error:  # noqa: BLE001 - of Docker, of HTTP, of the system
-                    found = None
-                    no_container = str(error).splitlines()[0][:100]
-                gc.collect()
-            if found:
-                yield found
-                return
-        server = stack.enter_context(EmbeddedServer(settings=SETTINGS, binaries=binaries))
-        yield f"embedded, {server.binaries} (no container: {no_container})", server.dsn
-
-
-@contextmanager
-def _container() -> Iterator[tuple[str, str]]:
-    import docker
-
-    docker.from_env(timeout=5).ping()
-    try:
-        from testcontainers.community.postgres import PostgresContainer
-    except ImportError:
-        from testcontainers.postgres import PostgresContainer
-    image = os.environ.get("HEPHAESTUS_PG_TEST_IMAGE", "postgres:18")
-    options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
-    container = PostgresContainer(image, driver=None).with_command(f"postgres {options}")
-    with container:
-        yield f"testcontainers, image {image}", container.get_connection_url()
-
-
-class Owner:
-    """A session that makes and drops things for tests; opened again where a test has ended it."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection = self._connect()
-
-    def _connect(self) -> psycopg.Connection:
-        # A test that left a transaction open fails when its schema is dropped, rather than hanging.
-        return psycopg.connect(self._dsn, autocommit=True, options="-c lock_timeout=10s")
-
-    def execute(self, statement: str) -> None:
-        try:
-            self._connection.execute(statement.encode())
-        except psycopg.OperationalError:
-            if not self._connection.closed:
-                raise
-            self._connection = self._connect()
-            self._connection.execute(statement.encode())
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-@contextmanager
-def new_database(config: pytest.Config, options: str = "") -> Iterator[str]:
-    """The DSN of a database that ends with the block; ``options`` are those of its creation."""
-    server = config.stash[_dsn]
-    name = f"test_{uuid4().hex[:12]}"
-    with closing(Owner(server)) as owner:
-        owner.execute(f"CREATE DATABASE {name}{options}")
-    try:
-        yield urlsplit(server)._replace(path=f"/{name}").geturl()
-    finally:
-        with closing(Owner(server)) as owner:
-            owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -235,6 +139,16 @@ async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
     """A caller's own pool on the shared database."""
     async with asyncpg.create_pool(dsn, min_size=1, max_size=4) as pool:
         yield pool
+
+
+@pytest.fixture
+async def proxy(dsn: str) -> AsyncIterator[Proxy]:
+    """A way to the server that may break."""
+    from tests.chaos.proxy import Proxy
+
+    port = port_here(dsn)
+    async with Proxy(lambda: port) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -8,15 +8,16 @@ contender's module is imported by its own processes alone.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import asyncpg
+import orjson
 
 from benchmarks.contenders import POOL
 from benchmarks.states import order, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 WORKERS = 64
 """Orders that one process works on at once."""
@@ -122,3 +123,14 @@ async def _leave(connection: object) -> None:
 def state_of(number: int) -> str:
     """The order's state as JSON text."""
     return text(order(number, 0, "1kb")).decode()
+
+
+def parsed_state_of(number: int) -> Any:
+    """The order's state, for those who make the JSON themselves."""
+    return orjson.loads(state_of(number))
+
+
+def number_in(state: Mapping[str, Any]) -> int:
+    """The number of the order of which this is the state."""
+    number: int = state["context"]["initial"]["order"]
+    return number

@@ -6,11 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
-import orjson
 import sqlalchemy
 from dbos import DBOS, DBOSClient, DBOSConfig
 
-from benchmarks.queues import WORKERS, Queue, state_of
+from benchmarks.queues import WORKERS, Queue, number_in, parsed_state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,10 +39,10 @@ class DbosWorkflows(Queue):
     def _fill(self, numbers: Sequence[int]) -> None:
         with self._engine.begin() as connection:
             for number in numbers:
-                self._client.enqueue_in_transaction(connection, _ENQUEUED, _state(number))
+                self._client.enqueue_in_transaction(connection, _ENQUEUED, parsed_state_of(number))
 
     async def insert(self, number: int) -> None:
-        await self._client.enqueue_async(_ENQUEUED, _state(number))
+        await self._client.enqueue_async(_ENQUEUED, parsed_state_of(number))
 
     async def work(self, started: Callable[[int], None]) -> None:
         @DBOS.step()
@@ -52,7 +51,7 @@ class DbosWorkflows(Queue):
 
         @DBOS.workflow(name=WORKFLOW)
         async def fulfil(state: dict[str, Any]) -> None:
-            started(state["context"]["initial"]["order"])
+            started(number_in(state))
             await write(state)
 
         DBOS(config=_config(self._dsn))
@@ -81,7 +80,3 @@ def _config(dsn: str) -> DBOSConfig:
         "application_version": "1",
         "log_level": "ERROR",
     }
-
-
-def _state(number: int) -> Any:
-    return orjson.loads(state_of(number))

@@ -14,7 +14,7 @@ from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.queries import Queries
 
-from benchmarks.queues import WORKERS, Orders, Queue, state_of
+from benchmarks.queues import WORKERS, Orders, Queue, number_in, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ class PgQueuerJobs(Queue):
         async def fulfil(job: Job) -> None:
             assert job.payload is not None
             state = job.payload.decode()
-            number = orjson.loads(state)["context"]["initial"]["order"]
+            number = number_in(orjson.loads(state))
             started(number)
             await self._orders.write(number, state)
 

@@ -8,61 +8,32 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import subprocess
 import sys
 import time
-from typing import Any, Self
 
 import psutil
 
+from benchmarks.child import Child
 from benchmarks.queues import BATCH, Queue, queue
 
 PACE = (0.005, 0.025)
 """Seconds between two orders that are inserted one by one: at random, lest they beat in time."""
 
 
-class Process:
-    """The other side: starts the process and asks it."""
+class Process(Child):
+    """The other side: starts the process and asks it, and kills it at its work."""
 
     def __init__(self, name: str, dsn: str) -> None:
-        self._name = name
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.queues.process", name, dsn],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
+        super().__init__(name, "benchmarks.queues.process", name, dsn)
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.communicate()
+        super().__exit__()
 
     def cpu(self) -> float:
         """Seconds of CPU that it has taken."""
         times = psutil.Process(self._process.pid).cpu_times()
         return float(times.user + times.system)
-
-    def tell(self, command: str, *arguments: Any) -> None:
-        """Give a command; its answer is still to be read."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps([command, arguments]) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> Any:
-        """The answer to the oldest command that has none yet."""
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a process of {self._name} ended")
-        return json.loads(line)
-
-    def ask(self, command: str, *arguments: Any) -> Any:
-        """Give a command and wait for its answer."""
-        self.tell(command, *arguments)
-        return self.answer()
 
 
 class Commands:

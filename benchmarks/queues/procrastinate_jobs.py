@@ -8,7 +8,7 @@ import orjson
 from procrastinate import App, PsycopgConnector
 
 from benchmarks.contenders import POOL
-from benchmarks.queues import WORKERS, Orders, Queue, state_of
+from benchmarks.queues import WORKERS, Orders, Queue, number_in, parsed_state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,10 +32,12 @@ class ProcrastinateJobs(Queue):
 
     async def fill(self, numbers: Sequence[int]) -> None:
         await self._orders.insert(numbers)
-        await self._fulfil.batch_defer_async(*({"state": _state(number)} for number in numbers))
+        await self._fulfil.batch_defer_async(
+            *({"state": parsed_state_of(number)} for number in numbers)
+        )
 
     async def insert(self, number: int) -> None:
-        await self._fulfil.defer_async(state=_state(number))
+        await self._fulfil.defer_async(state=parsed_state_of(number))
 
     async def work(self, started: Callable[[int], None]) -> None:
         self._started = started
@@ -44,13 +46,9 @@ class ProcrastinateJobs(Queue):
         )
 
     async def _fulfilled(self, state: dict[str, Any]) -> None:
-        number = state["context"]["initial"]["order"]
+        number = number_in(state)
         self._started(number)
         await self._orders.write(number, orjson.dumps(state).decode())
-
-
-def _state(number: int) -> Any:
-    return orjson.loads(state_of(number))
 
 
 def _ignore(number: int) -> None:

@@ -30,7 +30,7 @@ _DIVISIBLE = (RejectedError, AccessDeniedError, ConflictError, OperationTimeoutE
 
 
 async def send(run: Run, batch: list[Request], queue: RequestQueue) -> None:
-    """Sends the requests as one statement, answer each with its row, and end them in the queue."""
+    """Sends the requests as one statement, answers each by its row, and ends them in the queue."""
     loop = asyncio.get_running_loop()
     deadline = max([request.deadline for request in batch])
     began = loop.time()
@@ -54,7 +54,7 @@ async def send(run: Run, batch: list[Request], queue: RequestQueue) -> None:
 
 
 def settle(batch: list[Request], queue: RequestQueue) -> None:
-    """Fails the requests that nobody has answered, as of a cancelled task, and end them all."""
+    """Fails the requests that nobody has answered, as of a cancelled task, and ends them all."""
     for request in batch:
         if not request.answer.done():
             request.answer.set_exception(OperationInterruptedError())

@@ -74,7 +74,7 @@ def from_epoch(seconds: str | float | None) -> datetime | None:
     try:
         return datetime.fromtimestamp(float(seconds), UTC)
     except (OverflowError, ValueError):
-        raise ValueError("its inserted_at or updated_at is not in the years 1 to 9999") from None
+        raise ValueError("one of its moments is not in the years 1 to 9999") from None
 
 
 def for_column(moment: datetime) -> str:

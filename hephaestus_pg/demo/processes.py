@@ -85,10 +85,8 @@ class Processes:
     async def freeze(self) -> None:
         """Freezes the runner that owns the most past its lease, and lets it go on then."""
         process = await self._hit(signal.SIGSTOP, "frozen")
-        try:
-            await asyncio.sleep(FROZEN_LEASES * self._lease)
-        finally:  # frozen, it would not hear that it is to stop
-            _send(process, signal.SIGCONT)
+        await asyncio.sleep(FROZEN_LEASES * self._lease)
+        _send(process, signal.SIGCONT)
         self.freezes += 1
 
     def stop(self) -> None:
@@ -96,6 +94,7 @@ class Processes:
         self._is_stopping = True
         for process in self._running.values():
             _send(process, signal.SIGTERM)
+            _send(process, signal.SIGCONT)  # frozen, it would not hear that it is to stop
 
     async def _run_one(self, runner: int) -> None:
         process = await asyncio.create_subprocess_exec(

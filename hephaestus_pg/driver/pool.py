@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from hephaestus_pg.driver.connection import PooledConnection
+from hephaestus_pg.driver.connection import PooledConnection, terminate
 from hephaestus_pg.driver.connector import Connector, connecting_errors
 from hephaestus_pg.driver.hooks import option_hooks, wrap_hooks
 from hephaestus_pg.driver.pool_options import MAX_SIZE
@@ -110,8 +110,12 @@ async def connect_beside(pool: Pool[Any]) -> Connection[Any]:
         record_class=given._record_class,  # noqa: SLF001
         **given._connect_kwargs,  # noqa: SLF001
     )
-    if given._init is not None:  # noqa: SLF001
-        await given._init(opened)  # noqa: SLF001
+    try:
+        if given._init is not None:  # noqa: SLF001
+            await given._init(opened)  # noqa: SLF001
+    except BaseException:
+        terminate(opened)
+        raise
     return opened
 
 

@@ -1,26 +1,16 @@
-"""A storage that is about to start."""
+"""What is about to start: awaited or entered."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from hephaestus_pg.errors import LifecycleError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
-
-class _Closable(Protocol):
-    async def close(self) -> None: ...
-
-
-Storage = TypeVar("Storage", bound=_Closable)
-
-_ADVICE = (
-    "the storage is not started yet: write `storage = await AsyncStorage.start(...)`, "
-    "or `async with AsyncStorage.start(...) as storage:`"
-)
+Started = TypeVar("Started")
 
 
 def require_asyncio(name: str) -> None:
@@ -35,28 +25,36 @@ def require_asyncio(name: str) -> None:
         ) from None
 
 
-class Starting(Generic[Storage]):
-    """Returned by ``start``: ``await`` gives the storage, ``async with`` also closes it."""
+class Starting(Generic[Started]):
+    """Returned by what starts something: ``await`` gives that, ``async with`` also ends it.
 
-    def __init__(self, start: Callable[[], Awaitable[Storage]]) -> None:
+    ``advice`` is what a forgotten ``await`` or ``async`` raises.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Awaitable[Started]],
+        end: Callable[[Started], Awaitable[object]],
+        advice: str,
+    ) -> None:
         self._start = start
+        self._end = end
+        self._advice = advice
 
-    def __await__(self) -> Generator[Any, Any, Storage]:
+    def __await__(self) -> Generator[Any, Any, Started]:
         return self._start().__await__()
 
-    async def __aenter__(self) -> Storage:
-        self._storage = await self._start()
-        return self._storage
+    async def __aenter__(self) -> Started:
+        self._started = await self._start()
+        return self._started
 
     async def __aexit__(self, *_: object) -> None:
-        await self._storage.close()
-
-    # A forgotten ``await`` or ``async`` raises what to write instead.
+        await self._end(self._started)
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(_ADVICE, name=name, obj=self)
+        raise AttributeError(self._advice, name=name, obj=self)
 
     def __enter__(self) -> NoReturn:
-        raise TypeError(_ADVICE)
+        raise TypeError(self._advice)
 
     def __exit__(self, *_: object) -> None: ...

@@ -126,7 +126,7 @@ def statements_of(schema: str, *, distributed: bool = False) -> Statements:
         index_profile=one("index_profile", result="row"),
         terminate_backend=one("terminate_backend", result="row"),
         get_locked=one("get_locked", "read", "row"),
-        register=one("register", "idempotent", "row"),
+        register=one("register", "non_idempotent", "row"),
         beat=one("beat", "idempotent", "row"),
         claim=Statement("claim", text("claim", "batched"), "non_idempotent"),
         claim_one=batched("claim_one", "non_idempotent"),

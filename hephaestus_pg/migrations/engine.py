@@ -100,7 +100,7 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
 ) -> MigrationResult:
     """Reverts what is above ``version``, which is left standing.
 
-    0 removes both tables, ``workflow_instances`` and ``hephaestus_pg_migrations``; the schema
+    0 removes the tables, ``workflow_instances`` and those beside it; the schema
     itself stays. All of it is one transaction: where one step refuses, none is done. Reverting 3
     turns ids into uuid again only if all of them are, else it leaves them and says so
     in the step's notes. Revisions that were given out are not given again after another :func:`up`.

@@ -40,7 +40,8 @@ class Claim:
     then, whatever the body raised. A body that ends gives the instance back, unless a write in it
     has done so: one that leaves the status at waiting, completed or failed. A body that raises an
     ``Exception`` counts as a failed attempt; one that is cancelled from outside does not. Where the
-    runner is stopped meanwhile, the body is cancelled and its scope ends without an error.
+    runner is stopped meanwhile, the body is cancelled and its scope ends without an error. Open a
+    transaction inside the scope, not around it: the end of the scope would wait for its locks.
     """
 
     def __init__(self, owner: Owner, instance: Instance) -> None:
@@ -86,7 +87,11 @@ class Claim:
         if self._lost is not None:
             self._end()
             raise ClaimLostError(self.id, self._lost)
-        self._owner.require_alive(self.id)
+        try:
+            self._owner.require_alive(self.id)
+        except ClaimLostError:
+            self._end()
+            raise
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
@@ -133,6 +138,11 @@ class Claim:
             self._given_up = True
         elif instance.runner != self._owner.token:
             self.lose("somebody else has taken it")
+
+    def was_stale(self, runner: str | None) -> None:
+        """Notes that an update found the row at another revision, owned by ``runner``."""
+        if runner != str(self._owner.token):
+            self.lose("somebody else has ended it")
 
     def is_own_end(self, revision: int | None) -> bool:
         """A transaction of this process left the row so; ``None`` stands for no row."""
@@ -185,11 +195,10 @@ class Claims:
         del is_listened  # they hear of it in any case
         if (claim := self.by_id.get(id)) is not None:
             claim.was_written(instance, is_certain=is_certain)
-        elif is_certain and instance is not None and is_work(instance):
+        if is_certain and instance is not None and is_work(instance):
             self.wake(has_timer=instance.due_at is not None)
 
     def stale(self, id: str, runner: str | None) -> None:
         """Notes that an update found its row at another revision, owned by ``runner``."""
-        claim = self.by_id.get(id)
-        if claim is not None and runner != str(claim._owner.token):  # noqa: SLF001 - of this file
-            claim.lose("somebody else has ended it")
+        if (claim := self.by_id.get(id)) is not None:
+            claim.was_stale(runner)

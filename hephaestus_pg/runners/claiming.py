@@ -171,11 +171,14 @@ class Claiming:
                 self._is_unsure = False
             if not rows:
                 rows = await self._send(deadline, number)
-        instances = sorted(await self._decoded(rows), key=_due)
+        instances, unreadable = self._decoded(rows)
         for instance in instances:
             self._held.claimed(instance.id)
-        for instance in instances:
-            await self._hand_out(instance)
+        give_back = self._giving_back.give_back
+        await asyncio.gather(
+            *[give_back(id, failed=True) for id in unreadable],
+            *[give_back(each.id) for each in instances if not self._hand_out(each)],
+        )
         is_alone = self._takeover.runners == 1
         return len(rows) >= number or (len(rows) > 0 and not is_alone)  # or others were faster
 
@@ -208,23 +211,25 @@ class Claiming:
             return number
         return max(SPREAD * number, SPREAD_LEAST)
 
-    async def _decoded(self, rows: list[Record]) -> list[Instance]:
-        instances = []
+    def _decoded(self, rows: list[Record]) -> tuple[list[Instance], list[str]]:
+        """Reads the rows, the oldest due first, and the ids of those that cannot be read."""
+        instances, unreadable = [], []
         for row in rows:
             try:
                 instances.append(self._serializer.decode(row))
             except CorruptInstanceError as error:
                 logger.error("claimed, and given back: %s", error)  # noqa: TRY400 - it says all
-                await self._giving_back.send_back(row["id"], failed=True)
-        return instances
+                unreadable.append(row["id"])
+        return sorted(instances, key=_due), unreadable
 
-    async def _hand_out(self, instance: Instance) -> None:
+    def _hand_out(self, instance: Instance) -> bool:
+        """Gives it to one who waits; ``False`` if nobody does any more."""
         while self._waiting:
             answer = self._waiting.popleft()
             if not answer.done():
                 answer.set_result(instance)
-                return
-        await self._giving_back.give_back(instance.id)
+                return True
+        return False
 
     async def _pause(self) -> None:
         """Waits for a write of this process, for the next due moment, or for the next look."""

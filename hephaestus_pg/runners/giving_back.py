@@ -48,7 +48,7 @@ class GivingBack:
         """
         return bool(await asyncio.shield(self._run(self._end_claim(claim, failed=failed))))
 
-    async def send_back(self, id: str, *, failed: bool) -> bool:
+    async def _send_back(self, id: str, *, failed: bool) -> bool:
         """Gives the row back; ``False`` if it was not this runner's."""
         statements = self._executor.statements
         statement, more = (statements.fail, (self._delays,)) if failed else (
@@ -65,9 +65,9 @@ class GivingBack:
             )
         return applied
 
-    async def give_back(self, id: str) -> None:
+    async def give_back(self, id: str, *, failed: bool = False) -> None:
         """Gives back what nobody waits for any more; a cancellation leaves it to its end."""
-        await asyncio.shield(self._run(self._give_back(id)))
+        await asyncio.shield(self._run(self._give_back(id, failed=failed)))
 
     @contextmanager
     def unless_it_returns(self, id: str) -> Iterator[None]:
@@ -77,7 +77,8 @@ class GivingBack:
                 yield
             except BaseException as error:
                 applied = getattr(error, "applied", "")
-                if not isinstance(error, HephaestusError) or applied == "unknown":
+                is_unsure = not isinstance(error, HephaestusError) or applied == "unknown"
+                if is_unsure and id not in self._held:  # else it has a claim that gives it back
                     self._soon(id, failed=False)
                 raise
 
@@ -87,23 +88,25 @@ class GivingBack:
         for task in self._later:
             task.cancel()
 
-    async def _give_back(self, id: str) -> None:
+    async def _give_back(self, id: str, *, failed: bool) -> None:
         try:
-            await self.send_back(id, failed=False)
+            await self._send_back(id, failed=failed)
         except DatabaseError as error:
-            self._try_later(id, error, failed=False)
+            self._try_later(id, error, failed=failed)
         else:
             self._held.drop(id)
 
     async def _end_claim(self, claim: Claim, *, failed: bool) -> bool:
-        try:
-            if await self.send_back(claim.id, failed=failed):
+        id = claim.id
+        with self._held.expecting(id):  # a caller that is cancelled forgets it before its end
+            try:
+                if await self._send_back(id, failed=failed):
+                    return True
+                with self._executor.operation("get", id, None) as deadline:
+                    held = await self._executor.row(deadline, self._executor.statements.get, id)
+            except DatabaseError as error:
+                self._try_later(id, error, failed=failed)
                 return True
-            with self._executor.operation("get", claim.id, None) as deadline:
-                held = await self._executor.row(deadline, self._executor.statements.get, claim.id)
-        except DatabaseError as error:
-            self._try_later(claim.id, error, failed=failed)
-            return True
         return claim.is_own_end(None if held is None else int(held["revision"]))
 
     def _try_later(self, id: str, error: DatabaseError, *, failed: bool) -> None:
@@ -125,7 +128,7 @@ class GivingBack:
             while True:
                 await asyncio.sleep(RETRY_SECONDS)
                 with suppress(DatabaseError):
-                    await self.send_back(id, failed=failed)
+                    await self._send_back(id, failed=failed)
                     return
         finally:
             self._held.drop(id)

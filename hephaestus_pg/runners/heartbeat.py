@@ -80,7 +80,7 @@ class Heartbeat:
         self._timer: asyncio.TimerHandle | None = None
         self._thread = Thread(target=self._run, name=f"hephaestus_pg {name}", daemon=True)
         self._thread_loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self._work: asyncio.Task[None] | None = None
         self._connection: Connection[Any] | None = None
         self._is_dead = self._should_stop = False
         self._answered = self.last_sent = now()
@@ -92,7 +92,7 @@ class Heartbeat:
         return not self._is_dead and now() < self.last_sent + OWN_SHARE * self._lease
 
     async def start(self) -> None:
-        """Register the runner; its lease begins.
+        """Registers the runner; its lease begins.
 
         Raises:
             DatabaseError: No connection could be had, or the server refused.
@@ -102,22 +102,22 @@ class Heartbeat:
         self._watch()
 
     async def stop(self) -> None:
-        """End the thread; its connection is closed, and the row stays."""
+        """Ends the thread; its connection is closed, and the row stays."""
         self.end()
         if self._thread.is_alive():
             await self._gone.wait()
 
     def end(self) -> None:
-        """Send no heartbeat any more."""
+        """Sends no heartbeat any more, not even to its end."""
         self._should_stop = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._thread_loop is not None and self._stopping is not None:
+        if self._thread_loop is not None and self._work is not None:
             with suppress(RuntimeError):  # it has ended by itself
-                self._thread_loop.call_soon_threadsafe(self._stopping.set)
+                self._thread_loop.call_soon_threadsafe(self._work.cancel)
 
     def _watch(self) -> None:
-        """Look whether the lease has ended; sometimes, since a sleeping machine stops timers."""
+        """Looks whether the lease has ended; sometimes, since a sleeping machine stops timers."""
         if not self.is_alive:
             self._die("no heartbeat reached the server in time")
         else:
@@ -136,6 +136,8 @@ class Heartbeat:
     def _run(self) -> None:
         try:
             asyncio.run(self._live())
+        except asyncio.CancelledError:
+            pass  # it was to stop
         except RuntimeError as error:  # the program's event loop was closed without a stop
             logger.warning("the heartbeat of runner %s ends: %s", self._name, error)
         except BaseException:
@@ -148,10 +150,16 @@ class Heartbeat:
         self._loop.call_soon_threadsafe(what, *arguments)
 
     async def _live(self) -> None:
-        self._thread_loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        if self._should_stop:  # before there was an event to set
-            self._stopping.set()
+        self._thread_loop, self._work = asyncio.get_running_loop(), asyncio.current_task()
+        try:
+            if not self._should_stop:  # before there was a task to cancel
+                await self._register()
+                await self._keep_beating()
+        finally:
+            self._tell(self._begun.cancel)  # which changes nothing once it is done
+            await self._disconnect()
+
+    async def _register(self) -> None:
         try:
             await self._beat(
                 self._statements.register,
@@ -161,20 +169,18 @@ class Heartbeat:
                 timeout=REGISTER_SECONDS,
             )
         except Exception as error:  # noqa: BLE001 - it is raised by start
+            self._should_stop = True
             self._tell(_fail, self._begun, error)
-            return
-        self._tell(_succeed, self._begun)
-        try:
-            await self._keep_beating(self._stopping)
-        finally:
-            await self._disconnect()
+        else:
+            self._tell(_succeed, self._begun)
 
-    async def _keep_beating(self, stopping: asyncio.Event) -> None:
+    async def _keep_beating(self) -> None:
         pause = self._lease / BEATS
-        while not await _is_set_within(stopping, pause):
+        while not self._should_stop:
+            await asyncio.sleep(pause)
             if now() - self._answered > self._max_stall:
                 reason = f"its event loop has not answered for {self._max_stall:g} s"
-                logger.error("the runner %s is dead: %s", self._name, reason)
+                logger.error("runner %s is dead: %s", self._name, reason)
                 self._is_dead = True  # its loop may never come to hear of it
                 self._tell(self._on_death, reason)
                 return
@@ -218,13 +224,6 @@ class Heartbeat:
         if self._connection is not None:
             with suppress(*DRIVER_ERRORS):
                 await self._connection.close(timeout=1)
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()
 
 
 def _succeed(future: asyncio.Future[None]) -> None:

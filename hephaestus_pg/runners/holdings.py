@@ -36,7 +36,7 @@ class Holdings:
 
     @contextmanager
     def expecting(self, id: str) -> Iterator[None]:
-        """Tells of an id that it may become this runner's in the block, which adds it then."""
+        """Tells of an id that it may become this runner's in the block, or still be so."""
         self._expected.append(id)
         try:
             yield

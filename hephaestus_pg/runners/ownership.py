@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from contextlib import nullcontext
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from hephaestus_pg.driver.pool import connect_beside
+from hephaestus_pg.execution.starting import Starting
 from hephaestus_pg.runners.claim import Claims
-from hephaestus_pg.runners.runner import Runner, StartingRunner
+from hephaestus_pg.runners.runner import Runner
 from hephaestus_pg.runners.settings import Settings, backoff, runner_info
 from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.verbs.pruning import Verbs
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.runners.settings import RunnerInfo
+
+_NOT_STARTED = (
+    "the runner is not started yet: write `runner = await storage.runner(...)`, or "
+    "`async with storage.runner(...) as runner:`"
+)
 
 
 class OwnershipVerbs(Verbs):
@@ -36,6 +43,7 @@ class OwnershipVerbs(Verbs):
         self._pool_executor = executor
         self._claims = Claims()
         self._runners: WeakSet[Runner] = WeakSet()
+        self._is_closing = False
 
     def runner(  # noqa: PLR0913 - each is an option of its own, by keyword
         self,
@@ -46,7 +54,7 @@ class OwnershipVerbs(Verbs):
         max_attempts: int = 5,
         retry_after: Callable[[int], float] = backoff,
         max_stall: float = 300.0,
-    ) -> StartingRunner:
+    ) -> Starting[Runner]:
         """Starts a runner, which owns instances: ``await`` it, or enter it with ``async with``.
 
         Args:
@@ -54,11 +62,14 @@ class OwnershipVerbs(Verbs):
             name: What operators know it by; by default the host's name and the process id.
             lease: Seconds after its last heartbeat until others take over what it owns.
             max_attempts: After so many failed attempts in a row an instance is given to nobody
-                until somebody writes or :meth:`release` s it.
+                until somebody writes it or releases it (:meth:`release`).
             retry_after: The seconds to wait after the n-th failed attempt, by default 2, 4, 8 … up
                 to five minutes. It is called for each number once, when the runner starts.
             max_stall: Seconds after which an event loop that does not answer counts as dead, though
                 the heartbeat goes on without it.
+
+        Its heartbeat opens a connection like the pool's, in a thread with an event loop of its own:
+        there the pool's hooks are called too (``connect``, ``init``, a ``password`` function).
 
         Raises:
             InvalidValueError: An option is wrong.
@@ -77,19 +88,22 @@ class OwnershipVerbs(Verbs):
         async def started() -> Runner:
             executor = self._pool_executor
             executor.lifecycle.require_open()
+            if self._is_closing:
+                executor.lifecycle.refuse()
             connect = partial(connect_beside, executor.pool)
-            runner = Runner(self, executor, settings, self._claims, connect, self._hearing)
+            runner = Runner(
+                self, executor, self._serializer, settings, self._claims, connect, self._hearing
+            )
             if self._claims not in self._observers:
                 self._observers.append(self._claims)
+            await runner.start()
+            if self._is_closing:  # since before it could be stopped
+                await runner.stop()
+                executor.lifecycle.refuse()
             self._runners.add(runner)
-            try:
-                await runner.start()
-            except BaseException:
-                self._runners.discard(runner)
-                raise
             return runner
 
-        return StartingRunner(started)
+        return Starting(started, Runner.stop, _NOT_STARTED)
 
     async def runners(self, *, timeout: float | None = None) -> list[RunnerInfo]:
         """The runners that live, of all processes, the oldest first."""
@@ -113,5 +127,5 @@ class OwnershipVerbs(Verbs):
         return nullcontext()
 
     async def _stop_runners(self) -> None:
-        for runner in list(self._runners):
-            await runner.stop()
+        self._is_closing = True
+        await asyncio.gather(*(runner.stop() for runner in self._runners))

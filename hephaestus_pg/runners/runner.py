@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from hephaestus_pg.errors import (
     ClaimLostError,
+    CorruptInstanceError,
     HephaestusError,
     InvalidValueError,
     RejectedError,
@@ -28,11 +29,12 @@ from hephaestus_pg.values.instance import KEPT, checked_id
 from hephaestus_pg.verbs import reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractContextManager
 
     from asyncpg import Connection, Record
 
+    from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.lifecycle import Lifecycle
     from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.runners.settings import Settings
@@ -58,6 +60,7 @@ class Runner:
         self,
         verbs: Verbs,
         executor: PoolExecutor,
+        serializer: Serializer,
         settings: Settings,
         claims: Claims,
         connect: Callable[[], Awaitable[Connection[Any]]],
@@ -68,12 +71,14 @@ class Runner:
         self.name = settings.name
         self._verbs = verbs
         self._executor = executor
+        self._serializer = serializer
         self._settings = settings
         self._claims = claims
         self._held = Holdings(claims)
         self._hearing = hearing
         self._while_alive = ExitStack()
-        self._end: HephaestusError | None = None
+        self._end: RunnerEndedError | None = None
+        self._is_dead = False
         self._stopping: asyncio.Task[None] | None = None
         self._giving_back = GivingBack(
             executor, self._held, token=str(self.token), delays=delays_text(settings.delays)
@@ -88,13 +93,7 @@ class Runner:
             max_stall=settings.max_stall,
             on_death=self._die,
         )
-        self._claiming = Claiming(
-            executor,
-            verbs._serializer,  # noqa: SLF001 - the storage's own
-            settings,
-            self._held,
-            self._giving_back,
-        )
+        self._claiming = Claiming(executor, serializer, settings, self._held, self._giving_back)
 
     def __repr__(self) -> str:
         return f"<Runner {self.name!r} {self.token}, {len(self._held)} claims>"
@@ -147,6 +146,7 @@ class Runner:
         or of a workflow that is none of this runner's.
 
         Raises:
+            CorruptInstanceError: The row cannot be read; it counts as a failed attempt.
             RunnerEndedError: It is dead or stopped.
         """
         checked_id(id)
@@ -167,9 +167,12 @@ class Runner:
             )
         if row is None or id in self._held:
             return None
-        instance = self._verbs._serializer.decode(row)  # noqa: SLF001 - the storage's own
-        self._held.claimed(id)
-        return self._claim_of(instance)
+        try:
+            instance = self._serializer.decode(row)
+        except CorruptInstanceError:
+            await self._giving_back.give_back(id, failed=True)
+            raise
+        return await self._taken(instance)
 
     async def insert(self, instance: Instance, *, timeout: float | None = None) -> Claim:
         """Inserts the instance and owns it, in one statement.
@@ -180,8 +183,7 @@ class Runner:
             RunnerEndedError: It is dead or stopped.
         """
         self._require_running()
-        verbs = self._verbs
-        new = verbs._serializer.encode(instance)  # noqa: SLF001 - the storage's own
+        new = self._serializer.encode(instance)
         if instance.status not in KEPT:
             raise InvalidValueError("status", instance.status, "insert what is pending or running")
         if new.columns[1] not in self._settings.workflows:
@@ -191,14 +193,10 @@ class Runner:
                 f"the runner {self.name!r} runs {', '.join(self._settings.workflows)}",
             )
         with self._giving_back.unless_it_returns(new.id):
-            stored = await verbs._insert(  # noqa: SLF001 - as insert, with an owner
+            stored = await self._verbs._insert(  # noqa: SLF001 - as insert, with an owner
                 new, replace_finished=False, runner=str(self.token), timeout=timeout
             )
-        if self._end is not None:  # what has freed the others did not see this one
-            with suppress(StorageClosedError):
-                await self._giving_back.give_back(stored.id)
-        self._held.claimed(stored.id)
-        return self._claim_of(stored)
+        return await self._taken(stored)
 
     async def stop(self) -> None:
         """Hands nothing out any more, and gives back at once what it owns.
@@ -207,28 +205,20 @@ class Runner:
         error; none of them counts as a failed attempt.
         """
         self._lifecycle.require_own_loop()
-        if self._stopping is None:
+        if self._stopping is None or self._stopping.cancelled():
             self._stopping = asyncio.create_task(self._stop(asyncio.current_task()))
         await asyncio.shield(self._stopping)
 
     async def _stop(self, caller: asyncio.Task[Any] | None) -> None:
-        is_dead = self._end is not None
-        if not is_dead:
-            self._end = self._ended("it was stopped")
-            await self._claiming.end(None)
-        self._claims.on_work.discard(self._claiming.wake)
-        self._while_alive.close()
-        for claim in self._held.entered(but=caller):
-            claim.stop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(UNWIND_SECONDS):
-                await self._held.left(but=caller)
-        self._giving_back.stop()
-        for claim in self._held.entered(but=None):  # the caller's own, and those that ignore it
-            claim.stop(cancel=False)
         try:
+            if self._end is None:
+                self._end = self._ended("it was stopped")
+                await self._claiming.end(None)
+            self._claims.on_work.discard(self._claiming.wake)
+            self._while_alive.close()
+            await self._unwind(caller)
             # What a dead one owned is taken over when its lease ends, as after a failed attempt.
-            if not is_dead:
+            if not self._is_dead:
                 with self._executor.operation("stop", None, None) as deadline:
                     statement = self._executor.statements.end_runner
                     await self._executor.fetch(deadline, statement, str(self.token))
@@ -237,14 +227,27 @@ class Runner:
         finally:
             await self._heartbeat.stop()
 
+    async def _unwind(self, caller: asyncio.Task[Any] | None) -> None:
+        """Cancels the bodies, and waits for them for a while."""
+        for claim in self._held.entered(but=caller):
+            claim.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(UNWIND_SECONDS):
+                await self._held.left(but=caller)
+        self._giving_back.stop()
+        for claim in self._held.claims():
+            if claim.task is None:  # nobody has entered it
+                self._held.ended(claim)
+            else:  # the caller's own, and those that ignore it
+                claim.stop(cancel=False)
+
     # What its claims ask of it.
 
     def require_alive(self, id: str) -> None:
         """See :class:`Owner`."""
         if self._end is None and not self._heartbeat.is_alive:
             self._die("no heartbeat reached the server in time")
-        if isinstance(self._end, RunnerEndedError):
-            self._held.drop(id)
+        if self._end is not None:
             raise ClaimLostError(id, f"its runner has ended: {self._end.reason}")
 
     async def give_back(self, claim: Claim, *, failed: bool) -> bool:
@@ -255,6 +258,14 @@ class Runner:
         """See :class:`Owner`."""
         self._held.ended(claim)
 
+    async def _taken(self, instance: Instance) -> Claim:
+        """Returns the claim of what a statement has just made this runner's."""
+        if self._end is not None:  # what has freed the others did not see this one
+            with suppress(StorageClosedError):
+                await self._giving_back.give_back(instance.id)
+        self._held.claimed(instance.id)
+        return self._claim_of(instance)
+
     def _claim_of(self, instance: Instance) -> Claim:
         claim = Claim(self, instance)
         self._held.handed_out(claim)
@@ -264,7 +275,7 @@ class Runner:
         if self._end is not None:
             return
         logger.error("runner %s is dead: %s", self.name, reason)
-        self._end = self._ended(reason)
+        self._is_dead, self._end = True, self._ended(reason)
         self._heartbeat.end()
         self._claims.on_work.discard(self._claiming.wake)
         self._while_alive.close()
@@ -279,20 +290,3 @@ class Runner:
         self._lifecycle.require_own_loop()
         if self._end is not None:
             raise copy(self._end)
-
-
-class StartingRunner:
-    """Awaited it is the runner, entered it is one that is stopped at the end of the block."""
-
-    def __init__(self, start: Callable[[], Coroutine[Any, Any, Runner]]) -> None:
-        self._start = start
-
-    def __await__(self) -> Generator[Any, Any, Runner]:
-        return self._start().__await__()
-
-    async def __aenter__(self) -> Runner:
-        self._runner = await self._start()
-        return self._runner
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.stop()

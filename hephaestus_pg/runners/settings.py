@@ -29,7 +29,7 @@ MOST_ATTEMPTS = 1000
 
 def backoff(attempts: int) -> float:
     """Seconds to wait after so many failed attempts: 2, 4, 8 … and five minutes at the most."""
-    return float(min(2**attempts, 300)) if attempts < 9 else 300.0  # noqa: PLR2004
+    return float(min(2 ** min(attempts, 9), 300))
 
 
 @dataclass(frozen=True, slots=True)

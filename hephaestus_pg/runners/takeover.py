@@ -8,6 +8,7 @@ import random
 from math import inf
 from typing import TYPE_CHECKING
 
+from hephaestus_pg.errors import DatabaseError
 from hephaestus_pg.runners.settings import delays_text
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Takeover:
         # By the time that a runner counts as dead, its instances have waited for its lease.
         self._delays = delays_text(max(each - settings.lease, 0.0) for each in settings.delays)
         self._looked = -inf
+        self._found_some = False
+        """The last look has freed what somebody owned, and left what somebody had locked."""
         self.looks = 0
         """The number of looks so far."""
         self.next_due = inf
@@ -52,17 +55,26 @@ class Takeover:
         if now() < self._looked + LOOK_SECONDS:
             return
         share = ORPHANS_EVERY * self.runners
-        with_orphans = not self.looks or random.random() * share < 1  # noqa: S311 - one of them does
-        with self._executor.operation("take_over", None, None) as deadline:
-            [row] = await self._executor.fetch(
-                deadline,
-                self._executor.statements.take_over,
-                self._delays,
-                str(with_orphans),
-                self._workflows,
-            )
+        is_ones_turn = random.random() * share < 1  # noqa: S311 - one of them does
+        with_orphans = not self.looks or self._found_some or is_ones_turn
+        try:
+            with self._executor.operation("take_over", None, None) as deadline:
+                [row] = await self._executor.fetch(
+                    deadline,
+                    self._executor.statements.take_over,
+                    self._delays,
+                    str(with_orphans),
+                    self._workflows,
+                )
+        except DatabaseError as error:
+            if not error.retryable:
+                raise
+            self._looked = now()  # whatever keeps it from that keeps nobody from claiming
+            logger.warning("a look for dead runners failed, and comes again: %s", error)
+            return
         self.looks += 1
         self._looked = now()
+        self._found_some = row["found_some"] == "true"
         self.next_due = self._looked + (inf if row["due"] is None else float(row["due"]))
         self.runners = int(row["runners"])
         if row["freed"] != "0":

@@ -17,7 +17,6 @@ from tests.support.lag import happens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from hephaestus_pg import AsyncStorage
 
@@ -25,21 +24,26 @@ WORK = Work("order::1", "Reserve", runner=1, receipt="a", token=5)
 
 
 @pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Sets what a runner's process does: the lines of a shell's script."""
-    path = tmp_path / "runner"
-
-    def write(lines: str) -> None:
-        path.write_text(f"#!/bin/sh\n{lines}\n")
-        path.chmod(0o700)
-
-    monkeypatch.setattr("sys.executable", str(path))
-    return write
+def said() -> list[str]:
+    """The lines about events."""
+    return []
 
 
 @pytest.fixture
-async def processes(storage: AsyncStorage) -> Processes:
-    return Processes(storage, "", lease=0.2, say=lambda text: None)
+async def processes(storage: AsyncStorage, said: list[str]) -> Processes:
+    return Processes(storage, "", lease=0.2, say=said.append)
+
+
+@asynccontextmanager
+async def kept(processes: Processes, number: int = 1) -> AsyncIterator[None]:
+    """So many runners, kept at work until the end of the block."""
+    keeping = [asyncio.create_task(processes.keep_one()) for _ in range(number)]
+    try:
+        yield
+    finally:
+        processes.stop()
+        async with asyncio.timeout(WAIT_SECONDS):
+            await asyncio.gather(*keeping)
 
 
 @asynccontextmanager
@@ -57,88 +61,100 @@ async def test_a_runner_that_is_killed_is_replaced(
     storage: AsyncStorage, processes: Processes, script: Callable[[str], None]
 ) -> None:
     script("exec sleep 100")
-    keeping = asyncio.create_task(processes.keep_one())
-    async with owner(storage, "1"):
+    async with kept(processes), owner(storage, "1"):
         await processes.kill()
         await happens(lambda: list(processes._running) == [2])
-    assert (processes.kills, processes.ended) == (1, {1})
-    processes.stop()
-    await keeping
+        assert (processes.kills, processes.ended) == (1, {1})
 
 
 async def test_it_hits_the_runner_that_owns_the_most_and_none_twice(
     storage: AsyncStorage, processes: Processes, script: Callable[[str], None]
 ) -> None:
     script("exec sleep 100")
-    keeping = [asyncio.create_task(processes.keep_one()) for _ in range(2)]
-    async with storage.runner(workflows=["demo.Order"], name="1"), owner(storage, "2"):
+    async with (
+        kept(processes, 2),
+        storage.runner(workflows=["demo.Order"], name="1"),
+        owner(storage, "2"),
+    ):
         await happens(lambda: list(processes._running) == [1, 2])
         await processes.kill()
         assert processes.ended == {2}
         await processes.kill()
         assert processes.ended == {1, 2}
-    processes.stop()
-    await asyncio.gather(*keeping)
 
 
 async def test_a_frozen_runner_goes_on_after_its_lease_and_is_not_hit_meanwhile(
-    storage: AsyncStorage, processes: Processes, script: Callable[[str], None]
+    storage: AsyncStorage, processes: Processes, said: list[str], script: Callable[[str], None]
 ) -> None:
-    script(f"trap 'exit {os.EX_TEMPFAIL}' CONT; while :; do sleep 0.01; done")
-    keeping = asyncio.create_task(processes.keep_one())
-    async with owner(storage, "1"):
+    script(f"trap 'exit {os.EX_TEMPFAIL}' CONT; echo ready; while :; do sleep 0.01; done")
+    async with kept(processes), owner(storage, "1"):
+        await happens(lambda: said == ["runner 1: ready"])
         freezing = asyncio.create_task(processes.freeze())
         await happens(lambda: processes.ended == {1})
         assert 1 in processes._running
         await freezing
         await happens(lambda: 2 in processes._running)
-    assert (processes.kills, processes.freezes, processes.expired) == (0, 1, 0)
-    processes.stop()
-    await keeping
+        assert (processes.kills, processes.freezes, processes.expired) == (0, 1, 0)
 
 
 async def test_a_runner_that_is_frozen_when_all_stop_is_let_go_on(
-    storage: AsyncStorage, script: Callable[[str], None]
+    storage: AsyncStorage, said: list[str], script: Callable[[str], None]
 ) -> None:
-    processes = Processes(storage, "", lease=1000, say=lambda text: None)
+    processes = Processes(storage, "", lease=1000, say=said.append)
     script("exec sleep 100")
-    keeping = asyncio.create_task(processes.keep_one())
-    async with owner(storage, "1"):
-        freezing = asyncio.create_task(processes.freeze())
-        await happens(lambda: processes.ended == {1})
-    freezing.cancel()
-    await asyncio.wait([freezing])
-    processes.stop()
-    async with asyncio.timeout(WAIT_SECONDS):
-        await keeping
+    async with kept(processes):
+        async with owner(storage, "1"):
+            freezing = asyncio.create_task(processes.freeze())
+            await happens(lambda: any("frozen after" in line for line in said))
+        freezing.cancel()
+        await asyncio.wait([freezing])
+
+
+async def test_so_is_one_whose_orders_were_still_being_read(
+    storage: AsyncStorage,
+    processes: Processes,
+    script: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading = asyncio.Event()
+
+    async def read(**_: object) -> None:
+        reading.set()
+        await asyncio.Event().wait()
+
+    script("exec sleep 100")
+    async with kept(processes), owner(storage, "1"):
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, "query", read)
+            freezing = asyncio.create_task(processes.freeze())
+            async with asyncio.timeout(WAIT_SECONDS):
+                await reading.wait()
+        freezing.cancel()
+        await asyncio.wait([freezing])
 
 
 async def test_an_orders_wait_ends_when_another_runner_claims_it(
     storage: AsyncStorage, processes: Processes, script: Callable[[str], None]
 ) -> None:
     script("exec sleep 100")
-    keeping = asyncio.create_task(processes.keep_one())
-    async with owner(storage, "1"):
-        await processes.kill()
-    claimed = json.dumps(["claimed", "order::1"])
-    processes._hear(1, claimed)  # said before it was killed, and heard late
-    assert processes.waits == []
-    processes._hear(2, claimed)
-    processes._hear(3, claimed)
-    [seconds] = processes.waits
-    assert seconds > 0
-    processes.stop()
-    await keeping
+    async with kept(processes):
+        async with owner(storage, "1"):
+            await processes.kill()
+        claimed = json.dumps(["claimed", "order::1"])
+        processes._hear(1, claimed)  # said before it was killed, and heard late
+        assert processes.waits == []
+        processes._hear(2, claimed)
+        processes._hear(3, claimed)
+        [seconds] = processes.waits
+        assert seconds > 0
 
 
 async def test_what_a_runner_said_before_its_end_is_heard_and_missed_in_the_table(
     processes: Processes, script: Callable[[str], None]
 ) -> None:
     script(f"echo '{json.dumps(['acknowledged', *WORK])}'; exit {os.EX_TEMPFAIL}")
-    keeping = asyncio.create_task(processes.keep_one())
-    await happens(lambda: processes.lost)
-    processes.stop()
-    await keeping
+    async with kept(processes):
+        await happens(lambda: processes.lost)
     assert processes.acknowledged[0] == processes.lost[0] == WORK
     assert 1 in processes.ended
     assert processes.expired > 0
@@ -146,11 +162,9 @@ async def test_what_a_runner_said_before_its_end_is_heard_and_missed_in_the_tabl
 
 @pytest.mark.parametrize("code", (0, 1))
 async def test_a_runner_that_ends_by_itself_is_an_error_whose_reason_is_shown(
-    storage: AsyncStorage, script: Callable[[str], None], code: int
+    processes: Processes, said: list[str], script: Callable[[str], None], code: int
 ) -> None:
-    said: list[str] = []
     script(f"echo why >&2; exit {code}")
-    processes = Processes(storage, "", lease=1, say=said.append)
     with pytest.raises(HephaestusError, match=f"runner 1 ended with exit code {code}"):
         await processes.keep_one()
     assert said == ["runner 1: why"]

@@ -10,13 +10,12 @@ import pytest
 from hephaestus_pg import Instance, Status
 from hephaestus_pg.demo import supervisor
 from hephaestus_pg.demo.supervisor import Plan, Supervisor, courier_came, faults
-from hephaestus_pg.demo.witness import Work, outside
+from hephaestus_pg.demo.witness import Work
 from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from asyncpg import Pool
 
@@ -25,19 +24,10 @@ if TYPE_CHECKING:
 PLAN = Plan(instances=2, runners=1, kills=2, freezes=0, lease=0.1, seed=1)
 
 
-@pytest.fixture
-async def world(dsn: str, storage: AsyncStorage) -> AsyncIterator[Pool[Any]]:
-    async with outside(dsn, storage.schema) as pool:
-        yield pool
-
-
 @pytest.fixture(autouse=True)
-def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def idle(script: Callable[[str], None]) -> None:
     """Lets the runners' processes do nothing."""
-    script = tmp_path / "runner"
-    script.write_text("#!/bin/sh\nexec sleep 100\n")
-    script.chmod(0o700)
-    monkeypatch.setattr("sys.executable", str(script))
+    script("exec sleep 100")
 
 
 @pytest.mark.quick
@@ -51,14 +41,14 @@ def test_each_fault_has_a_part_of_the_way_of_its_own_and_a_seed_draws_the_same_a
 
 
 async def test_it_kills_as_often_as_it_was_told_though_all_steps_are_heard_of_at_once(
-    storage: AsyncStorage, world: Pool[Any]
+    storage: AsyncStorage, nowhere: Pool[Any]
 ) -> None:
     """As on a machine that is too busy to hear of them before all is done."""
     async with AsyncExitStack() as owners:
         for number in (1, 2, 3):
             runner = storage.runner(workflows=["demo.Order"], name=str(number))
             await owners.enter_async_context(runner)
-        demo = Supervisor("", world, storage, PLAN)
+        demo = Supervisor("", nowhere, storage, PLAN)
         running = asyncio.create_task(demo.run())
         for number in (1, 2):
             await complete(storage, f"order::{number}")
@@ -77,10 +67,10 @@ async def complete(storage: AsyncStorage, id: str) -> None:
 
 
 async def test_where_nothing_goes_on_it_ends_and_says_which_orders_are_lost(
-    storage: AsyncStorage, world: Pool[Any], monkeypatch: pytest.MonkeyPatch
+    storage: AsyncStorage, nowhere: Pool[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "STUCK_SECONDS", 0.0)
-    demo = Supervisor("", world, storage, PLAN)
+    demo = Supervisor("", nowhere, storage, PLAN)
     async with asyncio.timeout(WAIT_SECONDS):
         await demo.run()
     outcome = await demo.outcome()
@@ -91,9 +81,9 @@ async def test_where_nothing_goes_on_it_ends_and_says_which_orders_are_lost(
 
 
 async def test_an_interrupted_supervisor_leaves_no_runner(
-    storage: AsyncStorage, world: Pool[Any]
+    storage: AsyncStorage, nowhere: Pool[Any]
 ) -> None:
-    demo = Supervisor("", world, storage, PLAN)
+    demo = Supervisor("", nowhere, storage, PLAN)
     running = asyncio.create_task(demo.run())
     await happens(lambda: demo._processes._running)
     [process] = demo._processes._running.values()

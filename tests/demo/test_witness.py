@@ -6,30 +6,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg.demo.witness import (
-    TABLES,
     EffectRefusedError,
     Work,
     ledger,
-    outside,
     take_effect,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from asyncpg import Pool, Record
 
 pytestmark = pytest.mark.quick
 
 FIRST = Work("order::1", "Reserve", runner=1, receipt="a", token=5)
 NEXT = Work("order::1", "Reserve", runner=2, receipt="b", token=6)
-
-
-@pytest.fixture
-async def world(dsn: str, schema: str) -> AsyncIterator[Pool[Record]]:
-    async with outside(dsn, schema) as pool:
-        await pool.execute(TABLES)
-        yield pool
 
 
 async def test_an_effect_with_a_lesser_token_than_one_seen_for_the_order_is_refused(

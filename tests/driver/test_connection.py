@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,12 +13,18 @@ import pytest
 from hephaestus_pg import AsyncStorage, Instance, InvalidTypeError
 from hephaestus_pg.driver.connection import PooledConnection, clean_up, terminate
 from tests.support.faults import pool_of
+from tests.support.instances import shown
 from tests.support.lag import happens
 from tests.support.proxied import closing, through
 
 if TYPE_CHECKING:
     from tests.chaos.proxy import Proxy
     from tests.support.starting import Start
+
+HELD = """
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 @pytest.mark.parametrize(
@@ -30,11 +35,7 @@ if TYPE_CHECKING:
         ("SET statement_timeout = '1ms'", "SHOW statement_timeout", {"27000ms", "27001ms"}),
         ("SET SESSION AUTHORIZATION DEFAULT; SET ROLE pg_monitor", "SHOW role", {"none"}),
         ("LISTEN news", "SELECT count(*) FROM pg_listening_channels()", {0}),
-        (
-            "SELECT pg_advisory_lock(1909)",
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1909",
-            {0},
-        ),
+        ("SELECT pg_advisory_lock(1909)", HELD.replace("$1", "1909"), {0}),
     ),
 )
 async def test_session_state_left_by_a_caller_is_reset(
@@ -151,26 +152,30 @@ async def test_what_is_cleaned_up_too_slowly_ends_with_its_connection(
 async def test_a_cancel_does_not_keep_from_cleaning_up(
     pool: asyncpg.Pool[asyncpg.Record],
 ) -> None:
+    scope, locked = anyio.CancelScope(), asyncio.Event()
     async with pool.acquire() as connection:
 
+        async def unlock() -> None:
+            await connection.execute("SELECT 1")  # where a cancel would strike: before the next
+            await connection.execute("SELECT pg_advisory_unlock(1910)")
+
         async def hold() -> None:
-            await connection.execute("SELECT pg_advisory_lock(1910)")
-            try:
-                await asyncio.sleep(60)
-            finally:
-                unlock = "SELECT pg_advisory_unlock(1910)"
-                await clean_up(connection, lambda: connection.execute(unlock), seconds=5)
+            with scope:
+                await connection.execute("SELECT pg_advisory_lock(1910)")
+                try:
+                    locked.set()
+                    await asyncio.sleep(60)
+                finally:
+                    await clean_up(connection, unlock, seconds=5)
 
-        with pytest.raises(TimeoutError), anyio.fail_after(0.2):
-            await hold()
-        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1910"
-        assert await pool.fetchval(held) == 0
+        task = asyncio.create_task(hold())
+        await locked.wait()
+        assert await pool.fetchval(HELD, 1910) == 1
+        scope.cancel()
+        await task
+        assert scope.cancelled_caught
+        assert await pool.fetchval(HELD, 1910) == 0
         assert not connection.is_closed()
-
-
-def shown(value: object) -> str:
-    """A test's name, the same in every process."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 class TestUsing:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -20,6 +19,7 @@ from hephaestus_pg import (
 )
 from tests.chaos.proxy import Proxy
 from tests.support.lag import within
+from tests.support.proxied import port_here, through
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,10 +42,7 @@ async def server() -> list[int]:
 
 @pytest.fixture
 async def proxy(dsn: str, server: list[int]) -> AsyncIterator[Proxy]:
-    parts = urlsplit(dsn)
-    if parts.hostname not in {"127.0.0.1", "localhost"}:
-        pytest.skip("the proxy leads to a server on this machine only")
-    server.append(parts.port or 5432)
+    server.append(port_here(dsn))
     async with Proxy(lambda: server[-1]) as proxy:
         yield proxy
 
@@ -53,10 +50,7 @@ async def proxy(dsn: str, server: list[int]) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def proxied(dsn: str, start: Start, proxy: Proxy) -> AsyncIterator[AsyncStorage]:
     """A storage whose one connection leads through ``proxy``, and is open."""
-    parts = urlsplit(dsn)
-    user = parts.netloc.rpartition("@")[0]
-    through = parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl()
-    async with start(through, max_size=1) as storage:
+    async with start(through(dsn, proxy.port), max_size=1) as storage:
         yield storage
 
 

@@ -34,7 +34,7 @@ EXPECTED = {
     "index_profile": ("read", "row", None),
     "terminate_backend": ("read", "row", None),
     "get_locked": ("read", "row", None),
-    "register": ("idempotent", "row", None),
+    "register": ("non_idempotent", "row", None),
     "beat": ("idempotent", "row", None),
     "claim": ("non_idempotent", "rows", None),
     "claim_one": ("non_idempotent", "row", "row_per_call"),

@@ -13,8 +13,8 @@ import pytest
 
 from hephaestus_pg import AsyncStorage, Instance, Names, migrations
 from hephaestus_pg.errors import MigrationError
-from tests.conftest import new_database
 from tests.support.catalog import assert_is_at, snapshot
+from tests.support.databases import new_database
 from tests.support.migrated import ROW, TABLE, command, start
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from tests.support.migrated import start as started
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import Owner
+    from tests.support.databases import Owner
     from tests.support.migrated import Link
     from tests.support.starting import Start
 

@@ -17,8 +17,8 @@ from hephaestus_pg.errors import (
     UnrecognizedSchemaError,
 )
 from hephaestus_pg.migrations.state import OUR_COLUMNS, read_state
-from tests.conftest import new_database
 from tests.support.catalog import assert_is_at, snapshot, until_waiting
+from tests.support.databases import new_database
 from tests.support.ecto import ORIGINAL, ORIGINAL_DOWN
 from tests.support.migrated import ROW, TABLE, UUID, command, start
 

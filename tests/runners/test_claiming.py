@@ -6,13 +6,12 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import pytest
 
 from hephaestus_pg import AccessDeniedError, Status
 from hephaestus_pg.runners import claiming
-from tests.runners.conftest import next_claim, order
+from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens, within
 from tests.watch.conftest import listens
 
@@ -24,22 +23,29 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
-OTHER = UUID("0191e0a4-5b0c-7d3e-8f00-000000000001")
 
 
-async def drained(runner: Runner) -> list[str]:
+async def drained(runner: Runner, faults: Faults) -> list[str]:
     """The ids that can be claimed now, in the order in which they are, each by itself."""
-    ids = []
+    ids: list[str] = []
     while True:
-        try:
-            async with asyncio.timeout(0.3):
-                ids.append((await anext(runner.claims())).id)
-        except TimeoutError:
+        faults.rows.clear()
+        waiting = asyncio.create_task(next_claim(runner))
+        await happens(lambda: waiting.done() or 0 in faults.rows)  # noqa: B023 - awaited here
+        if not waiting.done():
+            waiting.cancel()
+            await asyncio.wait({waiting})
             return ids
+        ids.append(waiting.result().id)
+
+
+async def nothing_found(faults: Faults, times: int) -> None:
+    """Wait until so many claims have found nothing."""
+    await happens(lambda: faults.rows.count(0) >= times)
 
 
 async def test_what_can_be_claimed_is_claimed_with_the_oldest_due_first(
-    storage: AsyncStorage, table: Table
+    storage: AsyncStorage, table: Table, faults: Faults
 ) -> None:
     await storage.put_many(
         [
@@ -62,10 +68,10 @@ async def test_what_can_be_claimed_is_claimed_with_the_oldest_due_first(
     await table.set("running", "inserted_at = now() + interval '2 hours'")  # another's clock
     async with storage.runner(workflows=["Order", "Nothing"], name="one") as runner:
         await table.set("owned", f"runner = '{runner.token}'")  # lest it counts as an orphan
-        assert await drained(runner) == ["old", "due", "timer", "now", "running"]
+        assert await drained(runner, faults) == ["old", "due", "timer", "now", "running"]
     assert (await table.row("old"))["runner"] is None
     async with storage.runner(workflows=["Refund"]) as runner:
-        assert await drained(runner) == ["another's"]
+        assert await drained(runner, faults) == ["another's"]
 
 
 async def test_a_claim_sets_the_owner_and_raises_the_revision(
@@ -85,7 +91,7 @@ async def test_all_who_wait_are_one_statement(storage: AsyncStorage, faults: Fau
     async with storage.runner(workflows=["Order"]) as runner:
         await listens(storage)
         tasks = [asyncio.create_task(next_claim(runner)) for _ in range(100)]
-        await happens(lambda: 0 in faults.rows)
+        await nothing_found(faults, 1)
         await storage.put_many([order(f"x::{number}") for number in range(100)])
         claims = await asyncio.gather(*tasks)
         assert len({claim.id for claim in claims}) == 100
@@ -93,15 +99,15 @@ async def test_all_who_wait_are_one_statement(storage: AsyncStorage, faults: Fau
 
 
 async def test_what_this_process_writes_is_claimed_without_a_pause(
-    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+    storage: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claiming, "POLL_SECONDS", 60.0)
     async with storage.runner(workflows=["Order"]) as runner:
         for number in range(3):
             task = asyncio.create_task(next_claim(runner))
-            await asyncio.sleep(0.05)
+            await nothing_found(faults, 2 * number + 1)
             held = await storage.insert(order(f"x::{number}", Status.WAITING))
-            await asyncio.sleep(0.05)
+            await nothing_found(faults, 2 * number + 2)
             assert not task.done()
             await storage.update(replace(held, status=Status.RUNNING))
             assert (await task).id == f"x::{number}"
@@ -109,14 +115,14 @@ async def test_what_this_process_writes_is_claimed_without_a_pause(
 
 @pytest.mark.parametrize("is_waiting", (True, False))
 async def test_a_timer_is_claimed_when_it_is_due(
-    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch, *, is_waiting: bool
+    storage: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch, *, is_waiting: bool
 ) -> None:
     monkeypatch.setattr(claiming, "POLL_SECONDS", 60.0)
     async with storage.runner(workflows=["Order"]) as runner:
         timer = order("x", Status.WAITING, due_at=datetime.now(UTC) + timedelta(seconds=1))
         if is_waiting:
             task = asyncio.create_task(next_claim(runner))
-            await asyncio.sleep(0.1)
+            await nothing_found(faults, 1)
             await storage.insert(timer)
         else:
             await storage.insert(timer)

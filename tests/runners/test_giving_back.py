@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import AccessDeniedError
+from hephaestus_pg import AccessDeniedError, CorruptInstanceError, UnavailableError
 from tests.runners.conftest import next_claim, order
 from tests.support.lag import happens
 from tests.watch.conftest import listens
@@ -150,3 +150,27 @@ class TestAttempts:
             assert (await next_claim(runner)).id == "good"
             row = await table.row("bad")
             assert (row["runner"], row["attempts"]) == (None, 1)
+
+    async def test_one_by_its_id_too(self, storage: AsyncStorage, table: Table) -> None:
+        await storage.put(order("bad"))
+        await table.set("bad", """state = '{"context": 1}'""")
+        async with storage.runner(workflows=["Order"]) as runner:
+            with pytest.raises(CorruptInstanceError):
+                await runner.claim("bad")
+            row = await table.row("bad")
+            assert (row["runner"], row["attempts"]) == (None, 1)
+
+    async def test_one_whose_give_back_fails_costs_the_others_nothing(
+        self, storage: AsyncStorage, table: Table, faults: Faults
+    ) -> None:
+        await storage.put_many([order("bad"), order("good")])
+        await table.set("bad", """state = '{"context": 1}', inserted_at = 'epoch'""")
+        faults.fail("fail", UnavailableError("down", applied="no", retryable=False))
+        async with storage.runner(workflows=["Order"]) as runner:
+            tasks = [asyncio.create_task(next_claim(runner)) for _ in range(2)]
+            done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            assert [task.result().id for task in done] == ["good"]
+            while (await table.row("bad"))["attempts"] == 0:
+                await asyncio.sleep(0.01)
+            for task in waiting:
+                task.cancel()

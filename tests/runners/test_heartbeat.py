@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 from hephaestus_pg import (
@@ -18,16 +19,15 @@ from hephaestus_pg import (
     Status,
     UnavailableError,
 )
+from hephaestus_pg.driver.pool import connect_beside
 from hephaestus_pg.driver.rows import fetch_rows
-from hephaestus_pg.runners import heartbeat
-from tests.chaos.proxy import Proxy
+from hephaestus_pg.runners import heartbeat, ownership
 from tests.support.lag import happens
 from tests.support.proxied import through
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from hephaestus_pg import AsyncStorage, Claim, Runner
+    from tests.chaos.proxy import Proxy
     from tests.runners.conftest import Table
     from tests.support.starting import Start
 
@@ -38,14 +38,6 @@ async def held(runner: Runner) -> Claim:
     claim = await runner.claim("x")
     assert claim is not None
     return claim
-
-
-@pytest.fixture
-async def proxy(dsn: str) -> AsyncIterator[Proxy]:
-    from urllib.parse import urlsplit
-
-    async with Proxy(lambda: urlsplit(dsn).port or 5432) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -224,3 +216,39 @@ async def test_a_pool_of_the_users_gives_the_heartbeat_its_way(start: Start, poo
     ):
         await asyncio.sleep(1.5)
         await storage.update(replace(instance, status=Status.COMPLETED))
+
+
+async def test_who_waits_no_longer_for_a_runner_ends_its_heartbeat_on_its_way(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connecting = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def connect(_: object) -> Any:
+        loop.call_soon_threadsafe(connecting.set)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(ownership, "connect_beside", connect)
+    monkeypatch.setattr(heartbeat, "REGISTER_SECONDS", 3600.0)
+    starting = asyncio.create_task(a_runner(storage))
+    await connecting.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+
+async def a_runner(storage: AsyncStorage) -> Runner:
+    return await storage.runner(workflows=["Order"])
+
+
+async def test_a_connection_whose_init_fails_is_closed(dsn: str) -> None:
+    opened: list[Any] = []
+
+    async def refuse(connection: Any) -> None:
+        opened.append(connection)
+        raise KeyError
+
+    async with asyncpg.create_pool(dsn, min_size=0, init=refuse) as own:
+        with pytest.raises(KeyError):
+            await connect_beside(own)
+    assert opened[0].is_closed()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -30,75 +30,28 @@ from hephaestus_pg import (
     migrations,
 )
 from hephaestus_pg.runners import runner as runners
+from tests.runners.model import ATTEMPTS, Held, Place, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hephaestus_pg import Claim, Runner
+    from hephaestus_pg import Runner
 
-ATTEMPTS = 2
-IDS = ["a", "b"]
+IDS = ["a", "b", "c"]
 WHO = st.sampled_from(["one", "two"])
 ids = st.sampled_from(IDS)
 # The first is what hypothesis likes best, and what most of the rules need.
 statuses = st.sampled_from(
-    [Status.RUNNING, Status.PENDING, Status.RUNNING, Status.WAITING, Status.COMPLETED]
+    [
+        Status.RUNNING,
+        Status.PENDING,
+        Status.RUNNING,
+        Status.WAITING,
+        Status.COMPLETED,
+        Status.FAILED,
+    ]
 )
 dues = st.sampled_from([None, "past", None, "future"])
-
-
-@dataclass
-class Row:
-    status: Status
-    due: str | None
-    owner: str | None = None
-    attempts: int = 0
-
-    @property
-    def is_work(self) -> bool:
-        return self.status in {Status.PENDING, Status.RUNNING} or (
-            self.status is Status.WAITING and self.due is not None
-        )
-
-    @property
-    def is_claimable(self) -> bool:
-        return self.owner is None and self.is_work and self.due in {None, "past"}
-
-    def fail(self) -> None:
-        if self.is_work:
-            self.attempts += 1
-            self.due = "never" if self.attempts >= ATTEMPTS or self.due == "never" else "future"
-        self.owner = None
-
-    def forget_backoff(self) -> None:
-        if self.attempts and self.status in {Status.PENDING, Status.RUNNING}:
-            self.due = None
-
-    def write(self, status: Status, due: str | None) -> None:
-        self.status, self.due, self.attempts = status, due, 0
-        if status not in {Status.PENDING, Status.RUNNING}:
-            self.owner = None
-
-
-@dataclass
-class Held:
-    """A scope that is entered: what its body knows, and whether the model says it is lost."""
-
-    id: str
-    who: str
-    claim: Claim
-    instance: Instance
-    ended: bool = False
-    lost: bool = False
-    was_put: bool = False
-    """Its own process has put another end to it, which may hide that it was lost before."""
-
-
-@dataclass
-class Place:
-    loop: asyncio.Runner
-    storages: dict[str, AsyncStorage]
-    link: asyncpg.Connection[Any]
 
 
 class Machine(RuleBasedStateMachine):
@@ -176,7 +129,8 @@ class Machine(RuleBasedStateMachine):
             if row.owner != held.who and not held.ended:
                 held.lost = True
             return
-        owner = row.owner  # none, if the last write has given the claim up
+        owner = row.owner
+        assert owner in {held.who, None}  # none, if the last write has given the claim up
         held.instance = self.run(self.place.storages[held.who].update(new))
         row.write(status, due)
         self.ends(held.id, row, owner, by=held.who)
@@ -315,7 +269,7 @@ def test_runners_do_what_a_page_says(place: Place, monkeypatch: pytest.MonkeyPat
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20,
+            max_examples=50,
             stateful_step_count=40,
             deadline=None,
             print_blob=True,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hephaestus_pg import InvalidTypeError, RunnerEndedError, StorageClosedError
+from hephaestus_pg.runners.heartbeat import Heartbeat
 from tests.runners.conftest import next_claim, order
+from tests.support.lag import happens
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from hephaestus_pg import AsyncStorage
+    from hephaestus_pg import AsyncStorage, Runner
     from tests.runners.conftest import Table
     from tests.support.starting import Start
 
@@ -79,3 +83,39 @@ async def test_an_operator_releases_what_is_owned(storage: AsyncStorage, table: 
         assert (row["runner"], row["revision"]) == (None, before + 1)
         assert await storage.release("x") is False
         assert await storage.release("nobody") is False
+
+
+async def test_a_runner_that_starts_while_its_storage_closes_is_stopped(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = await start()
+    beginning, goes_on = asyncio.Event(), asyncio.Event()
+    real = Heartbeat.start
+
+    async def begin(heartbeat: Heartbeat) -> None:
+        await real(heartbeat)
+        beginning.set()
+        await goes_on.wait()
+
+    monkeypatch.setattr(Heartbeat, "start", begin)
+    starting = asyncio.create_task(a_runner(storage))
+    await beginning.wait()
+    await storage.close()
+    goes_on.set()
+    with pytest.raises(StorageClosedError):
+        await starting
+    with pytest.raises(StorageClosedError):
+        await storage.runner(workflows=["Order"])
+    await happens(lambda: "hephaestus_pg late" not in {each.name for each in threading.enumerate()})
+
+
+async def a_runner(storage: AsyncStorage) -> Runner:
+    return await storage.runner(workflows=["Order"], name="late")
+
+
+async def test_a_forgotten_await_says_what_to_write(storage: AsyncStorage) -> None:
+    starting: Any = storage.runner(workflows=["Order"])
+    with pytest.raises(AttributeError, match="await storage.runner"):
+        starting.claims()
+    with pytest.raises(TypeError, match="async with storage.runner"), starting:
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from hephaestus_pg import (
     Status,
     WrongEventLoopError,
 )
-from tests.runners.conftest import next_claim
+from tests.runners.conftest import next_claim, order
 from tests.runners.processes import said, worker
 from tests.support.faults import Faults
 from tests.support.lag import happens, within
@@ -138,7 +139,6 @@ async def test_what_fails_to_go_back_once_its_runner_is_stopped_is_not_tried_aga
     goes_on.set()
     await happens(lambda: not runner._giving_back._tasks)
     assert "is given back later" not in caplog.text
-    assert faults.planned == 0
 
 
 async def test_an_insert_that_outlives_its_runner_leaves_nothing_owned(
@@ -264,3 +264,49 @@ async def test_sigterm_stops_a_process_gracefully(
         assert await said(process) == "stopped"
     row = await table.row("x")
     assert (row["runner"], row["attempts"]) == (None, 0)
+
+
+async def test_a_claim_that_nobody_entered_keeps_no_other_runner_from_its_instance(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hephaestus_pg.runners.claiming.POLL_SECONDS", 3600.0)
+    await storage.insert(order("x"))
+    async with storage.runner(workflows=["Order"]) as first:
+        claim = await next_claim(first)
+    with pytest.raises(ClaimLostError):
+        async with claim:
+            pass
+    async with storage.runner(workflows=["Order"]) as second, await next_claim(second) as held:
+        waiting = asyncio.create_task(next_claim(second))
+        await happens(lambda: second._claiming._waiting)
+        await storage.update(replace(held, status=Status.WAITING))
+        await storage.modify("x", lambda it: replace(it, status=Status.RUNNING))
+        assert (await waiting).id == "x"
+
+
+async def test_a_stop_that_is_cancelled_ends_the_heartbeat(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hephaestus_pg.runners.runner.UNWIND_SECONDS", 3600.0)
+    await storage.insert(order("x"))
+    runner = await storage.runner(workflows=["Order"])
+    entered, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> None:
+        async with await next_claim(runner):
+            entered.set()
+            while not goes_on.is_set():
+                with suppress(asyncio.CancelledError):
+                    await goes_on.wait()
+
+    body = asyncio.create_task(stubborn())
+    await entered.wait()
+    stopping = asyncio.create_task(runner.stop())
+    await happens(lambda: runner._stopping)
+    assert runner._stopping is not None
+    await asyncio.sleep(0)
+    runner._stopping.cancel()  # as a program does that cancels every task
+    await asyncio.wait({stopping})
+    await happens(lambda: not runner._heartbeat._thread.is_alive())
+    goes_on.set()
+    await asyncio.wait({body})

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-import asyncpg
 import pytest
 
-from tests.runners.conftest import next_claim, order
-from tests.support.catalog import until_waiting
+from hephaestus_pg import ConflictError
+from tests.runners.conftest import OTHER, next_claim, order
+from tests.support.faults import Faults
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from hephaestus_pg import AsyncStorage
     from tests.runners.conftest import Table
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
-
-OTHER = UUID("0191e0a4-5b0c-7d3e-8f00-000000000001")
 
 
 async def test_what_a_dead_runner_owns_is_taken_over_after_an_attempt(
@@ -110,9 +109,40 @@ async def test_an_instance_that_kills_each_of_its_runners_is_given_to_nobody_in_
         assert (await next_claim(runner)).id == "a"
 
 
+async def test_what_its_frozen_owner_has_locked_keeps_nobody_from_the_rest(
+    start: Start, table: Table, storage: AsyncStorage, pool: Pool
+) -> None:
+    other = await start()
+    await storage.put_many([order("locked"), order("free")])
+    dead = await other.runner(workflows=["Order"], name="dead")
+    for _ in range(2):
+        await next_claim(dead)
+    await table.expire(dead.token)
+    async with storage.runner(workflows=["Order"], retry_after=lambda _: 0) as runner:
+        async with pool.acquire() as link, link.transaction():
+            await link.execute(
+                f"SELECT 1 FROM {storage.schema}.workflow_instances WHERE id = 'locked' FOR UPDATE"
+            )
+            assert (await next_claim(runner)).id == "free"
+            assert (await table.row("locked"))["runner"] == dead.token
+        assert (await next_claim(runner)).id == "locked"
+
+
+async def test_a_look_that_fails_keeps_nobody_from_claiming(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start(timeout=0.5) as storage:
+        await storage.insert(order("a"))
+        faults = Faults(storage, monkeypatch)
+        faults.fail("take_over", ConflictError("locked", applied="no", retryable=True), times=1000)
+        async with storage.runner(workflows=["Order"]) as runner:
+            assert (await next_claim(runner)).id == "a"
+            assert faults.planned == 1
+
+
 @pytest.mark.parametrize("to", ("completed", "claimed"))
 async def test_what_others_write_while_it_looks_is_not_overwritten(
-    start: Start, table: Table, storage: AsyncStorage, pool: Pool, dsn: str, *, to: str
+    start: Start, table: Table, storage: AsyncStorage, pool: Pool, *, to: str
 ) -> None:
     other = await start()
     await storage.insert(order("a"))
@@ -121,16 +151,15 @@ async def test_what_others_write_while_it_looks_is_not_overwritten(
     await table.expire(dead.token)
     async with storage.runner(workflows=["Order"], lease=60) as runner:
         owner, status = ("NULL", to) if to == "completed" else (f"'{runner.token}'", "running")
-        watching = await asyncpg.connect(dsn)
+        takeover = runner._claiming._takeover
         async with pool.acquire() as link, link.transaction():
             await link.execute(
                 f"UPDATE {storage.schema}.workflow_instances"
                 f" SET runner = {owner}, status = '{status}', revision = revision + 1"
             )
-            looking = asyncio.create_task(runner._claiming._takeover.look())
-            await until_waiting(watching, "lost AS MATERIALIZED", "transactionid")
-        await looking
-        await watching.close()
+            await takeover.look()
+        takeover.look_soon()
+        await takeover.look()
         read = await storage.get("a")
         assert read is not None
         assert (read.status, read.runner) == (status, None if owner == "NULL" else runner.token)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
+
+if TYPE_CHECKING:
+    Link = asyncpg.Connection[Any] | asyncpg.Pool[Any]
 
 WAIT_SECONDS = 60.0
 """Seconds that a test waits for something. The limit of the whole test is longer, but may strike in
@@ -142,7 +145,7 @@ async def assert_is_at(dsn: str, schema: str, version: int) -> None:
     ]
 
 
-async def until(link: asyncpg.Connection[Any], query: str, *arguments: object) -> Any:
+async def until(link: Link, query: str, *arguments: object) -> Any:
     """Waits until ``query`` gives a true value, and returns it."""
     async with asyncio.timeout(WAIT_SECONDS):
         while not (found := await link.fetchval(query, *arguments)):
@@ -150,7 +153,7 @@ async def until(link: asyncpg.Connection[Any], query: str, *arguments: object) -
     return found
 
 
-async def until_waiting(link: asyncpg.Connection[Any], statement: str, lock: str) -> int:
+async def until_waiting(link: Link, statement: str, lock: str) -> int:
     """Waits until a session of this database waits in that statement for that kind of lock.
 
     Returns its process id. Other databases are left out: tests run the same statements there.

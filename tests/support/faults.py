@@ -1,4 +1,4 @@
-"""Faults in the statements of one storage: the only place where tests reach into one."""
+"""Faults of one storage: the only place where tests reach into a storage's statements."""
 
 from __future__ import annotations
 

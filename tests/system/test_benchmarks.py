@@ -107,15 +107,19 @@ async def test_both_shapes_of_a_claim_take_the_same(database: str) -> None:
     assert taken[0] == taken[1] == {f"free::{number}" for number in range(1, 21)}
 
 
-def test_runners_are_measured_beside_queues(tmp_path: Path) -> None:
+def measured(output: Path, only: str, *flags: str) -> dict[str, Any]:
+    """The results of a quick run of these scenarios."""
     pytest.importorskip("psutil")
     pytest.importorskip("matplotlib")
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "runners,empty_claims"]
-    command += ["--queues", "ours", "--output", str(tmp_path)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    throughput, own, another, first, drawn = json.loads((tmp_path / "results.json").read_text())[
-        "records"
-    ]
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", only, *flags]
+    subprocess.run([*command, "--output", output], check=True, stdout=subprocess.DEVNULL)
+    results: dict[str, Any] = json.loads((output / "results.json").read_text())
+    return results
+
+
+def test_runners_are_measured_beside_queues(tmp_path: Path) -> None:
+    results = measured(tmp_path, "runners,empty_claims", "--queues", "ours")
+    throughput, own, another, first, drawn = results["records"]
     assert throughput["throughput"] > 0
     assert throughput["statements"] > 0
     assert (own["inserted_by"], another["inserted_by"]) == ("by its own process", "by another")
@@ -126,12 +130,7 @@ def test_runners_are_measured_beside_queues(tmp_path: Path) -> None:
 
 
 def test_it_runs_and_writes_tables_and_plots(tmp_path: Path) -> None:
-    pytest.importorskip("psutil")
-    pytest.importorskip("matplotlib")
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "put"]
-    command += ["--contenders", "ours,asyncpg,server", "--output", str(tmp_path)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = measured(tmp_path, "put", "--contenders", "ours,asyncpg,server")
     assert {each["contender"] for each in results["records"]} == {"ours", "asyncpg", "server"}
     assert all(each["wal"] > 0 and each["throughput"] > 0 for each in results["records"])
     assert {"machine", "versions", "commit", "settings", "scale"} <= results["about"].keys()

@@ -270,6 +270,10 @@ VERBS = {
 @pytest.mark.chaos
 @pytest.mark.parametrize("batching", (True, False))
 async def test_no_fault_breaks_a_promise(*, batching: bool) -> None:
+    """One round: a second would take the time of the test in which runners break as well.
+
+    ``python -m tests.chaos`` is the long one, with other faults at each seed.
+    """
     faults = len(KINDS)
     report = await run(seed=20261122, faults=faults, callers=200, batching=batching, wanted=VERBS)
     print(report)
@@ -296,7 +300,10 @@ async def test_nor_does_it_for_one_caller_or_a_thousand(callers: int, wanted: se
 
 @pytest.mark.chaos
 async def test_memory_and_open_files_stay_as_they_are() -> None:
-    """``python -m tests.chaos --seconds 600`` is the long one, among faults."""
+    """Nine seconds for as many rests, the fewest that show a trend.
+
+    ``python -m tests.chaos --seconds 600`` is the long one, among faults.
+    """
     report = await run(seed=20261122, faults=0, seconds=9)
     print(report)
     assert report.violations == []

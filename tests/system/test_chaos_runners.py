@@ -5,17 +5,22 @@ The check is checked first, with histories in which a promise is broken.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.chaos.runners import processes as processes_module
+from tests.chaos.runners import run as run_module
 from tests.chaos.runners import waits as waits_module
 from tests.chaos.runners.history import STEPS, History, Row, Write
-from tests.chaos.runners.run import run
+from tests.chaos.runners.processes import Processes
+from tests.chaos.runners.run import run, until_finished
 from tests.chaos.runners.waits import Clock, Ownerless, Waits
 from tests.chaos.runners.witness import Version
+from tests.chaos.schedule import schedule
 
 BEGUN = [Version(1, None)]
 CLAIMED = [*BEGUN, Version(2, "a")]
@@ -206,6 +211,51 @@ def test_the_clock_leaves_out_what_the_loop_was_late_and_when_there_was_no_serve
     assert clock.unreachable == 6
 
 
+async def test_a_fault_that_no_process_can_suffer_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes_module, "WELL_SECONDS", 0.0)
+    nobody = Processes("", History(), number=0, lease=1.0, seed=1)
+    with pytest.raises(TimeoutError):
+        await nobody.suffer(next(schedule(1, ["kill process"])))
+
+
+class Looks:
+    """An observer that sees these numbers of open instances, and the last one ever after."""
+
+    def __init__(self, *open: int) -> None:
+        self.coming = [*open]
+        self.open = self.instances = 9
+
+    async def next(self) -> None:
+        await asyncio.sleep(0)
+        self.open = self.coming.pop(0) if len(self.coming) > 1 else self.coming[0]
+
+
+@pytest.mark.parametrize(
+    ("is_fed", "looks", "found"),
+    (
+        (True, (2, 0, 1, 0), 0),  # between two looks another was inserted
+        (True, (3, 2), 1),
+        (False, (0,), 1),
+    ),
+)
+async def test_instances_that_are_stuck_or_too_few_in_the_end_are_found(
+    monkeypatch: pytest.MonkeyPatch, is_fed: bool, looks: tuple[int, ...], found: int
+) -> None:
+    monkeypatch.setattr(run_module, "STUCK", 0.0 if found else 60.0)
+    fed = asyncio.Event()
+    history = History()
+    observer: Any = Looks(*looks)
+    async with asyncio.TaskGroup() as tasks:
+        feeding: Any = tasks.create_task(fed.wait())
+        if is_fed:
+            fed.set()
+        await until_finished(feeding, observer, history)
+    assert len(history.violations) == found
+    assert observer.coming == [looks[-1]]
+
+
 TURN = (
     *("kill process", "kill process", "freeze process", "freeze process", "stop process"),
     *("restart immediate", "terminate", "lose"),
@@ -219,5 +269,5 @@ async def test_no_fault_breaks_what_runners_promise() -> None:
     assert report.violations == []
     assert report.faults == Counter(2 * TURN)
     assert report.instances >= 300
-    assert report.history.acknowledged > 0
-    assert report.waits.number > 0
+    assert report.history.writes == STEPS * report.instances
+    assert report.history.owners > 1

@@ -17,7 +17,7 @@ from hephaestus_pg import (
     migrations,
 )
 from hephaestus_pg.verbs import filters
-from tests.conftest import new_database
+from tests.support.databases import new_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import inspect
 import os
 import re
@@ -11,26 +10,16 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg import (
-    AsyncStorage,
-    Names,
-    Serializer,
-    Status,
-    migrations,
-)
+from hephaestus_pg import Serializer, migrations
 from tests.codec.test_elixir import ROWS as RUNTIME_ROWS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CHECKOUT = Path(__file__).parents[2]
 README, GUIDE, SQL, TESTS, BENCHMARKS = DOCUMENTS = [
@@ -54,11 +43,6 @@ def blocks(document: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def programs(document: Path) -> list[str]:
-    """The examples that are whole programs."""
-    return [block for block in blocks(document, "python") if "asyncio.run" in block]
-
-
 def run(*arguments: str, dsn: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
@@ -68,60 +52,6 @@ def run(*arguments: str, dsn: str, cwd: Path | None = None) -> subprocess.Comple
         text=True,
         check=False,
     )
-
-
-@contextmanager
-def running(program: str, dsn: str) -> Iterator[subprocess.Popen[str]]:
-    child = subprocess.Popen(
-        [sys.executable, "-u", "-c", program],
-        env=os.environ | {"HEPHAESTUS_PG_DSN": dsn},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with child:
-        try:
-            yield child
-        finally:
-            child.kill()
-
-
-async def test_the_first_example_goes_on_after_the_last_step_that_was_recorded(
-    database: str,
-) -> None:
-    await migrations.up(database)
-    [program] = programs(README)
-    program = program.replace('workflows=["Order"]', 'workflows=["Order"], lease=1')
-    dying = program.replace("print(step)", "step == 'ship' and os._exit(7) or print(step)")
-    done = run("-u", "-c", f"import os\n{dying}", dsn=database)
-    assert (done.returncode, done.stdout.split(), done.stderr) == (7, ["charge"], "")
-
-    with running(program, database) as child:
-        assert child.stdout is not None
-        steps = [child.stdout.readline().strip() for _ in range(3)]
-        assert sorted(steps) == ["charge", "ship", "ship"]  # its own order's, and the other's last
-        async with AsyncStorage.start(database, references=Names()) as storage:
-            await completed(storage, 2)
-        child.terminate()
-        assert child.communicate() == ("", "took over 1 instances of dead runners\n")
-        assert child.returncode == 0
-
-
-async def test_the_runner_runs_and_stops_when_it_is_told_to(database: str) -> None:
-    await migrations.up(database)
-    [program] = programs(GUIDE)
-    async with AsyncStorage.start(database, references=Names()) as storage:
-        for number in (1, 2):
-            with running(program, database) as child:
-                await completed(storage, number)
-                child.terminate()
-                assert child.communicate() == ("", "")
-                assert child.returncode == 0
-
-
-async def completed(storage: AsyncStorage, number: int) -> None:
-    while await storage.count(status=Status.COMPLETED) < number:
-        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("document", (README, GUIDE, SQL), ids=name_of)

@@ -14,8 +14,11 @@ from hephaestus_pg import (
     OperationTimeoutError,
     StaleInstanceError,
 )
+from tests.support.catalog import until_waiting
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from hephaestus_pg import AsyncStorage
     from tests.support.starting import Start
 
@@ -34,7 +37,9 @@ async def test_many_at_once_lose_none(storage: AsyncStorage, start: Start) -> No
     assert await storage.get("x") == stored
 
 
-async def test_in_a_transaction_the_row_is_locked(storage: AsyncStorage, start: Start) -> None:
+async def test_in_a_transaction_the_row_is_locked(
+    storage: AsyncStorage, start: Start, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
     other = await start()
     await storage.insert(Instance("x", "W"))
     calls = 0
@@ -47,7 +52,7 @@ async def test_in_a_transaction_the_row_is_locked(storage: AsyncStorage, start: 
     async with storage.transaction() as transaction:
         await transaction.modify("x", change)
         beside = asyncio.create_task(other.modify("x", counted))
-        await asyncio.sleep(0.1)
+        await until_waiting(pool, storage.schema, "transactionid")
         assert not beside.done()
         await transaction.modify("x", change)
     assert (await beside).runtime_metadata == {"n": 3}

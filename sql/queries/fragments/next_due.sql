@@ -5,10 +5,9 @@ CROSS JOIN LATERAL (
     SELECT held.due_at
     FROM /* schema */workflow_instances AS held
     WHERE held.workflow = given.workflow
-        AND held.runner IS NULL
+        AND /* include: is_timed */
         AND held.due_at > statement_timestamp()
         AND held.due_at < 'infinity'
-        AND held.status = ANY ('{pending,running,waiting}'::text[])
     ORDER BY held.due_at
     LIMIT 1
 ) AS timed

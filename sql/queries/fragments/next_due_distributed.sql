@@ -2,9 +2,8 @@
 SELECT held.due_at
 FROM /* schema */workflow_instances AS held
 WHERE held.workflow = ANY ($3::text[])
-    AND held.runner IS NULL
+    AND /* include: is_timed */
     AND held.due_at > statement_timestamp()
     AND held.due_at < 'infinity'
-    AND held.status = ANY ('{pending,running,waiting}'::text[])
 ORDER BY held.due_at
 LIMIT 1

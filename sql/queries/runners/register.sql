@@ -7,5 +7,4 @@ VALUES (
     statement_timestamp(),
     statement_timestamp() + make_interval(secs => $4::text::double precision)
 )
-ON CONFLICT (token) DO UPDATE SET expires_at = EXCLUDED.expires_at
 RETURNING token::text AS token

@@ -4,7 +4,8 @@
 --
 -- DELETE waits for a heartbeat that is under way, and then looks again: either that is in time, or it
 -- finds no row. The dead are named, rather than all but the living: a runner that registered after
--- this statement began would be none of the living.
+-- this statement began would be none of the living. What somebody has locked, perhaps the frozen owner
+-- in a transaction, is left to the next look: it keeps nobody from the rest.
 WITH dead AS (
     DELETE FROM /* schema */workflow_runners
     WHERE expires_at <= statement_timestamp()
@@ -17,6 +18,8 @@ WITH dead AS (
     WHERE $2::text::boolean
         AND runner IS NOT NULL
         AND runner NOT IN (SELECT token FROM /* schema */workflow_runners)
+), locked AS MATERIALIZED (
+    /* include: locked_of_lost */
 ), freed AS (
     UPDATE /* schema */workflow_instances
     SET
@@ -30,12 +33,14 @@ WITH dead AS (
         revision = revision + 1
     FROM
         (SELECT $1::text AS delays) AS given,
-        /* include: clock */
-    WHERE runner IS NOT NULL AND runner = ANY (ARRAY(SELECT lost.token FROM lost))
+        /* include: clock */,
+        locked
+    WHERE id = locked_id AND runner = ANY (ARRAY(SELECT lost.token FROM lost))
     RETURNING id
 )
 SELECT
     count(*)::text AS freed,
+    EXISTS (SELECT 1 FROM lost)::text AS found_some,
     (
         SELECT count(*) FROM /* schema */workflow_runners
         WHERE expires_at > statement_timestamp() AND workflows <> '{}'

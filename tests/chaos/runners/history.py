@@ -32,6 +32,11 @@ class Write(NamedTuple):
     writer: str
     step: int
 
+    @property
+    def said(self) -> tuple[int, int, str]:
+        """As :attr:`Version.said`, once it has taken effect."""
+        return self.step, self.token, self.writer
+
 
 class Row(NamedTuple):
     """What is left of an instance in the end."""
@@ -94,14 +99,17 @@ class History:
             self._follow(id, each, written)
         for key, write in self._acknowledged.items():
             version = written.get(key)
-            if version is None or version[3:6] != (write.step, write.token, write.writer):
+            if version is None or version.said != write.said:
                 self._broken(f"acknowledged, and it has not taken effect: {write}, {version}")
-        effects = {(id, *version[3:6]) for (id, _), version in written.items()}
+        effects = {(id, version.said) for (id, _), version in written.items()}
         for write in self.refused:
-            if (write.id, write.step, write.token, write.writer) in effects:
+            if (write.id, write.said) in effects:
                 self._broken(f"refused, and yet it has taken effect: {write}")
-        left = {row.id for row in rows if self._is_there(row)}
-        for id in sorted({*self._inserted, *versions} - left):
+        missing = {*self._inserted, *versions}
+        for row in rows:
+            missing.discard(row.id)
+            self._check_end(row)
+        for id in sorted(missing):
             self._broken(f"{id} was inserted, and is gone")
         for runner in runners:
             self._broken(f"the runner {runner} has ended, and is still named")
@@ -109,10 +117,9 @@ class History:
     def _broken(self, what: str) -> None:
         self.violations.append(what)
 
-    def _is_there(self, row: Row) -> bool:
+    def _check_end(self, row: Row) -> None:
         if row[1:] != ("completed", STEPS, None, 0):
             self._broken(f"not as it has to be in the end: {row}")
-        return True
 
     def _follow(
         self, id: str, versions: Iterable[Version], written: dict[tuple[str, int], Version]

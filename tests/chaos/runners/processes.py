@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import sys
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 END_SECONDS = 60.0
 """Seconds within which a process that is stopped must have ended."""
 
+WELL_SECONDS = 60.0
+"""Seconds within which a process must be well, whatever was done to all of them."""
+
 
 class _Process:
     """One process, and the token of its last runner."""
@@ -31,9 +35,16 @@ class _Process:
         self.token: str | None = None
         self.is_faulty = False
 
+    @property
+    def is_well(self) -> bool:
+        """It has had a runner, and no fault is under way."""
+        return self.token is not None and not self.is_faulty
+
     def signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):  # it has ended by itself, which is found out later
-            self.process.send_signal(number)
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):  # it has ended by itself, which is found out later
+                # send_signal would take the exit code of one that has just ended, and lose it.
+                os.kill(self.process.pid, number)
 
 
 class Processes:
@@ -65,18 +76,16 @@ class Processes:
     @property
     def are_ready(self) -> bool:
         """Each process has had a runner, and none is at fault."""
-        return all(each.token and not each.is_faulty for each in self._all)
+        return all(each.is_well for each in self._all)
 
     async def suffer(self, fault: Fault) -> None:
-        """Do the fault to one process that is well, if there is one."""
-        well = sorted(
-            (each for each in self._all if each.token and not each.is_faulty),
-            key=lambda each: each.process.pid,
-        )
-        if well:
-            chosen = self._chance.choice(well)
-            chosen.is_faulty = True
-            await KINDS[fault.kind](self, chosen, fault)
+        """Wait until a process is well, and do the fault to one that is."""
+        async with asyncio.timeout(WELL_SECONDS):
+            while not (well := [each for each in self._all if each.is_well]):
+                await asyncio.sleep(0.05)
+        chosen = self._chance.choice(sorted(well, key=lambda each: each.process.pid))
+        chosen.is_faulty = True
+        await KINDS[fault.kind](self, chosen, fault)
 
     async def stop(self) -> None:
         """Stop all of them, as an operator would."""

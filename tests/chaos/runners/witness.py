@@ -13,22 +13,20 @@ if TYPE_CHECKING:
 CREATE = f"""
 CREATE TABLE {SCHEMA}.witness (
     number bigserial PRIMARY KEY,
-    at timestamptz NOT NULL DEFAULT clock_timestamp(),
     id text NOT NULL,
     revision bigint NOT NULL,
     owner uuid,
     is_write boolean NOT NULL,
     step integer,
     token bigint,
-    writer uuid,
-    pid integer
+    writer uuid
 );
 
 CREATE FUNCTION {SCHEMA}.witness() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     said jsonb = NEW.state -> 'runtime_metadata';
 BEGIN
-    INSERT INTO {SCHEMA}.witness (id, revision, owner, is_write, step, token, writer, pid)
+    INSERT INTO {SCHEMA}.witness (id, revision, owner, is_write, step, token, writer)
     VALUES (
         NEW.id,
         NEW.revision,
@@ -36,8 +34,7 @@ BEGIN
         TG_OP = 'UPDATE' AND NEW.state IS DISTINCT FROM OLD.state,
         (said ->> 'step')::integer,
         (said ->> 'token')::bigint,
-        (said ->> 'writer')::uuid,
-        (said ->> 'pid')::integer
+        (said ->> 'writer')::uuid
     );
     RETURN NULL;
 END
@@ -49,7 +46,7 @@ FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.witness();
 
 # The number of a version is drawn under the row's lock, so that those of an id are in order.
 VERSIONS = f"""
-SELECT id, revision, owner::text, is_write, step, token, writer::text, pid
+SELECT id, revision, owner::text, is_write, step, token, writer::text
 FROM {SCHEMA}.witness ORDER BY id, number
 """
 
@@ -57,8 +54,8 @@ FROM {SCHEMA}.witness ORDER BY id, number
 class Version(NamedTuple):
     """What one write, claim or give-back left in a row.
 
-    ``step``, ``token``, ``writer`` and ``pid`` are what the last write of the state said of itself:
-    the fencing token of its claim, and the runner's own.
+    ``step``, ``token`` and ``writer`` are what the last write of the state said of itself: the
+    fencing token of its claim, and the runner's own.
     """
 
     revision: int
@@ -67,7 +64,11 @@ class Version(NamedTuple):
     step: int | None = None
     token: int | None = None
     writer: str | None = None
-    pid: int | None = None
+
+    @property
+    def said(self) -> tuple[int | None, int | None, str | None]:
+        """Its step, the fencing token, and the runner that wrote it."""
+        return self.step, self.token, self.writer
 
 
 async def versions(connection: asyncpg.Connection[Any]) -> dict[str, list[Version]]:

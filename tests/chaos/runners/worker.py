@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import random
 import signal
 import sys
@@ -159,12 +158,7 @@ def _next(held: Instance, step: int, claim: Claim, runner: Runner) -> Instance:
         status = Status.COMPLETED
     elif random.random() < WAITING:
         status, due_at = Status.WAITING, datetime.now(UTC) + timedelta(seconds=_up_to(1))
-    said = {
-        "step": step,
-        "token": claim.token,
-        "writer": str(runner.token),
-        "pid": os.getpid(),
-    }
+    said = {"step": step, "token": claim.token, "writer": str(runner.token)}
     return replace(
         held,
         status=status,
