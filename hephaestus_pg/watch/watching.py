@@ -136,6 +136,7 @@ class WatchVerbs(Verbs):
             self._notifier.committed(written.news)
 
     async def _stop_watching(self) -> None:
+        self._can_listen = False  # for a runner that starts too late either
         self._watchers.fail(StorageClosedError(self._pool_executor.lifecycle.name))
         await self._notifier.close()
         await self._listener.remove(self._subscription)
