@@ -260,9 +260,9 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
 
         Its runners are stopped first; a body that ignores its cancellation has five seconds.
 
-        After that it waits for the storage's ``timeout`` at the most; a transaction that is still
-        open then loses its connection, unless the pool is yours. Where the event loop that started
-        it has been closed before, only the name is left to be freed.
+        After that it waits for the storage's ``timeout`` and half a second at the most; a
+        transaction that is still open then loses its connection, unless the pool is yours. Where
+        the event loop that started it has been closed before, only the name is left to be freed.
         """
         if self._pool_executor.lifecycle.loop.is_closed():
             registry.unregister(self.name, self)  # whatever was under way ended with its loop

@@ -191,7 +191,8 @@ class PoolExecutor:
         """
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._timeout):
+                # A call that has just begun ends at its deadline, or by the timer's next step.
+                async with asyncio.timeout(self._timeout + RELEASE_SECONDS):
                     await self.lifecycle.close()
             if self._owned:
                 with suppress(*DRIVER_ERRORS):

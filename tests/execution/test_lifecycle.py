@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 from hephaestus_pg import (
@@ -18,14 +19,14 @@ from hephaestus_pg import (
     StaleInstanceError,
     Status,
     StorageClosedError,
+    UnavailableError,
 )
+from hephaestus_pg.batching import deadlines
 from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    import asyncpg
 
     from tests.support.starting import Start
 
@@ -122,6 +123,31 @@ async def test_calls_that_the_server_does_not_answer_end_by_their_deadline(
         answers = await asyncio.gather(*puts, return_exceptions=True)
     assert {type(answer) for answer in answers} == {OperationTimeoutError}
     await nobody_connected(pool, closing.schema)
+
+
+async def test_a_call_that_still_connects_at_its_deadline_ends_before_the_pool(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadlines, "STEP", 0.2)
+    connections = 0
+
+    async def connect(*arguments: Any, **options: Any) -> Any:
+        nonlocal connections
+        connections += 1
+        if connections > 1:  # the first is for the start
+            await asyncio.sleep(SECONDS + 0.05)  # after the deadline, before the timer's next step
+        return await asyncpg.connect(*arguments, **options)
+
+    storage = await start(timeout=SECONDS, connect=connect, min_size=0)
+    await storage._pool_executor.pool.expire_connections()
+    calls = [
+        asyncio.create_task(storage.put(Instance("x", "W"), timeout=seconds))
+        for seconds in (SECONDS - 0.1, SECONDS)
+    ]
+    await asyncio.sleep(0)
+    await storage.close()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert UnavailableError not in map(type, answers)
 
 
 async def test_closing_that_is_cancelled_is_cancelled_and_leaves_nothing(
