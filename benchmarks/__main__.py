@@ -96,7 +96,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of load, in each cell and round")
     parser.add_argument(
-        "--quick", action="store_true", help="does it work? Two minutes at the most"
+        "--quick", action="store_true", help="does it work? It says nothing about speed"
     )
     parser.add_argument("--large", action="store_true", help="ten million rows, a million puts")
     parser.add_argument("--set", type=listed, default=(), help="server settings: name=value,…")

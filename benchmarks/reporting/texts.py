@@ -110,7 +110,7 @@ is the median of the ratios within a round, CPU is the server's seconds for a th
 
 NOTIFIED_WRITES = """
 Then one process that writes, as in the tables of operations, without a listener and with one, in
-turns of half a second. *x nobody* is the median of the ratios within these pairs.
+short turns. *x nobody* is the median of the ratios within these pairs; CPU is the steadier figure.
 """
 
 CLAIM_SHAPES = """
