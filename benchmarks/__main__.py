@@ -16,10 +16,12 @@ from benchmarks.scenarios import (
     empty_claims,
     growth,
     history,
+    notifications,
     operations,
     profiles,
     runners,
     tenants,
+    wake_ups,
 )
 from benchmarks.server import Server
 from benchmarks.states import SIZES
@@ -34,6 +36,8 @@ SCENARIOS = (
     "tenants",
     "profiles",
     "runners",
+    "wake_ups",
+    "notifications",
     "claim_shapes",
     "empty_claims",
 )
@@ -58,6 +62,8 @@ class Scale:
     orders: float = 1.0
     """The part of the orders that runners and queues have otherwise."""
     claimable: int = 100_000
+    pairs: int = 10
+    """Runs with a listener and without, in each round."""
 
 
 QUICK = Scale(
@@ -72,6 +78,7 @@ QUICK = Scale(
     processes=(2,),
     orders=0.1,
     claimable=10_000,
+    pairs=1,
 )
 
 
@@ -89,7 +96,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of load, in each cell and round")
     parser.add_argument(
-        "--quick", action="store_true", help="does it work? Two minutes at the most"
+        "--quick", action="store_true", help="does it work? It says nothing about speed"
     )
     parser.add_argument("--large", action="store_true", help="ten million rows, a million puts")
     parser.add_argument("--set", type=listed, default=(), help="server settings: name=value,…")
@@ -162,6 +169,12 @@ def _records(
             rounds=scale.rounds,
             seconds=3 * seconds,
             part=scale.orders,
+        ),
+        "wake_ups": lambda: wake_ups.wake_ups(
+            server, options.queues, rounds=scale.rounds, part=scale.orders
+        ),
+        "notifications": lambda: notifications.notifications(
+            server, rounds=scale.rounds, seconds=seconds, pairs=scale.pairs
         ),
         "claim_shapes": lambda: claim_shapes.claim_shapes(
             server, rows=scale.claimable, rounds=scale.rounds

@@ -1,10 +1,11 @@
-"""Closed-loop load: callers that each wait for their answer before they ask again."""
+"""Load: callers that each wait for their answer before they ask again, at once or at a pace."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import dataclass
+from itertools import count
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -71,3 +72,33 @@ class Load:
             self._turns[caller] += 1
             if now >= end:
                 return done
+
+
+class PacedLoad:
+    """``callers`` tasks that together make ``rate`` calls a second, until cancelled.
+
+    Who is late goes on at once, so that the rate is kept as long as it can be.
+    """
+
+    def __init__(
+        self, call: Callable[[int, int], Awaitable[None]], callers: int, rate: float
+    ) -> None:
+        self._call = call
+        self._callers = callers
+        self._rate = rate
+        self.calls = 0
+        """The number of calls that have ended."""
+
+    async def run(self) -> None:
+        """Load from now on; ends with the first error."""
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for caller in range(self._callers):
+                group.create_task(self._caller(caller, began))
+
+    async def _caller(self, caller: int, began: float) -> None:
+        for turn in count():
+            due = began + (turn * self._callers + caller) / self._rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            await self._call(caller, turn)
+            self.calls += 1

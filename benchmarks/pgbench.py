@@ -27,6 +27,8 @@ from hephaestus_pg import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from benchmarks.server import Server
 
 CONNECTIONS = 4
@@ -87,41 +89,66 @@ class PgBench:
         ]
         definitions = {f"s{number}": state[1:] for number, state in enumerate(states)}
         definitions["clients"] = str(self._clients)
-        with tempfile.TemporaryDirectory() as folder:
-            script = Path(folder, "put.sql")
-            script.write_text(
-                _SCRIPT.format(
-                    orders=ORDERS[self._size],
-                    rows=self._rows,
-                    states=", ".join(f":s{number}" for number in range(self._rows)),
-                )
-            )
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run(
-                [
-                    self._program, "--no-vacuum", "--protocol=prepared", f"--file={script}",
-                    f"--client={self._clients}", f"--jobs={min(2, self._clients)}",
-                    f"--time={max(1, round(seconds))}", "--log", f"--log-prefix={folder}/log",
-                    *(f"--define={name}={value}" for name, value in definitions.items()),
-                    self._dsn,
-                ],
-                check=True,
-                capture_output=True,
-            )  # fmt: skip
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            logged = [
-                line.split()
-                for log in Path(folder).glob("log.*")
-                for line in log.read_text().splitlines()
-            ]
-        latencies = [int(line[2]) / 1e6 for line in logged]
-        ended = [int(line[4]) + int(line[5]) / 1e6 for line in logged]
-        # From when the first one began, so that connecting is not counted.
-        began = min(end - took for end, took in zip(ended, latencies, strict=True))
+        script = _SCRIPT.format(
+            orders=ORDERS[self._size],
+            rows=self._rows,
+            states=", ".join(f":s{number}" for number in range(self._rows)),
+        )
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        transactions = pgbench(
+            self._program,
+            self._dsn,
+            script,
+            clients=self._clients,
+            seconds=seconds,
+            definitions=definitions,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return Sample(self._rows * len(latencies), max(ended) - began, cpu, latencies).figures()
+        return sample(transactions, rows=self._rows, cpu=cpu).figures()
 
     def finish(self, operation: str) -> None:
         """Empty the table."""
         with psycopg.connect(self._dsn) as connection:
             connection.execute("TRUNCATE workflow_instances")
+
+
+def pgbench(
+    program: Path,
+    dsn: str,
+    script: str,
+    *options: str,
+    clients: int,
+    seconds: float,
+    definitions: Mapping[str, str],
+) -> list[tuple[float, float]]:
+    """Runs a script for about that long: when each transaction began and ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "script.sql")
+        file.write_text(script)
+        subprocess.run(
+            [
+                program, "--no-vacuum", "--protocol=prepared", f"--file={file}",
+                f"--client={clients}", f"--jobs={min(2, clients)}",
+                f"--time={max(1, round(seconds))}", "--log", f"--log-prefix={folder}/log",
+                *(f"--define={name}={value}" for name, value in definitions.items()),
+                *options,
+                dsn,
+            ],
+            check=True,
+            capture_output=True,
+        )  # fmt: skip
+        logged = [
+            line.split()
+            for log in Path(folder).glob("log.*")
+            for line in log.read_text().splitlines()
+        ]
+    ended = [int(line[4]) + int(line[5]) / 1e6 for line in logged]
+    return [(end - int(line[2]) / 1e6, end) for end, line in zip(ended, logged, strict=True)]
+
+
+def sample(transactions: Sequence[tuple[float, float]], *, rows: int = 1, cpu: float) -> Sample:
+    """The figures of a run, from when the first one began, so that connecting is not counted."""
+    began, ended = min(began for began, _ in transactions), max(ended for _, ended in transactions)
+    latencies = [ended - began for began, ended in transactions]
+    return Sample(rows * len(transactions), ended - began, cpu, latencies)

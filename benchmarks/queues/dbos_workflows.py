@@ -6,16 +6,18 @@ import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
+import orjson
 import sqlalchemy
 from dbos import DBOS, DBOSClient, DBOSConfig
 
-from benchmarks.queues import WORKERS, Queue, number_in, parsed_state_of
+from benchmarks.queues import WORKERS, Queue, foreign_state, number_in, parsed_state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 QUEUE, WORKFLOW, APPLICATION = "orders", "fulfil", "benchmarks"
 _ENQUEUED: Any = {"queue_name": QUEUE, "workflow_name": WORKFLOW}
+_FOREIGN: Any = {"queue_name": "foreign", "workflow_name": "foreign"}
 
 
 class DbosWorkflows(Queue):
@@ -34,15 +36,20 @@ class DbosWorkflows(Queue):
         )
 
     async def fill(self, numbers: Sequence[int]) -> None:
-        await asyncio.to_thread(self._fill, numbers)
+        states = [parsed_state_of(number) for number in numbers]
+        await asyncio.to_thread(self._enqueue, _ENQUEUED, states)
 
-    def _fill(self, numbers: Sequence[int]) -> None:
+    def _enqueue(self, options: Any, states: Sequence[Any]) -> None:
         with self._engine.begin() as connection:
-            for number in numbers:
-                self._client.enqueue_in_transaction(connection, _ENQUEUED, parsed_state_of(number))
+            for state in states:
+                self._client.enqueue_in_transaction(connection, options, state)
 
     async def insert(self, number: int) -> None:
         await self._client.enqueue_async(_ENQUEUED, parsed_state_of(number))
+
+    async def write_foreign(self, numbers: Sequence[int]) -> None:
+        states = [orjson.loads(foreign_state())] * len(numbers)
+        await asyncio.to_thread(self._enqueue, _FOREIGN, states)
 
     async def work(self, started: Callable[[int], None]) -> None:
         @DBOS.step()

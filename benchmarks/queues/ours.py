@@ -23,12 +23,28 @@ class Ours(Queue):
 
     async def open(self, dsn: str) -> None:
         self._storage = await AsyncStorage.start(dsn, references=Names())
+        self._written: dict[int, Instance] = {}
+        self._stages = [
+            replace(order(0, stage, "1kb", workflow=1), status=Status.RUNNING) for stage in (0, 1)
+        ]
 
     async def fill(self, numbers: Sequence[int]) -> None:
         await self._storage.put_many([_new(number) for number in numbers])
 
     async def insert(self, number: int) -> None:
         await self._storage.insert(_new(number))
+
+    async def write_foreign(self, numbers: Sequence[int]) -> None:
+        """One is put and updated in turns, several are put."""
+        first, second = self._stages
+        if len(numbers) > 1:
+            await self._storage.put_many([_foreign(first, number) for number in numbers])
+            return
+        [number] = numbers
+        if (stored := self._written.pop(number, None)) is None:
+            self._written[number] = await self._storage.put(_foreign(first, number))
+        else:
+            await self._storage.update(replace(second, id=stored.id, revision=stored.revision))
 
     async def work(self, started: Callable[[int], None]) -> None:
         workflows = [_new(0).workflow]
@@ -56,3 +72,7 @@ class WithoutIndex(Ours):
 
 def _new(number: int) -> Instance:
     return replace(order(number, 0, "1kb"), status=Status.RUNNING)
+
+
+def _foreign(instance: Instance, number: int) -> Instance:
+    return replace(instance, id=f"foreign::{number:08x}")

@@ -14,7 +14,8 @@ from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.queries import Queries
 
-from benchmarks.queues import WORKERS, Orders, Queue, number_in, state_of
+from benchmarks.contenders import POOL
+from benchmarks.queues import WORKERS, Orders, Queue, foreign_state, number_in, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ class PgQueuerJobs(Queue):
         self._dsn = dsn
         self._orders = Orders(dsn)
         await self._orders.open()
-        self._pool = await asyncpg.create_pool(dsn, min_size=2, max_size=2)
+        self._pool = await asyncpg.create_pool(dsn, min_size=2, max_size=POOL)
         self._queries = Queries(AsyncpgPoolDriver(self._pool))
 
     async def fill(self, numbers: Sequence[int]) -> None:
@@ -48,6 +49,10 @@ class PgQueuerJobs(Queue):
 
     async def insert(self, number: int) -> None:
         await self._queries.enqueue("fulfil", _payload(number))
+
+    async def write_foreign(self, numbers: Sequence[int]) -> None:
+        payload, count = foreign_state().encode(), len(numbers)
+        await self._queries.enqueue(["foreign"] * count, [payload] * count, [0] * count)
 
     async def work(self, started: Callable[[int], None]) -> None:
         manager = PgQueuer(AsyncpgDriver(await asyncpg.connect(self._dsn)))

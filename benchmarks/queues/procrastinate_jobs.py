@@ -8,10 +8,21 @@ import orjson
 from procrastinate import App, PsycopgConnector
 
 from benchmarks.contenders import POOL
-from benchmarks.queues import WORKERS, Orders, Queue, number_in, parsed_state_of
+from benchmarks.queues import (
+    WORKERS,
+    Orders,
+    Queue,
+    foreign_state,
+    number_in,
+    parsed_state_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+QUEUE = "orders"
+"""The queue of the worker, which is told of its own jobs alone."""
 
 
 class ProcrastinateJobs(Queue):
@@ -28,7 +39,8 @@ class ProcrastinateJobs(Queue):
         self._app = App(connector=PsycopgConnector(conninfo=dsn, min_size=POOL, max_size=POOL))
         await self._app.open_async()
         self._started: Callable[[int], None] = _ignore
-        self._fulfil = self._app.task(name="fulfil")(self._fulfilled)
+        self._fulfil = self._app.task(name="fulfil", queue=QUEUE)(self._fulfilled)
+        self._foreign = self._app.task(name="foreign", queue="foreign")(_ignore)
 
     async def fill(self, numbers: Sequence[int]) -> None:
         await self._orders.insert(numbers)
@@ -39,10 +51,17 @@ class ProcrastinateJobs(Queue):
     async def insert(self, number: int) -> None:
         await self._fulfil.defer_async(state=parsed_state_of(number))
 
+    async def write_foreign(self, numbers: Sequence[int]) -> None:
+        state = orjson.loads(foreign_state())
+        await self._foreign.batch_defer_async(*[{"state": state}] * len(numbers))
+
     async def work(self, started: Callable[[int], None]) -> None:
         self._started = started
         await self._app.run_worker_async(
-            concurrency=WORKERS, listen_notify=True, install_signal_handlers=False
+            queues=[QUEUE],
+            concurrency=WORKERS,
+            listen_notify=True,
+            install_signal_handlers=False,
         )
 
     async def _fulfilled(self, state: dict[str, Any]) -> None:
@@ -51,5 +70,5 @@ class ProcrastinateJobs(Queue):
         await self._orders.write(number, orjson.dumps(state).decode())
 
 
-def _ignore(number: int) -> None:
+def _ignore(state: object) -> None:
     pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.reporting import plots, runners, texts
+from benchmarks.reporting import plots, runners, texts, waking
 from benchmarks.reporting.summary import medians
 from benchmarks.reporting.tables import milliseconds, ratio, table
 
@@ -243,6 +243,8 @@ _SECTIONS: dict[str, Callable[[Records], str]] = {
     "tenants": tenants,
     "profiles": profiles,
     "runners": runners.runners,
+    "wake_ups": waking.wake_ups,
+    "notifications": waking.notifications,
     "claim_shapes": runners.claim_shapes,
     "empty_claims": runners.empty_claims,
 }

@@ -19,9 +19,7 @@ BASE = "pgqueuer"
 
 
 def runners(records: Records) -> str:
-    """Throughput and cost, then the time to start."""
-    rates = [record for record in records if "processes" in record]
-    starts = [record for record in records if "inserted_by" in record]
+    """Throughput and cost."""
     return "\n\n".join(
         (
             texts.RUNNERS.strip(),
@@ -41,30 +39,14 @@ def runners(records: Records) -> str:
                         f"{line['client_cpu']:.3f}",
                         f"{line['server_cpu']:.3f}",
                     )
-                    for line in _ordered(medians(rates, ("processes",), base=BASE), "processes")
-                ],
-            ),
-            texts.STARTS.strip(),
-            table(
-                ("", "", "p50", "p99", "x PgQueuer", "worst"),
-                [
-                    (
-                        line["inserted_by"],
-                        QUEUES[line["contender"]].title,
-                        *milliseconds(line, "p50", "p99"),
-                        ratio(line.get("p99_ratio")),
-                        *milliseconds(line, "worst"),
-                    )
-                    for line in _ordered(
-                        medians(starts, ("inserted_by",), base=BASE), "inserted_by"
-                    )
+                    for line in ordered(medians(records, ("processes",), base=BASE), "processes")
                 ],
             ),
         )
     )  # fmt: skip
 
 
-def _ordered(lines: Records, by: str) -> Records:
+def ordered(lines: Records, by: str) -> Records:
     """The contenders' lines of each cell together, as they are listed."""
     cells, names = list(dict.fromkeys(line[by] for line in lines)), list(QUEUES)
     return sorted(lines, key=lambda line: (cells.index(line[by]), names.index(line["contender"])))
