@@ -8,7 +8,7 @@ from collections import defaultdict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.errors import CorruptInstanceError, DatabaseError, HephaestusError
+from hephaestus_pg.errors import CorruptInstanceError, DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ class Watcher:
         self.ids = frozenset(ids)
         self._seen: dict[str, int] = {}
         self._new: dict[str, Instance] = {}
-        self._error: HephaestusError | None = None
+        self._error: Exception | None = None
         self._changed = asyncio.Event()
 
     def offer(self, instance: Instance) -> None:
@@ -48,7 +48,7 @@ class Watcher:
             self._new[instance.id] = instance
             self._changed.set()
 
-    def fail(self, error: HephaestusError) -> None:
+    def fail(self, error: Exception) -> None:
         """Raises the ``error`` in whoever waits."""
         self._error = error
         self._changed.set()
@@ -123,22 +123,25 @@ class Watchers:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
-    def fail(self, error: HephaestusError) -> None:
+    def fail(self, error: Exception) -> None:
         """Raises the ``error`` in all who wait."""
         for watcher in {each for watchers in self._by_id.values() for each in watchers}:
             watcher.fail(error)
 
     async def _work(self) -> None:
+        now = asyncio.get_running_loop().time
+        all_due = now() + LOOK_SECONDS
         while self._by_id:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout_at(all_due):
                     await self._wake.wait()
             self._wake.clear()
-            ids = self._ids_to_look_at & self._by_id.keys() or set(self._by_id)
-            self._ids_to_look_at = set()
+            ids, self._ids_to_look_at = self._ids_to_look_at & self._by_id.keys(), set()
+            if now() >= all_due:  # however often it was told of some
+                ids, all_due = set(self._by_id), now() + LOOK_SECONDS
             try:
                 await self._look_at(sorted(ids))
-            except HephaestusError as error:
+            except Exception as error:  # noqa: BLE001 - a hook or a codec may raise anything
                 if not (isinstance(error, DatabaseError) and error.retryable):
                     self.fail(error)
                     return

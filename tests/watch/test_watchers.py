@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
@@ -71,6 +72,38 @@ async def test_a_look_that_fails_comes_again(
     await storage.put(Instance("a", "Order", status=Status.COMPLETED))
     faults.fail("changed", UnavailableError("down", applied="no", retryable=True), times=2)
     assert (await storage.wait("a")).id == "a"
+
+
+async def test_all_are_looked_at_however_often_one_of_them_is_told_of(
+    storage: AsyncStorage, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(storage, "_can_listen", False)  # else it looks when it begins to
+    await storage.put_many([Instance(id, "Order") for id in ("told", "silent")])
+    waiting = asyncio.create_task(storage.wait("silent"))
+    table = f"{storage.schema}.workflow_instances"
+    with storage._watchers.watching(["told"]):
+        await happens(lambda: storage._watchers.looks)
+        await pool.execute(f"UPDATE {table} SET status = 'failed' WHERE id = 'silent'")
+
+        def told() -> bool:
+            storage._watchers.look(["told"])
+            return waiting.done()
+
+        await happens(told)
+
+
+async def test_an_error_of_the_users_own_code_is_raised_by_all(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_can_listen", False)
+    await storage.put(Instance("a", "Order"))
+    error = ZeroDivisionError("in references of the user's")
+    decode = Mock(side_effect=error)
+    monkeypatch.setattr(storage._watchers, "_serializer", Mock(decode=decode))
+    waits = [asyncio.create_task(storage.wait(id)) for id in ("a", "b")]
+    await asyncio.wait(waits)
+    assert [task.exception() for task in waits] == [error, error]
 
 
 async def test_one_that_is_refused_is_raised_by_all(storage: AsyncStorage, faults: Faults) -> None:
