@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import anyio
@@ -268,14 +268,11 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
             registry.unregister(self.name, self)  # whatever was under way ended with its loop
             return
         self._pool_executor.lifecycle.require_own_loop()
-        try:
-            try:
-                await self._stop_runners()
-                await self._stop_watching()
-            finally:
-                await self._pool_executor.close()
-        finally:
-            registry.unregister(self.name, self)
+        async with AsyncExitStack() as then:
+            then.callback(registry.unregister, self.name, self)
+            then.push_async_callback(self._pool_executor.close)
+            then.push_async_callback(self._stop_watching)
+            await self._stop_runners()
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import contextmanager
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
@@ -138,8 +139,10 @@ class WatchVerbs(Verbs):
     async def _stop_watching(self) -> None:
         self._can_listen = False  # for a runner that starts too late either
         self._watchers.fail(StorageClosedError(self._pool_executor.lifecycle.name))
-        await self._notifier.close()
-        await self._listener.remove(self._subscription)
+        try:
+            await self._notifier.close()
+        finally:
+            await self._listener.remove(self._subscription)
 
 
 class _Announcer:
@@ -188,6 +191,8 @@ def channel_of(schema: str) -> str:
 
 
 def _checked_until(until: Any) -> Callable[[Instance], object]:
+    if iscoroutinefunction(until):
+        raise InvalidTypeError("until", until, "give a function that is not async")
     if callable(until):
         return until  # type: ignore[no-any-return]
     if isinstance(until, str):

@@ -58,6 +58,10 @@ def looking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
 
 
+async def is_never(_: Instance) -> bool:
+    return False
+
+
 def finished(order: Instance) -> Instance:
     return replace(order, status=Status.COMPLETED)
 
@@ -101,6 +105,7 @@ class TestWhatIsWaitedFor:
             ([], InvalidTypeError),
             (7, InvalidTypeError),
             (None, InvalidTypeError),
+            (is_never, InvalidTypeError),
         ),
     )
     async def test_what_is_no_state_is_named(
