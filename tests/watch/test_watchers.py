@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
@@ -91,6 +91,39 @@ async def test_all_are_looked_at_however_often_one_of_them_is_told_of(
             return waiting.done()
 
         await happens(told)
+
+
+async def test_one_who_comes_while_a_look_is_under_way_is_given_nothing_from_before(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_can_listen", False)
+    await storage.put(Instance("a", "Order", status=Status.COMPLETED))
+    read, goes_on = asyncio.Event(), asyncio.Event()
+    real = storage._pool_executor.fetch
+
+    async def fetch(*arguments: Any) -> list[asyncpg.Record]:
+        rows = await real(*arguments)
+        read.set()
+        await goes_on.wait()
+        return rows
+
+    monkeypatch.setattr(storage._pool_executor, "fetch", fetch)
+    early = asyncio.create_task(storage.wait("a"))
+    await read.wait()
+    again = await storage.insert(Instance("a", "Order"), replace_finished=True)
+    late = asyncio.create_task(storage.wait("a", until=list(Status)))
+    await asyncio.sleep(0)
+    goes_on.set()
+    assert await late == again
+    early.cancel()
+
+
+async def test_one_who_comes_later_is_given_what_others_have_seen(storage: AsyncStorage) -> None:
+    stored = await storage.put(Instance("a", "Order"))
+    with storage._watchers.watching(["a"]) as early:
+        assert await early.next() == stored
+        with storage._watchers.watching(["a"]) as late:
+            assert await late.next() == stored
 
 
 async def test_an_error_of_the_users_own_code_is_raised_by_all(
