@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from hephaestus_pg.errors import CorruptInstanceError, DatabaseError
@@ -68,7 +69,8 @@ class Watchers:
     """The watchers of a storage, and the task that looks for all of them.
 
     It looks at the ids that it is told of, and every :data:`LOOK_SECONDS` at all: for writers that
-    notify nobody, and for notifications that were lost. There is no task while nobody waits.
+    notify nobody, and for notifications that were lost. There is no task while nobody waits. The
+    task has the context in which this was made, which hooks of the pool may read.
     """
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
@@ -78,6 +80,7 @@ class Watchers:
         self._ids_to_look_at: set[str] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._context = copy_context()
         self.looks = 0
         """The number of looks so far."""
 
@@ -118,7 +121,7 @@ class Watchers:
         self._ids_to_look_at.update(ids)
         self._wake.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._work())
+            self._task = asyncio.create_task(self._work(), context=self._context)
 
     def fail(self, error: Exception) -> None:
         """Raises the ``error`` in all who wait."""
