@@ -87,7 +87,7 @@ class Subscription:
         await self._send(connection, self._statements.end_runner)
 
     async def _register(self, connection: Connection[Any]) -> None:
-        self._token = str(uuid4())  # one that has expired is never revived
+        await self._send(connection, self._statements.end_runner)  # that of a connection before
         await self._send(connection, self._statements.register, self._name, [], str(LEASE))
 
     async def _send(

@@ -60,7 +60,9 @@ async def test_one_whose_row_is_gone_registers_again(storage: AsyncStorage, pool
     waiting.cancel()
 
 
-async def test_one_whose_connection_breaks_listens_again(far: AsyncStorage, proxy: Proxy) -> None:
+async def test_one_whose_connection_breaks_listens_again(
+    far: AsyncStorage, proxy: Proxy, pool: Pool
+) -> None:
     waiting = asyncio.create_task(far.wait("x"))
     for _ in range(2):
         await listens(far)
@@ -69,6 +71,7 @@ async def test_one_whose_connection_breaks_listens_again(far: AsyncStorage, prox
         await happens(lambda: not far._subscription.is_listening)
         await listens(far)
         await happens(lambda: far._watchers.looks > looks)  # noqa: B023 - awaited in the loop
+        assert await rows(pool, far) == 1
     waiting.cancel()
 
 
