@@ -120,9 +120,9 @@ class WatchVerbs(Verbs):
         watchers, key = self._watchers, None
         if self._watch_by is not None:
             key = self._watch_by()
-            if (watchers := self._watchers_by_key.get(key)) is None:
-                watchers = Watchers(self._executor, self._serializer)
-                self._watchers_by_key[key] = watchers
+            if key not in self._watchers_by_key:
+                self._watchers_by_key[key] = Watchers(self._executor, self._serializer)
+            watchers = self._watchers_by_key[key]
         try:
             with watchers.watching(ids) as watcher, self._listening():
                 yield watcher
