@@ -293,8 +293,9 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
         found = await self._pool_executor.read(
             "check_schema", lambda connection: check_usable(connection, self.schema)
         )
-        if found.is_distributed:
-            statements = statements_of(self.schema, distributed=True)
+        if found.variants:
+            statements = statements_of(self.schema, *found.variants)
             self._pool_executor.statements = self._statements = statements
+            self._can_listen = False  # since they do not find out whether somebody listens
         for warning in found.warnings:
             logger.warning("schema %s%s", self.schema, warning)

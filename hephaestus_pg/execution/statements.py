@@ -86,17 +86,18 @@ class Statements:
 
 
 @lru_cache(maxsize=1000)
-def statements_of(schema: str, *, distributed: bool = False) -> Statements:
+def statements_of(schema: str, *variants: str) -> Statements:
     """The statements set to ``schema``: each time the same ones.
 
-    With ``distributed`` they are those for a table that Citus keeps in several shards.
+    Of the ``variants``, ``citus`` is for a table that Citus has, ``distributed`` for one of several
+    shards.
 
     Raises:
         InvalidValueError: No schema can have that name.
     """
 
-    def text(name: str, *variants: str) -> str:
-        return _sql.statement(name, schema, *variants, *(["distributed"] if distributed else []))
+    def text(name: str, *own: str) -> str:
+        return _sql.statement(name, schema, *own, *variants)
 
     def one(name: str, kind: Kind = "read", result: Shape = "rows") -> Statement:
         return Statement(name, text(name), kind, result)

@@ -183,8 +183,8 @@ async def status(
 class Usable(NamedTuple):
     """What a storage has to know of a schema in which its statements can run."""
 
-    is_distributed: bool
-    """Citus keeps the table in several shards."""
+    variants: tuple[str, ...]
+    """The variants of the statements that can run on this table."""
     warnings: list[str]
     """What to warn of, each to stand behind the schema's name."""
 
@@ -198,7 +198,7 @@ async def check_usable(connection: AnyConnection, schema: str) -> Usable:
     """
     async with connected(None, connection, schema) as link:
         state = await read_state(link, schema)
-        is_distributed = await _is_distributed(link, state)
+        variants = await _variants(link, state)
     if state.version < LATEST:
         raise SchemaOutdatedError(schema, found=state.version, needed=LATEST)
     check_encoding(state)
@@ -212,14 +212,17 @@ async def check_usable(connection: AnyConnection, schema: str) -> Usable:
             f" is at version {state.version}, newer than the {LATEST} that this version of "
             "hephaestus_pg knows; it works on, but upgrade it soon"
         )
-    return Usable(is_distributed, warnings)
+    return Usable(variants, warnings)
 
 
-async def _is_distributed(connection: AnyConnection, state: SchemaState) -> bool:
+async def _variants(connection: AnyConnection, state: SchemaState) -> tuple[str, ...]:
     if not state.found["may_be_distributed"]:
-        return False
+        return ()
     text = _sql.statement("migrations_distributed", state.schema)
-    return bool(await fetch_rows(connection, text, ()))
+    rows = await fetch_rows(connection, text, ())
+    if not rows:
+        return ()
+    return ("citus", "distributed") if rows[0]["has_several"] == "true" else ("citus",)
 
 
 async def _apply_pending(

@@ -45,6 +45,8 @@ EXPECTED = {
     "end_runner": ("idempotent", "row", None),
     "release": ("non_idempotent", "row", None),
     "runners": ("read", "rows", None),
+    "notify": ("idempotent", "row", None),
+    "changed": ("read", "rows", None),
 }
 
 
@@ -107,17 +109,25 @@ def test_each_schema_has_statements_of_its_own() -> None:
     assert "tenant_a" in OWN.get.text
 
 
-def test_a_table_in_several_shards_is_claimed_from_by_statements_of_its_own() -> None:
-    distributed = statements_of("tenant_a", distributed=True)
-    own = {
+def different(this: Statements, that: Statements) -> set[str]:
+    return {
         name
         for name in EXPECTED
-        for ours, theirs in zip(
-            each(getattr(OWN, name)), each(getattr(distributed, name)), strict=True
-        )
+        for ours, theirs in zip(each(getattr(this, name)), each(getattr(that, name)), strict=True)
         if ours.text != theirs.text
     }
-    assert own == {"claim", "take_over"}
+
+
+def test_a_table_of_citus_is_written_by_statements_that_ask_for_no_listener() -> None:
+    of_citus = statements_of("tenant_a", "citus")
+    assert different(OWN, of_citus) == {"put", "insert", "update", "put_many"}
+    assert "workflow_runners" not in of_citus.put.text + of_citus.put_many.text
+
+
+def test_a_table_in_several_shards_is_claimed_from_by_statements_of_its_own() -> None:
+    of_citus = statements_of("tenant_a", "citus")
+    distributed = statements_of("tenant_a", "citus", "distributed")
+    assert different(of_citus, distributed) == {"claim", "take_over"}
     assert "LATERAL" not in distributed.claim.text + distributed.take_over.text
 
 

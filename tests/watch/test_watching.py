@@ -183,6 +183,16 @@ class TestBeingTold:
         stored = await storage.update(finished(order))
         assert await task == stored
 
+    async def test_by_a_program_of_another_kind(
+        self, other: AsyncStorage, pool: Pool, order: Instance
+    ) -> None:
+        waiting = asyncio.create_task(other.wait(order.id, until="completed"))
+        await listens(other)
+        await pool.execute(ECTO_UPSERT.format(schema=other.schema))
+        hashed = "left(encode(sha256($1::text::bytea), 'hex'), 16)"
+        await pool.execute(f"SELECT pg_notify('hephaestus_pg_' || {hashed}, '')", other.schema)
+        assert (await waiting).status is Status.COMPLETED
+
     async def test_when_a_transaction_commits(
         self, storage: AsyncStorage, other: AsyncStorage, order: Instance, only_told: None
     ) -> None:
