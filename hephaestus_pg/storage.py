@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import anyio
@@ -119,9 +119,9 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
             batching: Concurrent calls share statements. They do not where the pool has hooks
                 (``setup``, ``init``, ``reset``, ``connect``, a ``password`` that is a function, a
                 class of its own), since those may give a connection what is one caller's alone.
-            batch_by: Which calls may share statements: those for which this function gives equal
-                values. It is called without arguments, in the context of each call; a tenant's id
-                from a ``ContextVar`` is what row-level security needs.
+            batch_by: Which calls may share statements, and which waiters a look: those for which
+                this function gives equal values. It is called without arguments, in the context of
+                each call; a tenant's id from a ``ContextVar`` is what row-level security needs.
             max_state_bytes: The size that a state's JSON text may have.
             timeout: Seconds that an operation may take at the most. On a pool of our own the server
                 ends a statement somewhat before that, so that its outcome is known.
@@ -170,18 +170,27 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
                 batch_by=batch_by,
                 timeout=timeout,
             )
-            return await cls._registered(executor, serializer, can_listen=not pgbouncer)
+            watch_by = batch_by or (object if hooks else None)  # each for himself, behind hooks
+            return await cls._registered(
+                executor, serializer, can_listen=not pgbouncer, watch_by=watch_by
+            )
 
         return Starting(started, cls.close, _NOT_STARTED)
 
     @classmethod
     async def _registered(
-        cls, executor: PoolExecutor, serializer: Serializer, *, can_listen: bool
+        cls,
+        executor: PoolExecutor,
+        serializer: Serializer,
+        *,
+        can_listen: bool,
+        watch_by: BatchBy | None,
     ) -> Self:
         storage = cls.__new__(cls)
         OwnershipVerbs.__init__(storage, executor, serializer)
         storage.name = executor.lifecycle.name
         storage._can_listen = can_listen  # noqa: SLF001 - its own class
+        storage._watch_by = watch_by  # noqa: SLF001
         try:
             registry.register(storage.name, storage, executor.lifecycle.loop)
             await storage._check_schema()  # noqa: SLF001 - its own class
@@ -268,14 +277,11 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
             registry.unregister(self.name, self)  # whatever was under way ended with its loop
             return
         self._pool_executor.lifecycle.require_own_loop()
-        try:
-            try:
-                await self._stop_runners()
-                await self._stop_watching()
-            finally:
-                await self._pool_executor.close()
-        finally:
-            registry.unregister(self.name, self)
+        async with AsyncExitStack() as then:
+            then.callback(registry.unregister, self.name, self)
+            then.push_async_callback(self._pool_executor.close)
+            then.push_async_callback(self._stop_watching)
+            await self._stop_runners()
 
     async def __aenter__(self) -> Self:
         return self

@@ -38,7 +38,11 @@ SPREAD, SPREAD_LEAST = 4, 20
 among how many at least: if all take the first, most claims find them taken."""
 
 POLL_SECONDS = 1.0
-"""Seconds until the next look, where there was too little to claim and nothing was written here."""
+"""Seconds until the next look, where there was too little to claim and nobody told of a write."""
+
+LEAST_SECONDS = 0.02
+"""Seconds between two claims at the least, where the first found too little: most of what others
+write is for other runners."""
 
 END_SECONDS = 5.0
 """Seconds that a claim under way may take to end, once the runner is stopped."""
@@ -64,6 +68,7 @@ class Claiming:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[Instance | None]] = deque()
         self._wake = asyncio.Event()
+        self._claimed = 0.0
         self._task: asyncio.Task[None] | None = None
         self._ended: HephaestusError | None = None
         self._has_ended = False
@@ -163,6 +168,7 @@ class Claiming:
 
     async def _claim(self) -> bool:
         """Claims for those who wait; ``False`` if there was nothing more to claim."""
+        self._claimed = self._loop.time()
         number = min(self._drop_cancelled(), MOST)
         rows: list[Record] = []
         with self._executor.operation("claim", None, None) as deadline:
@@ -232,7 +238,7 @@ class Claiming:
         return False
 
     async def _pause(self) -> None:
-        """Waits for a write of this process, for the next due moment, or for the next look."""
+        """Waits for a write that tells of itself, for the next due moment, or for the next look."""
         until = self._loop.time() + POLL_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311
         if until >= self._takeover.next_due:
             until = self._takeover.next_due
@@ -240,6 +246,8 @@ class Claiming:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._wake.wait()
+        if (rest := self._claimed + LEAST_SECONDS - self._loop.time()) > 0:
+            await asyncio.sleep(rest)
 
 
 def _due(instance: Instance) -> Any:

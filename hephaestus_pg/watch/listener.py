@@ -80,13 +80,14 @@ class Subscription:
 
     async def end(self, connection: Connection[Any]) -> None:
         """Listens on the connection no more."""
+        self.is_listening = False
         with translated_errors():
             async with asyncio.timeout(BEAT_SECONDS):
                 await connection.remove_listener(self.channel, self._heard)
         await self._send(connection, self._statements.end_runner)
 
     async def _register(self, connection: Connection[Any]) -> None:
-        self._token = str(uuid4())  # one that has expired is never revived
+        await self._send(connection, self._statements.end_runner)  # that of a connection before
         await self._send(connection, self._statements.register, self._name, [], str(LEASE))
 
     async def _send(
@@ -111,6 +112,8 @@ class Listener:
         self._timers: dict[Subscription, asyncio.TimerHandle] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._is_ending = False
+        """Its task is cancelled because nobody needs it, rather than by a program that ends."""
 
     @classmethod
     def of(cls, pool: Pool[Any]) -> Listener:
@@ -145,17 +148,19 @@ class Listener:
         self._timers.pop(subscription, None)
         if subscription in self._wanted:
             self._wanted.discard(subscription)
-            subscription.is_listening = False
             self._changed.set()
             if self._task is not None and not self._wanted:
+                self._is_ending = True
                 self._task.cancel()
 
     async def _run(self) -> None:
-        while True:
+        while self._wanted:
             try:
                 await self._listen()
             except DatabaseError as error:
                 logger.debug("not listening: %s", error)
+            except Exception:
+                logger.exception("listening has failed, and is tried again")
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
@@ -165,16 +170,19 @@ class Listener:
                 connection = await connect_beside(self._pool)
         listening: set[Subscription] = set()
         connection.add_termination_listener(lambda _: self._changed.set())
+        now = asyncio.get_running_loop().time
+        beat_due = now() + BEAT_SECONDS
         try:
             while not connection.is_closed():
                 self._changed.clear()
                 await self._follow(connection, listening)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(BEAT_SECONDS):
+                    async with asyncio.timeout_at(beat_due):
                         await self._changed.wait()
-                        continue
-                for subscription in listening:
-                    await subscription.beat(connection)
+                if now() >= beat_due:  # however often something changes
+                    for subscription in listening:
+                        await subscription.beat(connection)
+                    beat_due = now() + BEAT_SECONDS
         except asyncio.CancelledError:
             with suppress(DatabaseError):  # else their rows end by themselves
                 for subscription in listening:
@@ -194,13 +202,12 @@ class Listener:
             listening.discard(subscription)
             await subscription.end(connection)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, _task: asyncio.Task[None]) -> None:
         if _listeners.get(id(self._pool)) is self:
             del _listeners[id(self._pool)]
         self._task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("listening has failed", exc_info=error)
-        if self._wanted and task.cancelled():  # it was needed again meanwhile
+        is_ending, self._is_ending = self._is_ending, False
+        if is_ending and self._wanted:  # it was needed again meanwhile
             self.add(next(iter(self._wanted)))
 
 

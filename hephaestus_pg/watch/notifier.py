@@ -52,7 +52,9 @@ class Notifier:
             self._plan()
 
     async def close(self) -> None:
-        """Sends what there is, once; nothing after that."""
+        """Sends what there is; nothing after that."""
+        if self._task is not None:
+            await asyncio.wait({self._task})  # what was written meanwhile comes after it
         if self._timer is not None:
             self._timer.cancel()
             self._start()

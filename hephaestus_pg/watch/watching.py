@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import contextmanager
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
@@ -18,7 +19,14 @@ from hephaestus_pg.watch.notifier import Notifier
 from hephaestus_pg.watch.watchers import Watcher, Watchers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Collection,
+        Hashable,
+        Iterable,
+        Iterator,
+    )
 
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.pool_executor import PoolExecutor
@@ -34,12 +42,15 @@ class WatchVerbs(Verbs):
     """The executor again, by its own type."""
     _can_listen = True
     """A connection is told of notifications; behind PgBouncer it is not."""
+    _watch_by: Callable[[], Hashable] | None = None
+    """Gives the key of a caller: one look is for those of equal keys; without it, for all."""
 
     def __init__(self, executor: PoolExecutor, serializer: Serializer) -> None:
         super().__init__(executor, serializer)
         self._pool_executor = executor
         channel = channel_of(executor.schema)
         self._watchers = Watchers(executor, serializer)
+        self._watchers_by_key: dict[Hashable, Watchers] = {}
         self._notifier = Notifier(executor, channel)
         self._subscription = Subscription(
             channel,
@@ -49,7 +60,7 @@ class WatchVerbs(Verbs):
             on_news=self._hear,
         )
         self._needed = 0
-        self._observers.append(_Announcer(self._watchers, self._notifier))
+        self._observers.append(_Announcer(self._watch_written, self._notifier))
 
     async def wait(
         self, id: str, *, until: Until = Status.FINISHED, timeout: float | None = None
@@ -106,8 +117,27 @@ class WatchVerbs(Verbs):
     @contextmanager
     def _watching(self, ids: list[str]) -> Iterator[Watcher]:
         self._pool_executor.lifecycle.require_open()
-        with self._watchers.watching(ids) as watcher, self._listening():
-            yield watcher
+        watchers, key = self._watchers, None
+        if self._watch_by is not None:
+            key = self._watch_by()
+            if key not in self._watchers_by_key:
+                self._watchers_by_key[key] = Watchers(self._executor, self._serializer)
+            watchers = self._watchers_by_key[key]
+        try:
+            with watchers.watching(ids) as watcher, self._listening():
+                yield watcher
+        finally:
+            if not watchers:
+                self._watchers_by_key.pop(key, None)
+
+    @property
+    def _all_watchers(self) -> list[Watchers]:
+        return [self._watchers, *self._watchers_by_key.values()]
+
+    def _watch_written(self, instance: Instance) -> None:
+        self._watchers.written(instance)
+        for watchers in self._watchers_by_key.values():  # who may not see all that others write
+            watchers.hear(News({instance.id}))
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -127,26 +157,31 @@ class WatchVerbs(Verbs):
         return Listener.of(self._pool_executor.pool)
 
     def _hear(self, news: News) -> None:
-        self._watchers.hear(news)
+        for watchers in self._all_watchers:
+            watchers.hear(news)
 
     def _note_committed(self, written: Recorder) -> None:
         """Notes that the transaction with these writes has committed."""
-        self._watchers.hear(written.news)
+        for watchers in self._all_watchers:
+            watchers.hear(written.news)
         if written.is_listened:
             self._notifier.committed(written.news)
 
     async def _stop_watching(self) -> None:
         self._can_listen = False  # for a runner that starts too late either
-        self._watchers.fail(StorageClosedError(self._pool_executor.lifecycle.name))
-        await self._notifier.close()
-        await self._listener.remove(self._subscription)
+        for watchers in self._all_watchers:
+            watchers.fail(StorageClosedError(self._pool_executor.lifecycle.name))
+        try:
+            await self._notifier.close()
+        finally:
+            await self._listener.remove(self._subscription)
 
 
 class _Announcer:
     """Tells those who wait, here and in other processes, of what is written here."""
 
-    def __init__(self, watchers: Watchers, notifier: Notifier) -> None:
-        self._watchers = watchers
+    def __init__(self, tell: Callable[[Instance], None], notifier: Notifier) -> None:
+        self._tell = tell
         self._notifier = notifier
 
     def written(
@@ -155,7 +190,7 @@ class _Announcer:
         """See :class:`Observer`."""
         del is_certain  # that of a storage always is
         if instance is not None:
-            self._watchers.written(instance)
+            self._tell(instance)
         if is_listened:
             self._notifier.written(id, instance)
 
@@ -188,6 +223,8 @@ def channel_of(schema: str) -> str:
 
 
 def _checked_until(until: Any) -> Callable[[Instance], object]:
+    if iscoroutinefunction(until):
+        raise InvalidTypeError("until", until, "give a function that is not async")
     if callable(until):
         return until  # type: ignore[no-any-return]
     if isinstance(until, str):

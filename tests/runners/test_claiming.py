@@ -98,6 +98,26 @@ async def test_all_who_wait_are_one_statement(storage: AsyncStorage, faults: Fau
         assert faults.tried.count("claim") == 2
 
 
+async def test_those_that_find_nothing_are_apart_however_often_others_write(
+    storage: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "LEAST_SECONDS", 0.2)
+    monkeypatch.setattr(claiming, "POLL_SECONDS", 3600.0)
+    async with storage.runner(workflows=["Order"]) as runner:
+        await listens(storage)
+        task = asyncio.create_task(next_claim(runner))
+        await nothing_found(faults, 1)
+        began = asyncio.get_running_loop().time()
+
+        def woken() -> bool:
+            storage._claims.wake(has_timer=False)
+            return faults.rows.count(0) >= 3
+
+        await happens(woken)
+        assert asyncio.get_running_loop().time() > began + 0.2
+        task.cancel()
+
+
 async def test_what_this_process_writes_is_claimed_without_a_pause(
     storage: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hephaestus_pg import Instance, Status, migrations
-from hephaestus_pg.watch import listener
+from hephaestus_pg import Instance, OperationTimeoutError, Status, migrations
+from hephaestus_pg.driver.pool import connect_beside
+from hephaestus_pg.watch import listener, watchers
+from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import happens
 from tests.watch.conftest import listens
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from hephaestus_pg import AsyncStorage
     from tests.chaos.proxy import Proxy
+    from tests.support.faults import Faults
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -56,7 +60,9 @@ async def test_one_whose_row_is_gone_registers_again(storage: AsyncStorage, pool
     waiting.cancel()
 
 
-async def test_one_whose_connection_breaks_listens_again(far: AsyncStorage, proxy: Proxy) -> None:
+async def test_one_whose_connection_breaks_listens_again(
+    far: AsyncStorage, proxy: Proxy, pool: Pool
+) -> None:
     waiting = asyncio.create_task(far.wait("x"))
     for _ in range(2):
         await listens(far)
@@ -65,6 +71,7 @@ async def test_one_whose_connection_breaks_listens_again(far: AsyncStorage, prox
         await happens(lambda: not far._subscription.is_listening)
         await listens(far)
         await happens(lambda: far._watchers.looks > looks)  # noqa: B023 - awaited in the loop
+        assert await rows(pool, far) == 1
     waiting.cancel()
 
 
@@ -75,6 +82,102 @@ async def test_one_that_is_needed_again_while_it_ends_goes_on(storage: AsyncStor
         waiting.cancel()
         await asyncio.wait({waiting})
         await asyncio.sleep(0)
+
+
+async def test_it_gives_signs_of_life_however_often_somebody_begins_to_wait(
+    storage: AsyncStorage, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = asyncio.create_task(storage.wait("x"))
+    await listens(storage)
+    beats = 0
+    real = storage._subscription.beat
+
+    async def beat(connection: Any) -> None:
+        nonlocal beats
+        beats += 1
+        await real(connection)
+
+    monkeypatch.setattr(storage._subscription, "beat", beat)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not beats:
+            with suppress(OperationTimeoutError):
+                await storage.wait("y", timeout=0.02)
+    waiting.cancel()
+
+
+async def test_one_that_is_needed_again_while_it_is_busy_goes_on(
+    storage: AsyncStorage, start: Start, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 3600.0)
+    one, two = [await start(pool=pool) for _ in range(2)]
+    keeps = asyncio.create_task(two.wait("x"))
+    waiting = asyncio.create_task(one.wait("x"))
+    await listens(one)
+    await listens(two)
+    began, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def beat(_: Any) -> None:
+        began.set()
+        await goes_on.wait()
+
+    monkeypatch.setattr(two._subscription, "beat", beat)
+    await began.wait()
+    waiting.cancel()
+    await happens(lambda: one._subscription not in one._listener._wanted)
+    waiting = asyncio.create_task(one.wait("x"))
+    await happens(lambda: one._subscription in one._listener._wanted)
+    goes_on.set()
+    await happens(lambda: not one._listener._changed.is_set())
+    await storage.put(Instance("x", "Order", status=Status.COMPLETED))
+    async with asyncio.timeout(WAIT_SECONDS):
+        await asyncio.gather(waiting, keeps)
+
+
+async def test_one_that_a_hook_fails_tries_again(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [KeyError("a hook of the user's")]
+    real = connect_beside
+
+    async def connect(pool: Pool) -> Any:
+        if failures:
+            raise failures.pop()
+        return await real(pool)
+
+    monkeypatch.setattr(listener, "connect_beside", connect)
+    waiting = asyncio.create_task(storage.wait("x"))
+    await listens(storage)
+    waiting.cancel()
+
+
+async def test_one_that_a_program_cancels_at_its_end_stays_ended(storage: AsyncStorage) -> None:
+    waiting = asyncio.create_task(storage.wait("x"))
+    await listens(storage)
+    task = storage._listener._task
+    assert task is not None
+    task.cancel()
+    await asyncio.wait({task})
+    assert storage._listener._task is None
+    waiting.cancel()
+
+
+async def test_a_close_that_is_cancelled_ends_it(
+    storage: AsyncStorage, other: AsyncStorage, faults: Faults
+) -> None:
+    waits = [asyncio.create_task(each.wait("x")) for each in (storage, other)]
+    await listens(storage)
+    await listens(other)
+    faults.before("notify", asyncio.Event().wait)
+    await storage.put(Instance("a", "Order"))
+    await happens(lambda: "notify" in faults.tried)
+    closing = asyncio.create_task(storage.close())
+    await asyncio.wait({waits[0]})
+    closing.cancel()
+    await asyncio.wait({closing})
+    assert closing.cancelled()
+    assert storage._listener._task is None
+    assert waits[0].exception() is not None
+    waits[1].cancel()
 
 
 async def test_closing_the_storage_ends_it(storage: AsyncStorage, pool: Pool) -> None:
@@ -104,7 +207,8 @@ async def test_the_storages_of_a_pool_share_a_connection(
         assert await second == stored
     assert not first.done()
     await one.close()
-    assert (one._subscription.is_listening, two._subscription.is_listening) == (False, True)
+    await happens(lambda: not one._subscription.is_listening)
+    assert two._subscription.is_listening
     await asyncio.wait({first})
     assert first.exception() is not None
     await two.close()

@@ -56,6 +56,22 @@ async def test_two_are_apart(
     waiting.cancel()
 
 
+async def test_closing_sends_what_was_written_while_one_was_under_way(
+    storage: AsyncStorage, other: AsyncStorage, faults: Faults
+) -> None:
+    waiting = asyncio.create_task(other.wait("x"))
+    await listens(other)
+    goes_on = asyncio.Event()
+    faults.before("notify", goes_on.wait)
+    await storage.put(Instance("a", "Order"))
+    await happens(lambda: "notify" in faults.tried)
+    await storage.put(Instance("b", "Order"))
+    asyncio.get_running_loop().call_soon(goes_on.set)
+    await storage.close()
+    assert faults.tried.count("notify") == 2
+    waiting.cancel()
+
+
 async def test_one_that_fails_fails_nothing_else(
     storage: AsyncStorage, other: AsyncStorage, faults: Faults
 ) -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -71,6 +72,71 @@ async def test_a_look_that_fails_comes_again(
     await storage.put(Instance("a", "Order", status=Status.COMPLETED))
     faults.fail("changed", UnavailableError("down", applied="no", retryable=True), times=2)
     assert (await storage.wait("a")).id == "a"
+
+
+async def test_all_are_looked_at_however_often_one_of_them_is_told_of(
+    storage: AsyncStorage, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(storage, "_can_listen", False)  # else it looks when it begins to
+    await storage.put_many([Instance(id, "Order") for id in ("told", "silent")])
+    waiting = asyncio.create_task(storage.wait("silent"))
+    table = f"{storage.schema}.workflow_instances"
+    with storage._watchers.watching(["told"]):
+        await happens(lambda: storage._watchers.looks)
+        await pool.execute(f"UPDATE {table} SET status = 'failed' WHERE id = 'silent'")
+
+        def told() -> bool:
+            storage._watchers.look(["told"])
+            return waiting.done()
+
+        await happens(told)
+
+
+async def test_one_who_comes_while_a_look_is_under_way_is_given_nothing_from_before(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_can_listen", False)
+    await storage.put(Instance("a", "Order", status=Status.COMPLETED))
+    read, goes_on = asyncio.Event(), asyncio.Event()
+    real = storage._pool_executor.fetch
+
+    async def fetch(*arguments: Any) -> list[asyncpg.Record]:
+        rows = await real(*arguments)
+        read.set()
+        await goes_on.wait()
+        return rows
+
+    monkeypatch.setattr(storage._pool_executor, "fetch", fetch)
+    early = asyncio.create_task(storage.wait("a"))
+    await read.wait()
+    again = await storage.insert(Instance("a", "Order"), replace_finished=True)
+    late = asyncio.create_task(storage.wait("a", until=list(Status)))
+    await asyncio.sleep(0)
+    goes_on.set()
+    assert await late == again
+    early.cancel()
+
+
+async def test_one_who_comes_later_is_given_what_others_have_seen(storage: AsyncStorage) -> None:
+    stored = await storage.put(Instance("a", "Order"))
+    with storage._watchers.watching(["a"]) as early:
+        assert await early.next() == stored
+        with storage._watchers.watching(["a"]) as late:
+            assert await late.next() == stored
+
+
+async def test_an_error_of_the_users_own_code_is_raised_by_all(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_can_listen", False)
+    await storage.put(Instance("a", "Order"))
+    error = ZeroDivisionError("in references of the user's")
+    decode = Mock(side_effect=error)
+    monkeypatch.setattr(storage._watchers, "_serializer", Mock(decode=decode))
+    waits = [asyncio.create_task(storage.wait(id)) for id in ("a", "b")]
+    await asyncio.wait(waits)
+    assert [task.exception() for task in waits] == [error, error]
 
 
 async def test_one_that_is_refused_is_raised_by_all(storage: AsyncStorage, faults: Faults) -> None:
