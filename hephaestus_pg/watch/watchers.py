@@ -6,9 +6,16 @@ import asyncio
 import logging
 from collections import defaultdict
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from copy import copy
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.errors import CorruptInstanceError, DatabaseError, HephaestusError
+from hephaestus_pg.errors import (
+    CorruptInstanceError,
+    DatabaseError,
+    HephaestusError,
+    OperationTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,8 +29,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hephaestus_pg")
 
-LOOK_SECONDS = 4.0
+LOOK_SECONDS = 3.0
 """Seconds between two looks at everything, for what nobody has told."""
+
+ANSWER_SECONDS = 1.0
+"""Seconds that a look may take, and twice as many after each that failed: the connection may be
+dead, or the server slow."""
 
 CHUNK_IDS = 1_000
 """Ids that one statement looks at."""
@@ -57,7 +68,7 @@ class Watcher:
         """The next newer state, the latest of its id."""
         while not self._new:
             if self._error is not None:
-                raise self._error
+                raise copy(self._error)  # others raise it too
             self._changed.clear()
             await self._changed.wait()
         return self._new.pop(next(iter(self._new)))
@@ -78,6 +89,10 @@ class Watchers:
         self._ids_to_look_at: set[str] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._context = copy_context()
+        self._answer_seconds = ANSWER_SECONDS
+        self._has_failed = False
+        self._is_closed = False
         self.looks = 0
         """The number of looks so far."""
 
@@ -99,9 +114,8 @@ class Watchers:
                 self._by_id[id].discard(watcher)
                 if not self._by_id[id]:
                     del self._by_id[id], self._seen[id]
-            if not self._by_id and self._task is not None:
-                self._task.cancel()
-                self._task = None
+            if not self._by_id:
+                self._wake.set()  # which ends the task
 
     def written(self, instance: Instance) -> None:
         """Hands a state out that was written here."""
@@ -120,13 +134,34 @@ class Watchers:
         """Looks at these ids soon."""
         self._ids_to_look_at.update(ids)
         self._wake.set()
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._work())
+        self._start()
 
-    def fail(self, error: HephaestusError) -> None:
-        """Raises the ``error`` in all who wait."""
+    async def close(self, error: HephaestusError) -> None:
+        """Raises the ``error`` in all who wait, and looks no more."""
+        self._fail(error)
+        self._is_closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def _fail(self, error: HephaestusError) -> None:
         for watcher in {each for watchers in self._by_id.values() for each in watchers}:
             watcher.fail(error)
+
+    def _start(self) -> None:
+        if self._task is None and self._by_id and not self._is_closed:
+            self._task = asyncio.create_task(self._work(), context=self._context)
+            self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled():
+            if (error := task.exception()) is not None:
+                logger.error("looking at what is waited for has failed", exc_info=error)
+            elif not self._by_id:
+                return
+        # Not at once: who cancels every task mostly ends the loop, where none may begin.
+        task.get_loop().call_later(LOOK_SECONDS, self._start)
 
     async def _work(self) -> None:
         while self._by_id:
@@ -140,18 +175,29 @@ class Watchers:
                 await self._look_at(sorted(ids))
             except HephaestusError as error:
                 if not (isinstance(error, DatabaseError) and error.retryable):
-                    self.fail(error)
+                    self._fail(error)
                     return
-                self._ids_to_look_at |= ids  # again at the next look
-                logger.warning("a look at what is waited for failed, and comes again: %s", error)
+                self._look_again(ids, error)
+            else:
+                self._answer_seconds = ANSWER_SECONDS
+                self._has_failed = False
+
+    def _look_again(self, ids: set[str], error: DatabaseError) -> None:
+        level = logging.DEBUG if self._has_failed else logging.WARNING
+        logger.log(level, "a look at what is waited for failed, and comes again: %s", error)
+        self._has_failed = True
+        self._answer_seconds *= 2
+        self._ids_to_look_at |= ids
+        if isinstance(error, OperationTimeoutError):
+            self._wake.set()
 
     async def _look_at(self, ids: list[str]) -> None:
         for start in range(0, len(ids), CHUNK_IDS):
             chunk = ids[start : start + CHUNK_IDS]
             seen = [self._seen.get(id) for id in chunk]
-            with self._executor.operation("look", None, None) as deadline:
+            with self._executor.operation("look", None, None) as latest:
                 rows = await self._executor.fetch(
-                    deadline,
+                    min(latest, asyncio.get_running_loop().time() + self._answer_seconds),
                     self._executor.statements.changed,
                     chunk,
                     [None if revision is None else str(revision) for revision in seen],

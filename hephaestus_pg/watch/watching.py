@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
@@ -12,6 +13,7 @@ from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.values.arguments import listed
 from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_status
 from hephaestus_pg.verbs.pruning import Verbs
+from hephaestus_pg.watch.keyed import KeyedWatchers
 from hephaestus_pg.watch.listener import Listener, Subscription
 from hephaestus_pg.watch.news import News
 from hephaestus_pg.watch.notifier import Notifier
@@ -39,7 +41,9 @@ class WatchVerbs(Verbs):
         super().__init__(executor, serializer)
         self._pool_executor = executor
         channel = channel_of(executor.schema)
-        self._watchers = Watchers(executor, serializer)
+        make = partial(Watchers, executor, serializer)
+        key = executor.shared_by
+        self._watchers = make() if key is None else KeyedWatchers(make, key)
         self._notifier = Notifier(executor, channel)
         self._subscription = Subscription(
             channel,
@@ -48,6 +52,7 @@ class WatchVerbs(Verbs):
             but_from=self._notifier.sender,
             on_news=self._hear,
         )
+        self._listener = Listener.of(executor.pool)
         self._needed = 0
         self._observers.append(_Announcer(self._watchers, self._notifier))
 
@@ -122,10 +127,6 @@ class WatchVerbs(Verbs):
             if self._can_listen and not self._needed:
                 self._listener.remove_soon(self._subscription)
 
-    @property
-    def _listener(self) -> Listener:
-        return Listener.of(self._pool_executor.pool)
-
     def _hear(self, news: News) -> None:
         self._watchers.hear(news)
 
@@ -137,7 +138,7 @@ class WatchVerbs(Verbs):
 
     async def _stop_watching(self) -> None:
         self._can_listen = False  # for a runner that starts too late either
-        self._watchers.fail(StorageClosedError(self._pool_executor.lifecycle.name))
+        await self._watchers.close(StorageClosedError(self._pool_executor.lifecycle.name))
         await self._notifier.close()
         await self._listener.remove(self._subscription)
 
@@ -145,7 +146,7 @@ class WatchVerbs(Verbs):
 class _Announcer:
     """Tells those who wait, here and in other processes, of what is written here."""
 
-    def __init__(self, watchers: Watchers, notifier: Notifier) -> None:
+    def __init__(self, watchers: Watchers | KeyedWatchers, notifier: Notifier) -> None:
         self._watchers = watchers
         self._notifier = notifier
 
