@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 UNCLOSED = """
-import asyncio, gc, sys
+import asyncio, sys
 from hephaestus_pg import AsyncStorage, Names
 
 async def main(name):
@@ -50,13 +50,12 @@ async def main(name):
     tasks = [asyncio.create_task(storage.wait(str(number))) for number in range(3)]
     while not storage._subscription.is_listening:
         await asyncio.sleep(0.01)
-    return tasks
+    return asyncio.get_running_loop(), tasks
 
 for number in range(int(sys.argv[3])):
-    tasks = asyncio.run(main(str(number)))
+    loop, tasks = asyncio.run(main(str(number)))
     assert all(task.cancelled() for task in tasks)
-    del tasks
-    gc.collect()
+    assert asyncio.all_tasks(loop) == set()
 """
 
 
