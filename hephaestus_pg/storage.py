@@ -168,6 +168,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
                 owned=pool is None,
                 batching=batching and not separate,
                 batch_by=batch_by,
+                has_hooks=bool(hooks),
                 timeout=timeout,
             )
             watch_by = batch_by or (object if hooks else None)  # each for himself, behind hooks

@@ -47,7 +47,8 @@ class PoolExecutor:
 
     Belongs to the event loop in which it was made. ``owned`` pools are closed with it. With
     ``batching``, concurrent statements on one id each are sent together: all of them, or, with
-    ``batch_by``, those for whose callers that gives the same value.
+    ``batch_by``, those for whose callers that gives the same value. The pool ``has_hooks`` that may
+    give a connection what is one caller's alone.
     """
 
     retries: ClassVar[bool] = True
@@ -61,6 +62,7 @@ class PoolExecutor:
         owned: bool,
         batching: bool,
         batch_by: BatchBy | None = None,
+        has_hooks: bool = False,
         timeout: float = TIMEOUT,
     ) -> None:
         self.schema = schema
@@ -80,6 +82,10 @@ class PoolExecutor:
         self._batch_sizes: Counter[int] = Counter()
         self._limit = Limit(MAX_ADMITTED)
         self._batcher = self._make_batcher(batch_by) if batching else None
+        self.shared_by: Callable[[], Hashable] | None = object if has_hooks else None
+        """Gives equal values to callers who may share statements; ``None``: all may."""
+        if batch_by is not None:
+            self.shared_by = partial(_key_of, batch_by)
         self.row: Callable[..., Awaitable[Any]] = (
             self._row if self._batcher is None else self._batcher.row
         )

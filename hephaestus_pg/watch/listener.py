@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from hephaestus_pg.driver.connection import terminate
 from hephaestus_pg.driver.errors import translated_errors
+from hephaestus_pg.driver.hooks import translate_any
 from hephaestus_pg.driver.pool import connect_beside
 from hephaestus_pg.driver.rows import fetch_rows
-from hephaestus_pg.errors import DatabaseError
+from hephaestus_pg.errors import DatabaseError, OperationTimeoutError
 from hephaestus_pg.watch.news import News, parse
 
 if TYPE_CHECKING:
@@ -27,14 +30,28 @@ logger = logging.getLogger("hephaestus_pg")
 LEASE = 20.0
 """Seconds after its last sign of life until others notify a storage no more."""
 
-BEAT_SECONDS = 4.0
+BEAT_SECONDS = 2.0
 """Seconds between two signs of life, which also find out whether the connection is alive."""
 
+ANSWER_SECONDS = 1.5
+"""Seconds after which a connection that does not answer counts as cut."""
+
+CONNECT_SECONDS = 4.0
+"""Seconds that connecting may take."""
+
 RETRY_SECONDS = 1.0
-"""Seconds until the next try to connect."""
+"""Seconds until the next try to connect, at the most: not all processes come back at once."""
+
+REFUSED_SECONDS = 30.0
+"""Seconds until the next try where the server refuses, as on a standby or without the rights."""
 
 LINGER_SECONDS = 5.0
 """Seconds for which the connection is kept after the last who needed it."""
+
+_READ_ONLY = "25006"  # nobody can listen on a standby
+
+# A role or a database may have the server end sessions that wait for something.
+_IS_IDLE = "SET idle_session_timeout = 0"
 
 
 class Subscription:
@@ -66,8 +83,8 @@ class Subscription:
 
     async def begin(self, connection: Connection[Any]) -> None:
         """Listens on the connection from now on."""
-        with translated_errors():
-            async with asyncio.timeout(BEAT_SECONDS):
+        with translated_errors(connection=connection):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 await connection.add_listener(self.channel, self._heard)
         await self._register(connection)
         self.is_listening = True
@@ -80,21 +97,20 @@ class Subscription:
 
     async def end(self, connection: Connection[Any]) -> None:
         """Listens on the connection no more."""
-        self.is_listening = False
-        with translated_errors():
-            async with asyncio.timeout(BEAT_SECONDS):
+        with translated_errors(connection=connection):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 await connection.remove_listener(self.channel, self._heard)
         await self._send(connection, self._statements.end_runner)
 
     async def _register(self, connection: Connection[Any]) -> None:
-        await self._send(connection, self._statements.end_runner)  # that of a connection before
+        self._token = str(uuid4())  # one that has expired is never revived
         await self._send(connection, self._statements.register, self._name, [], str(LEASE))
 
     async def _send(
         self, connection: Connection[Any], statement: Statement, *arguments: Any
     ) -> list[Record]:
-        with translated_errors():
-            async with asyncio.timeout(BEAT_SECONDS):
+        with translated_errors(connection=connection):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return await fetch_rows(connection, statement.text, (self._token, *arguments))
 
     def _heard(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
@@ -113,12 +129,12 @@ class Listener:
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_ending = False
-        """Its task is cancelled because nobody needs it, rather than by a program that ends."""
+        self._is_refused = False
 
     @classmethod
     def of(cls, pool: Pool[Any]) -> Listener:
         """Returns the listener of a pool, which is one for all of its storages."""
-        return _listeners.get(id(pool)) or cls(pool)
+        return _listeners.setdefault(id(pool), cls(pool))
 
     def add(self, subscription: Subscription) -> None:
         """Listens for it, as soon as it can, until it is removed."""
@@ -126,10 +142,7 @@ class Listener:
             timer.cancel()
         self._wanted.add(subscription)
         self._changed.set()
-        if self._task is None:
-            _listeners[id(self._pool)] = self
-            self._task = asyncio.create_task(self._run())
-            self._task.add_done_callback(self._ended)
+        self._start()
 
     def remove_soon(self, subscription: Subscription) -> None:
         """Listens for it no more after a while, lest each who waits opens a connection."""
@@ -148,41 +161,47 @@ class Listener:
         self._timers.pop(subscription, None)
         if subscription in self._wanted:
             self._wanted.discard(subscription)
+            subscription.is_listening = False
             self._changed.set()
             if self._task is not None and not self._wanted:
                 self._is_ending = True
                 self._task.cancel()
 
+    def _start(self) -> None:
+        if self._task is None and self._wanted:
+            self._task = asyncio.create_task(self._run())
+            self._task.add_done_callback(self._ended)
+
     async def _run(self) -> None:
-        while self._wanted:
+        while True:
+            # Lest all processes come back at once.
+            pause = random.uniform(0, RETRY_SECONDS)  # noqa: S311
             try:
                 await self._listen()
             except DatabaseError as error:
-                logger.debug("not listening: %s", error)
-            except Exception:
-                logger.exception("listening has failed, and is tried again")
-            await asyncio.sleep(RETRY_SECONDS)
+                level = logging.DEBUG
+                if not error.retryable or error.sqlstate == _READ_ONLY:
+                    pause = REFUSED_SECONDS
+                    level = logging.DEBUG if self._is_refused else logging.WARNING
+                    self._is_refused = True
+                logger.log(level, "not told of what others write, which is looked for: %s", error)
+            await asyncio.sleep(pause)
 
     async def _listen(self) -> None:
         """Listens until the connection breaks."""
-        with translated_errors(connecting=True):
-            async with asyncio.timeout(BEAT_SECONDS):
-                connection = await connect_beside(self._pool)
+        connection = await self._connect()
         listening: set[Subscription] = set()
         connection.add_termination_listener(lambda _: self._changed.set())
-        now = asyncio.get_running_loop().time
-        beat_due = now() + BEAT_SECONDS
         try:
             while not connection.is_closed():
                 self._changed.clear()
                 await self._follow(connection, listening)
+                self._is_refused = False
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(beat_due):
+                    async with asyncio.timeout(BEAT_SECONDS):
                         await self._changed.wait()
-                if now() >= beat_due:  # however often something changes
-                    for subscription in listening:
-                        await subscription.beat(connection)
-                    beat_due = now() + BEAT_SECONDS
+                        continue
+                await self._beat(connection, listening)
         except asyncio.CancelledError:
             with suppress(DatabaseError):  # else their rows end by themselves
                 for subscription in listening:
@@ -193,6 +212,20 @@ class Listener:
                 subscription.is_listening = False
             terminate(connection)
 
+    async def _connect(self) -> Connection[Any]:
+        connection = None
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await connect_beside(self._pool)
+                await connection.execute(_IS_IDLE)
+                return connection
+        except BaseException as error:
+            if connection is not None:
+                terminate(connection)
+            if (ours := translate_any(error, connection)) is error:
+                raise
+            raise ours from error
+
     async def _follow(self, connection: Connection[Any], listening: set[Subscription]) -> None:
         """Listens to what is wanted, and to nothing else."""
         for subscription in self._wanted - listening:
@@ -202,14 +235,24 @@ class Listener:
             listening.discard(subscription)
             await subscription.end(connection)
 
-    def _ended(self, _task: asyncio.Task[None]) -> None:
-        if _listeners.get(id(self._pool)) is self:
-            del _listeners[id(self._pool)]
+    async def _beat(self, connection: Connection[Any], listening: set[Subscription]) -> None:
+        try:
+            for subscription in listening:
+                await subscription.beat(connection)
+        except OperationTimeoutError:  # cut without a word, and the pool's own likely with it
+            await self._pool.expire_connections()
+            raise
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
-        is_ending, self._is_ending = self._is_ending, False
-        if is_ending and self._wanted:  # it was needed again meanwhile
-            self.add(next(iter(self._wanted)))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("listening has failed", exc_info=error)
+        if self._is_ending:
+            self._is_ending = False
+            self._start()  # it may be needed again
+        else:  # not at once: who cancels every task mostly ends the loop, where none may begin
+            task.get_loop().call_later(RETRY_SECONDS, self._start)
 
 
-_listeners: dict[int, Listener] = {}
-"""The listeners that have a task, by the identity of their pool, which they keep."""
+_listeners: WeakValueDictionary[int, Listener] = WeakValueDictionary()
+"""By the identity of their pool, which they keep."""

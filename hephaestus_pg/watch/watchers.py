@@ -7,9 +7,15 @@ import logging
 from collections import defaultdict
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
+from copy import copy
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.errors import CorruptInstanceError, DatabaseError
+from hephaestus_pg.errors import (
+    CorruptInstanceError,
+    DatabaseError,
+    HephaestusError,
+    OperationTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,8 +29,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hephaestus_pg")
 
-LOOK_SECONDS = 4.0
+LOOK_SECONDS = 3.0
 """Seconds between two looks at everything, for what nobody has told."""
+
+ANSWER_SECONDS = 1.0
+"""Seconds that a look may take, and twice as many after each that failed: the connection may be
+dead, or the server slow."""
 
 CHUNK_IDS = 1_000
 """Ids that one statement looks at."""
@@ -35,22 +45,21 @@ class Watcher:
 
     def __init__(self, ids: Iterable[str]) -> None:
         self.ids = frozenset(ids)
-        self.seen: dict[str, int] = {}
-        """The newest revisions so far, by id."""
+        self._seen: dict[str, int] = {}
         self._new: dict[str, Instance] = {}
-        self._error: Exception | None = None
+        self._error: HephaestusError | None = None
         self._changed = asyncio.Event()
 
     def offer(self, instance: Instance) -> None:
         """Takes a state, unless a newer one has been there."""
         revision = instance.revision
         assert revision is not None
-        if revision > self.seen.get(instance.id, -1):
-            self.seen[instance.id] = revision
+        if revision > self._seen.get(instance.id, -1):
+            self._seen[instance.id] = revision
             self._new[instance.id] = instance
             self._changed.set()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: HephaestusError) -> None:
         """Raises the ``error`` in whoever waits."""
         self._error = error
         self._changed.set()
@@ -59,7 +68,7 @@ class Watcher:
         """The next newer state, the latest of its id."""
         while not self._new:
             if self._error is not None:
-                raise self._error
+                raise copy(self._error)  # others raise it too
             self._changed.clear()
             await self._changed.wait()
         return self._new.pop(next(iter(self._new)))
@@ -69,18 +78,21 @@ class Watchers:
     """The watchers of a storage, and the task that looks for all of them.
 
     It looks at the ids that it is told of, and every :data:`LOOK_SECONDS` at all: for writers that
-    notify nobody, and for notifications that were lost. There is no task while nobody waits. The
-    task has the context in which this was made, which hooks of the pool may read.
+    notify nobody, and for notifications that were lost. There is no task while nobody waits.
     """
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
         self._executor = executor
         self._serializer = serializer
         self._by_id: defaultdict[str, set[Watcher]] = defaultdict(set)
+        self._seen: dict[str, int | None] = {}
         self._ids_to_look_at: set[str] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._context = copy_context()
+        self._answer_seconds = ANSWER_SECONDS
+        self._has_failed = False
+        self._is_closed = False
         self.looks = 0
         """The number of looks so far."""
 
@@ -93,6 +105,7 @@ class Watchers:
         watcher = Watcher(ids)
         for id in watcher.ids:
             self._by_id[id].add(watcher)
+            self._seen[id] = None  # so that a look finds it, though another has seen it
         self.look(watcher.ids)
         try:
             yield watcher
@@ -100,15 +113,16 @@ class Watchers:
             for id in watcher.ids:
                 self._by_id[id].discard(watcher)
                 if not self._by_id[id]:
-                    del self._by_id[id]
-            if not self._by_id and self._task is not None:
-                self._task.cancel()
-                self._task = None
+                    del self._by_id[id], self._seen[id]
+            if not self._by_id:
+                self._wake.set()  # which ends the task
 
     def written(self, instance: Instance) -> None:
         """Hands a state out that was written here."""
-        for watcher in self._by_id.get(instance.id, ()):
-            watcher.offer(instance)
+        if (watchers := self._by_id.get(instance.id)) is not None:
+            self._seen[instance.id] = instance.revision
+            for watcher in watchers:
+                watcher.offer(instance)
 
     def hear(self, news: News) -> None:
         """Looks at what another process has written, if anybody waits for that."""
@@ -120,62 +134,87 @@ class Watchers:
         """Looks at these ids soon."""
         self._ids_to_look_at.update(ids)
         self._wake.set()
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._work(), context=self._context)
+        self._start()
 
-    def fail(self, error: Exception) -> None:
-        """Raises the ``error`` in all who wait."""
+    async def close(self, error: HephaestusError) -> None:
+        """Raises the ``error`` in all who wait, and looks no more."""
+        self._fail(error)
+        self._is_closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def _fail(self, error: HephaestusError) -> None:
         for watcher in {each for watchers in self._by_id.values() for each in watchers}:
             watcher.fail(error)
 
+    def _start(self) -> None:
+        if self._task is None and self._by_id and not self._is_closed:
+            self._task = asyncio.create_task(self._work(), context=self._context)
+            self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled():
+            if (error := task.exception()) is not None:
+                logger.error("looking at what is waited for has failed", exc_info=error)
+            elif not self._by_id:
+                return
+        # Not at once: who cancels every task mostly ends the loop, where none may begin.
+        task.get_loop().call_later(LOOK_SECONDS, self._start)
+
     async def _work(self) -> None:
-        now = asyncio.get_running_loop().time
-        all_due = now() + LOOK_SECONDS
         while self._by_id:
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(all_due):
+                async with asyncio.timeout(LOOK_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
-            ids, self._ids_to_look_at = self._ids_to_look_at & self._by_id.keys(), set()
-            if now() >= all_due:  # however often it was told of some
-                ids, all_due = set(self._by_id), now() + LOOK_SECONDS
+            ids = self._ids_to_look_at & self._by_id.keys() or set(self._by_id)
+            self._ids_to_look_at = set()
             try:
                 await self._look_at(sorted(ids))
-            except Exception as error:  # noqa: BLE001 - a hook or a codec may raise anything
+            except HephaestusError as error:
                 if not (isinstance(error, DatabaseError) and error.retryable):
-                    self.fail(error)
+                    self._fail(error)
                     return
-                self._ids_to_look_at |= ids  # again at the next look
-                logger.warning("a look at what is waited for failed, and comes again: %s", error)
+                self._look_again(ids, error)
+            else:
+                self._answer_seconds = ANSWER_SECONDS
+                self._has_failed = False
+
+    def _look_again(self, ids: set[str], error: DatabaseError) -> None:
+        level = logging.DEBUG if self._has_failed else logging.WARNING
+        logger.log(level, "a look at what is waited for failed, and comes again: %s", error)
+        self._has_failed = True
+        self._answer_seconds *= 2
+        self._ids_to_look_at |= ids
+        if isinstance(error, OperationTimeoutError):
+            self._wake.set()
 
     async def _look_at(self, ids: list[str]) -> None:
         for start in range(0, len(ids), CHUNK_IDS):
-            # Those who come while it is under way may know of something newer than it sees.
             chunk = ids[start : start + CHUNK_IDS]
-            watchers = {id: [*self._by_id[id]] for id in chunk if id in self._by_id}
-            with self._executor.operation("look", None, None) as deadline:
+            seen = [self._seen.get(id) for id in chunk]
+            with self._executor.operation("look", None, None) as latest:
                 rows = await self._executor.fetch(
-                    deadline,
+                    min(latest, asyncio.get_running_loop().time() + self._answer_seconds),
                     self._executor.statements.changed,
-                    list(watchers),
-                    [_seen_by_all(id, watchers[id]) for id in watchers],
+                    chunk,
+                    [None if revision is None else str(revision) for revision in seen],
                 )
             self.looks += 1
             for row in rows:
-                self._hand_out(row, watchers[row["id"]])
+                self._hand_out(row)
 
-    def _hand_out(self, row: Record, watchers: list[Watcher]) -> None:
+    def _hand_out(self, row: Record) -> None:
+        watchers = self._by_id.get(row["id"], set())
         try:
             instance = self._serializer.decode(row)
         except CorruptInstanceError as error:
             for watcher in watchers:
                 watcher.fail(error)
         else:
+            if watchers:
+                self._seen[instance.id] = instance.revision
             for watcher in watchers:
                 watcher.offer(instance)
-
-
-def _seen_by_all(id: str, watchers: list[Watcher]) -> str | None:
-    """Returns the revision that all of the ``watchers`` have seen, ``None`` for none."""
-    oldest = min((watcher.seen.get(id, -1) for watcher in watchers), default=-1)
-    return None if oldest < 0 else str(oldest)

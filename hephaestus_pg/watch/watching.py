@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import contextmanager
-from inspect import iscoroutinefunction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
@@ -13,20 +13,14 @@ from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.values.arguments import listed
 from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_status
 from hephaestus_pg.verbs.pruning import Verbs
+from hephaestus_pg.watch.keyed import KeyedWatchers
 from hephaestus_pg.watch.listener import Listener, Subscription
 from hephaestus_pg.watch.news import News
 from hephaestus_pg.watch.notifier import Notifier
 from hephaestus_pg.watch.watchers import Watcher, Watchers
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncIterator,
-        Callable,
-        Collection,
-        Hashable,
-        Iterable,
-        Iterator,
-    )
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.pool_executor import PoolExecutor
@@ -42,15 +36,14 @@ class WatchVerbs(Verbs):
     """The executor again, by its own type."""
     _can_listen = True
     """A connection is told of notifications; behind PgBouncer it is not."""
-    _watch_by: Callable[[], Hashable] | None = None
-    """Gives the key of a caller: one look is for those of equal keys; without it, for all."""
 
     def __init__(self, executor: PoolExecutor, serializer: Serializer) -> None:
         super().__init__(executor, serializer)
         self._pool_executor = executor
         channel = channel_of(executor.schema)
-        self._watchers = Watchers(executor, serializer)
-        self._watchers_by_key: dict[Hashable, Watchers] = {}
+        make = partial(Watchers, executor, serializer)
+        key = executor.shared_by
+        self._watchers = make() if key is None else KeyedWatchers(make, key)
         self._notifier = Notifier(executor, channel)
         self._subscription = Subscription(
             channel,
@@ -59,8 +52,9 @@ class WatchVerbs(Verbs):
             but_from=self._notifier.sender,
             on_news=self._hear,
         )
+        self._listener = Listener.of(executor.pool)
         self._needed = 0
-        self._observers.append(_Announcer(self._watch_written, self._notifier))
+        self._observers.append(_Announcer(self._watchers, self._notifier))
 
     async def wait(
         self, id: str, *, until: Until = Status.FINISHED, timeout: float | None = None
@@ -117,27 +111,8 @@ class WatchVerbs(Verbs):
     @contextmanager
     def _watching(self, ids: list[str]) -> Iterator[Watcher]:
         self._pool_executor.lifecycle.require_open()
-        watchers, key = self._watchers, None
-        if self._watch_by is not None:
-            key = self._watch_by()
-            if key not in self._watchers_by_key:
-                self._watchers_by_key[key] = Watchers(self._executor, self._serializer)
-            watchers = self._watchers_by_key[key]
-        try:
-            with watchers.watching(ids) as watcher, self._listening():
-                yield watcher
-        finally:
-            if not watchers:
-                self._watchers_by_key.pop(key, None)
-
-    @property
-    def _all_watchers(self) -> list[Watchers]:
-        return [self._watchers, *self._watchers_by_key.values()]
-
-    def _watch_written(self, instance: Instance) -> None:
-        self._watchers.written(instance)
-        for watchers in self._watchers_by_key.values():  # who may not see all that others write
-            watchers.hear(News({instance.id}))
+        with self._watchers.watching(ids) as watcher, self._listening():
+            yield watcher
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -152,36 +127,27 @@ class WatchVerbs(Verbs):
             if self._can_listen and not self._needed:
                 self._listener.remove_soon(self._subscription)
 
-    @property
-    def _listener(self) -> Listener:
-        return Listener.of(self._pool_executor.pool)
-
     def _hear(self, news: News) -> None:
-        for watchers in self._all_watchers:
-            watchers.hear(news)
+        self._watchers.hear(news)
 
     def _note_committed(self, written: Recorder) -> None:
         """Notes that the transaction with these writes has committed."""
-        for watchers in self._all_watchers:
-            watchers.hear(written.news)
+        self._watchers.hear(written.news)
         if written.is_listened:
             self._notifier.committed(written.news)
 
     async def _stop_watching(self) -> None:
         self._can_listen = False  # for a runner that starts too late either
-        for watchers in self._all_watchers:
-            watchers.fail(StorageClosedError(self._pool_executor.lifecycle.name))
-        try:
-            await self._notifier.close()
-        finally:
-            await self._listener.remove(self._subscription)
+        await self._watchers.close(StorageClosedError(self._pool_executor.lifecycle.name))
+        await self._notifier.close()
+        await self._listener.remove(self._subscription)
 
 
 class _Announcer:
     """Tells those who wait, here and in other processes, of what is written here."""
 
-    def __init__(self, tell: Callable[[Instance], None], notifier: Notifier) -> None:
-        self._tell = tell
+    def __init__(self, watchers: Watchers | KeyedWatchers, notifier: Notifier) -> None:
+        self._watchers = watchers
         self._notifier = notifier
 
     def written(
@@ -190,7 +156,7 @@ class _Announcer:
         """See :class:`Observer`."""
         del is_certain  # that of a storage always is
         if instance is not None:
-            self._tell(instance)
+            self._watchers.written(instance)
         if is_listened:
             self._notifier.written(id, instance)
 
@@ -223,8 +189,6 @@ def channel_of(schema: str) -> str:
 
 
 def _checked_until(until: Any) -> Callable[[Instance], object]:
-    if iscoroutinefunction(until):
-        raise InvalidTypeError("until", until, "give a function that is not async")
     if callable(until):
         return until  # type: ignore[no-any-return]
     if isinstance(until, str):

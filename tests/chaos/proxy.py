@@ -73,6 +73,10 @@ class Proxy:
         for path in self._paths:
             path.lost = True
 
+    def heal_new(self) -> None:
+        """Let new connections work, while those that are lost stay so, on both sides."""
+        self._lost = False
+
     def heal(self) -> None:
         """Let things flow again."""
         self.latency = 0.0

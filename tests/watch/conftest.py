@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from hephaestus_pg.watch.watchers import Watchers
 from tests.chaos.proxy import Proxy
 from tests.support.lag import happens
 from tests.support.proxied import through
@@ -32,6 +33,19 @@ async def proxy(dsn: str) -> AsyncIterator[Proxy]:
 async def far(start: Start, dsn: str, proxy: Proxy) -> AsyncStorage:
     """A storage whose way to the server may break."""
     return await start(through(dsn, proxy.port), name="far", timeout=5)
+
+
+def watchers_of(storage: AsyncStorage) -> Watchers:
+    """Those who wait on a storage whose pool has no hooks."""
+    watchers = storage._watchers
+    assert isinstance(watchers, Watchers)
+    return watchers
+
+
+async def has_looked(storage: AsyncStorage) -> None:
+    """Waits until who waits has seen what there is."""
+    watchers = watchers_of(storage)
+    await happens(lambda: watchers.looks and not watchers._wake.is_set())
 
 
 async def listens(storage: AsyncStorage) -> None:

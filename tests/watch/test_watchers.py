@@ -144,7 +144,9 @@ async def test_one_that_is_refused_is_raised_by_all(storage: AsyncStorage, fault
     faults.fail("changed", refused)
     waits = [asyncio.create_task(storage.wait(id)) for id in ("a", "b")]
     await asyncio.wait(waits)
-    assert [task.exception() for task in waits] == [refused, refused]
+    errors = [task.exception() for task in waits]
+    assert [repr(error) for error in errors] == [repr(refused)] * 2
+    assert errors[0] is not errors[1]  # each has a traceback of its own
 
 
 async def test_many_ids_are_looked_at_in_chunks(

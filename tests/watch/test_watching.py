@@ -26,7 +26,7 @@ from hephaestus_pg.watch import listener, watchers
 from tests.support.faults import Faults
 from tests.support.lag import happens
 from tests.support.proxied import through
-from tests.watch.conftest import listens
+from tests.watch.conftest import has_looked, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ async def waits(storage: AsyncStorage) -> asyncio.Task[Instance]:
     """One who waits, and has seen what there is."""
     task = waiting(storage)
     await listens(storage)
-    await happens(lambda: not storage._watchers._wake.is_set())
+    await has_looked(storage)
     return task
 
 
@@ -336,7 +336,7 @@ class TestWhatItCosts:
                 tasks.create_task(other.wait(order.id))
             await listens(other)
             assert await connections(pool) == before + 1
-            await happens(lambda: other._watchers.looks and not other._watchers._wake.is_set())
+            await has_looked(other)
             faults.tried.clear()
             await storage.put_many(map(finished, orders))
         assert faults.tried == ["changed"]
