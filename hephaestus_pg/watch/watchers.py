@@ -129,13 +129,18 @@ class Watchers:
             watcher.fail(error)
 
     async def _work(self) -> None:
+        now = asyncio.get_running_loop().time
+        next_look_at_all = now() + LOOK_SECONDS
         while self._by_id:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout_at(next_look_at_all):
                     await self._wake.wait()
             self._wake.clear()
-            ids = self._ids_to_look_at & self._by_id.keys() or set(self._by_id)
+            ids = self._ids_to_look_at & self._by_id.keys()
             self._ids_to_look_at = set()
+            if now() >= next_look_at_all:  # however much there is to hear of others
+                ids = set(self._by_id)
+                next_look_at_all = now() + LOOK_SECONDS
             try:
                 await self._look_at(sorted(ids))
             except HephaestusError as error:

@@ -14,6 +14,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.watch import watchers
 from hephaestus_pg.watch.watchers import Watcher
+from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -71,6 +72,25 @@ async def test_a_look_that_fails_comes_again(
     await storage.put(Instance("a", "Order", status=Status.COMPLETED))
     faults.fail("changed", UnavailableError("down", applied="no", retryable=True), times=2)
     assert (await storage.wait("a")).id == "a"
+
+
+async def test_news_of_one_does_not_put_off_the_look_at_all(
+    storage: AsyncStorage, other: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.2)
+
+    async def keep_telling() -> None:
+        while True:
+            storage._watchers.look(["told"])
+            await asyncio.sleep(0.01)
+
+    with storage._watchers.watching(["told", "untold"]) as watcher:
+        telling = asyncio.create_task(keep_telling())
+        await happens(lambda: storage._watchers.looks > 1)
+        stored = await other.put(Instance("untold", "Order"))
+        async with asyncio.timeout(WAIT_SECONDS):
+            assert await watcher.next() == stored
+        telling.cancel()
 
 
 async def test_one_that_is_refused_is_raised_by_all(storage: AsyncStorage, faults: Faults) -> None:
