@@ -171,27 +171,18 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
                 has_hooks=bool(hooks),
                 timeout=timeout,
             )
-            watch_by = batch_by or (object if hooks else None)  # each for himself, behind hooks
-            return await cls._registered(
-                executor, serializer, can_listen=not pgbouncer, watch_by=watch_by
-            )
+            return await cls._registered(executor, serializer, can_listen=not pgbouncer)
 
         return Starting(started, cls.close, _NOT_STARTED)
 
     @classmethod
     async def _registered(
-        cls,
-        executor: PoolExecutor,
-        serializer: Serializer,
-        *,
-        can_listen: bool,
-        watch_by: BatchBy | None,
+        cls, executor: PoolExecutor, serializer: Serializer, *, can_listen: bool
     ) -> Self:
         storage = cls.__new__(cls)
         OwnershipVerbs.__init__(storage, executor, serializer)
         storage.name = executor.lifecycle.name
         storage._can_listen = can_listen  # noqa: SLF001 - its own class
-        storage._watch_by = watch_by  # noqa: SLF001
         try:
             registry.register(storage.name, storage, executor.lifecycle.loop)
             await storage._check_schema()  # noqa: SLF001 - its own class
@@ -254,7 +245,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
         )
 
     def _hearing(self) -> AbstractContextManager[object]:
-        return self._listening()
+        return self._listening(self._subscription.work)
 
     def _hear(self, news: News) -> None:
         super()._hear(news)

@@ -83,6 +83,7 @@ class Statements:
     runners: Statement
     notify: Statement
     changed: Statement
+    never_idle: Statement
 
 
 @lru_cache(maxsize=1000)
@@ -140,6 +141,7 @@ def statements_of(schema: str, *variants: str) -> Statements:
         runners=one("runners"),
         notify=one("notify", "idempotent", "row"),
         changed=one("changed"),
+        never_idle=one("never_idle", "idempotent", "row"),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hephaestus_pg.errors import ClaimLostError, LifecycleError
 from hephaestus_pg.values.instance import KEPT, Instance, is_work
+from hephaestus_pg.verbs.single import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +176,7 @@ def _is_cancel(error: BaseException | None) -> bool:
     return error is not None and not isinstance(error, Exception)
 
 
-class Claims:
+class Claims(Observer):
     """The claims of a storage's runners by id, which its writes are noted in."""
 
     def __init__(self) -> None:
@@ -188,17 +189,20 @@ class Claims:
         for wake in self.on_work:
             wake(has_timer)
 
-    def written(
-        self, id: str, instance: Instance | None, *, is_certain: bool, is_listened: bool
-    ) -> None:
-        """Notes what a write has left in a row, ``None`` for nothing."""
+    def written(self, instance: Instance, *, is_certain: bool, is_listened: bool) -> None:
+        """See :class:`Observer`."""
         del is_listened  # they hear of it in any case
-        if (claim := self.by_id.get(id)) is not None:
+        if (claim := self.by_id.get(instance.id)) is not None:
             claim.was_written(instance, is_certain=is_certain)
-        if is_certain and instance is not None and is_work(instance):
+        if is_certain and is_work(instance):
             self.wake(has_timer=instance.due_at is not None)
 
+    def deleted(self, id: str, *, is_certain: bool) -> None:
+        """See :class:`Observer`."""
+        if (claim := self.by_id.get(id)) is not None:
+            claim.was_written(None, is_certain=is_certain)
+
     def stale(self, id: str, runner: str | None) -> None:
-        """Notes that an update found its row at another revision, owned by ``runner``."""
+        """See :class:`Observer`."""
         if (claim := self.by_id.get(id)) is not None:
             claim.was_stale(runner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import (
     CorruptInstanceError,
@@ -14,7 +14,13 @@ from hephaestus_pg.errors import (
     UnexpectedRowError,
 )
 from hephaestus_pg.values.arguments import checked_flag
-from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_revision
+from hephaestus_pg.values.instance import (
+    Instance,
+    Status,
+    checked_id,
+    checked_revision,
+    is_work,
+)
 from hephaestus_pg.verbs import reconcile
 
 if TYPE_CHECKING:
@@ -28,17 +34,18 @@ if TYPE_CHECKING:
     from hephaestus_pg.verbs.reconcile import Verdict
 
 
-class Observer(Protocol):
-    """Hears of what the verbs have written here."""
+class Observer:
+    """Hears of what the verbs have written here; a class of its own for each that needs to."""
 
-    def written(
-        self, id: str, instance: Instance | None, *, is_certain: bool, is_listened: bool
-    ) -> None:
-        """Notes what is in the row now, ``None`` for no row.
+    def written(self, instance: Instance, *, is_certain: bool, is_listened: bool) -> None:
+        """Notes what is in the row now.
 
         It is certain unless a transaction may still take it back. It is listened to where a process
-        waits to be told of it.
+        needs to be told of it.
         """
+
+    def deleted(self, id: str, *, is_certain: bool) -> None:
+        """Notes that there is no row now."""
 
     def stale(self, id: str, runner: str | None) -> None:
         """Notes that the row is at another revision than an update expected, and who owns it."""
@@ -278,18 +285,15 @@ class InstanceVerbs:
                 kept = found
 
     def _noted(self, row: Record, stored: Instance) -> Instance:
+        listened = row.get("listened", "all")
+        is_listened = listened == "all" or (listened == "work" and is_work(stored))
         for observer in self._observers:
-            observer.written(
-                stored.id,
-                stored,
-                is_certain=self._is_certain,
-                is_listened=row.get("listened", "true") is not None,
-            )
+            observer.written(stored, is_certain=self._is_certain, is_listened=is_listened)
         return stored
 
     def _note_deleted(self, id: str) -> None:
         for observer in self._observers:
-            observer.written(id, None, is_certain=self._is_certain, is_listened=False)
+            observer.deleted(id, is_certain=self._is_certain)
 
     def _own(self, row: Record | None, verb: str, id: str) -> Record:
         """``row``, when it is that of ``id``."""

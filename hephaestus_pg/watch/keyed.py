@@ -5,13 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.watch.news import News
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
 
-    from hephaestus_pg.errors import HephaestusError
-    from hephaestus_pg.values.instance import Instance
+    from hephaestus_pg.watch.news import News
     from hephaestus_pg.watch.watchers import Watcher, Watchers
 
 
@@ -47,16 +44,12 @@ class KeyedWatchers:
             if not group and self._groups.get(key) is group:
                 del self._groups[key]
 
-    def written(self, instance: Instance) -> None:
-        """Has those who wait for it look, since the writer may see more than they."""
-        self.hear(News({instance.id}))
-
     def hear(self, news: News) -> None:
         """See :meth:`Watchers.hear`."""
         for group in self._groups.values():
             group.hear(news)
 
-    async def close(self, error: HephaestusError) -> None:
+    async def close(self, error: Exception) -> None:
         """See :meth:`Watchers.close`."""
         for group in list(self._groups.values()):
             await group.close(error)

@@ -45,13 +45,20 @@ class News:
         """Returns the news after which everybody looks."""
         return cls(None, has_work=True, has_timer=True)
 
-    def add(self, id: str, instance: Instance | None) -> None:
-        """Adds a write, ``None`` for a delete."""
+    @classmethod
+    def of(cls, instance: Instance) -> News:
+        """Returns news of a write."""
+        news = cls.none()
+        news.add(instance)
+        return news
+
+    def add(self, instance: Instance) -> None:
+        """Adds a write."""
         if self.ids is not None:
-            self.ids.add(id)
+            self.ids.add(instance.id)
             if len(self.ids) > MAX_IDS:
                 self.ids = None
-        if instance is not None and is_work(instance):
+        if is_work(instance):
             self.has_work = True
             self.has_timer |= instance.due_at is not None
 
@@ -74,14 +81,14 @@ class News:
         return orjson.dumps(known | {"ids": None}).decode()
 
 
-def parse(payload: str, *, but_from: str) -> News | None:
+def parse(payload: str, *, sender: str) -> News | None:
     """Reads a payload, ``None`` where it is from that sender.
 
     One that is none of ours, perhaps of a newer version's, is news of anything.
     """
     try:
         match orjson.loads(payload):
-            case {"from": sender} if sender == but_from:
+            case {"from": from_whom} if from_whom == sender:
                 return None
             case {"ids": None, "work": bool(work), "timer": bool(timer)}:
                 return News(None, has_work=work, has_timer=timer)

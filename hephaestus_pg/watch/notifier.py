@@ -12,7 +12,6 @@ from hephaestus_pg.watch.news import News
 
 if TYPE_CHECKING:
     from hephaestus_pg.execution.executor import Executor
-    from hephaestus_pg.values.instance import Instance
 
 logger = logging.getLogger("hephaestus_pg")
 
@@ -40,13 +39,8 @@ class Notifier:
         self._task: asyncio.Task[None] | None = None
         self._sent = -INTERVAL
 
-    def written(self, id: str, instance: Instance | None) -> None:
-        """Tells of a write that is done, ``None`` for a delete."""
-        self._news.add(id, instance)
-        self._plan()
-
-    def committed(self, news: News) -> None:
-        """Tells of the writes of a transaction that is done."""
+    def tell(self, news: News) -> None:
+        """Tells of what was written, soon."""
         if news:
             self._news.merge(news)
             self._plan()

@@ -45,21 +45,22 @@ class Watcher:
 
     def __init__(self, ids: Iterable[str]) -> None:
         self.ids = frozenset(ids)
-        self._seen: dict[str, int] = {}
+        self.seen: dict[str, int] = {}
+        """The newest revisions so far, by id."""
         self._new: dict[str, Instance] = {}
-        self._error: HephaestusError | None = None
+        self._error: Exception | None = None
         self._changed = asyncio.Event()
 
     def offer(self, instance: Instance) -> None:
         """Takes a state, unless a newer one has been there."""
         revision = instance.revision
         assert revision is not None
-        if revision > self._seen.get(instance.id, -1):
-            self._seen[instance.id] = revision
+        if revision > self.seen.get(instance.id, -1):
+            self.seen[instance.id] = revision
             self._new[instance.id] = instance
             self._changed.set()
 
-    def fail(self, error: HephaestusError) -> None:
+    def fail(self, error: Exception) -> None:
         """Raises the ``error`` in whoever waits."""
         self._error = error
         self._changed.set()
@@ -68,7 +69,9 @@ class Watcher:
         """The next newer state, the latest of its id."""
         while not self._new:
             if self._error is not None:
-                raise copy(self._error)  # others raise it too
+                if isinstance(self._error, HephaestusError):
+                    raise copy(self._error)  # others raise it too
+                raise self._error
             self._changed.clear()
             await self._changed.wait()
         return self._new.pop(next(iter(self._new)))
@@ -78,14 +81,14 @@ class Watchers:
     """The watchers of a storage, and the task that looks for all of them.
 
     It looks at the ids that it is told of, and every :data:`LOOK_SECONDS` at all: for writers that
-    notify nobody, and for notifications that were lost. There is no task while nobody waits.
+    tell nobody, and for notifications that were lost. There is no task while nobody waits. It has
+    the context in which this was made, which hooks of the pool may read.
     """
 
     def __init__(self, executor: Executor, serializer: Serializer) -> None:
         self._executor = executor
         self._serializer = serializer
         self._by_id: defaultdict[str, set[Watcher]] = defaultdict(set)
-        self._seen: dict[str, int | None] = {}
         self._ids_to_look_at: set[str] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -105,7 +108,6 @@ class Watchers:
         watcher = Watcher(ids)
         for id in watcher.ids:
             self._by_id[id].add(watcher)
-            self._seen[id] = None  # so that a look finds it, though another has seen it
         self.look(watcher.ids)
         try:
             yield watcher
@@ -113,19 +115,12 @@ class Watchers:
             for id in watcher.ids:
                 self._by_id[id].discard(watcher)
                 if not self._by_id[id]:
-                    del self._by_id[id], self._seen[id]
+                    del self._by_id[id]
             if not self._by_id:
                 self._wake.set()  # which ends the task
 
-    def written(self, instance: Instance) -> None:
-        """Hands a state out that was written here."""
-        if (watchers := self._by_id.get(instance.id)) is not None:
-            self._seen[instance.id] = instance.revision
-            for watcher in watchers:
-                watcher.offer(instance)
-
     def hear(self, news: News) -> None:
-        """Looks at what another process has written, if anybody waits for that."""
+        """Looks at what was written, if anybody waits for that."""
         ids = self._by_id.keys() if news.ids is None else news.ids & self._by_id.keys()
         if ids:
             self.look(ids)
@@ -136,7 +131,7 @@ class Watchers:
         self._wake.set()
         self._start()
 
-    async def close(self, error: HephaestusError) -> None:
+    async def close(self, error: Exception) -> None:
         """Raises the ``error`` in all who wait, and looks no more."""
         self._fail(error)
         self._is_closed = True
@@ -144,7 +139,7 @@ class Watchers:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def _fail(self, error: HephaestusError) -> None:
+    def _fail(self, error: Exception) -> None:
         for watcher in {each for watchers in self._by_id.values() for each in watchers}:
             watcher.fail(error)
 
@@ -155,25 +150,23 @@ class Watchers:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
-        if not task.cancelled():
-            if (error := task.exception()) is not None:
-                logger.error("looking at what is waited for has failed", exc_info=error)
-            elif not self._by_id:
-                return
-        # Not at once: who cancels every task mostly ends the loop, where none may begin.
-        task.get_loop().call_later(LOOK_SECONDS, self._start)
+        if self._by_id:  # not at once: who cancels every task mostly ends the loop
+            task.get_loop().call_later(LOOK_SECONDS, self._start)
 
     async def _work(self) -> None:
+        now = asyncio.get_running_loop().time
+        all_due = now() + LOOK_SECONDS
         while self._by_id:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout_at(all_due):
                     await self._wake.wait()
             self._wake.clear()
-            ids = self._ids_to_look_at & self._by_id.keys() or set(self._by_id)
-            self._ids_to_look_at = set()
+            ids, self._ids_to_look_at = self._ids_to_look_at & self._by_id.keys(), set()
+            if now() >= all_due:  # however often it was told of some
+                ids, all_due = set(self._by_id), now() + LOOK_SECONDS
             try:
                 await self._look_at(sorted(ids))
-            except HephaestusError as error:
+            except Exception as error:  # noqa: BLE001 - a hook or a codec may raise anything
                 if not (isinstance(error, DatabaseError) and error.retryable):
                     self._fail(error)
                     return
@@ -188,33 +181,37 @@ class Watchers:
         self._has_failed = True
         self._answer_seconds *= 2
         self._ids_to_look_at |= ids
-        if isinstance(error, OperationTimeoutError):
+        if isinstance(error, OperationTimeoutError):  # another connection may be alive
             self._wake.set()
 
     async def _look_at(self, ids: list[str]) -> None:
         for start in range(0, len(ids), CHUNK_IDS):
+            # Those who come while it is under way may know of something newer than it sees.
             chunk = ids[start : start + CHUNK_IDS]
-            seen = [self._seen.get(id) for id in chunk]
+            watchers = {id: [*self._by_id[id]] for id in chunk if id in self._by_id}
             with self._executor.operation("look", None, None) as latest:
                 rows = await self._executor.fetch(
                     min(latest, asyncio.get_running_loop().time() + self._answer_seconds),
                     self._executor.statements.changed,
-                    chunk,
-                    [None if revision is None else str(revision) for revision in seen],
+                    list(watchers),
+                    [_seen_by_all(id, watchers[id]) for id in watchers],
                 )
             self.looks += 1
             for row in rows:
-                self._hand_out(row)
+                self._hand_out(row, watchers[row["id"]])
 
-    def _hand_out(self, row: Record) -> None:
-        watchers = self._by_id.get(row["id"], set())
+    def _hand_out(self, row: Record, watchers: list[Watcher]) -> None:
         try:
             instance = self._serializer.decode(row)
         except CorruptInstanceError as error:
             for watcher in watchers:
                 watcher.fail(error)
         else:
-            if watchers:
-                self._seen[instance.id] = instance.revision
             for watcher in watchers:
                 watcher.offer(instance)
+
+
+def _seen_by_all(id: str, watchers: list[Watcher]) -> str | None:
+    """Returns the revision that all of the ``watchers`` have seen, ``None`` for none."""
+    oldest = min((watcher.seen.get(id, -1) for watcher in watchers), default=-1)
+    return None if oldest < 0 else str(oldest)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from contextlib import contextmanager
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
@@ -13,10 +14,12 @@ from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.values.arguments import listed
 from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_status
 from hephaestus_pg.verbs.pruning import Verbs
+from hephaestus_pg.verbs.single import Observer
 from hephaestus_pg.watch.keyed import KeyedWatchers
-from hephaestus_pg.watch.listener import Listener, Subscription
+from hephaestus_pg.watch.listener import Listener
 from hephaestus_pg.watch.news import News
 from hephaestus_pg.watch.notifier import Notifier
+from hephaestus_pg.watch.subscription import Subscription
 from hephaestus_pg.watch.watchers import Watcher, Watchers
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.values.instance import StatusName
+    from hephaestus_pg.watch.subscription import Need
 
     Until = Status | StatusName | Collection[Status | StatusName] | Callable[[Instance], object]
 
@@ -49,11 +53,10 @@ class WatchVerbs(Verbs):
             channel,
             executor.statements,
             name=executor.lifecycle.name,
-            but_from=self._notifier.sender,
+            sender=self._notifier.sender,
             on_news=self._hear,
         )
         self._listener = Listener.of(executor.pool)
-        self._needed = 0
         self._observers.append(_Announcer(self._watchers, self._notifier))
 
     async def wait(
@@ -97,7 +100,7 @@ class WatchVerbs(Verbs):
         """Gives the instances with these ids as they are, and each newer state of one of them.
 
         Never an older state than before, and always the last; of those in between some may be
-        skipped. It goes on until it is left.
+        skipped. It goes on until it is left; without ids it ends at once.
 
         Raises:
             CorruptInstanceError: A row cannot be read.
@@ -105,27 +108,25 @@ class WatchVerbs(Verbs):
         """
         wanted = list(map(checked_id, listed("ids", ids, "ids", keys=True)))
         with self._watching(wanted) as watcher:
-            while True:
+            while wanted:
                 yield await watcher.next()
 
     @contextmanager
     def _watching(self, ids: list[str]) -> Iterator[Watcher]:
         self._pool_executor.lifecycle.require_open()
-        with self._watchers.watching(ids) as watcher, self._listening():
+        with (
+            self._watchers.watching(ids) as watcher,
+            self._listening(self._subscription.everything),
+        ):
             yield watcher
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
+    def _listening(self, need: Need) -> Iterator[None]:
         """Listens meanwhile, and for a little longer."""
-        self._needed += 1
-        if self._can_listen:
-            self._listener.add(self._subscription)
-        try:
+        with need:
+            if self._can_listen:
+                self._listener.follow(self._subscription)
             yield
-        finally:
-            self._needed -= 1
-            if self._can_listen and not self._needed:
-                self._listener.remove_soon(self._subscription)
 
     def _hear(self, news: News) -> None:
         self._watchers.hear(news)
@@ -133,54 +134,47 @@ class WatchVerbs(Verbs):
     def _note_committed(self, written: Recorder) -> None:
         """Notes that the transaction with these writes has committed."""
         self._watchers.hear(written.news)
-        if written.is_listened:
-            self._notifier.committed(written.news)
+        self._notifier.tell(written.told)
 
     async def _stop_watching(self) -> None:
         self._can_listen = False  # for a runner that starts too late either
         await self._watchers.close(StorageClosedError(self._pool_executor.lifecycle.name))
-        await self._notifier.close()
-        await self._listener.remove(self._subscription)
+        try:
+            await self._notifier.close()
+        finally:
+            await self._listener.close(self._subscription)
 
 
-class _Announcer:
+class _Announcer(Observer):
     """Tells those who wait, here and in other processes, of what is written here."""
 
     def __init__(self, watchers: Watchers | KeyedWatchers, notifier: Notifier) -> None:
         self._watchers = watchers
         self._notifier = notifier
 
-    def written(
-        self, id: str, instance: Instance | None, *, is_certain: bool, is_listened: bool
-    ) -> None:
+    def written(self, instance: Instance, *, is_certain: bool, is_listened: bool) -> None:
         """See :class:`Observer`."""
         del is_certain  # that of a storage always is
-        if instance is not None:
-            self._watchers.written(instance)
+        if self._watchers:
+            self._watchers.hear(News.of(instance))
         if is_listened:
-            self._notifier.written(id, instance)
-
-    def stale(self, id: str, runner: str | None) -> None:
-        """See :class:`Observer`."""
+            self._notifier.tell(News.of(instance))
 
 
-class Recorder:
+class Recorder(Observer):
     """Keeps what is written in a transaction, as news for when it has committed."""
 
     def __init__(self) -> None:
         self.news = News.none()
-        self.is_listened = False
+        self.told = News.none()
+        """Of those that somebody in another process listens to."""
 
-    def written(
-        self, id: str, instance: Instance | None, *, is_certain: bool, is_listened: bool
-    ) -> None:
+    def written(self, instance: Instance, *, is_certain: bool, is_listened: bool) -> None:
         """See :class:`Observer`."""
         del is_certain  # nothing in a transaction is
-        self.news.add(id, instance)
-        self.is_listened |= is_listened
-
-    def stale(self, id: str, runner: str | None) -> None:
-        """See :class:`Observer`."""
+        self.news.add(instance)
+        if is_listened:
+            self.told.add(instance)
 
 
 def channel_of(schema: str) -> str:
@@ -189,6 +183,8 @@ def channel_of(schema: str) -> str:
 
 
 def _checked_until(until: Any) -> Callable[[Instance], object]:
+    if iscoroutinefunction(until):
+        raise InvalidTypeError("until", until, "give a function that is not async")
     if callable(until):
         return until  # type: ignore[no-any-return]
     if isinstance(until, str):

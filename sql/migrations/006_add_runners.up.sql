@@ -14,8 +14,8 @@ CREATE TABLE IF NOT EXISTS /* schema */workflow_runners (
     expires_at timestamptz NOT NULL
 );
 
--- Whoever writes an instance looks whether some process listens, and learns nothing else.
-GRANT SELECT (expires_at) ON /* schema */workflow_runners TO PUBLIC;
+-- Whoever writes an instance looks whether some process listens, and learns no names.
+GRANT SELECT (workflows, expires_at) ON /* schema */workflow_runners TO PUBLIC;
 
 -- A concurrent build that was interrupted leaves an invalid index, which IF NOT EXISTS would accept.
 DO $$

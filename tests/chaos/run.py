@@ -18,7 +18,9 @@ import asyncpg
 
 from tests.chaos.history import Call, History
 from tests.chaos.load import POOL
+from tests.chaos.looks import Clock
 from tests.chaos.schedule import KINDS, SCHEMA, schedule, started
+from tests.chaos.wakeups import TOLD, Waiters, Wakeups
 from tests.support.lag import Lag, happens
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Report:
     seed: int
     batching: bool
     history: History = field(default_factory=History)
+    watches: Wakeups = field(default_factory=lambda: Wakeups("watch", TOLD))
     faults: Counter[str] = field(default_factory=Counter)
     rests: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
@@ -63,7 +66,7 @@ class Report:
 
     @property
     def violations(self) -> list[str]:
-        return [*self.history.violations, *self._left_behind()]
+        return [*self.history.violations, *self.watches.violations, *self._left_behind()]
 
     def _left_behind(self) -> list[str]:
         found = []
@@ -122,6 +125,7 @@ class Report:
             f"lag         {self._lag()}; by it {history.excused} calls were late",
             f"silence     {history.silence:.2f} s at the longest without a success",
             f"applied late {history.late} looks at a write of unknown outcome",
+            f"watches     {self.watches}",
             f"rests       {len(self.rests)}: slots given back by {freed[0]:.2f} s after healing",
             f"            or by {freed[1]:.2f} s, where connections stayed silent",
             f"memory      {[rest['kilobytes'] // 1024 for rest in self.rests]} MiB",
@@ -157,7 +161,10 @@ async def run(
     report = Report(seed, batching)
     began = monotonic()
     async with started(seed) as arena:
-        async with _load(arena, report, callers) as load:
+        async with (
+            _watching(arena, report, callers) as clock,
+            _load(arena, report, callers) as load,
+        ):
             until = began + seconds if seconds is not None else inf
             if faults == 0:
                 await _peace(load, report, until)
@@ -165,7 +172,7 @@ async def run(
                 if monotonic() > until:
                     break
                 say(f"{number}. {fault}")
-                await _one(arena, fault, report)
+                await _one(arena, fault, report, clock)
                 if number % FAULTS_BETWEEN_RESTS == 0:
                     report.rests.append(await load.rest())
             await happens(lambda: report.history.succeeded() >= set(wanted))
@@ -181,9 +188,10 @@ async def _peace(load: _Load, report: Report, until: float) -> None:
         report.rests.append(await load.rest())
 
 
-async def _one(arena: Arena, fault: Fault, report: Report) -> None:
+async def _one(arena: Arena, fault: Fault, report: Report, clock: Clock) -> None:
     await asyncio.sleep(fault.pause)
-    await arena.suffer(fault)
+    with clock.unreachable_during():
+        await arena.suffer(fault)
     report.faults[fault.kind] += 1
 
 
@@ -249,6 +257,18 @@ class _Load:
             else:
                 self._report.history.add(Call(*told))
         self._answers.put_nowait(None)
+
+
+@asynccontextmanager
+async def _watching(arena: Arena, report: Report, callers: int) -> AsyncIterator[Clock]:
+    """Watch what the callers put; the clock counts while their server can be reached."""
+    async with Lag() as lag:
+        clock = Clock(lag)
+        async with Waiters(arena, clock) as waiters:
+            report.watches = waiters.watches
+            waiters.watch([f"put::{number}" for number in range(callers)])
+            yield clock
+            await waiters.settled()
 
 
 @asynccontextmanager

@@ -47,6 +47,7 @@ EXPECTED = {
     "runners": ("read", "rows", None),
     "notify": ("idempotent", "row", None),
     "changed": ("read", "rows", None),
+    "never_idle": ("idempotent", "row", None),
 }
 
 

@@ -279,6 +279,7 @@ async def test_no_fault_breaks_a_promise(*, batching: bool) -> None:
     print(report)
     assert report.violations == []
     assert report.faults == dict.fromkeys(KINDS, 1)
+    assert report.watches.number > 0
 
 
 @pytest.mark.chaos

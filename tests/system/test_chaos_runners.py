@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests.chaos import looks as looks_module
+from tests.chaos.looks import Clock
 from tests.chaos.runners import processes as processes_module
 from tests.chaos.runners import run as run_module
-from tests.chaos.runners import waits as waits_module
 from tests.chaos.runners.history import STEPS, History, Row, Write
 from tests.chaos.runners.processes import Processes
 from tests.chaos.runners.run import run, until_finished
-from tests.chaos.runners.waits import Clock, Ownerless, Waits
+from tests.chaos.runners.waits import Ownerless, Waits
 from tests.chaos.runners.witness import Version
 from tests.chaos.schedule import schedule
 
@@ -192,7 +193,7 @@ def test_the_clock_leaves_out_what_the_loop_was_late_and_when_there_was_no_serve
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     moment = 100.0
-    monkeypatch.setattr(waits_module, "monotonic", lambda: moment)
+    monkeypatch.setattr(looks_module, "monotonic", lambda: moment)
     lag: Any = SimpleNamespace(total=0.0)
     clock = Clock(lag)
 
@@ -271,3 +272,5 @@ async def test_no_fault_breaks_what_runners_promise() -> None:
     assert report.instances >= 300
     assert report.history.writes == STEPS * report.instances
     assert report.history.owners > 1
+    assert report.starts.number > 0
+    assert report.waiters.watches.number > report.waiters.waits.number > 0

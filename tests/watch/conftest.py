@@ -50,4 +50,4 @@ async def has_looked(storage: AsyncStorage) -> None:
 
 async def listens(storage: AsyncStorage) -> None:
     """Waits until the storage hears of what others write."""
-    await happens(lambda: storage._subscription.is_listening)
+    await happens(lambda: storage._subscription.is_told)

@@ -8,7 +8,7 @@ import pytest
 
 from hephaestus_pg import Instance, OperationTimeoutError, Status, migrations
 from hephaestus_pg.driver.pool import connect_beside
-from hephaestus_pg.watch import listener, watchers
+from hephaestus_pg.watch import listener, subscription, watchers
 from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import happens
 from tests.watch.conftest import listens
@@ -33,7 +33,7 @@ async def rows(pool: Pool, storage: AsyncStorage) -> int:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(subscription, "LINGER_SECONDS", 0.0)
     monkeypatch.setattr(listener, "BEAT_SECONDS", 0.2)
     monkeypatch.setattr(listener, "RETRY_SECONDS", 0.01)
 
@@ -123,9 +123,10 @@ async def test_one_that_is_needed_again_while_it_is_busy_goes_on(
     monkeypatch.setattr(two._subscription, "beat", beat)
     await began.wait()
     waiting.cancel()
-    await happens(lambda: one._subscription not in one._listener._wanted)
+    await asyncio.wait({waiting})
+    assert not one._subscription.is_needed
     waiting = asyncio.create_task(one.wait("x"))
-    await happens(lambda: one._subscription in one._listener._wanted)
+    await asyncio.sleep(0)
     goes_on.set()
     await happens(lambda: not one._listener._changed.is_set())
     await storage.put(Instance("x", "Order", status=Status.COMPLETED))

@@ -16,7 +16,7 @@ DUE = datetime(2030, 1, 1, tzinfo=UTC)
 def of(*instances: Instance) -> News:
     news = News.none()
     for instance in instances:
-        news.add(instance.id, instance)
+        news.add(instance)
     return news
 
 
@@ -43,23 +43,23 @@ def test_work_is_what_a_runner_may_claim(
 
 def test_it_comes_back_from_its_payload() -> None:
     news = of(Instance('"\n…', "Order"), Instance("b", "Order", due_at=DUE))
-    assert fields(parse(news.payload("me"), but_from="you")) == fields(news)
+    assert fields(parse(news.payload("me"), sender="you")) == fields(news)
 
 
 def test_ones_own_is_passed_over() -> None:
-    assert parse(of(Instance("a", "Order")).payload("me"), but_from="me") is None
+    assert parse(of(Instance("a", "Order")).payload("me"), sender="me") is None
 
 
 @pytest.mark.parametrize("payload", ("", "x", "[]", '{"from": "you", "ids": 7}', "{}"))
 def test_what_is_none_of_ours_is_news_of_anything(payload: str) -> None:
-    assert fields(parse(payload, but_from="me")) == fields(News.anything())
+    assert fields(parse(payload, sender="me")) == fields(News.anything())
 
 
 def test_a_payload_is_never_too_long() -> None:
     news = of(*(Instance(f"{number}{'…' * 200}", "Order") for number in range(100)))
     payload = news.payload("me")
     assert len(payload.encode()) <= MAX_BYTES
-    assert fields(parse(payload, but_from="you")) == (None, True, False)
+    assert fields(parse(payload, sender="you")) == (None, True, False)
 
 
 def test_of_many_ids_nobody_knows_which() -> None:

@@ -160,7 +160,8 @@ class TestShutdown:
         async for _ in storage.watch(["x"]):
             break
         gc.collect()
-        await happens(lambda: not len(storage._watchers) and not storage._needed)
+        need = storage._subscription.everything
+        await happens(lambda: not len(storage._watchers) and not need._those)
 
     async def test_a_fork_waits_for_nothing(self, storage: AsyncStorage) -> None:
         task = waiting(storage)

@@ -14,6 +14,7 @@ from hephaestus_pg import (
     UnavailableError,
 )
 from hephaestus_pg.watch import watchers
+from hephaestus_pg.watch.news import News
 from hephaestus_pg.watch.watchers import Watcher
 from tests.support.lag import happens
 
@@ -87,7 +88,7 @@ async def test_all_are_looked_at_however_often_one_of_them_is_told_of(
         await pool.execute(f"UPDATE {table} SET status = 'failed' WHERE id = 'silent'")
 
         def told() -> bool:
-            storage._watchers.look(["told"])
+            storage._watchers.hear(News({"told"}))
             return waiting.done()
 
         await happens(told)

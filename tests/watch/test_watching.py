@@ -29,8 +29,6 @@ from tests.support.proxied import through
 from tests.watch.conftest import has_looked, listens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.chaos.proxy import Proxy
     from tests.support.starting import Start
 
@@ -163,6 +161,9 @@ class TestWatching:
         revisions = [each.revision or 0 for each in seen if each.id == "a"]
         assert revisions == sorted(set(revisions))
         assert seen[-1].revision == (a.revision or 0) + 1
+
+    async def test_of_no_ids_ends_at_once(self, storage: AsyncStorage) -> None:
+        assert [each async for each in storage.watch([])] == []
 
     async def test_one_that_is_left_needs_nothing_any_more(self, storage: AsyncStorage) -> None:
         iterator = storage.watch(["a"])
@@ -356,60 +357,6 @@ class TestWhatItCosts:
 async def connections(pool: Pool) -> int:
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     return int(await pool.fetchval(query))
-
-
-class TestSessionsOfTheCallers:
-    """Behind hooks of the pool, which may set what only their caller may see."""
-
-    @pytest.mark.parametrize("batch_by", (None, tenant.get))
-    async def test_each_sees_what_his_own_does(
-        self,
-        storage: AsyncStorage,
-        start: Start,
-        pool: Pool,
-        dsn: str,
-        batch_by: Callable[[], str] | None,
-    ) -> None:
-        table, role = f"{storage.schema}.workflow_instances", f"{storage.schema}_role"
-        await pool.execute(
-            f"""
-            CREATE ROLE {role};
-            GRANT USAGE ON SCHEMA {storage.schema} TO {role};
-            GRANT ALL ON ALL TABLES IN SCHEMA {storage.schema} TO {role};
-            ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
-            CREATE POLICY tenant ON {table} USING (workflow = current_setting('app.tenant', true));
-            """
-        )
-
-        async def setup(connection: Any) -> None:
-            await connection.execute(f"SET ROLE {role}")
-            await connection.execute("SELECT set_config('app.tenant', $1, false)", tenant.get())
-
-        async def wait(as_tenant: str, seconds: float) -> Instance:
-            tenant.set(as_tenant)
-            return await behind.wait("x", timeout=seconds)
-
-        try:
-            async with (
-                asyncpg.create_pool(dsn, min_size=1, max_size=4, setup=setup) as theirs,
-                start(pool=theirs, batch_by=batch_by) as behind,
-            ):
-                owner, stranger = (
-                    asyncio.create_task(wait("a", 60)),
-                    asyncio.create_task(wait("b", 1)),
-                )
-                await listens(behind)
-                tenant.set("a")
-                stored = await behind.put(finished(Instance("x", "a")))
-                assert await owner == stored
-                with pytest.raises(OperationTimeoutError):
-                    await stranger
-                assert await asyncio.create_task(wait("a", 60)) == stored
-                with pytest.raises(OperationTimeoutError):
-                    await asyncio.create_task(wait("b", 0.2))
-                assert behind._watchers_by_key == {}
-        finally:
-            await pool.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 class TestClaims:

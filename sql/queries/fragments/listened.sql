@@ -1,6 +1,7 @@
--- Whether a process waits to be told: one look a statement, into a table that is empty while none does.
+-- What processes wait to be told, in one look a statement: all, where one has a row without workflows,
+-- or of work, where a runner lives.
 (
-    SELECT 'true' FROM /* schema */workflow_runners
+    SELECT CASE WHEN bool_or(workflows = '{}') THEN 'all' WHEN count(*) > 0 THEN 'work' END
+    FROM /* schema */workflow_runners
     WHERE expires_at > statement_timestamp()
-    LIMIT 1
 )

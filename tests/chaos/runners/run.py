@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from hephaestus_pg import AsyncStorage, DatabaseError, Instance, Names
+from hephaestus_pg import DatabaseError, Instance
 from tests.chaos import schedule as server_faults
+from tests.chaos.looks import Clock
 from tests.chaos.run import counted
 from tests.chaos.runners import processes as process_faults
 from tests.chaos.runners import witness
 from tests.chaos.runners.history import STEPS, History, Row
 from tests.chaos.runners.processes import Processes
-from tests.chaos.runners.waits import Clock, Observer, Waits
+from tests.chaos.runners.waits import Observer, Waits
 from tests.chaos.runners.worker import TIMEOUT, WORKFLOW
 from tests.chaos.schedule import SCHEMA, schedule, started
+from tests.chaos.wakeups import Waiters
 from tests.support.lag import Lag
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ USUAL = (
 SILENT = {"lose"}
 """Faults after which connections stay silent until somebody gives them up."""
 
+STARTED = 5.0
+"""Seconds within which what can be claimed is: the living processes have time for it."""
+
 STUCK = 60.0
 """Seconds in which no instance is inserted or finished, after which none will be."""
 
@@ -55,8 +59,8 @@ SELECT id, status, (state #>> '{{runtime_metadata,step}}')::integer, runner::tex
 FROM {SCHEMA}.workflow_instances
 """
 
-
-NAMED = f"SELECT token::text FROM {SCHEMA}.workflow_runners"
+# Without the listeners, which end by themselves.
+NAMED = f"SELECT token::text FROM {SCHEMA}.workflow_runners WHERE workflows <> '{{}}'"
 
 
 @dataclass
@@ -67,6 +71,8 @@ class Report:
     processes: int
     clock: Clock
     waits: Waits
+    starts: Waits
+    waiters: Waiters
     history: History
     lag: Lag
     faults: Counter[str] = field(default_factory=Counter)
@@ -75,10 +81,15 @@ class Report:
 
     @property
     def violations(self) -> list[str]:
-        return [*self.history.violations, *self.waits.violations]
+        return [
+            *self.history.violations,
+            *self.waits.violations,
+            *self.starts.violations,
+            *self.waiters.violations,
+        ]
 
     def __str__(self) -> str:
-        history, waits, clock, lag = self.history, self.waits, self.clock, self.lag
+        history, waiters, clock, lag = self.history, self.waiters, self.clock, self.lag
         lines = [
             f"seed {self.seed}, {self.processes} processes, {self.seconds:.0f} s",
             f"faults      {sum(self.faults.values())}: {counted(self.faults)}",
@@ -87,7 +98,10 @@ class Report:
             f"writes      {history.writes} took effect, {history.acknowledged} were acknowledged",
             f"refused     {len(history.refused)} updates, most of claims that were lost",
             f"errors      {counted(history.errors)}",
-            f"waits       {waits.number}; the longest {waits.longest:.2f} s, of {waits.bound:g} s",
+            f"ownerless   {self.waits}",
+            f"claimable   {self.starts}",
+            f"waits       {waiters.waits}",
+            f"watches     {waiters.watches}",
             f"counted     {clock.seconds:.0f} s; out of reach {clock.unreachable:.0f} s",
             f"lag         {lag.total:.1f} s in all, {lag.longest * 1000:.0f} ms at the longest",
             f"violations  {len(self.violations)}",
@@ -109,20 +123,21 @@ async def run(
     began = monotonic()
     async with started(seed) as arena, Lag() as lag:
         history = History()
-        report = Report(seed, processes, Clock(lag), Waits(TAKEN_OVER), history, lag)
+        clock = Clock(lag)
+        waiters = Waiters(arena, clock)
+        waits, starts = Waits(TAKEN_OVER), Waits(STARTED)
+        report = Report(seed, processes, clock, waits, starts, waiters, history, lag)
         async with arena.admin() as admin:
             await admin.execute(witness.CREATE)
         async with (
             Processes(arena.dsn, history, number=processes, lease=LEASE, seed=seed) as crew,
-            Observer(arena, report.clock, report.waits, crew.dead) as observer,
-            AsyncStorage.start(
-                arena.dsn, schema=SCHEMA, references=Names(), timeout=TIMEOUT
-            ) as storage,
+            Observer(arena, clock, waits, starts, crew.dead) as observer,
+            waiters,
         ):
             async with asyncio.timeout(STUCK):
                 while not crew.are_ready:
                     await observer.next()
-            feeder = _Feeder(storage, observer, history)
+            feeder = _Feeder(waiters, observer, history)
             until = began + seconds if seconds is not None else inf
             async with asyncio.TaskGroup() as tasks:
                 feeding = tasks.create_task(feeder.feed(instances))
@@ -133,6 +148,7 @@ async def run(
                     await _suffer(arena, crew, report, fault)
                 feeder.are_faults_over = True
                 await until_finished(feeding, observer, history)
+            await waiters.settled()
             await _until_buried(arena, crew, observer)
             await crew.stop()
         await _check(arena, report)
@@ -151,10 +167,10 @@ async def _suffer(arena: Arena, crew: Processes, report: Report, fault: Fault) -
 
 
 class _Feeder:
-    """Inserts instances, so that as many are open until the faults are over."""
+    """Inserts instances and waits for them, so that as many are open until the faults are over."""
 
-    def __init__(self, storage: AsyncStorage, observer: Observer, history: History) -> None:
-        self._storage = storage
+    def __init__(self, waiters: Waiters, observer: Observer, history: History) -> None:
+        self._waiters = waiters
         self._observer = observer
         self._history = history
         self._number = 0
@@ -165,14 +181,18 @@ class _Feeder:
         while not self.are_faults_over or self._observer.instances < least:
             await self._observer.next()
             missing = OPEN - self._observer.open
-            await asyncio.gather(*(self._insert() for _ in range(missing)))
+            inserted = await asyncio.gather(*(self._insert() for _ in range(missing)))
+            self._waiters.begin([id for id in inserted if id is not None])
 
-    async def _insert(self) -> None:
+    async def _insert(self) -> str | None:
         self._number += 1
         id = f"fed::{self._number}"
-        with suppress(DatabaseError):  # the next one has another id
-            await self._storage.insert(Instance(id, WORKFLOW))
-            self._history.inserted(id)
+        try:
+            await self._waiters.storage.insert(Instance(id, WORKFLOW), timeout=TIMEOUT)
+        except DatabaseError:
+            return None  # the next one has another id
+        self._history.inserted(id)
+        return id
 
 
 async def until_finished(feeding: asyncio.Task[None], observer: Observer, history: History) -> None:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import contextmanager
-from math import inf
-from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hephaestus_pg.driver.errors import DRIVER_ERRORS
+from tests.chaos.looks import Looks
 from tests.chaos.schedule import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
     import asyncpg
 
+    from tests.chaos.looks import Clock
     from tests.chaos.schedule import Arena
-    from tests.support.lag import Lag
-
-LOOK_SECONDS = 0.1
-"""Seconds between two looks."""
 
 # $1 are runners that are known to be dead or frozen.
 OWNERLESS = f"""
@@ -58,38 +51,6 @@ class Ownerless(NamedTuple):
         return self.revision > before.revision + (before.owner is not None)
 
 
-class Clock:
-    """Counts the seconds in which the server could be reached, less what the loop was late."""
-
-    def __init__(self, lag: Lag) -> None:
-        self.seconds = 0.0
-        """The seconds that count, until the last look."""
-        self.unreachable = 0.0
-        """Those that do not, since the server could not be reached."""
-        self._lag = lag
-        self._looked, self._late = monotonic(), lag.total
-        self._reachable_from = -inf
-
-    @contextmanager
-    def unreachable_during(self, after: float = 0.0) -> Iterator[None]:
-        """Leave out the seconds of the block, and so many ``after`` it."""
-        self._reachable_from = inf
-        try:
-            yield
-        finally:
-            self._reachable_from = monotonic() + after
-
-    def look(self) -> float:
-        """Count until now."""
-        now, late = monotonic(), self._lag.total
-        if self._looked < self._reachable_from:
-            self.unreachable += now - self._looked
-        else:
-            self.seconds += max(0.0, now - self._looked - (late - self._late))
-        self._looked, self._late = now, late
-        return self.seconds
-
-
 class Waits:
     """The instances without an owner, and since when; ``violations`` are waits beyond the bound."""
 
@@ -101,6 +62,10 @@ class Waits:
         """How many times an instance was seen without an owner, until it had one."""
         self._since: dict[str, tuple[float, Ownerless]] = {}
         self._late: set[tuple[str, float]] = set()
+
+    def __str__(self) -> str:
+        late = f"longer than {self.bound:g} s: {len(self.violations)}"
+        return f"{self.number}, the longest for {self.longest:.2f} s; {late}"
 
     def saw(self, moment: float, instances: Iterable[Ownerless]) -> None:
         """Take what one look saw at that moment."""
@@ -121,47 +86,29 @@ class Waits:
         self._since = seen
 
 
-class Observer:
-    """Looks at the table, on a connection of its own; ``dead`` are dead or frozen runners."""
+class Observer(Looks):
+    """Sees who has no owner, and how many instances there are.
 
-    def __init__(self, arena: Arena, clock: Clock, waits: Waits, dead: Collection[str]) -> None:
-        self._arena = arena
+    ``waits`` last from the death of an owner, or its being frozen, as is known of the ``dead``;
+    ``starts`` from when an instance can be claimed. Both last until it is.
+    """
+
+    def __init__(
+        self, arena: Arena, clock: Clock, waits: Waits, starts: Waits, dead: Collection[str]
+    ) -> None:
+        super().__init__(arena)
         self._clock = clock
         self._waits = waits
+        self._starts = starts
         self._dead = dead
-        self._looks = 0
         self.instances = 0
         self.open = 0
         """How many of them are not finished."""
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._observe())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def next(self) -> None:
-        """Wait for the next look."""
-        looks = self._looks
-        while self._looks == looks:
-            if self._task.done():
-                self._task.result()  # raises what has ended it
-            await asyncio.sleep(LOOK_SECONDS / 10)
-
-    async def _observe(self) -> None:
-        while True:
-            try:
-                async with self._arena.admin() as connection:
-                    while True:
-                        await self._look(connection)
-                        await asyncio.sleep(LOOK_SECONDS)
-            except DRIVER_ERRORS:
-                await asyncio.sleep(LOOK_SECONDS)  # the server is away
-
-    async def _look(self, connection: asyncpg.Connection[Any]) -> None:
-        rows = await connection.fetch(OWNERLESS, list(self._dead))
-        self._waits.saw(self._clock.look(), [Ownerless(*row) for row in rows])
+    async def look(self, connection: asyncpg.Connection[Any]) -> None:
+        """Look once."""
+        rows = [Ownerless(*row) for row in await connection.fetch(OWNERLESS, list(self._dead))]
+        moment = self._clock.look()
+        self._waits.saw(moment, rows)
+        self._starts.saw(moment, [each for each in rows if each.owner is None])
         [(self.instances, self.open)] = await connection.fetch(COUNT)
-        self._looks += 1
