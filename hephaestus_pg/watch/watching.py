@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hephaestus_pg.driver.connection import is_in_transaction
 from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.values.arguments import listed
@@ -16,13 +17,14 @@ from hephaestus_pg.verbs.pruning import Verbs
 from hephaestus_pg.watch.keyed import KeyedWatchers
 from hephaestus_pg.watch.listener import Listener, Subscription
 from hephaestus_pg.watch.news import News
-from hephaestus_pg.watch.notifier import Notifier
+from hephaestus_pg.watch.notifier import INTERVAL, Notifier
 from hephaestus_pg.watch.watchers import Watcher, Watchers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 
     from hephaestus_pg.codec.serializer import Serializer
+    from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.values.instance import StatusName
 
@@ -181,6 +183,36 @@ class Recorder:
 
     def stale(self, id: str, runner: str | None) -> None:
         """See :class:`Observer`."""
+
+
+class ConnectionRecorder(Recorder):
+    """Keeps what is written on a ``connection`` of the caller's until its transaction has ended.
+
+    Nobody is told of that, and so it is asked for while somebody listens. Whether the transaction
+    was committed it does not know: whom it tells look.
+    """
+
+    def __init__(self, connection: AnyConnection, on_end: Callable[[Recorder], None]) -> None:
+        super().__init__()
+        self._connection = connection
+        self._on_end = on_end
+        self._timer: asyncio.TimerHandle | None = None
+
+    def written(
+        self, id: str, instance: Instance | None, *, is_certain: bool, is_listened: bool
+    ) -> None:
+        """See :class:`Observer`."""
+        super().written(id, instance, is_certain=is_certain, is_listened=is_listened)
+        if self.is_listened and self._timer is None:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._timer = None
+        if is_in_transaction(self._connection):
+            self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._ask)
+        else:
+            self._on_end(self)
+            self.news, self.is_listened = News.none(), False
 
 
 def channel_of(schema: str) -> str:
