@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.values.instance import StatusName
+    from hephaestus_pg.watch.recorders import Recorder
     from hephaestus_pg.watch.subscription import Need
 
     Until = Status | StatusName | Collection[Status | StatusName] | Callable[[Instance], object]
@@ -159,22 +160,6 @@ class _Announcer(Observer):
             self._watchers.hear(News.of(instance))
         if is_listened:
             self._notifier.tell(News.of(instance))
-
-
-class Recorder(Observer):
-    """Keeps what is written in a transaction, as news for when it has committed."""
-
-    def __init__(self) -> None:
-        self.news = News.none()
-        self.told = News.none()
-        """Of those that somebody in another process listens to."""
-
-    def written(self, instance: Instance, *, is_certain: bool, is_listened: bool) -> None:
-        """See :class:`Observer`."""
-        del is_certain  # nothing in a transaction is
-        self.news.add(instance)
-        if is_listened:
-            self.told.add(instance)
 
 
 def channel_of(schema: str) -> str:

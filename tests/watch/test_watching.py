@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -203,6 +204,38 @@ class TestBeingTold:
             assert not task.done()
         assert await task == stored
 
+    @pytest.mark.parametrize("in_transaction", (True, False))
+    async def test_when_a_transaction_of_the_users_ends(  # noqa: PLR0917
+        self,
+        storage: AsyncStorage,
+        other: AsyncStorage,
+        order: Instance,
+        pool: Pool,
+        in_transaction: bool,
+        only_told: None,
+    ) -> None:
+        here, there = await waits(storage), await waits(other)
+        async with (
+            pool.acquire() as connection,
+            connection.transaction() if in_transaction else nullcontext(),
+        ):
+            stored = await storage.using(connection).update(finished(order))
+            assert not here.done()
+        assert await here == await there == stored
+
+    async def test_when_it_ends_by_the_return_of_its_connection(
+        self, storage: AsyncStorage, order: Instance, pool: Pool, only_told: None
+    ) -> None:
+        task = await waits(storage)
+        async with pool.acquire() as connection:
+            await connection.execute("BEGIN")
+            await storage.using(connection).update(finished(order))
+        looks = storage._watchers.looks
+        await happens(lambda: storage._watchers.looks > looks)  # though it was rolled back
+        assert not task.done()
+        stored = await storage.update(finished(order))
+        assert await task == stored
+
     async def test_not_when_it_does_not(
         self, storage: AsyncStorage, other: AsyncStorage, order: Instance, looking: None
     ) -> None:
@@ -317,14 +350,23 @@ class TestLooking:
 
 
 class TestWhatItCosts:
-    async def test_unused_it_costs_nothing(self, storage: AsyncStorage, faults: Faults) -> None:
+    async def test_unused_it_costs_nothing(
+        self, start: Start, pool: Pool, schema: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
         tasks = asyncio.all_tasks()
-        order = await storage.insert(Instance("x", "Order"))
-        await storage.update(finished(order))
-        async with storage.transaction() as tx:
-            await tx.put(order)
-        assert faults.tried == ["insert", "update"]
-        assert asyncio.all_tasks() == tasks
+        async with start(max_size=1, server_settings={"application_name": schema}) as storage:
+            faults = Faults(storage, monkeypatch)
+            order = await storage.insert(Instance("x", "Order"))
+            await storage.update(finished(order))
+            async with storage.transaction() as tx:
+                await tx.put(order)
+            async with pool.acquire() as connection, connection.transaction():
+                await storage.using(connection).put(order)
+            assert faults.tried == ["insert", "update"]
+            assert asyncio.all_tasks() == tasks
+            assert storage._notifier._timer is None
+            assert await pool.fetchval(count, schema) == 1
 
     async def test_a_thousand_who_wait_are_one_connection_and_one_look(
         self, storage: AsyncStorage, other: AsyncStorage, pool: Pool, monkeypatch: Any
