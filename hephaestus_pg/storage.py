@@ -26,7 +26,7 @@ from hephaestus_pg.migrations.engine import check_usable
 from hephaestus_pg.runners.ownership import OwnershipVerbs
 from hephaestus_pg.values.arguments import checked_flag
 from hephaestus_pg.verbs.pruning import Verbs
-from hephaestus_pg.watch.watching import Recorder, WatchVerbs
+from hephaestus_pg.watch.watching import ConnectionRecorder, Recorder, WatchVerbs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -218,7 +218,6 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
         written = Recorder()
         async with self._pool_executor.transaction(timeout) as executor:
             yield Transaction(executor, self._serializer, self._claims, written)
-        self._claims.wake(has_timer=True)
         self._note_committed(written)
 
     def using(self, connection: AnyConnection) -> Transaction:
@@ -226,13 +225,15 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
 
         It is asyncpg's; what lies behind SQLAlchemy's has no transaction before its first
         statement. Its codecs do not matter, and nothing is retried. Without a transaction each
-        statement commits by itself.
+        statement commits by itself. Who waits for what it writes looks when the transaction ends.
 
         Raises:
             InvalidTypeError: It is no connection of asyncpg.
         """
         own = checked_connection(connection)
-        return Transaction(self._pool_executor.on_connection(own), self._serializer, self._claims)
+        written = ConnectionRecorder(own, self._note_committed)
+        executor = self._pool_executor.on_connection(own)
+        return Transaction(executor, self._serializer, self._claims, written)
 
     async def migrated_version(self, *, timeout: float | None = None) -> int:
         """The version of the schema, 0 where there is none."""
@@ -243,6 +244,10 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
             ),
             timeout,
         )
+
+    def _note_committed(self, written: Recorder) -> None:
+        self._claims.wake(has_timer=True)
+        super()._note_committed(written)
 
     def _hearing(self) -> AbstractContextManager[object]:
         return self._listening(self._subscription.work)

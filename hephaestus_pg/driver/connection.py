@@ -117,6 +117,14 @@ async def give_back(pool: Pool[Any], connection: PoolConnectionProxy[Any]) -> No
         await pool.release(connection, timeout=RELEASE_SECONDS)
 
 
+def is_in_transaction(connection: AnyConnection) -> bool:
+    """Returns ``True`` while the connection is open, whoever gave it has it, and it is in one."""
+    try:
+        return not connection.is_closed() and connection.is_in_transaction()
+    except DRIVER_ERRORS:  # it went back to its pool
+        return False
+
+
 def checked_connection(connection: Any) -> AnyConnection:
     """Returns ``connection`` if it is one of asyncpg's own, by itself or of a pool.
 

@@ -9,6 +9,7 @@ from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
+from hephaestus_pg.driver.connection import is_in_transaction
 from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.values.arguments import listed
@@ -18,7 +19,7 @@ from hephaestus_pg.verbs.single import Observer
 from hephaestus_pg.watch.keyed import KeyedWatchers
 from hephaestus_pg.watch.listener import Listener
 from hephaestus_pg.watch.news import News
-from hephaestus_pg.watch.notifier import Notifier
+from hephaestus_pg.watch.notifier import INTERVAL, Notifier
 from hephaestus_pg.watch.subscription import Subscription
 from hephaestus_pg.watch.watchers import Watcher, Watchers
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 
     from hephaestus_pg.codec.serializer import Serializer
+    from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.values.instance import StatusName
     from hephaestus_pg.watch.subscription import Need
@@ -175,6 +177,34 @@ class Recorder(Observer):
         self.news.add(instance)
         if is_listened:
             self.told.add(instance)
+
+
+class ConnectionRecorder(Recorder):
+    """Keeps what is written on a ``connection`` of the caller's until its transaction has ended.
+
+    Nobody is told of that, and so it is asked for while somebody listens. Whether the transaction
+    was committed it does not know: whom it tells look.
+    """
+
+    def __init__(self, connection: AnyConnection, on_end: Callable[[Recorder], None]) -> None:
+        super().__init__()
+        self._connection = connection
+        self._on_end = on_end
+        self._timer: asyncio.TimerHandle | None = None
+
+    def written(self, instance: Instance, *, is_certain: bool, is_listened: bool) -> None:
+        """See :class:`Observer`."""
+        super().written(instance, is_certain=is_certain, is_listened=is_listened)
+        if self.told and self._timer is None:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._timer = None
+        if is_in_transaction(self._connection):
+            self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._ask)
+        else:
+            self._on_end(self)
+            self.news, self.told = News.none(), News.none()
 
 
 def channel_of(schema: str) -> str:

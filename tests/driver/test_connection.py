@@ -11,7 +11,12 @@ import psycopg
 import pytest
 
 from hephaestus_pg import AsyncStorage, Instance, InvalidTypeError
-from hephaestus_pg.driver.connection import PooledConnection, clean_up, terminate
+from hephaestus_pg.driver.connection import (
+    PooledConnection,
+    clean_up,
+    is_in_transaction,
+    terminate,
+)
 from tests.support.faults import pool_of
 from tests.support.instances import shown
 from tests.support.lag import happens
@@ -249,3 +254,19 @@ async def test_a_connection_of_an_asyncpg_that_is_otherwise_inside_goes_back_too
     for _ in range(20):
         assert await storage.get("x") is None
     assert (await storage.stats()).connections_in_use == 0
+
+
+async def test_a_connection_is_in_a_transaction_until_it_ends_or_is_given_back(dsn: str) -> None:
+    async with asyncpg.create_pool(dsn, min_size=1) as pool:
+        async with pool.acquire() as connection:
+            assert not is_in_transaction(connection)
+            async with connection.transaction():
+                assert is_in_transaction(connection)
+            assert not is_in_transaction(connection)
+            await connection.execute("BEGIN")
+            assert is_in_transaction(connection)
+        assert not is_in_transaction(connection)
+        async with pool.acquire() as connection:
+            await connection.execute("BEGIN")
+            terminate(connection)
+            assert not is_in_transaction(connection)
