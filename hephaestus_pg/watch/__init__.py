@@ -2,6 +2,7 @@
 
 ``notifier`` tells other processes what was written here, after the answers, and only while one of
 them listens. ``listener`` hears them, on a connection of its own. ``watchers`` are those who wait,
-for all of whom one statement looks; ``watching`` is what a user calls. The room sends statements
-through an executor; it knows neither storages nor runners.
+for all of whom one statement looks, or with ``keyed`` for those who may share it; ``watching`` is
+what a user calls. The room sends statements through an executor; it knows neither storages nor
+runners.
 """

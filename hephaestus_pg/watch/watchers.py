@@ -36,6 +36,8 @@ ANSWER_SECONDS = 1.0
 """Seconds that a look may take, and twice as many after each that failed: the connection may be
 dead, or the server slow."""
 
+_MAX_DOUBLINGS = 20  # of what is a number of seconds still
+
 CHUNK_IDS = 1_000
 """Ids that one statement looks at."""
 
@@ -93,8 +95,7 @@ class Watchers:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._context = copy_context()
-        self._answer_seconds = ANSWER_SECONDS
-        self._has_failed = False
+        self._failures = 0
         self._is_closed = False
         self.looks = 0
         """The number of looks so far."""
@@ -172,14 +173,12 @@ class Watchers:
                     return
                 self._look_again(ids, error)
             else:
-                self._answer_seconds = ANSWER_SECONDS
-                self._has_failed = False
+                self._failures = 0
 
     def _look_again(self, ids: set[str], error: DatabaseError) -> None:
-        level = logging.DEBUG if self._has_failed else logging.WARNING
+        self._failures += 1  # the first may have been slow, and one line an outage is enough
+        level = logging.WARNING if self._failures == 2 else logging.DEBUG  # noqa: PLR2004
         logger.log(level, "a look at what is waited for failed, and comes again: %s", error)
-        self._has_failed = True
-        self._answer_seconds *= 2
         self._ids_to_look_at |= ids
         if isinstance(error, OperationTimeoutError):  # another connection may be alive
             self._wake.set()
@@ -190,8 +189,9 @@ class Watchers:
             chunk = ids[start : start + CHUNK_IDS]
             watchers = {id: [*self._by_id[id]] for id in chunk if id in self._by_id}
             with self._executor.operation("look", None, None) as latest:
+                seconds = ANSWER_SECONDS * 2 ** min(self._failures, _MAX_DOUBLINGS)
                 rows = await self._executor.fetch(
-                    min(latest, asyncio.get_running_loop().time() + self._answer_seconds),
+                    min(latest, asyncio.get_running_loop().time() + seconds),
                     self._executor.statements.changed,
                     list(watchers),
                     [_seen_by_all(id, watchers[id]) for id in watchers],

@@ -22,6 +22,7 @@ from hephaestus_pg.watch import listener
 from tests.support.lag import happens, within
 from tests.support.proxied import through
 from tests.watch.conftest import has_looked, listens
+from tests.watch.test_watching import ECTO_UPSERT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +33,6 @@ if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
 
 SECONDS = 5.0
-ECTO_UPSERT = """
-    INSERT INTO {schema}.workflow_instances
-        (id, workflow, status, workflow_version, state, inserted_at, updated_at)
-    VALUES ('x', 'Order', 'completed', 1, '{{}}', now(), now())
-    ON CONFLICT (id) DO UPDATE SET status = EXCLUDED.status, state = EXCLUDED.state
-"""
 # Killed as soon as it has the answer, before it can tell anybody.
 DYING = """
 import asyncio, os, signal, sys

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import asyncpg
 import pytest
 
 import hephaestus_pg
@@ -24,16 +23,19 @@ from hephaestus_pg import (
     OperationTimeoutError,
     Status,
     StorageClosedError,
-    UnavailableError,
     WrongEventLoopError,
 )
 from hephaestus_pg.watch import listener, watchers
-from tests.support.lag import happens
+from tests.support.lag import happens, within
+from tests.support.proxied import through
 from tests.watch.conftest import listens, watchers_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    import asyncpg
+
+    from tests.chaos.proxy import Proxy
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -72,18 +74,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(listener, "REFUSED_SECONDS", 0.1)
     monkeypatch.setattr(listener, "RETRY_SECONDS", 0.1)
-
-
-async def end_listening(pool: Pool, storage: AsyncStorage) -> None:
-    """End the backend that has just registered who listens, and no other."""
-    await pool.execute(
-        """
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE query LIKE 'INSERT INTO "' || $1 || '".workflow_runners%'
-        """,
-        storage.schema,
-    )
-    await happens(lambda: not storage._subscription.is_listening)
 
 
 class TestShutdown:
@@ -140,6 +130,18 @@ class TestShutdown:
         errors = await asyncio.gather(*tasks, return_exceptions=True)
         assert {type(error) for error in errors} == {StorageClosedError}
         assert len(set(map(id, errors))) == len(errors)
+
+    async def test_closing_takes_no_longer_where_all_connections_are_dead(
+        self, start: Start, dsn: str, proxy: Proxy
+    ) -> None:
+        far = await start(through(dsn, proxy.port))
+        task = waiting(far)
+        await listens(far)
+        proxy.lose()
+        async with within(5):
+            await far.close()
+        with pytest.raises(StorageClosedError):
+            await task
 
     async def test_a_generator_that_nobody_goes_on_with_ends_with_its_storage(
         self, other: AsyncStorage, quick: None
@@ -202,79 +204,6 @@ class TestShutdown:
         for name in names:
             await storage.put(done(name))
         await asyncio.gather(*ended)
-
-
-class TestPools:
-    async def test_one_connection_is_enough(
-        self, storage: AsyncStorage, start: Start, dsn: str
-    ) -> None:
-        async with (
-            asyncpg.create_pool(dsn, min_size=1, max_size=1, statement_cache_size=0) as pool,
-            start(pool=pool) as theirs,
-        ):
-            task = waiting(theirs)
-            await listens(theirs)
-            stored = await storage.put(done())
-            assert await task == stored
-
-    async def test_a_wait_inside_a_transaction_that_has_the_only_connection_times_out(
-        self, start: Start
-    ) -> None:
-        async with start(max_size=1) as storage:
-            async with storage.transaction() as tx:
-                await tx.put(done())
-                with pytest.raises(OperationTimeoutError):
-                    await storage.wait("x", timeout=0.2)
-            assert (await storage.wait("x")).id == "x"
-
-    async def test_one_that_is_closed_under_those_who_wait_is_named(
-        self, start: Start, dsn: str, quick: None
-    ) -> None:
-        pool = await asyncpg.create_pool(dsn, min_size=1)
-        async with start(pool=pool) as storage:
-            tasks = [waiting(storage, str(number)) for number in range(3)]
-            await listens(storage)
-            await pool.close()
-            for task in tasks:
-                with pytest.raises(UnavailableError, match="the pool is closed"):
-                    await task
-
-    @pytest.mark.parametrize("error", (KeyError, asyncio.CancelledError, OSError))
-    async def test_a_password_function_that_fails_when_it_listens_again(  # noqa: PLR0917
-        self,
-        storage: AsyncStorage,
-        start: Start,
-        pool: Pool,
-        dsn: str,
-        error: type[BaseException],
-        caplog: pytest.LogCaptureFixture,
-        quick: None,
-    ) -> None:
-        calls, fails = 0, False
-
-        def password() -> str:
-            nonlocal calls
-            calls += 1
-            if fails:
-                raise error
-            return "any"
-
-        async with (
-            asyncpg.create_pool(dsn, min_size=1, password=password) as theirs,
-            start(pool=theirs) as far,
-        ):
-            task = waiting(far)
-            await listens(far)
-            fails, before = True, calls
-            await end_listening(pool, far)
-            await happens(lambda: calls > before + 2)
-            assert not task.done()
-            fails = False
-            await listens(far)
-            stored = await storage.put(done())
-            assert await task == stored
-            told = [each for each in caplog.messages if each.startswith("not told")]
-            assert len(told) == (error is not OSError)
 
 
 class TestHabits:

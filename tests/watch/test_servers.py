@@ -185,7 +185,7 @@ async def test_a_restart_costs_a_few_lines_and_seconds(
         waits = [asyncio.create_task(storage.wait(str(number))) for number in range(100)]
         await listens(storage)
         await asyncio.to_thread(server.stop)
-        await happens(lambda: watchers_of(storage)._answer_seconds > 2)
+        await happens(lambda: watchers_of(storage)._failures > 4)
         assert len(warnings(caplog)) < 10
         await asyncio.to_thread(server.start)
         async with within(SECONDS):
