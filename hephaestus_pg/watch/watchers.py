@@ -36,10 +36,10 @@ ANSWER_SECONDS = 1.0
 """Seconds that a look may take, and twice as many after each that failed: the connection may be
 dead, or the server slow."""
 
-_MAX_DOUBLINGS = 20  # of what is a number of seconds still
+_MAX_DOUBLINGS = 2  # lest a look that began before the end of an outage outlasts it for long
 
 CHUNK_IDS = 1_000
-"""Ids that one statement looks at."""
+"""Ids that one statement looks at, and half as many after each that took too long."""
 
 
 class Watcher:
@@ -95,6 +95,7 @@ class Watchers:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._context = copy_context()
+        self._chunk_ids = CHUNK_IDS
         self._failures = 0
         self._is_closed = False
         self.looks = 0
@@ -181,12 +182,13 @@ class Watchers:
         logger.log(level, "a look at what is waited for failed, and comes again: %s", error)
         self._ids_to_look_at |= ids
         if isinstance(error, OperationTimeoutError):  # another connection may be alive
+            self._chunk_ids = max(1, self._chunk_ids // 2)
             self._wake.set()
 
     async def _look_at(self, ids: list[str]) -> None:
-        for start in range(0, len(ids), CHUNK_IDS):
+        while ids:
             # Those who come while it is under way may know of something newer than it sees.
-            chunk = ids[start : start + CHUNK_IDS]
+            chunk, ids = ids[: self._chunk_ids], ids[self._chunk_ids :]
             watchers = {id: [*self._by_id[id]] for id in chunk if id in self._by_id}
             with self._executor.operation("look", None, None) as latest:
                 seconds = ANSWER_SECONDS * 2 ** min(self._failures, _MAX_DOUBLINGS)
@@ -197,6 +199,7 @@ class Watchers:
                     [_seen_by_all(id, watchers[id]) for id in watchers],
                 )
             self.looks += 1
+            self._chunk_ids = min(2 * self._chunk_ids, CHUNK_IDS)
             for row in rows:
                 self._hand_out(row, watchers[row["id"]])
 

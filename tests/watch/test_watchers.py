@@ -10,21 +10,28 @@ from hephaestus_pg import (
     AccessDeniedError,
     CorruptInstanceError,
     Instance,
+    OperationTimeoutError,
     Status,
     UnavailableError,
 )
 from hephaestus_pg.watch import watchers
 from hephaestus_pg.watch.news import News
 from hephaestus_pg.watch.watchers import Watcher
+from tests.support.catalog import WAIT_SECONDS
+from tests.support.faults import Faults
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
     import asyncpg
 
     from hephaestus_pg import AsyncStorage
-    from tests.support.faults import Faults
+    from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
+
+
+def slow() -> OperationTimeoutError:
+    return OperationTimeoutError("slow", applied="no", retryable=True)
 
 
 def at(revision: int, id: str = "a") -> Instance:
@@ -140,6 +147,36 @@ async def test_an_error_of_the_users_own_code_is_raised_by_all(
     assert [task.exception() for task in waits] == [error, error]
 
 
+async def test_one_that_hangs_is_given_up_soon_however_many_failed_before(
+    start: Start, other: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "ANSWER_SECONDS", 0.05)
+    stored = await other.put(Instance("a", "Order"))
+    async with start(name="patient", timeout=3600) as storage:
+        faults = Faults(storage, monkeypatch)
+
+        async def hang_once() -> None:
+            if faults.tried.count("changed") == 13:
+                await asyncio.Event().wait()
+
+        faults.fail("changed", slow(), times=12)
+        faults.before("changed", hang_once)
+        with storage._watchers.watching(["a"]) as watcher:
+            async with asyncio.timeout(WAIT_SECONDS):
+                assert await watcher.next() == stored
+        assert faults.tried.count("changed") > 13
+
+
+async def test_one_that_is_too_slow_is_divided_and_grows_again(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    stored = await storage.put_many([Instance(str(n), "Order") for n in range(1000)])
+    faults.fail("changed", slow(), times=2)
+    with storage._watchers.watching([each.id for each in stored]) as watcher:
+        assert {(await watcher.next()).id for _ in stored} == {each.id for each in stored}
+    assert faults.rows[-3:] == [250, 500, 250]
+
+
 async def test_one_that_is_refused_is_raised_by_all(storage: AsyncStorage, faults: Faults) -> None:
     refused = AccessDeniedError("no right", applied="no", retryable=False)
     faults.fail("changed", refused)
@@ -154,6 +191,7 @@ async def test_many_ids_are_looked_at_in_chunks(
     storage: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchers, "CHUNK_IDS", 2)
+    monkeypatch.setattr(storage._watchers, "_chunk_ids", 2)
     stored = await storage.put_many([Instance(str(n), "Order") for n in range(5)])
     with storage._watchers.watching([each.id for each in stored]) as watcher:
         assert {(await watcher.next()).id for _ in stored} == {each.id for each in stored}
