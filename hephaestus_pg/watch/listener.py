@@ -70,14 +70,17 @@ class Listener:
             await asyncio.wait({self._task})
 
     def _start(self) -> None:
-        if self._task is None and self._subscriptions:
+        is_there = self._task is not None and not self._task.done()
+        if self._subscriptions and not is_there:
             self._task = asyncio.create_task(self._run())
             self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("listening has failed", exc_info=error)
+        if task is not self._task:  # it was needed again before this was called
+            return
+        self._task = None
         # Not at once: who cancels every task mostly ends the loop, where none may begin.
         if self._subscriptions:
             task.get_loop().call_later(RETRY_SECONDS, self._start)

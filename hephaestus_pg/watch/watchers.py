@@ -145,11 +145,14 @@ class Watchers:
             watcher.fail(error)
 
     def _start(self) -> None:
-        if self._task is None and self._by_id and not self._is_closed:
+        is_there = self._task is not None and not self._task.done()
+        if self._by_id and not is_there and not self._is_closed:
             self._task = asyncio.create_task(self._work(), context=self._context)
             self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        if task is not self._task:  # somebody came before this was called
+            return
         self._task = None
         if self._by_id:  # not at once: who cancels every task mostly ends the loop
             task.get_loop().call_later(LOOK_SECONDS, self._start)
