@@ -33,8 +33,8 @@ LOOK_SECONDS = 3.0
 """Seconds between two looks at everything, for what nobody has told."""
 
 ANSWER_SECONDS = 1.0
-"""Seconds that a look may take, and twice as many after each that failed: the connection may be
-dead, or the server slow."""
+"""Seconds that a look may take, and twice as many after each but the first that failed: the
+connection may be dead, or the server slow."""
 
 _MAX_DOUBLINGS = 20  # of what is a number of seconds still
 
@@ -192,7 +192,7 @@ class Watchers:
             chunk = ids[start : start + CHUNK_IDS]
             watchers = {id: [*self._by_id[id]] for id in chunk if id in self._by_id}
             with self._executor.operation("look", None, None) as latest:
-                seconds = ANSWER_SECONDS * 2 ** min(self._failures, _MAX_DOUBLINGS)
+                seconds = ANSWER_SECONDS * 2 ** min(max(self._failures - 1, 0), _MAX_DOUBLINGS)
                 rows = await self._executor.fetch(
                     min(latest, asyncio.get_running_loop().time() + seconds),
                     self._executor.statements.changed,
