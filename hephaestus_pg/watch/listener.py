@@ -70,14 +70,17 @@ class Listener:
             await asyncio.wait({self._task})
 
     def _start(self) -> None:
-        if self._task is None and self._subscriptions:
+        is_there = self._task is not None and not self._task.done()
+        if self._subscriptions and not is_there:
             self._task = asyncio.create_task(self._run())
             self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("listening has failed", exc_info=error)
+        if task is not self._task:  # it was needed again before this was called
+            return
+        self._task = None
         # Not at once: who cancels every task mostly ends the loop, where none may begin.
         if self._subscriptions:
             task.get_loop().call_later(RETRY_SECONDS, self._start)
@@ -113,10 +116,10 @@ class Listener:
             while not connection.is_closed():
                 self._changed.clear()
                 self._drop_needless()
-                await self._follow(connection, listening)
+                if not await self._follow(connection, listening):
+                    self._is_refused = False
                 if not listening and not self._subscriptions:
                     return
-                self._is_refused = False
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(beat_due):
                         await self._changed.wait()
@@ -145,14 +148,22 @@ class Listener:
     def _drop_needless(self) -> None:
         self._subscriptions = {each for each in self._subscriptions if each.is_needed}
 
-    async def _follow(self, connection: Connection[Any], listening: set[Subscription]) -> None:
-        """Listens to what is needed, and to nothing else."""
+    async def _follow(self, connection: Connection[Any], listening: set[Subscription]) -> bool:
+        """Listens to what is needed, and to nothing else; ``True`` where some of it is refused."""
         for subscription in listening - self._subscriptions:
             listening.discard(subscription)
             await subscription.end(connection)
+        now = asyncio.get_running_loop().time
         for subscription in [*self._subscriptions]:
             listening.add(subscription)
-            await subscription.follow(connection)
+            if now() >= subscription.refused_until:
+                try:
+                    await subscription.follow(connection)
+                except DatabaseError as error:
+                    if not self._refuses(error):
+                        raise
+                    subscription.refused_until = now() + REFUSED_SECONDS
+        return any(each.refused_until > now() for each in listening)
 
     async def _beat(self, connection: Connection[Any], listening: set[Subscription]) -> None:
         registered = [each for each in listening if each.is_registered]

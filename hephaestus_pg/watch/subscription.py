@@ -81,6 +81,8 @@ class Subscription:
         self._token = str(uuid4())
         self.is_registered = False
         """Others know that it needs to hear of everything."""
+        self.refused_until = -inf
+        """By the event loop's clock: until then the server is not asked for it again."""
 
     @property
     def is_needed(self) -> bool:

@@ -33,8 +33,8 @@ LOOK_SECONDS = 3.0
 """Seconds between two looks at everything, for what nobody has told."""
 
 ANSWER_SECONDS = 1.0
-"""Seconds that a look may take, and twice as many after each that failed: the connection may be
-dead, or the server slow."""
+"""Seconds that a look may take, and twice as many after each but the first that failed: the
+connection may be dead, or the server slow."""
 
 _MAX_DOUBLINGS = 2  # lest a look that began before the end of an outage outlasts it for long
 
@@ -146,11 +146,14 @@ class Watchers:
             watcher.fail(error)
 
     def _start(self) -> None:
-        if self._task is None and self._by_id and not self._is_closed:
+        is_there = self._task is not None and not self._task.done()
+        if self._by_id and not is_there and not self._is_closed:
             self._task = asyncio.create_task(self._work(), context=self._context)
             self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        if task is not self._task:  # somebody came before this was called
+            return
         self._task = None
         if self._by_id:  # not at once: who cancels every task mostly ends the loop
             task.get_loop().call_later(LOOK_SECONDS, self._start)
@@ -191,7 +194,7 @@ class Watchers:
             chunk, ids = ids[: self._chunk_ids], ids[self._chunk_ids :]
             watchers = {id: [*self._by_id[id]] for id in chunk if id in self._by_id}
             with self._executor.operation("look", None, None) as latest:
-                seconds = ANSWER_SECONDS * 2 ** min(self._failures, _MAX_DOUBLINGS)
+                seconds = ANSWER_SECONDS * 2 ** min(max(self._failures - 1, 0), _MAX_DOUBLINGS)
                 rows = await self._executor.fetch(
                     min(latest, asyncio.get_running_loop().time() + seconds),
                     self._executor.statements.changed,

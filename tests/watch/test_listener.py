@@ -191,6 +191,32 @@ async def test_closing_the_storage_ends_it(storage: AsyncStorage, pool: Pool) ->
     assert await rows(pool, storage) == 0
 
 
+async def test_one_schema_that_refuses_keeps_no_other_from_being_told(  # noqa: PLR0917
+    start: Start,
+    pool: Pool,
+    storage: AsyncStorage,
+    dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(listener, "REFUSED_SECONDS", 0.3)
+    schema = f"{storage.schema}_a"
+    await migrations.up(dsn, schema=schema)
+    async with start(pool=pool, schema=schema) as one, start(pool=pool) as two:
+        await pool.execute(f"ALTER TABLE {schema}.workflow_runners RENAME TO gone")
+        tasks = [asyncio.create_task(each.wait("x")) for each in (one, two)]
+        await listens(two)
+        await happens(lambda: "workflow_runners" in caplog.text)
+        stored = await storage.put(Instance("x", "Order", status=Status.COMPLETED))
+        assert await tasks[1] == stored
+        await pool.execute(f"ALTER TABLE {schema}.gone RENAME TO workflow_runners")
+        await listens(one)
+        assert caplog.text.count("not told") == 1
+        tasks[0].cancel()
+    await migrations.down(dsn, schema=schema, version=0, allow_row_loss=True)
+
+
 async def test_the_storages_of_a_pool_share_a_connection(
     start: Start, pool: Pool, storage: AsyncStorage, dsn: str
 ) -> None:

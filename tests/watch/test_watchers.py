@@ -20,6 +20,7 @@ from hephaestus_pg.watch.watchers import Watcher
 from tests.support.catalog import WAIT_SECONDS
 from tests.support.faults import Faults
 from tests.support.lag import happens
+from tests.watch.conftest import has_looked
 
 if TYPE_CHECKING:
     import asyncpg
@@ -196,6 +197,25 @@ async def test_many_ids_are_looked_at_in_chunks(
     with storage._watchers.watching([each.id for each in stored]) as watcher:
         assert {(await watcher.next()).id for _ in stored} == {each.id for each in stored}
     assert faults.tried.count("changed") == 3
+
+
+@pytest.mark.parametrize("rounds", range(4))
+async def test_one_who_comes_while_the_last_leaves_has_a_look_at_once(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch, rounds: int
+) -> None:
+    """In whichever round of the loop."""
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 3600.0)
+    await storage.put_many([Instance(id, "Order") for id in ("a", "b")])
+    with storage._watchers.watching(["a"]) as one:
+        await one.next()
+        await has_looked(storage)
+        for _ in range(5):
+            await asyncio.sleep(0)  # it waits to be woken up
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    with storage._watchers.watching(["b"]) as another:
+        async with asyncio.timeout(10):
+            assert (await another.next()).id == "b"
 
 
 async def test_nobody_looks_when_nobody_waits(storage: AsyncStorage) -> None:
