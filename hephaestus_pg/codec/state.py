@@ -101,18 +101,27 @@ class StateMapper:
         known_status = _STATUSES.get(status)
         if known_status is None:
             raise InvalidValueError("status", status, f"known are {', '.join(_STATUSES)}")
+        if not type(initial) is type(steps) is type(configs) is type(metadata) is dict:
+            initial = require_mapping(initial, "initial")
+            steps = require_mapping(steps, "steps")
+            configs = require_mapping(configs, "step_configs")
+            metadata = require_mapping(metadata, "runtime_metadata")
+        if not type(active) is type(completed) is type(history) is list:
+            active = require_list(active, "active_steps")
+            completed = require_list(completed, "completed_steps")
+            history = require_list(history, "execution_history")
         return restore_instance(
             checked_id(id),
             to_reference(workflow),
             checked_version(workflow_version),
             known_status,
             None if step is None else to_reference(require_text(step)),
-            restore_context(require_mapping(initial, "initial"), require_mapping(steps, "steps")),
-            self._unpack_configs(require_mapping(configs, "step_configs")),
-            self._unpack_steps(require_list(active, "active_steps")),
-            self._unpack_steps(require_list(completed, "completed_steps")),
-            require_mapping(metadata, "runtime_metadata"),
-            self._unpack_history(require_list(history, "execution_history")),
+            restore_context(initial, steps),
+            self._unpack_configs(configs) if configs else configs,
+            self._unpack_steps(active) if active else _NO_STEPS,
+            self._unpack_steps(completed) if completed else _NO_STEPS,
+            metadata,
+            self._unpack_history(history) if history else (),
             due_at,
             revision,
             runner,
@@ -133,11 +142,9 @@ class StateMapper:
 
     def _unpack_configs(self, configs: Mapping[str, Any]) -> Mapping[Any, Mapping[str, Any]]:
         to_reference = self.references.to_reference
-        return {to_reference(name): given for name, given in configs.items()} if configs else {}
+        return {to_reference(name): given for name, given in configs.items()}
 
     def _unpack_steps(self, names: list[Any]) -> frozenset[Any]:
-        if not names:
-            return _NO_STEPS
         return frozenset(map(self.references.to_reference, map(require_text, names)))
 
     def _unpack_history(self, history: list[Any]) -> tuple[ExecutionEntry, ...]:
