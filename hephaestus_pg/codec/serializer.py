@@ -12,7 +12,13 @@ from hephaestus_pg.codec.state import StateMapper
 from hephaestus_pg.codec.timestamps import format_due, parse_due
 from hephaestus_pg.errors import CorruptInstanceError, HephaestusError, SerializationError
 from hephaestus_pg.values.arguments import whole_number
-from hephaestus_pg.values.instance import Instance, require_kind
+from hephaestus_pg.values.instance import (
+    MAX_VERSION,
+    Instance,
+    checked_id,
+    checked_version,
+    require_kind,
+)
 from hephaestus_pg.values.references import References, checked_references
 
 if TYPE_CHECKING:
@@ -78,6 +84,8 @@ class Serializer:
             CorruptInstanceError: The row cannot be read; it names the id and says why.
         """
         try:
+            checked_id(id)
+            checked_version(workflow_version)
             return self._states.unpack(id, workflow, status, workflow_version, state)
         except (HephaestusError, ValueError) as error:
             raise CorruptInstanceError(id, str(error)) from error
@@ -110,13 +118,15 @@ class Serializer:
             id, workflow, status, version, text, revision, inserted_at, updated_at, due_at, runner
         ) = row  # fmt: skip
         try:
-            state = exact_json.loads(text)
+            if not (id and 0 < version <= MAX_VERSION):  # all that their columns let through
+                checked_id(id)
+                checked_version(version)
             return self._states.unpack(
                 id,
                 workflow,
                 status,
                 version,
-                state,
+                exact_json.loads(text),
                 int(revision),
                 inserted_at,
                 updated_at,

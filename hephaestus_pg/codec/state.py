@@ -22,13 +22,7 @@ from hephaestus_pg.codec.shape import (
     unpack_state,
 )
 from hephaestus_pg.errors import InvalidValueError, SerializationError
-from hephaestus_pg.values.instance import (
-    ExecutionEntry,
-    Instance,
-    Status,
-    checked_id,
-    checked_version,
-)
+from hephaestus_pg.values.instance import ExecutionEntry, Instance, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -111,9 +105,9 @@ class StateMapper:
             completed = require_list(completed, "completed_steps")
             history = require_list(history, "execution_history")
         return restore_instance(
-            checked_id(id),
+            id,
             to_reference(workflow),
-            checked_version(workflow_version),
+            workflow_version,
             known_status,
             None if step is None else to_reference(require_text(step)),
             restore_context(initial, steps),
