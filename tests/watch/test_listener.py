@@ -36,6 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscription, "LINGER_SECONDS", 0.0)
     monkeypatch.setattr(listener, "BEAT_SECONDS", 0.2)
     monkeypatch.setattr(listener, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(listener, "REFUSED_SECONDS", 0.01)
 
 
 async def test_others_know_of_it_for_as_long_as_it_listens(

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import pytest
 
 from hephaestus_pg import (
@@ -20,17 +19,16 @@ from hephaestus_pg import (
     OperationTimeoutError,
     Status,
     StorageClosedError,
-    UnavailableError,
     migrations,
 )
-from hephaestus_pg.watch import listener, watchers
+from hephaestus_pg.watch import watchers
 from tests.support.faults import Faults
 from tests.support.lag import happens
-from tests.support.proxied import through
 from tests.watch.conftest import has_looked, listens
 
 if TYPE_CHECKING:
-    from tests.chaos.proxy import Proxy
+    import asyncpg
+
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -51,15 +49,15 @@ async def order(storage: AsyncStorage) -> Instance:
 
 
 @pytest.fixture
-def only_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks by himself, so that whoever knows something has been told."""
-    monkeypatch.setattr(watchers, "LOOK_SECONDS", 3600.0)
-
-
-@pytest.fixture
 def looking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everybody looks by himself, soon."""
     monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
+
+
+@pytest.fixture
+def only_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks by himself, so that whoever knows something has been told."""
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 3600.0)
 
 
 async def is_never(_: Instance) -> bool:
@@ -279,74 +277,6 @@ class TestBeingTold:
             assert (heard, task.done()) == ([], False)
             assert await elsewhere.update(finished(theirs)) == await task
         await migrations.down(dsn, schema=schema, version=0, allow_row_loss=True)
-
-
-class TestLooking:
-    """Where no notification comes."""
-
-    async def test_at_what_hephaestus_ecto_writes(
-        self, storage: AsyncStorage, order: Instance, pool: Pool, looking: None
-    ) -> None:
-        task = await waits(storage)
-        await pool.execute(ECTO_UPSERT.format(schema=storage.schema))
-        assert (await task).status is Status.COMPLETED
-
-    async def test_where_the_writer_died_before_it_told(
-        self,
-        storage: AsyncStorage,
-        other: AsyncStorage,
-        order: Instance,
-        faults: Faults,
-        looking: None,
-    ) -> None:
-        task = await waits(other)
-        full = UnavailableError("too many notifications", applied="no", retryable=False)
-        faults.fail("notify", full)
-        stored = await storage.update(finished(order))
-        assert await task == stored
-
-    async def test_behind_pgbouncer_nobody_listens(
-        self, storage: AsyncStorage, start: Start, order: Instance, looking: None
-    ) -> None:
-        async with start(pgbouncer=True) as behind:
-            task = waiting(behind)
-            await happens(lambda: behind._watchers.looks > 1)
-            assert not behind._subscription.is_listening
-            stored = await storage.update(finished(order))
-            assert await task == stored
-
-    async def test_when_the_listening_connection_breaks(
-        self,
-        storage: AsyncStorage,
-        far: AsyncStorage,
-        order: Instance,
-        proxy: Proxy,
-        only_told: None,
-    ) -> None:
-        task = await waits(far)
-        proxy.drop(proxy.paths)
-        stored = await storage.update(finished(order))
-        assert await task == stored
-
-    async def test_when_it_is_cut_without_a_word(  # noqa: PLR0917
-        self,
-        storage: AsyncStorage,
-        other: AsyncStorage,
-        order: Instance,
-        dsn: str,
-        proxy: Proxy,
-        monkeypatch: pytest.MonkeyPatch,
-        looking: None,
-    ) -> None:
-        monkeypatch.setattr(listener, "BEAT_SECONDS", 0.3)
-        way = through(dsn, proxy.port)
-        monkeypatch.setattr(listener, "connect_beside", lambda _: asyncpg.connect(way))
-        task = await waits(other)
-        proxy.lose()
-        stored = await storage.update(finished(order))
-        assert await task == stored
-        await happens(lambda: not other._subscription.is_listening)
-        proxy.heal()
 
 
 class TestWhatItCosts:
