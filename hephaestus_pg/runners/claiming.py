@@ -41,8 +41,8 @@ POLL_SECONDS = 1.0
 """Seconds until the next look, where there was too little to claim and nobody told of a write."""
 
 LEAST_SECONDS = 0.02
-"""Seconds between two claims at the least, where the first found too little: most of what others
-write is for other runners."""
+"""Seconds between two claims at the least, after two that found nothing: what others write is for
+other runners then, or taken by them."""
 
 END_SECONDS = 5.0
 """Seconds that a claim under way may take to end, once the runner is stopped."""
@@ -69,6 +69,8 @@ class Claiming:
         self._waiting: deque[asyncio.Future[Instance | None]] = deque()
         self._wake = asyncio.Event()
         self._claimed = 0.0
+        self._found_nothing = 0
+        """Claims in a row that did."""
         self._task: asyncio.Task[None] | None = None
         self._ended: HephaestusError | None = None
         self._has_ended = False
@@ -177,6 +179,7 @@ class Claiming:
                 self._is_unsure = False
             if not rows:
                 rows = await self._send(deadline, number)
+        self._found_nothing = 0 if rows else self._found_nothing + 1
         instances, unreadable = self._decoded(rows)
         for instance in instances:
             self._held.claimed(instance.id)
@@ -246,8 +249,8 @@ class Claiming:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._wake.wait()
-        if (rest := self._claimed + LEAST_SECONDS - self._loop.time()) > 0:
-            await asyncio.sleep(rest)
+        if self._found_nothing > 1:
+            await asyncio.sleep(self._claimed + LEAST_SECONDS - self._loop.time())
 
 
 def _due(instance: Instance) -> Any:
