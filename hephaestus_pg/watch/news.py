@@ -64,7 +64,10 @@ class News:
 
     def merge(self, other: News) -> None:
         """Adds all of the ``other``."""
-        self.ids = None if self.ids is None or other.ids is None else self.ids | other.ids
+        if self.ids is None or other.ids is None:
+            self.ids = None
+        else:
+            self.ids |= other.ids
         self.has_work |= other.has_work
         self.has_timer |= other.has_timer
 

@@ -12,6 +12,7 @@ from hephaestus_pg.watch.news import News
 
 if TYPE_CHECKING:
     from hephaestus_pg.execution.executor import Executor
+    from hephaestus_pg.values.instance import Instance
 
 logger = logging.getLogger("hephaestus_pg")
 
@@ -38,6 +39,11 @@ class Notifier:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._sent = -INTERVAL
+
+    def written(self, instance: Instance) -> None:
+        """Tells of a write, soon."""
+        self._news.add(instance)
+        self._plan()
 
     def tell(self, news: News) -> None:
         """Tells of what was written, soon."""

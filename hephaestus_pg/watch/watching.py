@@ -159,7 +159,7 @@ class _Announcer(Observer):
         if self._watchers:
             self._watchers.hear(News.of(instance))
         if is_listened:
-            self._notifier.tell(News.of(instance))
+            self._notifier.written(instance)
 
 
 def channel_of(schema: str) -> str:
