@@ -72,9 +72,10 @@ class ConnectionExecutor:
         """
         if self._has_ended:
             raise TransactionEndedError(self.name)
+        text = (statement.asking or statement).text
         try:
             return await self._within(
-                _remaining(deadline), lambda: fetch_rows(self.connection, statement.text, arguments)
+                _remaining(deadline), lambda: fetch_rows(self.connection, text, arguments)
             )
         except RejectedError as error:
             if error.missing:

@@ -32,6 +32,8 @@ class Statement:
     result: Shape = "rows"
     many: Statement | None = None
     """Runs many calls at once; its parameters are theirs as arrays. ``None``: it is not batched."""
+    asking: Statement | None = None
+    """The same, which also asks what other processes listen to; ``None``: nothing to tell them."""
 
     @property
     def is_batch(self) -> bool:
@@ -100,11 +102,15 @@ def statements_of(schema: str, *variants: str) -> Statements:
     def text(name: str, *own: str) -> str:
         return _sql.statement(name, schema, *own, *variants)
 
-    def one(name: str, kind: Kind = "read", result: Shape = "rows") -> Statement:
-        return Statement(name, text(name), kind, result)
+    def one(name: str, kind: Kind = "read", result: Shape = "rows", *own: str) -> Statement:
+        statement = Statement(name, text(name, *own), kind, result)
+        asking = replace(statement, text=text(name, "asking", *own))
+        if "citus" in variants or asking.text == statement.text:
+            return statement
+        return replace(statement, asking=asking)
 
     def batched(name: str, kind: Kind) -> Statement:
-        many = Statement(f"{name}_many", text(f"{name}_many", "batched"), kind, "row_per_call")
+        many = one(f"{name}_many", kind, "row_per_call", "batched")
         return replace(one(name, kind, "row"), many=many)
 
     def by_index(name: str) -> BySearchIndex:

@@ -70,6 +70,8 @@ class InstanceVerbs:
         self._observers: list[Observer] = []
         self._is_certain = True
         """What is written is there, whatever comes; in a transaction it is not."""
+        self._listened: str | None = None
+        """What other processes listened to when a write last asked: ``all``, or ``work`` alone."""
 
     def __reduce__(self) -> Any:
         raise InvalidTypeError(
@@ -285,7 +287,7 @@ class InstanceVerbs:
                 kept = found
 
     def _noted(self, row: Record, stored: Instance) -> Instance:
-        listened = row.get("listened", "all")
+        listened = self._listened = row.get("listened", self._listened)
         is_listened = listened == "all" or (listened == "work" and is_work(stored))
         for observer in self._observers:
             observer.written(stored, is_certain=self._is_certain, is_listened=is_listened)

@@ -24,6 +24,9 @@ LEASE = 20.0
 LINGER_SECONDS = 5.0
 """Seconds for which it goes on after the last who needed it."""
 
+AGAIN_SECONDS = 0.1
+"""Seconds after which news of anything comes again: a writer asks only now and then who listens."""
+
 ANSWER_SECONDS = 1.5
 """Seconds after which a connection that does not answer counts as cut."""
 
@@ -110,6 +113,8 @@ class Subscription:
             await self._deregister(connection)
         if is_new:
             self._on_news(News.anything())
+            loop = asyncio.get_running_loop()
+            loop.call_later(AGAIN_SECONDS, self._on_news, News.anything())
 
     async def beat(self, connection: Connection[Any]) -> None:
         """Gives a sign of life, or finds out at least whether the connection is alive."""

@@ -16,6 +16,8 @@ from hephaestus_pg import (
     OperationTimeoutError,
     RejectedError,
 )
+from hephaestus_pg.driver.rows import fetch_rows
+from hephaestus_pg.execution import connection_executor, pool_runner
 from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.pool_runner import PoolRunner
 from hephaestus_pg.execution.statements import statements_of
@@ -116,3 +118,26 @@ async def test_what_is_safe_twice_is_tried_until_the_deadline(
         await small.get(stored.id, timeout=0.3)
     assert caplog.text.count("get in schema") == 1  # of many
     faults.stop()
+
+
+async def test_a_write_asks_now_and_then_who_listens_and_each_in_a_transaction(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    async def sent(connection: Any, text: str, arguments: Any) -> Any:
+        if "INSERT INTO" in text:
+            asked.append("workflow_runners" in text)
+        return await fetch_rows(connection, text, arguments)
+
+    for module in (connection_executor, pool_runner):
+        monkeypatch.setattr(module, "fetch_rows", sent)
+    monkeypatch.setattr(pool_runner, "ASK_SECONDS", 3600.0)
+    for n in range(3):
+        await storage.put(order(n))
+    async with storage.transaction() as transaction:
+        await transaction.put(order(3))
+        await transaction.put(order(4))
+    monkeypatch.setattr(storage._pool_executor._runner, "_ask_at", 0.0)
+    await storage.put(order(5))
+    assert asked == [True, False, False, True, True, True]

@@ -119,10 +119,25 @@ def different(this: Statements, that: Statements) -> set[str]:
     }
 
 
-def test_a_table_of_citus_is_written_by_statements_that_ask_for_no_listener() -> None:
+def test_what_others_may_wait_for_can_ask_who_does() -> None:
+    asking = {
+        name
+        for name in EXPECTED
+        for each_of in each(getattr(OWN, name))
+        if each_of.asking is not None
+    }
+    assert asking == {"put", "insert", "update", "put_many"}
+    assert OWN.put.many is not None
+    assert OWN.put.many.asking is not None
+    assert OWN.put.asking is not None
+    assert "workflow_runners" in OWN.put.asking.text
+    assert "workflow_runners" not in OWN.put.text
+
+
+def test_a_table_of_citus_is_written_by_statements_that_never_ask() -> None:
     of_citus = statements_of("tenant_a", "citus")
-    assert different(OWN, of_citus) == {"put", "insert", "update", "put_many"}
-    assert "workflow_runners" not in of_citus.put.text + of_citus.put_many.text
+    assert different(OWN, of_citus) == set()
+    assert of_citus.put.asking is None
 
 
 def test_a_table_in_several_shards_is_claimed_from_by_statements_of_its_own() -> None:

@@ -87,7 +87,7 @@ class TestMany:
 
         sent: Counter[str] = Counter()
         names = {
-            statement.text: statement.name
+            (statement.asking or statement).text: statement.name
             for statement in (
                 getattr(statements_of(verbs.schema), name)
                 for name in ("put_many", "get_many", "delete_many")

@@ -4,5 +4,5 @@ workflow_version::oid AS workflow_version,
 revision::text AS revision,
 extract(epoch FROM inserted_at)::text AS inserted_at,
 extract(epoch FROM updated_at)::text AS updated_at,
-runner::text AS runner,
-/* include: listened */ AS listened
+runner::text AS runner
+/* include: listened */

@@ -1,2 +1,0 @@
--- Citus takes no sub-SELECT in RETURNING: whoever waits there looks by himself.
-NULL::text
