@@ -16,6 +16,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from hephaestus_pg import registry
+from hephaestus_pg.execution import pool_runner
+from hephaestus_pg.watch import subscription
 from tests.support.databases import SERVER, Owner, new_database
 from tests.support.proxied import port_here
 from tests.support.server import server
@@ -259,3 +261,10 @@ def _forget_storages_and_connections() -> None:
             and not each.is_closed()
         ):
             each.terminate()
+
+
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write asks who listens, so that who begins to listen need not look twice."""
+    monkeypatch.setattr(pool_runner, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(subscription, "AGAIN_SECONDS", 3600.0)

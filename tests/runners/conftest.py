@@ -79,6 +79,11 @@ class Table:
         )
 
 
+@pytest.fixture(autouse=True)
+def _asking(asking: None) -> None:
+    """For all tests here."""
+
+
 @pytest.fixture
 def table(storage: AsyncStorage, pool: Pool) -> Table:
     return Table(pool, storage.schema)

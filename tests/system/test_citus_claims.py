@@ -142,7 +142,7 @@ async def test_each_instance_is_claimed_once_and_finished(start_here: Start) -> 
 
 
 async def test_all_who_wait_are_one_statement(
-    here: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+    here: AsyncStorage, monkeypatch: pytest.MonkeyPatch, asking: None
 ) -> None:
     faults = Faults(here, monkeypatch)
     async with here.runner(workflows=["Order"]) as runner:

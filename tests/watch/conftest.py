@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from tests.support.starting import Start
 
 
+@pytest.fixture(autouse=True)
+def _asking(asking: None) -> None:
+    """For all tests here."""
+
+
 @pytest.fixture
 async def other(start: Start) -> AsyncStorage:
     """Another storage on the same table, which shares nothing with ``storage`` but the server."""

@@ -53,6 +53,11 @@ def done(id: str = "x") -> Instance:
     return Instance(id, "Order", status=Status.COMPLETED)
 
 
+@pytest.fixture
+def asking() -> None:
+    """As users have it."""
+
+
 async def waits(storage: AsyncStorage, *, listening: bool = True) -> asyncio.Task[Instance]:
     """One who waits, and has seen that there is nothing yet."""
     task = asyncio.create_task(storage.wait("x"))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg import Instance, Status
-from hephaestus_pg.watch import listener, subscription
+from hephaestus_pg.execution import pool_runner
+from hephaestus_pg.watch import listener, subscription, watchers
 from hephaestus_pg.watch.subscription import Need
 from tests.support.lag import happens
 from tests.watch.conftest import listens
@@ -81,3 +82,17 @@ async def test_who_waits_beside_a_runner_is_told_of_everything_meanwhile(
             await asyncio.sleep(0.01)
         assert other._subscription.is_listening
     await happens(lambda: not other._subscription.is_listening)
+
+
+async def test_who_begins_to_listen_sees_what_one_wrote_that_had_just_asked(
+    storage: AsyncStorage, other: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(pool_runner, "ASK_SECONDS", 3600.0)
+    monkeypatch.setattr(subscription, "AGAIN_SECONDS", 1.0)
+    order = await storage.insert(Instance("x", "Order"))
+    waiting = asyncio.create_task(other.wait("x"))
+    await listens(other)
+    stored = await storage.update(replace(order, status=Status.COMPLETED))
+    assert await waiting == stored
+    assert "notify" not in faults.tried
