@@ -74,7 +74,11 @@ PUT = f"""
 """
 """The statement of ``put``, with values of pgbench's."""
 
-NOTIFY = _sql.statement("notify", "public").replace("$1", ":channel").replace("$2", ":payload")
+NOTIFY = re.sub(
+    r"[$]\d",
+    lambda at: {"$1": "ARRAY[:channel]", "$2": "ARRAY[:payload]"}[at[0]],
+    _sql.statement("notify", "public"),
+)
 
 _TRIGGER = f"""
 CREATE FUNCTION notify_of_write() RETURNS trigger LANGUAGE plpgsql AS $$

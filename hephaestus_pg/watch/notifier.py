@@ -4,41 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from hephaestus_pg.errors import HephaestusError
 from hephaestus_pg.watch.news import News
 
 if TYPE_CHECKING:
-    from hephaestus_pg.execution.executor import Executor
+    from asyncpg import Pool
+
+    from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.values.instance import Instance
 
 logger = logging.getLogger("hephaestus_pg")
 
 INTERVAL = 0.02
-"""Seconds between two notifications of a storage, at least."""
+"""Seconds between two notifications, at least."""
 
 TIMEOUT = 2.0
 """Seconds that a notification may take: whoever waits looks by himself a little later."""
 
 
-class Notifier:
-    """Sends news of writes on a ``channel``: after their answers, and many in one.
+class Outlet:
+    """What a storage has to tell on its ``channel``."""
 
-    A notification is a transaction of its own, because those that notify commit one by one, on the
-    whole server. It is lost where the server cannot be asked: those who wait look by themselves.
-    """
-
-    def __init__(self, executor: Executor, channel: str) -> None:
-        self._executor = executor
-        self._channel = channel
+    def __init__(self, executor: PoolExecutor, channel: str) -> None:
+        self.executor = executor
+        self.channel = channel
         self.sender = uuid4().hex[:12]
-        """By which its own storage knows its notifications."""
+        """By which its own storage knows what it has told."""
+        self.notifier = Notifier.of(executor.pool)
         self._news = News.none()
-        self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._sent = -INTERVAL
+        self._is_closed = False
 
     def written(self, instance: Instance) -> None:
         """Tells of a write, soon."""
@@ -51,18 +49,64 @@ class Notifier:
             self._news.merge(news)
             self._plan()
 
+    def take(self) -> str:
+        """Returns what is to be told now, which begins anew."""
+        news, self._news = self._news, News.none()
+        return news.payload(self.sender)
+
     async def close(self) -> None:
-        """Sends what there is; nothing after that."""
+        """Tells what there is; nothing after that."""
+        try:
+            await self.notifier.flush(self)
+        finally:
+            self._is_closed = True
+
+    def _plan(self) -> None:
+        if not self._is_closed:
+            self.notifier.plan(self)
+
+
+class Notifier:
+    """Notifies for the storages of a ``pool``: after their answers, and of many writes in one.
+
+    A notification is a transaction of its own, because those that notify commit one by one, on the
+    whole server. It is lost where the server cannot be asked: those who wait look by themselves.
+    """
+
+    def __init__(self) -> None:
+        self._outlets: dict[Outlet, None] = {}  # those with news, in the order in which it came
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._sent = -INTERVAL
+
+    @classmethod
+    def of(cls, pool: Pool[Any]) -> Notifier:
+        """Returns the notifier of a pool, which is one for all of its storages."""
+        return _notifiers.setdefault(id(pool), cls())
+
+    @property
+    def is_idle(self) -> bool:
+        """There is nothing to tell, and nothing on its way."""
+        return self._timer is None and self._task is None
+
+    def plan(self, outlet: Outlet) -> None:
+        """Takes what the outlet has to tell along with the next notification."""
+        self._outlets[outlet] = None
+        self._set_timer()
+
+    async def flush(self, outlet: Outlet) -> None:
+        """Sends at once what the outlet has to tell, and waits until that is done."""
         if self._task is not None:
             await asyncio.wait({self._task})  # what was written meanwhile comes after it
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._task is None and outlet in self._outlets:
+            if self._timer is not None:
+                self._timer.cancel()
             self._start()
         if self._task is not None:
             await asyncio.wait({self._task})
 
-    def _plan(self) -> None:
-        if self._timer is None and self._task is None:
+    def _set_timer(self) -> None:
+        if self.is_idle:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(self._sent + INTERVAL, self._start)
 
@@ -72,15 +116,16 @@ class Notifier:
         self._task.add_done_callback(self._ended)
 
     async def _send(self) -> None:
-        news, self._news = self._news, News.none()
+        outlets, self._outlets = [*self._outlets], {}
         self._sent = asyncio.get_running_loop().time()
+        executor = outlets[0].executor
         try:
-            with self._executor.operation("notify", None, None) as latest:
-                await self._executor.fetch(
+            with executor.operation("notify", None, None) as latest:
+                await executor.fetch(
                     min(latest, self._sent + TIMEOUT),
-                    self._executor.statements.notify,
-                    self._channel,
-                    news.payload(self.sender),
+                    executor.statements.notify,
+                    [outlet.channel for outlet in outlets],
+                    [outlet.take() for outlet in outlets],
                 )
         except HephaestusError as error:
             logger.debug("a notification was lost, and others look later: %s", error)
@@ -89,5 +134,9 @@ class Notifier:
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a notification has failed", exc_info=error)
-        if self._news:
-            self._plan()
+        if self._outlets:
+            self._set_timer()
+
+
+_notifiers: WeakValueDictionary[int, Notifier] = WeakValueDictionary()
+"""By the identity of their pool, which the executors of their outlets keep."""

@@ -18,7 +18,7 @@ from hephaestus_pg.verbs.single import Observer
 from hephaestus_pg.watch.keyed import KeyedWatchers
 from hephaestus_pg.watch.listener import Listener
 from hephaestus_pg.watch.news import News
-from hephaestus_pg.watch.notifier import Notifier
+from hephaestus_pg.watch.notifier import Outlet
 from hephaestus_pg.watch.subscription import Subscription
 from hephaestus_pg.watch.watchers import Watcher, Watchers
 
@@ -49,16 +49,16 @@ class WatchVerbs(Verbs):
         make = partial(Watchers, executor, serializer)
         key = executor.shared_by
         self._watchers = make() if key is None else KeyedWatchers(make, key)
-        self._notifier = Notifier(executor, channel)
+        self._outlet = Outlet(executor, channel)
         self._subscription = Subscription(
             channel,
             executor.statements,
             name=executor.lifecycle.name,
-            sender=self._notifier.sender,
+            sender=self._outlet.sender,
             on_news=self._hear,
         )
         self._listener = Listener.of(executor.pool)
-        self._observers.append(_Announcer(self._watchers, self._notifier))
+        self._observers.append(_Announcer(self._watchers, self._outlet))
 
     async def wait(
         self, id: str, *, until: Until = Status.FINISHED, timeout: float | None = None
@@ -135,13 +135,13 @@ class WatchVerbs(Verbs):
     def _note_committed(self, written: Recorder) -> None:
         """Notes that the transaction with these writes has committed."""
         self._watchers.hear(written.news)
-        self._notifier.tell(written.told)
+        self._outlet.tell(written.told)
 
     async def _stop_watching(self) -> None:
         self._can_listen = False  # for a runner that starts too late either
         await self._watchers.close(StorageClosedError(self._pool_executor.lifecycle.name))
         try:
-            await self._notifier.close()
+            await self._outlet.close()
         finally:
             await self._listener.close(self._subscription)
 
@@ -149,9 +149,9 @@ class WatchVerbs(Verbs):
 class _Announcer(Observer):
     """Tells those who wait, here and in other processes, of what is written here."""
 
-    def __init__(self, watchers: Watchers | KeyedWatchers, notifier: Notifier) -> None:
+    def __init__(self, watchers: Watchers | KeyedWatchers, outlet: Outlet) -> None:
         self._watchers = watchers
-        self._notifier = notifier
+        self._outlet = outlet
 
     def written(self, instance: Instance, *, is_certain: bool, is_listened: bool) -> None:
         """See :class:`Observer`."""
@@ -159,7 +159,7 @@ class _Announcer(Observer):
         if self._watchers:
             self._watchers.hear(News.of(instance))
         if is_listened:
-            self._notifier.written(instance)
+            self._outlet.written(instance)
 
 
 def channel_of(schema: str) -> str:

@@ -3,23 +3,27 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg import Instance, UnavailableError
+from hephaestus_pg import Instance, Status, UnavailableError, migrations
 from hephaestus_pg.watch import notifier
 from hephaestus_pg.watch.news import News
 from hephaestus_pg.watch.watching import channel_of
+from tests.support.faults import Faults
 from tests.support.lag import happens
 from tests.watch.conftest import listens
 
 if TYPE_CHECKING:
+    import asyncpg
     import pytest
 
     from hephaestus_pg import AsyncStorage
-    from tests.support.faults import Faults
+    from tests.support.starting import Start
+
+    Pool = asyncpg.Pool[asyncpg.Record]
 
 
 async def test_nothing_is_sent_while_nobody_listens(storage: AsyncStorage, faults: Faults) -> None:
     await storage.put(Instance("a", "Order"))
-    assert storage._notifier._timer is None
+    assert storage._outlet.notifier.is_idle
     assert faults.tried == ["put"]
 
 
@@ -50,7 +54,7 @@ async def test_two_are_apart(
     await listens(other)
     for id in ("a", "b"):
         await storage.put(Instance(id, "Order"))
-        await happens(lambda: "notify" in faults.tried and storage._notifier._task is None)
+        await happens(lambda: "notify" in faults.tried and storage._outlet.notifier._task is None)
     assert faults.tried.count("notify") == 1
     await storage.close()  # which sends the rest
     assert faults.tried.count("notify") == 2
@@ -86,11 +90,36 @@ async def test_one_that_fails_fails_nothing_else(
     waiting.cancel()
 
 
-async def test_a_closed_storage_sends_nothing(storage: AsyncStorage) -> None:
+async def test_a_closed_storage_sends_nothing(storage: AsyncStorage, faults: Faults) -> None:
     await storage.close()
-    storage._notifier.tell(News.of(Instance("a", "Order")))
-    await happens(lambda: storage._notifier._timer is None and storage._notifier._task is None)
-    assert storage._pool_executor.lifecycle.closed
+    storage._outlet.written(Instance("a", "Order"))
+    storage._outlet.tell(News.of(Instance("b", "Order")))
+    assert storage._outlet.notifier.is_idle
+    assert "notify" not in faults.tried
+
+
+async def test_the_storages_of_a_pool_tell_in_one_notification(
+    storage: AsyncStorage, start: Start, pool: Pool, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schemas = [f"{storage.schema}_{tenant}" for tenant in ("a", "b")]
+    for schema in schemas:
+        await migrations.up(dsn, schema=schema)
+    one, two = writers = [await start(pool=pool, schema=schema) for schema in schemas]
+    tried = [Faults(writer, monkeypatch).tried for writer in writers]
+    async with asyncio.TaskGroup() as tasks:
+        for schema in schemas:
+            reader = await start(schema=schema)
+            tasks.create_task(reader.wait("x"))
+            await listens(reader)
+        monkeypatch.setattr(one._outlet.notifier, "_sent", asyncio.get_running_loop().time())
+        monkeypatch.setattr(notifier, "INTERVAL", 1.0)
+        for writer in writers:
+            await writer.put(Instance("x", "Order", status=Status.COMPLETED))
+    assert one._outlet.notifier is two._outlet.notifier
+    assert [each.count("notify") for each in tried] == [1, 0]
+    for writer in writers:
+        await writer.close()
+        await migrations.down(dsn, schema=writer.schema, version=0, allow_row_loss=True)
 
 
 def test_a_channel_is_a_schemas_own() -> None:

@@ -61,9 +61,9 @@ async def test_a_runner_is_told_of_work_and_of_nothing_else(
         assert not await told(pool, other)
         done = await storage.insert(Instance("a", "Order", status=Status.COMPLETED))
         await storage.update(replace(done, status=Status.WAITING))
-        assert storage._notifier._timer is None
+        assert storage._outlet.notifier.is_idle
         await storage.insert(Instance("b", "Order"))
-        assert storage._notifier._timer is not None
+        assert not storage._outlet.notifier.is_idle
         await happens(lambda: "notify" in faults.tried)
 
 

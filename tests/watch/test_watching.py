@@ -295,7 +295,7 @@ class TestWhatItCosts:
                 await storage.using(connection).put(order)
             assert faults.tried == ["insert", "update"]
             assert asyncio.all_tasks() == tasks
-            assert storage._notifier._timer is None
+            assert storage._outlet.notifier.is_idle
             assert await pool.fetchval(count, schema) == 1
 
     async def test_a_thousand_who_wait_are_one_connection_and_one_look(
