@@ -22,9 +22,10 @@ from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.execution.pool_executor import TIMEOUT, PoolExecutor
 from hephaestus_pg.execution.starting import Starting, require_asyncio
 from hephaestus_pg.execution.statements import statements_of
-from hephaestus_pg.migrations.engine import check_usable
+from hephaestus_pg.migrations.usable import check_usable
 from hephaestus_pg.runners.ownership import OwnershipVerbs
 from hephaestus_pg.values.arguments import checked_flag
+from hephaestus_pg.verbs.observers import Observers
 from hephaestus_pg.verbs.pruning import Verbs
 from hephaestus_pg.watch.recorders import ConnectionRecorder, Recorder
 from hephaestus_pg.watch.watching import WatchVerbs
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.execution.connection_executor import ConnectionExecutor
     from hephaestus_pg.execution.statistics import Stats
     from hephaestus_pg.values.references import References
-    from hephaestus_pg.verbs.single import Observer
+    from hephaestus_pg.verbs.observers import Observer
     from hephaestus_pg.watch.news import News
 
 logger = logging.getLogger("hephaestus_pg")
@@ -64,8 +65,7 @@ class Transaction(Verbs):
     ) -> None:
         super().__init__(executor, serializer)
         self.connection: AnyConnection = executor.connection
-        self._observers += observers
-        self._is_certain = False
+        self._observers = Observers(*observers, is_certain=False)
 
     def runner(self, *_: Any, **__: Any) -> NoReturn:
         """Refuses: a runner outlives a transaction, and has a connection of its own."""

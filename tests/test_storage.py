@@ -478,9 +478,12 @@ class TestSchema:
             await AsyncStorage.start(dsn, name=schema, schema=schema)
 
     async def test_a_newer_schema_works_with_a_warning(
-        self, start: Start, migrated: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
+        self, start: Start, migrated: str, pool: Pool, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr("hephaestus_pg.migrations.engine.LATEST", migrations.LATEST - 1)
+        await pool.execute(f"""
+            INSERT INTO {migrated}.hephaestus_pg_migrations (version, name, checksum)
+            VALUES (99, 'later', '')
+        """)
 
         async with start() as storage:
             assert await storage.get("x") is None

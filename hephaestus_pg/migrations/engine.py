@@ -6,11 +6,10 @@ They return results and print nothing.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from hephaestus_pg import _sql
-from hephaestus_pg.driver.rows import fetch_rows
-from hephaestus_pg.errors import MigrationError, SchemaOutdatedError
+from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.migrations.advice import absence_notes, schema_notes
 from hephaestus_pg.migrations.connections import connected
 from hephaestus_pg.migrations.differences import check_encoding, differences
@@ -178,51 +177,6 @@ async def status(
         notes=absence_notes(state) + schema_notes(state),
         exists=state.found["schema_present"],
     )
-
-
-class Usable(NamedTuple):
-    """What a storage has to know of a schema in which its statements can run."""
-
-    variants: tuple[str, ...]
-    """The variants of the statements that can run on this table."""
-    warnings: list[str]
-    """What to warn of, each to stand behind the schema's name."""
-
-
-async def check_usable(connection: AnyConnection, schema: str) -> Usable:
-    """Refuses a schema in which a storage's statements could not run.
-
-    Raises:
-        SchemaOutdatedError: The schema is missing or too old.
-        MigrationError: Nothing could be written.
-    """
-    async with connected(None, connection, schema) as link:
-        state = await read_state(link, schema)
-        variants = await _variants(link, state)
-    if state.version < LATEST:
-        raise SchemaOutdatedError(schema, found=state.version, needed=LATEST)
-    check_encoding(state)
-    warnings = []
-    for difference in differences(state):
-        if difference.serious:
-            raise MigrationError(schema, f"schema {schema!r}: {difference}")
-        warnings.append(f": {difference}")
-    if state.version > LATEST:
-        warnings.append(
-            f" is at version {state.version}, newer than the {LATEST} that this version of "
-            "hephaestus_pg knows; it works on, but upgrade it soon"
-        )
-    return Usable(variants, warnings)
-
-
-async def _variants(connection: AnyConnection, state: SchemaState) -> tuple[str, ...]:
-    if not state.found["may_be_distributed"]:
-        return ()
-    text = _sql.statement("migrations_distributed", state.schema)
-    rows = await fetch_rows(connection, text, ())
-    if not rows:
-        return ()
-    return ("citus", "distributed") if rows[0]["has_several"] == "true" else ("citus",)
 
 
 async def _apply_pending(

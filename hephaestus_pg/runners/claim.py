@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hephaestus_pg.errors import ClaimLostError, LifecycleError
 from hephaestus_pg.values.instance import KEPT, Instance, is_work
-from hephaestus_pg.verbs.single import Observer
+from hephaestus_pg.verbs.observers import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

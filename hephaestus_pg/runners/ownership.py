@@ -94,8 +94,7 @@ class OwnershipVerbs(Verbs):
             runner = Runner(
                 self, executor, self._serializer, settings, self._claims, connect, self._hearing
             )
-            if self._claims not in self._observers:
-                self._observers.append(self._claims)
+            self._observers.add(self._claims)
             await runner.start()
             if self._is_closing:  # since before it could be stopped
                 await runner.stop()

@@ -66,7 +66,7 @@ class BulkVerbs(ModifyVerbs):
 
         with self._executor.operation("put_many", None, timeout) as deadline:
             await self._executor.atomically(deadline, put_all)
-        return [self._noted(*stored[instance.id]) for instance in given]
+        return [self._observers.written(*stored[instance.id]) for instance in given]
 
     async def get_many(
         self, ids: Iterable[str], *, timeout: float | None = None
@@ -116,7 +116,7 @@ class BulkVerbs(ModifyVerbs):
         with self._executor.operation("delete_many", None, timeout) as deadline:
             await self._executor.atomically(deadline, delete_all)
         for id in gone:
-            self._note_deleted(id)
+            self._observers.deleted(id)
         return gone
 
     def _require_these(

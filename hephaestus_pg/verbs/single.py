@@ -14,14 +14,9 @@ from hephaestus_pg.errors import (
     UnexpectedRowError,
 )
 from hephaestus_pg.values.arguments import checked_flag
-from hephaestus_pg.values.instance import (
-    Instance,
-    Status,
-    checked_id,
-    checked_revision,
-    is_work,
-)
+from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_revision
 from hephaestus_pg.verbs import reconcile
+from hephaestus_pg.verbs.observers import Observers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,23 +27,6 @@ if TYPE_CHECKING:
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.executor import Executor
     from hephaestus_pg.verbs.reconcile import Verdict
-
-
-class Observer:
-    """Hears of what the verbs have written here; a class of its own for each that needs to."""
-
-    def written(self, instance: Instance, *, is_certain: bool, is_listened: bool) -> None:
-        """Notes what is in the row now.
-
-        It is certain unless a transaction may still take it back. It is listened to where a process
-        needs to be told of it.
-        """
-
-    def deleted(self, id: str, *, is_certain: bool) -> None:
-        """Notes that there is no row now."""
-
-    def stale(self, id: str, runner: str | None) -> None:
-        """Notes that the row is at another revision than an update expected, and who owns it."""
 
 
 class InstanceVerbs:
@@ -66,12 +44,7 @@ class InstanceVerbs:
         self._executor = executor
         self._statements = executor.statements
         self._serializer = serializer
-
-        self._observers: list[Observer] = []
-        self._is_certain = True
-        """What is written is there, whatever comes; in a transaction it is not."""
-        self._listened: str | None = None
-        """What other processes listened to when a write last asked: ``all``, or ``work`` alone."""
+        self._observers = Observers()
 
     def __reduce__(self) -> Any:
         raise InvalidTypeError(
@@ -113,7 +86,7 @@ class InstanceVerbs:
         with self._executor.operation("put", id, timeout) as deadline:
             row = await self._executor.row(deadline, self._statements.put, *new.columns, new.state)
         row = self._own(row, "put", id)
-        return self._noted(row, new.stored(row))
+        return self._observers.written(row, new.stored(row))
 
     async def insert(
         self, instance: Instance, *, replace_finished: bool = False, timeout: float | None = None
@@ -166,7 +139,7 @@ class InstanceVerbs:
                     deadline, arguments, verdict, replace_finished=replace_finished
                 )
         row = self._own(row, "insert", new.id)
-        return self._noted(row, new.stored(row))
+        return self._observers.written(row, new.stored(row))
 
     async def _insert_locking(
         self,
@@ -241,11 +214,10 @@ class InstanceVerbs:
                 if held is None:
                     raise InstanceNotFoundError(new.id)
                 if int(held["revision"]) != seen:
-                    for observer in self._observers:
-                        observer.stale(new.id, held["runner"])
+                    self._observers.stale(new.id, held["runner"])
                     raise StaleInstanceError(new.id, expected=seen, found=int(held["revision"]))
         row = self._own(row, "update", new.id)
-        return self._noted(row, new.stored(row))
+        return self._observers.written(row, new.stored(row))
 
     async def delete(
         self, id: str, *, revision: int | None = None, timeout: float | None = None
@@ -276,7 +248,7 @@ class InstanceVerbs:
                 if row is not None:
                     self._own(row, "delete", id)
                 if row is None or row["deleted"] == "true":
-                    self._note_deleted(id)
+                    self._observers.deleted(id)
                     return gone
                 found = row["revision"]
                 if revision is not None and found != expected:
@@ -285,17 +257,6 @@ class InstanceVerbs:
                     raise UnexpectedRowError("delete", id, schema=self.schema)
                 # Another writer changed it meanwhile; seen twice, a trigger or a policy keeps it.
                 kept = found
-
-    def _noted(self, row: Record, stored: Instance) -> Instance:
-        listened = self._listened = row.get("listened", self._listened)
-        is_listened = listened == "all" or (listened == "work" and is_work(stored))
-        for observer in self._observers:
-            observer.written(stored, is_certain=self._is_certain, is_listened=is_listened)
-        return stored
-
-    def _note_deleted(self, id: str) -> None:
-        for observer in self._observers:
-            observer.deleted(id, is_certain=self._is_certain)
 
     def _own(self, row: Record | None, verb: str, id: str) -> Record:
         """``row``, when it is that of ``id``."""

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from hephaestus_pg.driver.connection import is_in_transaction
-from hephaestus_pg.verbs.single import Observer
+from hephaestus_pg.verbs.observers import Observer
 from hephaestus_pg.watch.news import News
 from hephaestus_pg.watch.notifier import INTERVAL
 

@@ -13,8 +13,8 @@ from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, Storag
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.values.arguments import listed
 from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_status
+from hephaestus_pg.verbs.observers import Observer
 from hephaestus_pg.verbs.pruning import Verbs
-from hephaestus_pg.verbs.single import Observer
 from hephaestus_pg.watch.keyed import KeyedWatchers
 from hephaestus_pg.watch.listener import Listener
 from hephaestus_pg.watch.news import News
@@ -58,7 +58,7 @@ class WatchVerbs(Verbs):
             on_news=self._hear,
         )
         self._listener = Listener.of(executor.pool)
-        self._observers.append(_Announcer(self._watchers, self._outlet))
+        self._observers.add(_Announcer(self._watchers, self._outlet))
 
     async def wait(
         self, id: str, *, until: Until = Status.FINISHED, timeout: float | None = None
