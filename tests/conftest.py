@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,7 +16,8 @@ import pytest_asyncio
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from hephaestus_pg import registry
+from hephaestus_pg import migrations, registry
+from hephaestus_pg.embedded import EmbeddedServer
 from hephaestus_pg.execution import pool_runner
 from hephaestus_pg.watch import subscription
 from tests.support.databases import SERVER, Owner, new_database
@@ -268,3 +270,12 @@ def asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each write asks who listens, so that who begins to listen need not look twice."""
     monkeypatch.setattr(pool_runner, "ASK_SECONDS", 0.0)
     monkeypatch.setattr(subscription, "AGAIN_SECONDS", 3600.0)
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[EmbeddedServer]:
+    """A server for this module alone, which it may stop, with all migrations."""
+    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
+    with EmbeddedServer(settings={"fsync": "off"}, binaries=binaries) as server:
+        asyncio.run(migrations.up(server.dsn))
+        yield server

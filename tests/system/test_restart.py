@@ -10,7 +10,6 @@ Every verb, by callers with ids of their own. Two of them may fail, and say so:
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,14 +24,14 @@ from hephaestus_pg import (
     Instance,
     Names,
     Status,
-    migrations,
 )
-from hephaestus_pg.embedded import EmbeddedServer
 from tests.support.catalog import MOMENT, WAIT_SECONDS
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from hephaestus_pg.embedded import EmbeddedServer
 
     Work = Callable[[AsyncStorage, str, int], Awaitable[None]]
 
@@ -135,21 +134,13 @@ POSSIBLE = defaultdict(
 )
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
-    with EmbeddedServer(settings={"fsync": "off"}, binaries=binaries) as server:
-        asyncio.run(migrations.up(server.dsn))
-        yield server
-
-
 @pytest.fixture(params=(True, False), ids=("batching", "plain"))
 async def storage(
-    request: pytest.FixtureRequest, server: EmbeddedServer
+    request: pytest.FixtureRequest, own_server: EmbeddedServer
 ) -> AsyncIterator[AsyncStorage]:
-    server.start()
+    own_server.start()
     async with AsyncStorage.start(
-        server.dsn, references=Names(), batching=request.param, max_size=5, timeout=WAIT_SECONDS
+        own_server.dsn, references=Names(), batching=request.param, max_size=5, timeout=WAIT_SECONDS
     ) as storage:
         yield storage
         await storage.delete_many([row.id async for row in storage.stream()])
@@ -189,7 +180,7 @@ class Load:
 
 @pytest.mark.parametrize("way", ("fast", "immediate", "kill"))
 async def test_every_call_ends_well(
-    server: EmbeddedServer, storage: AsyncStorage, way: Any, caplog: pytest.LogCaptureFixture
+    own_server: EmbeddedServer, storage: AsyncStorage, way: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     load = Load(storage)
     async with asyncio.TaskGroup() as group:
@@ -198,10 +189,10 @@ async def test_every_call_ends_well(
                 group.create_task(load.live(verb, caller))
         await load.goes_on()
         if way == "kill":
-            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(own_server.kill)
         else:
-            await asyncio.to_thread(server.stop, way)
-        await asyncio.to_thread(server.start)
+            await asyncio.to_thread(own_server.stop, way)
+        await asyncio.to_thread(own_server.start)
         await load.goes_on()
         load.stopped = True
 
@@ -213,12 +204,12 @@ async def test_every_call_ends_well(
 
 
 async def test_a_transaction_begins_when_the_server_is_back(
-    server: EmbeddedServer, storage: AsyncStorage
+    own_server: EmbeddedServer, storage: AsyncStorage
 ) -> None:
-    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(own_server.stop)
     begin = asyncio.create_task(transaction(storage, "x", 0))
     await asyncio.wait([begin], timeout=0.2)
-    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(own_server.start)
 
     await begin
 

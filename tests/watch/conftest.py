@@ -1,19 +1,19 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hephaestus_pg import Instance, Status
+from hephaestus_pg.watch import listener, watchers
 from hephaestus_pg.watch.watchers import Watchers
-from tests.chaos.proxy import Proxy
 from tests.support.lag import happens
 from tests.support.proxied import through
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from hephaestus_pg import AsyncStorage
+    from tests.chaos.proxy import Proxy
     from tests.support.starting import Start
 
 
@@ -29,15 +29,34 @@ async def other(start: Start) -> AsyncStorage:
 
 
 @pytest.fixture
-async def proxy(dsn: str) -> AsyncIterator[Proxy]:
-    async with Proxy(lambda: urlsplit(dsn).port or 5432) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 async def far(start: Start, dsn: str, proxy: Proxy) -> AsyncStorage:
     """A storage whose way to the server may break."""
     return await start(through(dsn, proxy.port), name="far", timeout=5)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody looks by himself, and tries again to listen, soon."""
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(listener, "REFUSED_SECONDS", 0.05)
+    monkeypatch.setattr(listener, "RETRY_SECONDS", 0.05)
+
+
+def done(id: str = "x") -> Instance:
+    return Instance(id, "Order", status=Status.COMPLETED)
+
+
+def waiting(storage: AsyncStorage, id: str = "x", **options: Any) -> asyncio.Task[Instance]:
+    return asyncio.create_task(storage.wait(id, **options))
+
+
+async def waits(storage: AsyncStorage, *, listening: bool = True) -> asyncio.Task[Instance]:
+    """One who waits, and has seen what there is."""
+    task = waiting(storage)
+    if listening:
+        await listens(storage)
+    await has_looked(storage)
+    return task
 
 
 def watchers_of(storage: AsyncStorage) -> Watchers:

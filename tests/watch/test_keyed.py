@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hephaestus_pg import HookError, Instance, OperationTimeoutError, Status, StorageClosedError
+from hephaestus_pg import HookError, Instance, OperationTimeoutError, StorageClosedError
 from hephaestus_pg.watch import watchers
 from hephaestus_pg.watch.keyed import KeyedWatchers
 from tests.batching.test_keyed import become, role, tenant
 from tests.support.lag import happens
+from tests.watch.conftest import done
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from tests.support.starting import Start
 
 __all__ = ["role"]  # a fixture
-
-
-def done(id: str) -> Instance:
-    return Instance(id, "Order", status=Status.COMPLETED)
 
 
 async def wait(storage: AsyncStorage, who: str, id: str, **options: Any) -> Instance:

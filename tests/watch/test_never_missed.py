@@ -18,12 +18,12 @@ import asyncpg
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg import AsyncStorage, Instance, Names, Status, migrations
+from hephaestus_pg import AsyncStorage, Names, migrations
 from hephaestus_pg.embedded import EmbeddedServer
 from hephaestus_pg.watch import listener
 from tests.support.lag import happens, within
 from tests.support.proxied import through
-from tests.watch.conftest import has_looked, listens
+from tests.watch.conftest import done, waits
 from tests.watch.test_watching import ECTO_UPSERT
 
 if TYPE_CHECKING:
@@ -49,22 +49,9 @@ asyncio.run(main())
 """
 
 
-def done(id: str = "x") -> Instance:
-    return Instance(id, "Order", status=Status.COMPLETED)
-
-
 @pytest.fixture
 def asking() -> None:
     """As users have it."""
-
-
-async def waits(storage: AsyncStorage, *, listening: bool = True) -> asyncio.Task[Instance]:
-    """One who waits, and has seen that there is nothing yet."""
-    task = asyncio.create_task(storage.wait("x"))
-    if listening:
-        await listens(storage)
-    await has_looked(storage)
-    return task
 
 
 async def test_when_the_listening_connection_breaks(

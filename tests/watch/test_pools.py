@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
-from hephaestus_pg import AsyncStorage, Instance, OperationTimeoutError, Status, UnavailableError
-from hephaestus_pg.watch import listener, watchers
+from hephaestus_pg import AsyncStorage, OperationTimeoutError, UnavailableError
 from tests.support.lag import happens
-from tests.watch.conftest import listens
+from tests.watch.conftest import done, listens, waiting
 
 if TYPE_CHECKING:
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
-
-
-def done(id: str = "x") -> Instance:
-    return Instance(id, "Order", status=Status.COMPLETED)
-
-
-def waiting(storage: AsyncStorage, id: str = "x", **options: Any) -> asyncio.Task[Instance]:
-    return asyncio.create_task(storage.wait(id, **options))
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(listener, "REFUSED_SECONDS", 0.1)
-    monkeypatch.setattr(listener, "RETRY_SECONDS", 0.1)
 
 
 async def end_listening(pool: Pool, storage: AsyncStorage) -> None:

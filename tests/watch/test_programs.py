@@ -10,7 +10,7 @@ import sys
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -25,10 +25,9 @@ from hephaestus_pg import (
     StorageClosedError,
     WrongEventLoopError,
 )
-from hephaestus_pg.watch import listener, watchers
 from tests.support.lag import happens, within
 from tests.support.proxied import through
-from tests.watch.conftest import listens, watchers_of
+from tests.watch.conftest import done, listens, waiting, watchers_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -59,21 +58,6 @@ for number in range(int(sys.argv[3])):
     assert all(task.cancelled() for task in tasks)
     assert asyncio.all_tasks(loop) == set()
 """
-
-
-def done(id: str = "x") -> Instance:
-    return Instance(id, "Order", status=Status.COMPLETED)
-
-
-def waiting(storage: AsyncStorage, id: str = "x", **options: Any) -> asyncio.Task[Instance]:
-    return asyncio.create_task(storage.wait(id, **options))
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(listener, "REFUSED_SECONDS", 0.1)
-    monkeypatch.setattr(listener, "RETRY_SECONDS", 0.1)
 
 
 class TestShutdown:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
-from hephaestus_pg import AsyncStorage, Instance, Names, Status, migrations
-from hephaestus_pg.embedded import EmbeddedServer
-from hephaestus_pg.watch import listener, watchers
+from hephaestus_pg import AsyncStorage, Instance, Names, migrations
+from hephaestus_pg.watch import watchers
 from tests.migrations.test_owners import as_role, role
 from tests.support.catalog import WAIT_SECONDS
 from tests.support.lag import happens, within
 from tests.system.test_failover import pair, replayed
 from tests.system.test_pgbouncer import PROGRAM, running
-from tests.watch.conftest import listens, watchers_of
+from tests.watch.conftest import done, listens, watchers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from hephaestus_pg.embedded import EmbeddedServer
     from tests.support.databases import Owner
     from tests.support.starting import Start
     from tests.system.test_failover import Pair
@@ -35,19 +32,8 @@ SECONDS = 5.0
 BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
 
 
-def done(id: str = "x") -> Instance:
-    return Instance(id, "Order", status=Status.COMPLETED)
-
-
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(listener, "REFUSED_SECONDS", 0.05)
-    monkeypatch.setattr(listener, "RETRY_SECONDS", 0.05)
 
 
 class TestRights:
@@ -168,29 +154,21 @@ async def test_a_standby_is_waited_on(pair: Pair, caplog: pytest.LogCaptureFixtu
     assert "standby" in warnings(caplog)[0]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
-    with EmbeddedServer(settings={"fsync": "off"}, binaries=binaries) as server:
-        asyncio.run(migrations.up(server.dsn))
-        yield server
-
-
 async def test_a_restart_costs_a_few_lines_and_seconds(
-    server: EmbeddedServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(watchers, "ANSWER_SECONDS", 0.1)
-    async with AsyncStorage.start(server.dsn, references=Names()) as storage:
+    async with AsyncStorage.start(own_server.dsn, references=Names()) as storage:
         waits = [asyncio.create_task(storage.wait(str(number))) for number in range(100)]
         await listens(storage)
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(own_server.stop)
         await happens(lambda: watchers_of(storage)._failures > 5)
         assert len(warnings(caplog)) < 10
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(own_server.start)
         async with within(SECONDS):
             await listens(storage)
-        connection = await asyncpg.connect(server.dsn)
+        connection = await asyncpg.connect(own_server.dsn)
         await connection.execute("""
             INSERT INTO workflow_instances (id, workflow, status, inserted_at, updated_at)
             SELECT n::text, 'Order', 'completed', now(), now() FROM generate_series(0, 99) AS n

@@ -24,7 +24,7 @@ from hephaestus_pg import (
 from hephaestus_pg.watch import watchers
 from tests.support.faults import Faults
 from tests.support.lag import happens
-from tests.watch.conftest import has_looked, listens
+from tests.watch.conftest import has_looked, listens, waiting, waits
 
 if TYPE_CHECKING:
     import asyncpg
@@ -66,18 +66,6 @@ async def is_never(_: Instance) -> bool:
 
 def finished(order: Instance) -> Instance:
     return replace(order, status=Status.COMPLETED)
-
-
-def waiting(storage: AsyncStorage, id: str = "x", **options: Any) -> asyncio.Task[Instance]:
-    return asyncio.create_task(storage.wait(id, **options))
-
-
-async def waits(storage: AsyncStorage) -> asyncio.Task[Instance]:
-    """One who waits, and has seen what there is."""
-    task = waiting(storage)
-    await listens(storage)
-    await has_looked(storage)
-    return task
 
 
 class TestWhatIsWaitedFor:
