@@ -14,12 +14,10 @@ from hephaestus_pg import _sql, migrations, registry
 from hephaestus_pg.batching.keyed import checked_batch_by
 from hephaestus_pg.codec.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.driver.connection import checked_connection
-from hephaestus_pg.driver.hooks import option_hooks, pool_hooks
-from hephaestus_pg.driver.pool import checked_pool, open_pool, usable_pool
-from hephaestus_pg.driver.pool_options import checked_pool_options
 from hephaestus_pg.errors import InvalidTypeError
 from hephaestus_pg.execution.lifecycle import checked_timeout
-from hephaestus_pg.execution.pool_executor import TIMEOUT, PoolExecutor
+from hephaestus_pg.execution.pool_executor import PoolExecutor
+from hephaestus_pg.execution.shared_pool import TIMEOUT, pool_opener, refuse_options
 from hephaestus_pg.execution.starting import Starting, require_asyncio
 from hephaestus_pg.execution.statements import statements_of
 from hephaestus_pg.migrations.usable import check_usable
@@ -45,11 +43,6 @@ if TYPE_CHECKING:
     from hephaestus_pg.watch.news import News
 
 logger = logging.getLogger("hephaestus_pg")
-
-_SEPARATE = (
-    "calls on storage %s share no statements, since its pool has hooks (%s); batch_by= tells which "
-    "calls may"
-)
 
 _NOT_STARTED = (
     "the storage is not started yet: write `storage = await AsyncStorage.start(...)`, "
@@ -94,6 +87,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
         dsn: str | None = None,
         *,
         pool: Pool[Any] | None = None,
+        share: AsyncStorage | None = None,
         name: str = "default",
         schema: str = "public",
         references: References | None = None,
@@ -101,7 +95,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
         batching: bool = True,
         batch_by: BatchBy | None = None,
         max_state_bytes: int = MAX_STATE_BYTES,
-        timeout: float = TIMEOUT,
+        timeout: float | None = None,
         pgbouncer: bool = False,
         **pool_options: Any,
     ) -> Starting[Self]:
@@ -112,6 +106,8 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
                 ``target_session_attrs`` says otherwise. Without one, ``HEPHAESTUS_PG_DSN``, else
                 the ``PG*`` variables.
             pool: A pool of yours instead. It stays open when the storage closes.
+            share: Another started storage instead, whose pool this one uses too, with its hooks and
+                its ``batch_by``. A pool of our own closes with the last storage that uses it.
             name: The name under which :meth:`named` finds it.
             schema: The schema that holds the table.
             references: How workflows and steps are named; :class:`LoadedClasses` by default.
@@ -124,8 +120,9 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
                 this function gives equal values. It is called without arguments, in the context of
                 each call; a tenant's id from a ``ContextVar`` is what row-level security needs.
             max_state_bytes: The size that a state's JSON text may have.
-            timeout: Seconds that an operation may take at the most. On a pool of our own the server
-                ends a statement somewhat before that, so that its outcome is known.
+            timeout: Seconds that an operation may take at the most, 30 by default. On a pool of our
+                own the server ends a statement somewhat before that, so that its outcome is known:
+                with ``share`` it may be up to, and is by default, that of the pool's first storage.
             pgbouncer: The DSN leads to PgBouncer in transaction mode: no statement is prepared for
                 later, and nothing is set for the session.
             pool_options: For a pool of our own, whatever ``asyncpg.create_pool`` takes.
@@ -137,6 +134,8 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
             MigrationError: Nothing could be written: the table has lost its key, the database is
                 not UTF8, or the like; it says what to do.
             DatabaseError: No connection could be had.
+            StorageClosedError: The storage whose pool is to be shared is closed.
+            WrongEventLoopError: It belongs to another event loop.
 
         After an error nothing is registered and nothing is open.
         """
@@ -144,46 +143,44 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
             raise InvalidTypeError("name", name, "give the storage a name")
         _sql.checked_schema(schema)
         serializer = Serializer(references, max_state_bytes=max_state_bytes, elixir=elixir)
-        checked_timeout(timeout, math.inf)
         checked_flag("batching", batching)
         checked_flag("pgbouncer", pgbouncer)
         if batch_by is not None:
             checked_batch_by(batch_by, batching=batching)
-        if pool is None:
-            checked_pool_options(pool_options, others=inspect.signature(cls.start).parameters)
-            hooks = option_hooks(pool_options)
+        if share is None:
+            seconds = checked_timeout(TIMEOUT if timeout is None else timeout, math.inf)
+            opened = pool_opener(
+                dsn,
+                pool,
+                pool_options,
+                timeout=seconds,
+                batch_by=batch_by,
+                pgbouncer=pgbouncer,
+                others=inspect.signature(cls.start).parameters,
+            )
         else:
-            checked_pool(pool, dsn, pool_options)
-            hooks = pool_hooks(pool)
+            if not isinstance(share, AsyncStorage):
+                raise InvalidTypeError("share", share, "give a storage: await AsyncStorage.start()")
+            own = {"dsn": dsn, "pool": pool, "batch_by": batch_by, "pgbouncer": pgbouncer or None}
+            refuse_options(share, own | pool_options)
+            other = share._pool_executor  # noqa: SLF001 - its own class
+            seconds = checked_timeout(timeout, other.shared.timeout)
+            opened = other.lend_pool
 
         async def started() -> Self:
             require_asyncio(name)
-            if separate := batching and batch_by is None and hooks:
-                logger.info(_SEPARATE, name, ", ".join(hooks))
             executor = PoolExecutor(
-                await open_pool(dsn, timeout=timeout, pgbouncer=pgbouncer, **pool_options)
-                if pool is None
-                else await usable_pool(pool),
-                name=name,
-                schema=schema,
-                owned=pool is None,
-                batching=batching and not separate,
-                batch_by=batch_by,
-                has_hooks=bool(hooks),
-                timeout=timeout,
+                await opened(), name=name, schema=schema, batching=batching, timeout=seconds
             )
-            return await cls._registered(executor, serializer, can_listen=not pgbouncer)
+            return await cls._registered(executor, serializer)
 
         return Starting(started, cls.close, _NOT_STARTED)
 
     @classmethod
-    async def _registered(
-        cls, executor: PoolExecutor, serializer: Serializer, *, can_listen: bool
-    ) -> Self:
+    async def _registered(cls, executor: PoolExecutor, serializer: Serializer) -> Self:
         storage = cls.__new__(cls)
         OwnershipVerbs.__init__(storage, executor, serializer)
         storage.name = executor.lifecycle.name
-        storage._can_listen = can_listen  # noqa: SLF001 - its own class
         try:
             registry.register(storage.name, storage, executor.lifecycle.loop)
             await storage._check_schema()  # noqa: SLF001 - its own class
@@ -265,7 +262,8 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
     async def close(self) -> None:
         """Refuses new calls, waits for those under way, frees the name, and closes an own pool.
 
-        Its runners are stopped first; a body that ignores its cancellation has five seconds.
+        Its runners are stopped first; a body that ignores its cancellation has five seconds. A pool
+        that others share closes with the last of them.
 
         After that it waits for the storage's ``timeout`` and half a second at the most; a
         transaction that is still open then loses its connection, unless the pool is yours. Where

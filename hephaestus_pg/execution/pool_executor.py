@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from hephaestus_pg.batching.admission import Limit
 from hephaestus_pg.batching.batcher import MAX_ADMITTED, Batcher
 from hephaestus_pg.batching.keyed import KeyedBatcher
-from hephaestus_pg.driver.connection import RELEASE_SECONDS
+from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
 from hephaestus_pg.driver.hooks import hook_error, translate_any
 from hephaestus_pg.execution import retrying
@@ -34,43 +34,32 @@ if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.errors import DatabaseError
     from hephaestus_pg.execution.executor import Executor
+    from hephaestus_pg.execution.shared_pool import SharedPool
     from hephaestus_pg.execution.statements import Statement
 
 Result = TypeVar("Result")
-
-TIMEOUT = 30.0
-"""Seconds that an operation may take, waiting for a connection included."""
 
 
 class PoolExecutor:
     """Each statement on a connection of the pool. See :class:`Executor`.
 
-    Belongs to the event loop in which it was made. ``owned`` pools are closed with it. With
-    ``batching``, concurrent statements on one id each are sent together: all of them, or, with
-    ``batch_by``, those for whose callers that gives the same value. The pool ``has_hooks`` that may
-    give a connection what is one caller's alone.
+    Belongs to the event loop in which it was made. With ``batching``, concurrent statements on one
+    id each are sent together: all of them, or, with the pool's ``batch_by``, those for whose
+    callers that gives the same value. They are not where hooks of the pool separate calls.
     """
 
     retries: ClassVar[bool] = True
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own
-        self,
-        pool: Pool[Any],
-        *,
-        name: str,
-        schema: str,
-        owned: bool,
-        batching: bool,
-        batch_by: BatchBy | None = None,
-        has_hooks: bool = False,
-        timeout: float = TIMEOUT,
+    def __init__(
+        self, shared: SharedPool, *, name: str, schema: str, batching: bool, timeout: float
     ) -> None:
         self.schema = schema
         self.statements = statements_of(schema)
         self._timeout = timeout
-        self._pool = pool
-        self._owned = owned
+        self.shared = shared
+        self._pool = pool = shared.pool
         self.lifecycle = Lifecycle(name)
+        shared.users.add(self.lifecycle)
         self.operation: Callable[[str, str | None, float | None], Operation] = partial(
             Operation, self.lifecycle, timeout
         )
@@ -79,13 +68,15 @@ class PoolExecutor:
         self._runner = PoolRunner(pool, self.statements, schema)
         self.fetch: Callable[..., Awaitable[list[Record]]] = self._runner.fetch
         """See :meth:`Executor.fetch`."""
+        self._in_transactions: set[PoolConnectionProxy[Any]] = set()
         self._batch_sizes: Counter[int] = Counter()
         self._limit = Limit(MAX_ADMITTED)
-        self._batcher = self._make_batcher(batch_by) if batching else None
-        self.shared_by: Callable[[], Hashable] | None = object if has_hooks else None
+        gathers = batching and shared.lets_share_statements(name)
+        self._batcher = self._make_batcher(shared.batch_by) if gathers else None
+        self.shared_by: Callable[[], Hashable] | None = object if shared.hooks else None
         """Gives equal values to callers who may share statements; ``None``: all may."""
-        if batch_by is not None:
-            self.shared_by = partial(_key_of, batch_by)
+        if shared.batch_by is not None:
+            self.shared_by = partial(_key_of, shared.batch_by)
         self.row: Callable[..., Awaitable[Any]] = (
             self._row if self._batcher is None else self._batcher.row
         )
@@ -189,18 +180,29 @@ class PoolExecutor:
             on_failure=on_failure,
         )
 
+    async def lend_pool(self) -> SharedPool:
+        """The pool, for another storage.
+
+        Raises:
+            StorageClosedError: This one is closed.
+            WrongEventLoopError: It belongs to another event loop.
+        """
+        self.lifecycle.require_open()
+        return self.shared
+
     async def close(self) -> None:
-        """Refuses new calls, waits for those under way, and closes a pool of our own.
+        """Refuses new calls, waits for those under way, and closes a pool that nobody uses now.
 
         Calls end by their deadlines. A transaction that is open for longer than the storage's
-        timeout, or a caller who waits no longer, ends a pool of our own with whatever uses it.
+        timeout, or whose storage is closed by a caller who waits no longer, loses its connection.
+        A pool of the user's own is left as it is.
         """
         try:
             with suppress(TimeoutError):
                 # A call that has just begun ends at its deadline, or by the timer's next step.
                 async with asyncio.timeout(self._timeout + RELEASE_SECONDS):
                     await self.lifecycle.close()
-            if self._owned:
+            if self.shared.leave(self.lifecycle):
                 with suppress(*DRIVER_ERRORS):
                     async with asyncio.timeout(RELEASE_SECONDS):
                         await self._pool.close()
@@ -208,8 +210,11 @@ class PoolExecutor:
             self._runner.timeouts.stop()
             if self._batcher is not None:
                 self._batcher.stop_timer()
-            if self._owned:
+            if self.shared.leave(self.lifecycle):
                 self._pool.terminate()  # no effect on a pool that has been closed
+            elif self.shared.is_ours:
+                for connection in self._in_transactions:
+                    terminate(connection)
 
     def on_connection(self, connection: AnyConnection) -> ConnectionExecutor:
         """The same statements, on one connection of the caller's alone."""
@@ -266,11 +271,13 @@ class PoolExecutor:
             raise ours from error
         finally:
             self._runner.waiting -= 1
+        self._in_transactions.add(connection)
         try:
             if lend := getattr(connection, "lend", None):
                 lend()
             yield connection
         finally:
+            self._in_transactions.remove(connection)
             await release(self._pool, connection)
 
 

@@ -39,12 +39,11 @@ class WatchVerbs(Verbs):
 
     _pool_executor: PoolExecutor
     """The executor again, by its own type."""
-    _can_listen = True
-    """A connection is told of notifications; behind PgBouncer it is not."""
 
     def __init__(self, executor: PoolExecutor, serializer: Serializer) -> None:
         super().__init__(executor, serializer)
         self._pool_executor = executor
+        self._can_listen = executor.shared.can_listen
         channel = channel_of(executor.schema)
         make = partial(Watchers, executor, serializer)
         key = executor.shared_by
