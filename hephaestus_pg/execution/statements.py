@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import SchemaOutdatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from hephaestus_pg.errors import RejectedError
 
@@ -50,42 +50,101 @@ class BySearchIndex(NamedTuple):
     """By the index over initial contexts."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Statements:
-    """The statements of one schema, by name."""
+Made = TypeVar("Made")
 
-    get: Statement
-    put: Statement
-    insert: Statement
-    update: Statement
-    delete: Statement
-    get_many: Statement
-    put_many: Statement
-    delete_many: Statement
-    prune: Statement
-    count: BySearchIndex
-    query: BySearchIndex
-    pages: Mapping[str, BySearchIndex]
+
+class Lazy(Generic[Made]):
+    """A field that is made when it is first read, from its name."""
+
+    def __init__(self, make: Callable[[Statements, str], Made]) -> None:
+        self._make = make
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, statements: Statements, _: type) -> Made:
+        made = statements.__dict__[self._name] = self._make(statements, self._name)
+        return made
+
+
+def _one(kind: Kind = "read", result: Shape = "rows") -> Lazy[Statement]:
+    return Lazy(lambda statements, name: statements.one(name, kind, result))
+
+
+def _batched(kind: Kind) -> Lazy[Statement]:
+    def make(statements: Statements, name: str) -> Statement:
+        many = statements.one(f"{name}_many", kind, "row_per_call", "batched")
+        return replace(statements.one(name, kind, "row"), many=many)
+
+    return Lazy(make)
+
+
+class Statements:
+    """The statements of one schema, by name.
+
+    Each is made when it is first needed: all of them take 120 KiB, and most tenants rest.
+    """
+
+    def __init__(self, schema: str, variants: tuple[str, ...]) -> None:
+        self._schema = _sql.checked_schema(schema)
+        self._variants = variants
+
+    get = _batched("read")
+    put = _batched("idempotent")
+    insert = _batched("non_idempotent")
+    update = _batched("non_idempotent")
+    delete = _batched("non_idempotent")
+    get_many = _one()
+    put_many = _one("idempotent")
+    delete_many = _one("non_idempotent")
+    prune = _one("idempotent", "row")
+    count = Lazy(lambda statements, name: statements.by_index(name))
+    query = Lazy(lambda statements, name: statements.by_index(name))
+    pages = Lazy(
+        lambda statements, _: {
+            order: statements.by_index(f"page_by_{order}")
+            for order in ("id", "inserted_at", "updated_at")
+        }
+    )
     """A page of a query, by what it is ordered by."""
-    index_profile: Statement
-    terminate_backend: Statement
-    get_locked: Statement
-    register: Statement
-    beat: Statement
-    claim: Statement
-    claim_one: Statement
-    give_back: Statement
-    fail: Statement
+    index_profile = _one(result="row")
+    terminate_backend = _one(result="row")
+    get_locked = _one(result="row")
+    register = _one("non_idempotent", "row")
+    beat = _one("idempotent", "row")
+    claim = Lazy(
+        lambda statements, name: Statement(name, statements.text(name, "batched"), "non_idempotent")
+    )
+    claim_one = _batched("non_idempotent")
+    give_back = _batched("non_idempotent")
+    fail = _batched("non_idempotent")
     """Gives back after a failed attempt."""
-    take_over: Statement
+    take_over = _one("idempotent", "row")
     """Frees what dead runners own."""
-    owned: Statement
-    end_runner: Statement
-    release: Statement
-    runners: Statement
-    notify: Statement
-    changed: Statement
-    never_idle: Statement
+    owned = _one()
+    end_runner = _one("idempotent", "row")
+    release = _one("non_idempotent", "row")
+    runners = _one()
+    notify = _one("idempotent", "row")
+    changed = _one()
+    never_idle = _one("idempotent", "row")
+
+    def text(self, name: str, *own: str) -> str:
+        """The text of ``sql/queries``, in its own variants and those of the table."""
+        return _sql.statement(name, self._schema, *own, *self._variants)
+
+    def one(self, name: str, kind: Kind, result: Shape, *own: str) -> Statement:
+        """A statement, with its sibling that asks who listens, if it has one."""
+        statement = Statement(name, self.text(name, *own), kind, result)
+        asking = replace(statement, text=self.text(name, "asking", *own))
+        if "citus" in self._variants or asking.text == statement.text:
+            return statement
+        return replace(statement, asking=asking)
+
+    def by_index(self, name: str) -> BySearchIndex:
+        """A statement that filters, for each index."""
+        initial = Statement(name, self.text(name, "initial"), "read")
+        return BySearchIndex(self.one(name, "read", "rows"), initial)
 
 
 @lru_cache(maxsize=1000)
@@ -98,57 +157,7 @@ def statements_of(schema: str, *variants: str) -> Statements:
     Raises:
         InvalidValueError: No schema can have that name.
     """
-
-    def text(name: str, *own: str) -> str:
-        return _sql.statement(name, schema, *own, *variants)
-
-    def one(name: str, kind: Kind = "read", result: Shape = "rows", *own: str) -> Statement:
-        statement = Statement(name, text(name, *own), kind, result)
-        asking = replace(statement, text=text(name, "asking", *own))
-        if "citus" in variants or asking.text == statement.text:
-            return statement
-        return replace(statement, asking=asking)
-
-    def batched(name: str, kind: Kind) -> Statement:
-        many = one(f"{name}_many", kind, "row_per_call", "batched")
-        return replace(one(name, kind, "row"), many=many)
-
-    def by_index(name: str) -> BySearchIndex:
-        return BySearchIndex(one(name), Statement(name, text(name, "initial"), "read", "rows"))
-
-    return Statements(
-        get=batched("get", "read"),
-        put=batched("put", "idempotent"),
-        insert=batched("insert", "non_idempotent"),
-        update=batched("update", "non_idempotent"),
-        delete=batched("delete", "non_idempotent"),
-        get_many=one("get_many"),
-        put_many=one("put_many", "idempotent"),
-        delete_many=one("delete_many", "non_idempotent"),
-        prune=one("prune", "idempotent", "row"),
-        count=by_index("count"),
-        query=by_index("query"),
-        pages={
-            order: by_index(f"page_by_{order}") for order in ("id", "inserted_at", "updated_at")
-        },
-        index_profile=one("index_profile", result="row"),
-        terminate_backend=one("terminate_backend", result="row"),
-        get_locked=one("get_locked", "read", "row"),
-        register=one("register", "non_idempotent", "row"),
-        beat=one("beat", "idempotent", "row"),
-        claim=Statement("claim", text("claim", "batched"), "non_idempotent"),
-        claim_one=batched("claim_one", "non_idempotent"),
-        give_back=batched("give_back", "non_idempotent"),
-        fail=batched("fail", "non_idempotent"),
-        take_over=one("take_over", "idempotent", "row"),
-        owned=one("owned"),
-        end_runner=one("end_runner", "idempotent", "row"),
-        release=one("release", "non_idempotent", "row"),
-        runners=one("runners"),
-        notify=one("notify", "idempotent", "row"),
-        changed=one("changed"),
-        never_idle=one("never_idle", "idempotent", "row"),
-    )
+    return Statements(schema, variants)
 
 
 def outdated(error: RejectedError, schema: str) -> SchemaOutdatedError:

@@ -1,4 +1,4 @@
-"""Where the pool of a storage comes from, and when it ends. Tests on tenants are in tests/system."""
+"""Where the pool of a storage comes from, and when it ends."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_one_of_the_users_is_never_to_be_closed(pool: Pool) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [
+    (
         ("dsn", "postgresql://elsewhere"),
         ("pool", "a pool"),
         ("batch_by", lambda: None),
@@ -50,7 +50,7 @@ async def test_one_of_the_users_is_never_to_be_closed(pool: Pool) -> None:
         ("max_size", 3),
         ("setup", print),
         ("mistyped", 1),
-    ],
+    ),
 )
 async def test_options_for_a_pool_exclude_that_of_another_storage(
     storage: AsyncStorage, option: str, value: Any
@@ -60,7 +60,7 @@ async def test_options_for_a_pool_exclude_that_of_another_storage(
 
 
 async def test_only_a_started_storage_can_be_shared(start: Start, storage: AsyncStorage) -> None:
-    starting: Any = start(name="not_started")
-    for wrong in (starting, storage.name, AsyncStorage, object()):
+    wrong: Any
+    for wrong in (start(name="not_started"), storage.name, AsyncStorage, object()):
         with pytest.raises(InvalidTypeError, match="share"):
             AsyncStorage.start(share=wrong, name="other")
