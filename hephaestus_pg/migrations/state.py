@@ -160,7 +160,7 @@ async def read_state(
     """
     # An aggregate: there is always a row.
     [found] = await fetch_rows(
-        connection, _sql.statement("migrations_found", schema), (OUR_COLUMNS,)
+        connection, _sql.statement("migrations_found", schema), (OUR_COLUMNS, schema)
     )
     if found["recorded"]:
         rows = await connection.fetch(_sql.statement("migrations_applied", schema))

@@ -1,15 +1,16 @@
--- The catalog's view of a schema, always one row. $1 the columns that we know. Numbers are oids,
--- since no owner of a connection has a reason to change the codec of that type. layout is
+-- The catalog's view of a schema, always one row. $1 the columns that we know, $2 the schema: planning
+-- this takes ten times as long as running it, and a process with many schemas plans it once.
+-- Numbers are oids, since no owner of a connection has a reason to change the codec of that type. layout is
 -- HephaestusEcto's version with these columns, 0 for none; columns are "name type", one a line.
 -- to_regclass sees what others commit while this statement runs, but the rest of it does not: so a
 -- table counts once pg_class has it.
 SELECT
     current_database()::text AS database,
     (EXISTS (
-        SELECT 1 FROM pg_class WHERE oid = to_regclass('/* schema */hephaestus_pg_migrations')
+        SELECT 1 FROM pg_class WHERE oid = to_regclass(format('%I.hephaestus_pg_migrations', $2::text))
     ))::integer::oid AS recorded,
     (EXISTS (
-        SELECT 1 FROM pg_namespace WHERE nspname = btrim('/* schema */', '".')
+        SELECT 1 FROM pg_namespace WHERE nspname = $2::text
     ))::integer::oid AS schema_present,
     (found.instances IS NOT NULL)::integer::oid AS present,
     (SELECT relkind::text FROM pg_class WHERE oid = found.instances) AS kind,
@@ -53,7 +54,7 @@ SELECT
             AND adbin::text ~ (':funcid ' || 'pg_catalog.clock_timestamp()'::regprocedure::oid || ' ')
     ))::integer::oid AS has_default,
     (EXISTS (
-        SELECT 1 FROM pg_class WHERE oid = to_regclass('/* schema */workflow_runners')
+        SELECT 1 FROM pg_class WHERE oid = to_regclass(format('%I.workflow_runners', $2::text))
     ))::integer::oid AS has_runners,
     (EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus'))::integer::oid AS may_be_distributed,
     current_setting('server_encoding')::text AS server_encoding,
@@ -67,7 +68,7 @@ FROM (
         ) AS originals
     FROM (
         SELECT (
-            SELECT oid FROM pg_class WHERE oid = to_regclass('/* schema */workflow_instances')
+            SELECT oid FROM pg_class WHERE oid = to_regclass(format('%I.workflow_instances', $2::text))
         ) AS instances
     ) AS named
     LEFT JOIN pg_attribute
