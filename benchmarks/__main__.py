@@ -158,7 +158,9 @@ def _records(
     scenarios: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
         "growth": lambda: growth.growth(server, scale.rows, seconds=seconds),
         "history": lambda: history.history(server, scale.entries, seconds=seconds),
-        "tenants": lambda: tenants.tenants(server, scale.tenants, seconds=2 * seconds),
+        "tenants": lambda: tenants.tenants(
+            server, scale.tenants, rounds=scale.rounds, seconds=2 * seconds
+        ),
         "profiles": lambda: profiles.profiles(
             server, rounds=scale.rounds, seconds=5 * seconds, puts=scale.puts
         ),

@@ -102,6 +102,13 @@ class Server:
         assert row
         return int(row[0])
 
+    def memory(self, application: str) -> float:
+        """MiB that the processes of this application's connections have, each for itself."""
+        rows = self._control.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = %s", [application]
+        )
+        return sum(psutil.Process(pid).memory_full_info().uss for (pid,) in rows) / 2**20
+
     def _wal(self) -> float:
         row = self._control.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
         assert row

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from benchmarks import tenancy
 from benchmarks.contenders import CONTENDERS
 from benchmarks.reporting.summary import medians
 
@@ -91,13 +92,17 @@ def history(folder: Path, records: Records) -> list[str]:
 
 def tenants(folder: Path, records: Records) -> list[str]:
     """Throughput against the tenants."""
-    figure = Figure(figsize=(5, 3.4), layout="constrained")
-    axis = figure.subplots()
-    points: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for record in records:
-        points[record["operation"]].append((record["tenants"], record["throughput"]))
-    _draw(axis, points, "tenants", "instances a second")
-    axis.legend(frameon=False)
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, operation in zip(axes, ("put", "get"), strict=True):
+        points: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for line in medians(records, ("tenants", "operation")):
+            if _is(line, operation):
+                title = tenancy.CONTENDERS[line["contender"]][0]
+                points[title].append((line["tenants"], line["throughput"]))
+        _draw(axis, points, "tenants", f"{operation}s a second")
+    handles, titles = axes[0].get_legend_handles_labels()
+    figure.legend(handles, titles, loc="outside lower center", ncols=3, frameon=False)
     return [_saved(figure, folder, "tenants")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import tenancy
 from benchmarks.contenders import CONTENDERS
 from benchmarks.reporting import plots, runners, texts, waking
 from benchmarks.reporting.summary import medians
@@ -188,20 +189,24 @@ def tenants(records: Records) -> str:
             texts.TENANTS.strip(),
             table(
                 (
-                    "tenants", "", "start", "MiB started", "MiB loaded", "instances/s",
-                    "p50", "p99",
+                    "tenants", "", "", "instances/s", "x asyncpg", "p50", "p99", "x asyncpg",
+                    "start", "MiB started", "MiB loaded", "MiB, server",
                 ),
                 [
                     (
-                        f"{record['tenants']:,}",
-                        record["operation"],
-                        f"{record['start_ms']:.1f}",
-                        f"{record['memory']:.1f}",
-                        f"{record['memory_after']:.1f}",
-                        f"{record['throughput']:,.0f}",
-                        *milliseconds(record, "p50", "p99"),
+                        f"{line['tenants']:,}",
+                        line["operation"],
+                        tenancy.CONTENDERS[line["contender"]][0],
+                        f"{line['throughput']:,.0f}",
+                        ratio(line["throughput_ratio"]),
+                        *milliseconds(line, "p50", "p99"),
+                        ratio(line["p99_ratio"]),
+                        *milliseconds(line, "start_ms"),
+                        f"{line['memory']:.1f}",
+                        f"{line['memory_after']:.1f}",
+                        f"{line['server_memory']:.1f}",
                     )
-                    for record in records
+                    for line in medians(records, ("tenants", "operation"))
                 ],
             ),
         )

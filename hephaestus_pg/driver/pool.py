@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _DEFAULTS: dict[str, Any] = {
     "min_size": 0,
     "max_size": MAX_SIZE,
+    "statement_cache_size": 1000,
     "reset": PooledConnection.reset_if_lent,
     "connection_class": PooledConnection,
 }
