@@ -169,7 +169,7 @@ async def start(dsn: str, migrated: str) -> AsyncIterator[Start]:
     def start(given: str | None = None, **options: Any) -> Starting[AsyncStorage]:
         own = f"{migrated}_{len(started)}"
         options = {"name": own, "schema": migrated, "references": Names(), **options}
-        if "pool" not in options:
+        if not options.keys() & {"pool", "share"}:
             options["dsn"] = dsn if given is None else given
         started.append(options["name"])
         return AsyncStorage.start(**options)
