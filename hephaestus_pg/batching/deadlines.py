@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
 STEP = 0.01
 """Least seconds between two calls of ``expire``, each of which looks at every request."""
@@ -43,29 +44,69 @@ class DeadlineTimer:
 
 
 class Timeouts:
-    """Lets many ``asyncio.timeout(None)`` blocks expire, each at a deadline, by one timer."""
+    """Ends many pieces of work, each at a deadline of its own, by one timer."""
 
     def __init__(self) -> None:
-        self._deadlines: dict[asyncio.Timeout, float] = {}
-        self._timer = DeadlineTimer(self._expire)
-
-    def add(self, timeout: asyncio.Timeout, deadline: float) -> None:
-        """Lets a block that has been entered expire at the ``deadline``."""
-        self._deadlines[timeout] = deadline
-        self._timer.set(deadline)
-
-    def discard(self, timeout: asyncio.Timeout) -> None:
-        """Lets a block go on for ever, or forgets one that is left."""
-        self._deadlines.pop(timeout, None)
+        self.running: dict[Timeout, float] = {}
+        """The deadlines of those that are to end."""
+        self.timer = DeadlineTimer(self._expire)
 
     def stop(self) -> None:
-        """Lets the timer go, unless a block is still to expire."""
-        if not self._deadlines:
-            self._timer.stop()
+        """Lets the timer go, unless some work is still to end."""
+        if not self.running:
+            self.timer.stop()
 
     def _expire(self, now: float) -> float:
-        expired = [each for each, deadline in self._deadlines.items() if deadline <= now]
-        for timeout in expired:
-            del self._deadlines[timeout]
-            timeout.reschedule(now)
-        return min(self._deadlines.values(), default=inf)
+        for timeout in [each for each, deadline in self.running.items() if deadline <= now]:
+            timeout.expire()
+        return min(self.running.values(), default=inf)
+
+
+class Timeout:
+    """A ``with`` block that is cancelled at the ``deadline``, and then raises a ``TimeoutError``.
+
+    As ``asyncio.timeout_at`` does, which has a timer for each block, and is no plain ``with``.
+    """
+
+    __slots__ = ("_cancelling", "_deadline", "_has_expired", "_task", "_timeouts")
+
+    def __init__(self, timeouts: Timeouts, deadline: float) -> None:
+        self._timeouts = timeouts
+        self._deadline = deadline
+        self._has_expired = False
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine of asyncio's runs in one
+        self._task = task
+        self._cancelling = task.cancelling()
+        timeouts, deadline = self._timeouts, self._deadline
+        timeouts.running[self] = deadline
+        if deadline < timeouts.timer.next:
+            timeouts.timer.set(deadline)
+        return self
+
+    def lift(self) -> None:
+        """Lets the block go on for as long as it takes."""
+        self._timeouts.running.pop(self, None)
+
+    def expire(self) -> None:
+        """Cancels the block."""
+        self.lift()
+        self._has_expired = True
+        self._task.cancel()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._timeouts.running.pop(self, None)
+        # Where somebody else has cancelled the task too, that goes on.
+        if (
+            self._has_expired
+            and self._task.uncancel() <= self._cancelling
+            and isinstance(error, asyncio.CancelledError)
+        ):
+            raise TimeoutError from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import asyncpg
@@ -15,13 +15,15 @@ from hephaestus_pg.errors import InvalidTypeError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from asyncpg import Pool
     from asyncpg.pool import PoolConnectionProxy
 
     from hephaestus_pg.driver.errors import AnyConnection
 
 RELEASE_SECONDS = 0.5
 """Seconds for a connection to be reset or closed, before it is given up."""
+
+MAX_TEXTS = 100
+"""Statements that a connection is known to have prepared: as many as asyncpg keeps, by default."""
 
 
 def terminate(connection: AnyConnection) -> None:
@@ -53,7 +55,7 @@ async def clean_up(
 
 
 class PooledConnection(asyncpg.Connection):
-    """A connection that closes in bounded time, and knows its age and whether a caller had it.
+    """A connection of our pool: closes in bounded time, knows its age, and can be kept in hand.
 
     A pool closes its expired connections without a timeout (seen in asyncpg 0.32): on a silent
     network the socket, and the task that closes it, would stay for ever.
@@ -63,16 +65,58 @@ class PooledConnection(asyncpg.Connection):
         super().__init__(*arguments, **options)
         self.opened_at = asyncio.get_running_loop().time()
         self._lent = False
+        self._kept_as: Any = None
+        self.turns = 0
+        """Pieces of work that were done on it since it was last taken from the pool."""
+        self.texts: dict[str, None] = {}
+        """The statements that it was last used for, in order, which it has mostly prepared."""
 
-    def lend(self) -> None:
-        """Notes that a caller gets this connection, and may leave something in its session."""
+    def keep(self, proxy: PoolConnectionProxy[Any]) -> Self:
+        """Returns the connection behind ``proxy``, as whom the pool gave it, to be kept in hand."""
+        self._kept_as = proxy
+        self.turns = 0
+        return self
+
+    def unkeep(self) -> PoolConnectionProxy[Any]:
+        """Returns what the pool is to be given back."""
+        proxy: PoolConnectionProxy[Any] = self._kept_as
+        return proxy
+
+    def lend(self) -> PoolConnectionProxy[Any]:
+        """Returns what a caller may have, who may leave something in the connection's session.
+
+        It has no effect any more once the connection is the pool's again.
+        """
         self._lent = True
+        return self.unkeep()
+
+    def note(self, text: str) -> None:
+        """Notes that it is used for a statement, if ``text`` is one."""
+        if not text:
+            return
+        texts = self.texts
+        texts.pop(text, None)
+        texts[text] = None
+        if len(texts) > MAX_TEXTS:
+            del texts[next(iter(texts))]
+
+    @property
+    def is_current(self) -> bool:
+        """It is open, and its pool has not expired it."""
+        try:
+            holder = self._kept_as._holder  # noqa: SLF001 - the pool says it nowhere else
+            return not self.is_closed() and holder._generation == holder._pool._generation  # noqa: SLF001
+        except AttributeError:  # another asyncpg's
+            return False
 
     @property
     def is_at_rest(self) -> bool:
-        """Nothing has to be waited for before it can be used again."""
-        cancelling: bool = self._protocol._is_cancelling()  # type: ignore[attr-defined]  # noqa: SLF001
-        return not (self._lent or cancelling)
+        """It can be used again as it is: nothing has to be waited for, or to be reset."""
+        try:
+            cancelling: bool = self._protocol._is_cancelling()  # type: ignore[attr-defined]  # noqa: SLF001
+        except AttributeError:  # it is closed, or another asyncpg's
+            return False
+        return not (self._lent or cancelling or self.is_in_transaction()) and self.is_current
 
     async def reset_if_lent(self) -> None:
         """Resets the session, but only after a caller had it: this package leaves nothing there.
@@ -90,31 +134,6 @@ class PooledConnection(asyncpg.Connection):
         """Closes the connection, or gives it up after :data:`RELEASE_SECONDS` by default."""
         with suppress(TimeoutError):  # asyncpg has terminated it then
             await super().close(timeout=RELEASE_SECONDS if timeout is None else timeout)
-
-
-async def give_back(pool: Pool[Any], connection: PoolConnectionProxy[Any]) -> None:
-    """Gives ``connection`` back to its ``pool``, within :data:`RELEASE_SECONDS`.
-
-    asyncpg does so in a task of its own, lest a cancellation cuts a reset off. That takes three
-    rounds of the event loop. So one of our own that is at rest goes back in the caller's task, by
-    what that task would call.
-    """
-    try:
-        lent: Any = connection
-        held, holder = lent._con, lent._holder  # noqa: SLF001
-        is_simple = (
-            pool._reset is PooledConnection.reset_if_lent  # type: ignore[attr-defined]  # noqa: SLF001
-            and held.is_at_rest
-            # Else the next call of this task would come before those who wait, again and again.
-            and not pool._queue._getters  # type: ignore[attr-defined]  # noqa: SLF001
-        )
-    except AttributeError:  # it is back already, or another pool's, or another asyncpg's
-        is_simple = False
-    if is_simple:
-        held._on_release()  # noqa: SLF001
-        await holder.release(RELEASE_SECONDS)
-    else:
-        await pool.release(connection, timeout=RELEASE_SECONDS)
 
 
 def is_in_transaction(connection: AnyConnection) -> bool:

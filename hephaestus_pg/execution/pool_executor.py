@@ -17,9 +17,10 @@ from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
 from hephaestus_pg.driver.hooks import hook_error, translate_any
 from hephaestus_pg.execution import retrying
 from hephaestus_pg.execution.connection_executor import ConnectionExecutor
+from hephaestus_pg.execution.connections import PoolConnections
 from hephaestus_pg.execution.lifecycle import Lifecycle, Operation, checked_timeout
 from hephaestus_pg.execution.pinned import PinnedConnection
-from hephaestus_pg.execution.pool_runner import PoolRunner, release
+from hephaestus_pg.execution.pool_runner import PoolRunner
 from hephaestus_pg.execution.statements import statements_of
 from hephaestus_pg.execution.statistics import Stats
 
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 
     from asyncpg import Pool, Record
-    from asyncpg.pool import PoolConnectionProxy
 
     from hephaestus_pg.batching.keyed import BatchBy
     from hephaestus_pg.batching.sending import Run
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.errors import DatabaseError
+    from hephaestus_pg.execution.connections import Connections
     from hephaestus_pg.execution.executor import Executor
     from hephaestus_pg.execution.shared_pool import SharedPool
     from hephaestus_pg.execution.statements import Statement
@@ -57,7 +58,7 @@ class PoolExecutor:
         self.statements = statements_of(schema)
         self._timeout = timeout
         self.shared = shared
-        self._pool = pool = shared.pool
+        self._pool = shared.connections.pool
         self.lifecycle = Lifecycle(name)
         shared.users.add(self.lifecycle)
         self.operation: Callable[[str, str | None, float | None], Operation] = partial(
@@ -65,10 +66,11 @@ class PoolExecutor:
         )
         """See :meth:`Executor.operation`."""
         self._loop = asyncio.get_running_loop()
-        self._runner = PoolRunner(pool, self.statements, schema)
+        self._connections: Connections = shared.connections
+        self._runner = PoolRunner(self._connections, self.statements, schema)
         self.fetch: Callable[..., Awaitable[list[Record]]] = self._runner.fetch
         """See :meth:`Executor.fetch`."""
-        self._in_transactions: set[PoolConnectionProxy[Any]] = set()
+        self._in_transactions: set[AnyConnection] = set()
         self._batch_sizes: Counter[int] = Counter()
         self._limit = Limit(MAX_ADMITTED)
         gathers = batching and shared.lets_share_statements(name)
@@ -83,8 +85,9 @@ class PoolExecutor:
         """See :meth:`Executor.row`."""
 
     def _make_batcher(self, batch_by: BatchBy | None) -> Batcher | KeyedBatcher:
+        pinned = self._pinned if isinstance(self._connections, PoolConnections) else None
         make = partial(
-            Batcher, self.fetch, self._pinned, limit=self._limit, batch_sizes=self._batch_sizes
+            Batcher, self.fetch, pinned, limit=self._limit, batch_sizes=self._batch_sizes
         )
         if batch_by is None:
             return make()
@@ -102,8 +105,7 @@ class PoolExecutor:
         try:
             yield partial(self._runner.fetch, source=connection)
         finally:
-            if (kept := connection.unpin()) is not None:
-                await release(self._pool, kept)
+            await connection.close()
 
     async def _row(self, deadline: float, statement: Statement, *arguments: Any) -> Any:
         rows = await self.fetch(deadline, statement, *arguments)
@@ -205,6 +207,7 @@ class PoolExecutor:
             if self.shared.leave(self.lifecycle):
                 with suppress(*DRIVER_ERRORS):
                     async with asyncio.timeout(RELEASE_SECONDS):
+                        await self._connections.close()
                         await self._pool.close()
         finally:
             self._runner.timeouts.stop()
@@ -228,7 +231,7 @@ class PoolExecutor:
     def stats(self) -> Stats:
         """The figures of this moment."""
         batchers = [] if self._batcher is None else self._batcher.batchers
-        idle = self._pool.get_idle_size()
+        idle = self._pool.get_idle_size() + self._connections.idle
         return Stats(
             connections_in_use=self._pool.get_size() - idle,
             connections_idle=idle,
@@ -260,11 +263,12 @@ class PoolExecutor:
         )
 
     @asynccontextmanager
-    async def _acquired(self, deadline: float) -> AsyncIterator[PoolConnectionProxy[Any]]:
+    async def _acquired(self, deadline: float) -> AsyncIterator[AnyConnection]:
+        connections = self._connections
         try:
             self._runner.waiting += 1
             async with asyncio.timeout_at(deadline):
-                connection = await self._pool.acquire()
+                connection = connections.try_acquire("") or await connections.acquire("")
         except BaseException as error:
             if (ours := translate_any(error, None)) is error:
                 raise
@@ -273,12 +277,10 @@ class PoolExecutor:
             self._runner.waiting -= 1
         self._in_transactions.add(connection)
         try:
-            if lend := getattr(connection, "lend", None):
-                lend()
-            yield connection
+            yield connections.lend(connection)
         finally:
             self._in_transactions.remove(connection)
-            await release(self._pool, connection)
+            await connections.release(connection)
 
 
 def _key_of(batch_by: BatchBy) -> Hashable:

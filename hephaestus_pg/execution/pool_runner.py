@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from hephaestus_pg.batching.deadlines import Timeouts
-from hephaestus_pg.driver.connection import RELEASE_SECONDS, give_back, terminate
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
-from hephaestus_pg.driver.hooks import cancel_requested, translate_any
+from hephaestus_pg.batching.deadlines import Timeout, Timeouts
+from hephaestus_pg.driver.connection import terminate
+from hephaestus_pg.driver.errors import should_reset_pool
+from hephaestus_pg.driver.hooks import translate_any
 from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import (
     ConflictError,
@@ -20,23 +19,18 @@ from hephaestus_pg.errors import (
 )
 from hephaestus_pg.execution import retrying
 from hephaestus_pg.execution.fencing import Backend, fence
-from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.statements import outdated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from asyncpg import Pool, Record
-    from asyncpg.pool import PoolConnectionProxy
+    from asyncpg import Record
 
     from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.execution.connections import Connections
     from hephaestus_pg.execution.statements import Kind, Statement, Statements
 
-    Source = Pool[Any] | PinnedConnection
-
 Result = TypeVar("Result")
-
-logger = logging.getLogger("hephaestus_pg")
 
 ASK_SECONDS = 0.02
 """Seconds between two writes that ask who listens: asking makes a put a thirteenth dearer."""
@@ -46,10 +40,10 @@ _REFUSALS = (ConflictError, RejectedError)
 
 
 class PoolRunner:
-    """Runs work on connections of ``pool``; the ``statements`` are of the schema it works on."""
+    """Runs work on ``connections``; the ``statements`` are of the schema it works on."""
 
-    def __init__(self, pool: Pool[Any], statements: Statements, schema: str) -> None:
-        self.pool = pool
+    def __init__(self, connections: Connections, statements: Statements, schema: str) -> None:
+        self.connections = connections
         self.statements = statements
         self.schema = schema
         self.loop = asyncio.get_running_loop()
@@ -62,7 +56,11 @@ class PoolRunner:
         """Those of the tries under way."""
 
     def fetch(
-        self, deadline: float, statement: Statement, *arguments: Any, source: Source | None = None
+        self,
+        deadline: float,
+        statement: Statement,
+        *arguments: Any,
+        source: Connections | None = None,
     ) -> Awaitable[list[Record]]:
         """The rows of the statement; see :meth:`run`. Now and then it asks who listens."""
         if statement.asking is not None and (now := self.loop.time()) >= self._ask_at:
@@ -74,6 +72,7 @@ class PoolRunner:
             lambda connection: fetch_rows(connection, statement.text, arguments),
             kind=statement.kind,
             is_batch=statement.is_batch,
+            text=statement.text,
             source=source,
         )
 
@@ -86,7 +85,8 @@ class PoolRunner:
         kind: Kind,
         bounded: bool = True,
         is_batch: bool = False,
-        source: Source | None = None,
+        text: str = "",
+        source: Connections | None = None,
     ) -> Awaitable[Result]:
         """The result of ``work``, tried until the ``deadline`` as far as its ``kind`` allows.
 
@@ -98,10 +98,12 @@ class PoolRunner:
             bounded: The deadline ends the work too; otherwise only its beginning must be in time.
             is_batch: It holds the calls of several callers, and is not tried again where one of
                 them may be to blame.
-            source: The source of connections, the pool unless given.
+            text: The statement that it runs, if it is but one.
+            source: The source of connections, if not that of this runner.
         """
         policy = retrying.NON_IDEMPOTENT if kind == "non_idempotent" else retrying.IDEMPOTENT
-        tries = _Tries(self, deadline, work, source or self.pool, kind != "read", bounded, is_batch)
+        source = source or self.connections
+        tries = _Tries(self, deadline, work, text, source, kind != "read", bounded, is_batch)
         return retrying.run(
             tries.run_once,
             policy,
@@ -128,7 +130,8 @@ class _Tries(Generic[Result]):
     runner: PoolRunner
     deadline: float
     work: Callable[[AnyConnection], Awaitable[Result]]
-    source: Source
+    text: str
+    source: Connections
     is_write: bool
     bounded: bool
     is_batch: bool
@@ -144,23 +147,24 @@ class _Tries(Generic[Result]):
             # Sent now it would time out, and its connection, which is healthy, be terminated.
             raise OperationTimeoutError.before_sending()
         source = self.source
-        connection: PoolConnectionProxy[Any] | None = None
-        limit = asyncio.timeout(None)
+        connection: AnyConnection | None = None
         try:
-            async with limit:
-                runner.timeouts.add(limit, self.deadline)
-                runner.waiting += 1
-                try:
-                    connection = await source.acquire()
-                finally:
-                    runner.waiting -= 1
+            with Timeout(runner.timeouts, self.deadline) as limit:
+                connection = source.try_acquire(self.text)
+                if connection is None:
+                    runner.waiting += 1
+                    try:
+                        connection = await source.acquire(self.text)
+                    finally:
+                        runner.waiting -= 1
                 if self.is_write:
                     self.backend = Backend.behind(connection, now)
                 if not self.bounded:
-                    runner.timeouts.discard(limit)
-                return await self.work(connection)
+                    limit.lift()
+                result = await self.work(connection)
+            if source.try_release(connection):
+                connection = None
         except BaseException as error:
-            source = runner.pool  # a connection that failed goes back there, not to its worker
             if connection is not None and (
                 isinstance(error, TimeoutError) or _forgot_statements(error)
             ):
@@ -169,9 +173,9 @@ class _Tries(Generic[Result]):
                 raise
             raise ours from error
         finally:
-            runner.timeouts.discard(limit)
-            if connection is not None:
-                await release(source, connection)
+            if connection is not None:  # also one that failed: the pool looks at it
+                await source.release(connection)
+        return result
 
     async def on_failure(self, error: DatabaseError) -> None:
         """Raises what no other try mends, resets the pool, and fences a write that may go on.
@@ -189,7 +193,7 @@ class _Tries(Generic[Result]):
             if _forgot_statements(error.__cause__):
                 error.retryable = True
         if should_reset_pool(error):
-            await runner.pool.expire_connections()
+            await runner.connections.pool.expire_connections()
             if self.backend and error.applied == "unknown":
                 error.retryable = await runner.fence(self.backend, self.deadline)
 
@@ -201,22 +205,3 @@ def _forgot_statements(error: BaseException | None) -> bool:
     behind PgBouncer without ``pgbouncer=True`` that would go on for ever.
     """
     return getattr(error, "sqlstate", None) == "26000"
-
-
-async def release(source: Source, connection: PoolConnectionProxy[Any]) -> None:
-    """Gives the connection back; an error of that is not raised, as its statement has a result."""
-    try:
-        if isinstance(source, PinnedConnection):
-            await source.release(connection)
-        else:
-            await give_back(source, connection)
-    except DRIVER_ERRORS:
-        pass  # asyncpg has terminated a connection that could not be reset in time
-    except BaseException as error:
-        # asyncpg releases in a task of its own. If that was cancelled before it began, as by a
-        # program that cancels all of its tasks, nobody else would.
-        asyncio.get_running_loop().call_later(2 * RELEASE_SECONDS, terminate, connection)
-        if isinstance(error, Exception):
-            logger.exception("the pool's reset hook raised; its connection is closed")
-        elif cancel_requested() or not isinstance(error, asyncio.CancelledError):
-            raise

@@ -10,6 +10,8 @@ from hephaestus_pg.driver.hooks import option_hooks, pool_hooks
 from hephaestus_pg.driver.pool import checked_pool, open_pool, usable_pool
 from hephaestus_pg.driver.pool_options import checked_pool_options
 from hephaestus_pg.errors import InvalidValueError
+from hephaestus_pg.execution.connections import PoolConnections
+from hephaestus_pg.execution.kept import KeptConnections
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from asyncpg import Pool
 
     from hephaestus_pg.batching.keyed import BatchBy
+    from hephaestus_pg.execution.connections import Connections
     from hephaestus_pg.execution.lifecycle import Lifecycle
 
 logger = logging.getLogger("hephaestus_pg")
@@ -29,7 +32,7 @@ TIMEOUT = 30.0
 class SharedPool:
     """A pool, and what holds for every storage on it."""
 
-    pool: Pool[Any]
+    connections: Connections
     is_ours: bool
     """It is to be closed once nobody uses it; otherwise its user does that."""
     timeout: float
@@ -86,10 +89,15 @@ def pool_opener(  # noqa: PLR0913 - each is an option of its own
         hooks = pool_hooks(pool)
 
     async def opened() -> SharedPool:
+        connections: Connections
+        if pool is not None:  # the user's own code may wait for it
+            connections = PoolConnections(await usable_pool(pool))
+        else:
+            ours = await open_pool(dsn, timeout=timeout, pgbouncer=pgbouncer, **options)
+            # A hook may give each use of a connection what is its own.
+            connections = PoolConnections(ours) if hooks else KeptConnections(ours)
         return SharedPool(
-            pool=await open_pool(dsn, timeout=timeout, pgbouncer=pgbouncer, **options)
-            if pool is None
-            else await usable_pool(pool),
+            connections=connections,
             is_ours=pool is None,
             timeout=timeout,
             hooks=hooks,

@@ -12,7 +12,7 @@ from hephaestus_pg import (
     OperationTimeoutError,
 )
 from hephaestus_pg.batching.batcher import Batcher
-from hephaestus_pg.batching.deadlines import DeadlineTimer, Timeouts
+from hephaestus_pg.batching.deadlines import DeadlineTimer, Timeout, Timeouts
 from tests.support.answering import Server, call, settle
 
 pytestmark = pytest.mark.quick
@@ -89,13 +89,8 @@ class TestTimer:
 
 class TestTimeouts:
     async def wait(self, timeouts: Timeouts, deadline: float) -> None:
-        limit = asyncio.timeout(None)
-        try:
-            async with limit:
-                timeouts.add(limit, deadline)
-                await asyncio.get_running_loop().create_future()
-        finally:
-            timeouts.discard(limit)
+        with Timeout(timeouts, deadline):
+            await asyncio.get_running_loop().create_future()
 
     async def test_each_block_expires_at_its_own_deadline(self) -> None:
         timeouts, loop = Timeouts(), asyncio.get_running_loop()
@@ -121,15 +116,50 @@ class TestTimeouts:
             await task
         timeouts.stop()
 
-    async def test_a_block_that_is_discarded_goes_on(self) -> None:
+    async def test_one_that_somebody_cancels_as_it_expires_is_cancelled(self) -> None:
+        timeouts = Timeouts()
+        task = asyncio.create_task(self.wait(timeouts, asyncio.get_running_loop().time() + 60))
+        await asyncio.sleep(0)
+        task.cancel()
+        [timeout] = timeouts.running
+        timeout.expire()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not timeouts.running
+        timeouts.stop()
+
+    async def test_one_in_a_task_that_was_cancelled_before_expires(self) -> None:
+        timeouts, loop = Timeouts(), asyncio.get_running_loop()
+
+        async def clean_up() -> None:
+            try:
+                await loop.create_future()
+            except asyncio.CancelledError:
+                with pytest.raises(TimeoutError):
+                    await self.wait(timeouts, loop.time())
+                raise
+
+        task = asyncio.create_task(clean_up())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelling() == 1
+
+    async def test_a_block_that_is_left_in_time_leaves_nothing_behind(self) -> None:
+        timeouts = Timeouts()
+        with Timeout(timeouts, asyncio.get_running_loop().time() + 60):
+            assert len(timeouts.running) == 1
+        timeouts.stop()
+        assert (timeouts.running, timeouts.timer.next) == ({}, inf)
+
+    async def test_a_block_whose_deadline_is_lifted_goes_on(self) -> None:
         timeouts = Timeouts()
         soon = asyncio.get_running_loop().time() + 0.01
-        async with asyncio.timeout(None) as limit:
-            timeouts.add(limit, soon)
-            timeouts.discard(limit)
+        with Timeout(timeouts, soon) as lifted:
+            lifted.lift()
             with pytest.raises(TimeoutError):  # by then it would have expired as well
                 await self.wait(timeouts, soon)
-        assert not limit.expired()
 
     async def test_it_does_not_stop_while_a_block_is_to_expire(self) -> None:
         timeouts = Timeouts()

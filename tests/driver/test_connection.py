@@ -12,6 +12,7 @@ import pytest
 
 from hephaestus_pg import AsyncStorage, Instance, InvalidTypeError
 from hephaestus_pg.driver.connection import (
+    MAX_TEXTS,
     PooledConnection,
     clean_up,
     is_in_transaction,
@@ -247,13 +248,33 @@ class TestUsing:
             await engine.dispose()
 
 
-async def test_a_connection_of_an_asyncpg_that_is_otherwise_inside_goes_back_too(
+async def test_a_connection_of_an_asyncpg_that_is_otherwise_inside_goes_back_at_once(
     storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(PooledConnection, "is_at_rest")
+    monkeypatch.setattr(PooledConnection, "is_current", False)
     for _ in range(20):
         assert await storage.get("x") is None
-    assert (await storage.stats()).connections_in_use == 0
+        assert pool_of(storage).get_idle_size() == pool_of(storage).get_size() > 0
+
+
+async def test_a_connection_that_no_pool_answers_for_is_not_current(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn, connection_class=PooledConnection)
+    assert not connection.is_current
+    assert not connection.is_at_rest
+    await connection.close()
+    assert not connection.is_at_rest
+
+
+async def test_a_connection_knows_the_statements_that_it_was_last_used_for(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn, connection_class=PooledConnection)
+    for n in range(MAX_TEXTS):
+        connection.note(f"SELECT {n}")
+    connection.note("SELECT 0")
+    connection.note("SELECT 1000")
+    assert len(connection.texts) == MAX_TEXTS
+    assert "SELECT 0" in connection.texts
+    assert "SELECT 1" not in connection.texts
+    await connection.close()
 
 
 async def test_a_connection_is_in_a_transaction_until_it_ends_or_is_given_back(dsn: str) -> None:

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hephaestus_pg import (
-    Instance,
-)
 from hephaestus_pg.execution import pinned
 from hephaestus_pg.execution.pinned import PinnedConnection
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from tests.support.starting import Start
-
     Pool = asyncpg.Pool[asyncpg.Record]
 
 pytestmark = pytest.mark.quick
 
 
-async def given_back(pool: Pool, pinned_connection: PinnedConnection) -> None:
-    if (kept := pinned_connection.unpin()) is not None:
-        await pool.release(kept)
+async def acquired(pinned_connection: PinnedConnection) -> Any:
+    return pinned_connection.try_acquire("") or await pinned_connection.acquire("")
+
+
+async def released(pinned_connection: PinnedConnection, connection: Any) -> None:
+    if not pinned_connection.try_release(connection):
+        await pinned_connection.release(connection)
 
 
 async def statement(pinned_connection: PinnedConnection) -> Any:
     """Which of the server's processes carries it out."""
-    connection = await pinned_connection.acquire()
+    connection = await acquired(pinned_connection)
     pid = await connection.fetchval("SELECT pg_backend_pid()")
-    await pinned_connection.release(connection)
+    await released(pinned_connection, connection)
     return pid
 
 
@@ -41,19 +39,19 @@ async def test_statements_share_a_connection_which_is_given_back_at_the_end(two:
     pinned_connection = PinnedConnection(two)
     assert len({await statement(pinned_connection) for _ in range(5)}) == 1
     assert two.get_idle_size() == 0
-    await given_back(two, pinned_connection)
+    await pinned_connection.close()
     assert two.get_idle_size() == two.get_size() == 1
-    await given_back(two, pinned_connection)
+    await pinned_connection.close()
 
 
 @pytest.mark.usefixtures("kept")
 async def test_two_statements_at_once_have_one_each_and_one_is_kept(two: Pool) -> None:
     pinned_connection = PinnedConnection(two)
-    connections = [await pinned_connection.acquire(), await pinned_connection.acquire()]
+    connections = [await acquired(pinned_connection), await acquired(pinned_connection)]
     for connection in connections:
-        await pinned_connection.release(connection)
+        await released(pinned_connection, connection)
     assert (two.get_size(), two.get_idle_size()) == (2, 1)
-    await given_back(two, pinned_connection)
+    await pinned_connection.close()
     assert two.get_idle_size() == 2
 
 
@@ -69,32 +67,14 @@ async def test_it_is_given_back_when_its_time_is_up(
 @pytest.mark.parametrize("when", ("in use", "kept"))
 async def test_one_that_broke_is_replaced(two: Pool, when: str) -> None:
     pinned_connection = PinnedConnection(two)
-    first = await pinned_connection.acquire()
+    first = await acquired(pinned_connection)
     pid = first.get_server_pid()
     if when == "in use":
         first.terminate()
-    await pinned_connection.release(first)
+    await released(pinned_connection, first)
     if when == "kept":
         first.terminate()
 
     assert await statement(pinned_connection) != pid
-    await given_back(two, pinned_connection)
+    await pinned_connection.close()
     assert two.get_idle_size() == two.get_size() == 1
-
-
-async def test_busy_workers_let_others_have_the_only_connection(start: Start) -> None:
-    stop = False
-
-    async def caller(id: str) -> None:
-        while not stop:
-            await storage.put(Instance.new("W", {}, id=id))
-
-    async with start(max_size=1) as storage:
-        async with asyncio.TaskGroup() as group:
-            for n in range(32):
-                group.create_task(caller(f"x::{n}"))
-            for turn in range(5):
-                async with storage.transaction() as transaction:
-                    await transaction.put(Instance.new("W", {}, id=f"own::{turn}"))
-            stop = True
-        assert await storage.count() == 32 + 5

@@ -18,6 +18,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.execution import connection_executor, pool_runner
+from hephaestus_pg.execution.connections import PoolConnections
 from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.pool_runner import PoolRunner
 from hephaestus_pg.execution.statements import statements_of
@@ -68,7 +69,7 @@ async def test_a_pool_whose_reset_forgets_all(dsn: str, start: Start) -> None:
 @pytest.mark.usefixtures("kept")
 async def test_what_failed_is_not_kept(two: Pool) -> None:
     """Before the next try there may be a pause of seconds."""
-    runner = PoolRunner(two, statements_of("public"), "public")
+    runner = PoolRunner(PoolConnections(two), statements_of("public"), "public")
     pinned_connection = PinnedConnection(two)
 
     async def run(statement: str) -> None:

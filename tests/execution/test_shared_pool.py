@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hephaestus_pg import AsyncStorage, InvalidTypeError, InvalidValueError
+from hephaestus_pg.execution.connections import PoolConnections
 from hephaestus_pg.execution.lifecycle import Lifecycle
 from hephaestus_pg.execution.shared_pool import SharedPool
 
@@ -22,7 +23,12 @@ pytestmark = pytest.mark.quick
 
 def shared(pool: Pool, *, is_ours: bool) -> SharedPool:
     return SharedPool(
-        pool=pool, is_ours=is_ours, timeout=30.0, hooks=[], batch_by=None, can_listen=True
+        connections=PoolConnections(pool),
+        is_ours=is_ours,
+        timeout=30.0,
+        hooks=[],
+        batch_by=None,
+        can_listen=True,
     )
 
 

@@ -1,0 +1,100 @@
+"""The sources of connections: a pool, or what keeps connections of a pool in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
+from hephaestus_pg.driver.errors import DRIVER_ERRORS
+from hephaestus_pg.driver.hooks import cancel_requested
+
+if TYPE_CHECKING:
+    from asyncpg import Pool
+
+    from hephaestus_pg.driver.errors import AnyConnection
+
+logger = logging.getLogger("hephaestus_pg")
+
+
+class Connections(Protocol):
+    """Lends connections of a ``pool``, each for one piece of work."""
+
+    pool: Pool[Any]
+
+    @property
+    def idle(self) -> int:
+        """Connections that are in hand and do nothing, which the pool counts as in use."""
+
+    def try_acquire(self, text: str) -> AnyConnection | None:
+        """A connection that can be had at once, if any, rather one that has prepared ``text``."""
+
+    async def acquire(self, text: str) -> AnyConnection:
+        """A connection, as soon as one can be had, where :meth:`try_acquire` gives none."""
+        ...
+
+    def lend(self, connection: AnyConnection) -> AnyConnection:
+        """The connection as a caller's own code may have it, until it is released."""
+        ...
+
+    def try_release(self, connection: AnyConnection) -> bool:
+        """Takes a connection back, unless that has to wait for something; ``True`` if it did."""
+
+    async def release(self, connection: AnyConnection) -> None:
+        """Takes a connection back, where :meth:`try_release` does not; raises no error of that."""
+
+    async def close(self) -> None:
+        """Gives the pool back what is in hand, and keeps nothing from then on."""
+
+
+class PoolConnections:
+    """Connections of a pool that other code may use too: each goes back after its work."""
+
+    idle = 0
+
+    def __init__(self, pool: Pool[Any]) -> None:
+        self.pool = pool
+
+    def try_acquire(self, _: str) -> AnyConnection | None:
+        """See :meth:`Connections.try_acquire`."""
+        return None
+
+    async def acquire(self, _: str) -> AnyConnection:
+        """See :meth:`Connections.acquire`."""
+        connection: AnyConnection = await self.pool.acquire()
+        return connection
+
+    def lend(self, connection: AnyConnection) -> AnyConnection:
+        """See :meth:`Connections.lend`."""
+        return connection
+
+    def try_release(self, _: AnyConnection) -> bool:
+        """See :meth:`Connections.try_release`."""
+        return False
+
+    async def release(self, connection: AnyConnection) -> None:
+        """See :meth:`Connections.release`."""
+        await give_back(self.pool, connection)
+
+    async def close(self) -> None:
+        """See :meth:`Connections.close`."""
+
+
+async def give_back(pool: Pool[Any], connection: Any) -> None:
+    """Gives a ``pool`` its connection back, within :data:`RELEASE_SECONDS`.
+
+    An error of that is not raised: what the connection was used for has a result.
+    """
+    try:
+        await pool.release(connection, timeout=RELEASE_SECONDS)
+    except DRIVER_ERRORS:
+        pass  # asyncpg has terminated a connection that could not be reset in time
+    except BaseException as error:
+        # asyncpg releases in a task of its own. If that was cancelled before it began, as by a
+        # program that cancels all of its tasks, nobody else would.
+        asyncio.get_running_loop().call_later(2 * RELEASE_SECONDS, terminate, connection)
+        if isinstance(error, Exception):
+            logger.exception("the pool's reset hook raised; its connection is closed")
+        elif cancel_requested() or not isinstance(error, asyncio.CancelledError):
+            raise
