@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 RELEASE_SECONDS = 0.5
 """Seconds for a connection to be reset or closed, before it is given up."""
 
-MAX_TEXTS = 100
-"""Statements that a connection is known to have prepared: as many as asyncpg keeps, by default."""
+MAX_TEXTS = 1_000
+"""Statements that a connection keeps prepared: each schema has its own, and tenants may be many."""
 
 
 def terminate(connection: AnyConnection) -> None:
