@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 TENANTS = (1, 10, 100, 1_000)
 
-WARM_UP = 2
-"""Times as long as what is measured: each connection has to get to know its tenants."""
-
 
 def tenants(
     server: Server, counts: Sequence[int], *, rounds: int, seconds: float
@@ -46,12 +43,15 @@ def _measured(
         }
         for operation in ("put", "get"):
             for name, process in processes.items():
-                figures = process.run(operation, WARM_UP * seconds, seconds)
+                process.prepare(operation)
+                with server.counted() as costs:
+                    figures = process.run(operation, seconds)
                 yield {
                     "operation": operation,
                     "contender": name,
                     **process.started,
                     **figures,
+                    "server_cpu": 1000 * costs["server_cpu"] / figures["instances"],
                     "server_memory": server.memory(name),
                 }
 
