@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import SchemaOutdatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from hephaestus_pg.errors import RejectedError
 
@@ -41,13 +41,18 @@ class Statement:
         return self.result == "row_per_call"
 
 
-class BySearchIndex(NamedTuple):
-    """A statement that filters, for each index over states that a schema may have."""
+class Searches(dict[tuple[str, str], Statement]):
+    """The statements of ``sql/queries/search``, by name and driver, made when first needed.
 
-    full: Statement
-    """By the index over whole states, or without any."""
-    initial: Statement
-    """By the index over initial contexts."""
+    For the drivers see ``fragments/driver.sql``, of which each has its variant.
+    """
+
+    def __init__(self, text: Callable[[str, str], str]) -> None:
+        self._text = text
+
+    def __missing__(self, key: tuple[str, str]) -> Statement:
+        made = self[key] = Statement(key[0], self._text(*key), "read")
+        return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,10 +68,7 @@ class Statements:
     put_many: Statement
     delete_many: Statement
     prune: Statement
-    count: BySearchIndex
-    query: BySearchIndex
-    pages: Mapping[str, BySearchIndex]
-    """A page of a query, by what it is ordered by."""
+    searches: Searches
     index_profile: Statement
     terminate_backend: Statement
     get_locked: Statement
@@ -113,9 +115,6 @@ def statements_of(schema: str, *variants: str) -> Statements:
         many = one(f"{name}_many", kind, "row_per_call", "batched")
         return replace(one(name, kind, "row"), many=many)
 
-    def by_index(name: str) -> BySearchIndex:
-        return BySearchIndex(one(name), Statement(name, text(name, "initial"), "read", "rows"))
-
     return Statements(
         get=batched("get", "read"),
         put=batched("put", "idempotent"),
@@ -126,11 +125,7 @@ def statements_of(schema: str, *variants: str) -> Statements:
         put_many=one("put_many", "idempotent"),
         delete_many=one("delete_many", "non_idempotent"),
         prune=one("prune", "idempotent", "row"),
-        count=by_index("count"),
-        query=by_index("query"),
-        pages={
-            order: by_index(f"page_by_{order}") for order in ("id", "inserted_at", "updated_at")
-        },
+        searches=Searches(text),
         index_profile=one("index_profile", result="row"),
         terminate_backend=one("terminate_backend", result="row"),
         get_locked=one("get_locked", "read", "row"),

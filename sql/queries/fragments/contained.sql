@@ -1,2 +1,0 @@
--- By the index over whole states. $7 contained state.
-state @> $7::text::jsonb

@@ -1,0 +1,2 @@
+-- No filter drives: whatever the planner chooses.
+true
