@@ -14,7 +14,7 @@ from hephaestus_pg.errors import (
 from hephaestus_pg.execution import retrying
 from hephaestus_pg.verbs import filters as filtering
 from hephaestus_pg.verbs import keyset
-from hephaestus_pg.verbs.bulk import CHUNK_ROWS, BulkVerbs
+from hephaestus_pg.verbs.bulk import CHUNK_ROWS, BulkVerbs, slices
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -86,7 +86,10 @@ class SearchVerbs(BulkVerbs):
             page = keyset.parameters(order, after, limit)
         with self._executor.operation("query", None, timeout) as deadline:
             rows = await self._rows(deadline, name, matching, *page)
-        return list(self._decoded(rows, skip=skip))
+        found: list[Instance] = []
+        async for some in slices(rows):
+            found += self._decoded(some, skip=skip)
+        return found
 
     @staticmethod
     def cursor(instance: Instance, *, order_by: Order = "id") -> str:
@@ -126,8 +129,9 @@ class SearchVerbs(BulkVerbs):
         while True:
             with self._executor.operation("stream", None, timeout) as deadline:
                 page = await self._rows(deadline, "page_by_id", matching, last, str(rows))
-            for instance in self._decoded(page, skip=skip):
-                yield instance
+            async for some in slices(page):
+                for instance in self._decoded(some, skip=skip):
+                    yield instance
             if len(page) < rows:
                 return
             last = page[-1]["id"]
