@@ -25,7 +25,9 @@ pytestmark = pytest.mark.quick
 # Whole statements, but for those of the migrations, which are their own test's.
 PATHS = {path.stem: path for path in (_sql.root() / "queries").rglob("*.sql")}
 WHOLE = sorted(name for name, path in PATHS.items() if path.parent.name != "fragments")
-DRIVERS = sorted(name.removeprefix("driver_") for name in PATHS if name.startswith("driver_"))
+DRIVERS = sorted(
+    name.partition("_")[2] for name in PATHS if name.startswith(("driver_", "contained_"))
+)
 QUERIES = [name for name in WHOLE if not name.startswith("migrations_")]
 QUERIES += [
     *(

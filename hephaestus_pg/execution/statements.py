@@ -44,7 +44,7 @@ class Statement:
 class Searches(dict[tuple[str, str], Statement]):
     """The statements of ``sql/queries/search``, by name and driver, made when first needed.
 
-    For the drivers see ``fragments/driver.sql``, of which each has its variant.
+    Each driver has a variant of ``fragments/driver.sql``, or of ``contained.sql`` beside it.
     """
 
     def __init__(self, text: Callable[[str, str], str]) -> None:

@@ -92,7 +92,7 @@ class Matching(NamedTuple):
     """Filters, checked."""
 
     driver: str
-    """The filter by whose index rows are found: a variant of ``fragments/driver.sql``."""
+    """The filter by whose index rows are found; see ``Statements.searches``."""
     parameters: tuple[Any, ...]
     """``$1`` to ``$14`` of ``fragments/matching.sql``; ``None`` where a filter is not given."""
     search: Search | None

@@ -1,2 +1,2 @@
--- No filter drives: whatever the planner chooses.
+-- No filter drives, or the contained state does: see contained.sql.
 true

@@ -17,7 +17,7 @@ AND CASE
     WHEN $6::text IS NULL THEN true
     ELSE workflow COLLATE "C" >= $6::text AND workflow COLLATE "C" < $7::text
 END
-AND CASE WHEN $8::text IS NULL THEN true ELSE state @> $8::text::jsonb END
+AND /* include: contained */
 AND CASE WHEN $9::text IS NULL THEN true ELSE inserted_at < $9::text::timestamp END
 AND CASE WHEN $10::text IS NULL THEN true ELSE inserted_at > $10::text::timestamp END
 AND CASE WHEN $11::text IS NULL THEN true ELSE updated_at < $11::text::timestamp END
