@@ -25,9 +25,17 @@ pytestmark = pytest.mark.quick
 # Whole statements, but for those of the migrations, which are their own test's.
 PATHS = {path.stem: path for path in (_sql.root() / "queries").rglob("*.sql")}
 WHOLE = sorted(name for name, path in PATHS.items() if path.parent.name != "fragments")
+DRIVERS = sorted(
+    name.partition("_")[2] for name in PATHS if name.startswith(("driver_", "contained_"))
+)
 QUERIES = [name for name in WHOLE if not name.startswith("migrations_")]
 QUERIES += [
-    *(f"{name}:initial" for name in QUERIES if PATHS[name].parent.name == "search"),
+    *(
+        f"{name}:{driver}"
+        for name in QUERIES
+        if PATHS[name].parent.name == "search"
+        for driver in DRIVERS
+    ),
     *(f"{name}:batched" for name in QUERIES if name.endswith("_many")),
     *("claim:batched", "claim:batched:distributed", "take_over:distributed"),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import SchemaOutdatedError
@@ -41,13 +41,18 @@ class Statement:
         return self.result == "row_per_call"
 
 
-class BySearchIndex(NamedTuple):
-    """A statement that filters, for each index over states that a schema may have."""
+class Searches(dict[tuple[str, str], Statement]):
+    """The statements of ``sql/queries/search``, by name and driver, made when first needed.
 
-    full: Statement
-    """By the index over whole states, or without any."""
-    initial: Statement
-    """By the index over initial contexts."""
+    Each driver has a variant of ``fragments/driver.sql``, or of ``contained.sql`` beside it.
+    """
+
+    def __init__(self, text: Callable[[str, str], str]) -> None:
+        self._text = text
+
+    def __missing__(self, key: tuple[str, str]) -> Statement:
+        made = self[key] = Statement(key[0], self._text(*key), "read")
+        return made
 
 
 Made = TypeVar("Made")
@@ -98,15 +103,7 @@ class Statements:
     put_many = _one("idempotent")
     delete_many = _one("non_idempotent")
     prune = _one("idempotent", "row")
-    count = Lazy(lambda statements, name: statements.by_index(name))
-    query = Lazy(lambda statements, name: statements.by_index(name))
-    pages = Lazy(
-        lambda statements, _: {
-            order: statements.by_index(f"page_by_{order}")
-            for order in ("id", "inserted_at", "updated_at")
-        }
-    )
-    """A page of a query, by what it is ordered by."""
+    searches = Lazy(lambda statements, _: Searches(statements.text))
     index_profile = _one(result="row")
     terminate_backend = _one(result="row")
     get_locked = _one(result="row")
@@ -140,11 +137,6 @@ class Statements:
         if "citus" in self._variants or asking.text == statement.text:
             return statement
         return replace(statement, asking=asking)
-
-    def by_index(self, name: str) -> BySearchIndex:
-        """A statement that filters, for each index."""
-        initial = Statement(name, self.text(name, "initial"), "read")
-        return BySearchIndex(self.one(name, "read", "rows"), initial)
 
 
 @lru_cache(maxsize=1000)

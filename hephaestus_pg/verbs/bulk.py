@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from hephaestus_pg.values.instance import Instance, checked_id
 from hephaestus_pg.verbs.modify import ModifyVerbs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 
     from asyncpg import Record
 
@@ -23,6 +24,11 @@ CHUNK_ROWS = 1000
 
 CHUNK_CHARS = 8 * 2**20
 """Characters of states after which a statement of ``put_many`` takes no more rows."""
+
+SLICE_CHARS = 2**17
+"""Characters of states that are decoded in one go, which takes about a millisecond."""
+
+_ROW_CHARS = 1000  # of a state take as long as the rest of its row
 
 
 class BulkVerbs(ModifyVerbs):
@@ -83,7 +89,8 @@ class BulkVerbs(ModifyVerbs):
                 deadline = self._executor.deadline(timeout)
                 rows = await self._executor.fetch(deadline, self._statements.get_many, chunk)
                 self._require_these("get_many", rows, set(chunk), every=False)
-                found.update({row["id"]: self._serializer.decode(row) for row in rows})
+                async for some in slices(rows):
+                    found.update({row["id"]: self._serializer.decode(row) for row in some})
         return found
 
     async def delete_many(self, ids: Iterable[str], *, timeout: float | None = None) -> set[str]:
@@ -145,6 +152,18 @@ class BulkVerbs(ModifyVerbs):
             size += len(new.state)
         if chunk:
             yield chunk
+
+
+async def slices(rows: list[Record]) -> AsyncIterator[list[Record]]:
+    """The rows to decode, in slices between which the event loop sees to other tasks."""
+    start = size = 0
+    for end, row in enumerate(rows):
+        if size >= SLICE_CHARS:
+            yield rows[start:end]
+            await asyncio.sleep(0)
+            start, size = end, 0
+        size += _ROW_CHARS + len(row["state"])
+    yield rows[start:]
 
 
 def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:

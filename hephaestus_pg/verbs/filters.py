@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 from uuid import UUID
 
 from hephaestus_pg.codec.timestamps import for_column, format_due
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
-    from hephaestus_pg.execution.statements import BySearchIndex, Statement
     from hephaestus_pg.values.references import References
 
 
@@ -70,14 +69,14 @@ class Search:
     """It names a value under ``context.initial``: the smaller index can serve it."""
     may_scan: bool
 
-    def statement(self, statements: BySearchIndex, profile: str, schema: str) -> Statement:
-        """The statement that uses the index which the schema has.
+    def driver(self, profile: str, schema: str) -> str:
+        """The driver by the index which the schema has.
 
         Raises:
             InvalidValueError: The index does not serve this, and every row may not be read.
         """
         if profile == "initial" and self.in_initial:
-            return statements.initial
+            return "initial"
         if profile != "full" and not self.may_scan:
             raise InvalidValueError(
                 "contains",
@@ -86,8 +85,32 @@ class Search:
                 "it, and every row would be read; run: python -m hephaestus_pg.migrate index full "
                 f"--schema {schema}, or allow that with allow_scan=True",
             )
-        return statements.full
+        return "contains"
 
+
+class Matching(NamedTuple):
+    """Filters, checked."""
+
+    driver: str
+    """The filter by whose index rows are found; see ``Statements.searches``."""
+    parameters: tuple[Any, ...]
+    """``$1`` to ``$14`` of ``fragments/matching.sql``; ``None`` where a filter is not given."""
+    search: Search | None
+    """The ``contains``, if there is one."""
+
+
+# The drivers, the most selective first, each with the place of its parameter.
+_DRIVERS = {
+    "id": 0,
+    "runner": 12,
+    "contains": 7,
+    "workflow": 3,
+    "family": 5,
+    "due": 13,
+    "status": 1,
+    "statuses": 2,
+    "version": 4,
+}
 
 _MOMENTS = ("inserted_before", "inserted_after", "updated_before", "updated_after")
 
@@ -96,12 +119,8 @@ _FIRST_SURROGATE, _LAST_SURROGATE = 0xD800, 0xDFFF
 _LAST_CHARACTER = "\U0010ffff"
 
 
-def parameters(
-    filters: Mapping[str, Any], references: References
-) -> tuple[tuple[Any, ...], Search | None]:
-    """The parameters ``$1`` to ``$13`` of ``matching.sql``, and the ``contains`` if there is one.
-
-    A parameter is ``None`` where its filter is not given.
+def matching(filters: Mapping[str, Any], references: References) -> Matching:
+    """The ``filters``, checked.
 
     Raises:
         InvalidValueError: There is no such filter, or its value is out of its range.
@@ -119,7 +138,7 @@ def parameters(
     contained, search = _contained(filters)
     given = (
         _checked(filters, "id", checked_id),
-        _statuses(filters),
+        *_statuses(filters),
         _checked(filters, "workflow", references.to_name),
         _checked(filters, "workflow_version", lambda version: str(checked_version(version))),
         family_from,
@@ -129,22 +148,26 @@ def parameters(
         _checked(filters, "runner", _token),
         _checked(filters, "due_before", _due_moment),
     )
-    return given, search
+    # Nobody's runner, which is '', does not drive; nor do no statuses at all.
+    driver = next((name for name, place in _DRIVERS.items() if given[place]), "none")
+    return Matching(driver, given, search)
 
 
 def _checked(filters: Mapping[str, Any], name: str, check: Callable[[Any], Any]) -> Any:
     return check(filters[name]) if name in filters else None
 
 
-def _statuses(filters: Mapping[str, Any]) -> list[str] | None:
-    """Both filters of status as one list; ``None`` if neither is given."""
+def _statuses(filters: Mapping[str, Any]) -> tuple[str | None, list[str] | None]:
+    """Both filters of status as a single one, or else as several."""
     wanted: set[Status] | None = None
     if "status_in" in filters:
         wanted = set(map(checked_status, listed("status_in", filters["status_in"], "statuses")))
     if "status" in filters:
         status = checked_status(filters["status"])
         wanted = {status} if wanted is None else wanted & {status}
-    return None if wanted is None else sorted(wanted)
+    if wanted is not None and len(wanted) == 1:
+        return next(iter(wanted)), None
+    return None, None if wanted is None else sorted(wanted)
 
 
 def _bounds(filters: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:

@@ -14,7 +14,7 @@ from hephaestus_pg.errors import (
 from hephaestus_pg.execution import retrying
 from hephaestus_pg.verbs import filters as filtering
 from hephaestus_pg.verbs import keyset
-from hephaestus_pg.verbs.bulk import CHUNK_ROWS, BulkVerbs
+from hephaestus_pg.verbs.bulk import CHUNK_ROWS, BulkVerbs, slices
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
-    from hephaestus_pg.execution.statements import BySearchIndex
     from hephaestus_pg.values.instance import Instance
-    from hephaestus_pg.verbs.filters import Filters, Search
+    from hephaestus_pg.verbs.filters import Filters, Matching
     from hephaestus_pg.verbs.keyset import Order
 
 logger = logging.getLogger("hephaestus_pg")
@@ -40,6 +39,11 @@ FIRST_ROWS = 4
 
 GROWTH = 8
 """A page of a stream holds up to so many times the rows of the page before it."""
+
+# A page in the order of an index is read from that, or planned anew with its filters. Only these
+# leave so few rows that sorting them is better, whatever their values are.
+_INDEXED_PAGES = {"page_by_id", "page_by_inserted_at"}
+_SELECTIVE = {"id", "runner", "contains", "due"}
 
 
 class SearchVerbs(BulkVerbs):
@@ -73,16 +77,19 @@ class SearchVerbs(BulkVerbs):
             InvalidValueError: There is no such filter or order, or a value is wrong.
             CorruptInstanceError: A row cannot be read.
         """
-        given, search = self._filters(filters)
+        matching = filtering.matching(filters, self._serializer.references)
         skip = _skips(on_error)
-        statements, page = self._statements.query, ()
+        name, page = "query", ()
         if not (order_by is None and limit is None and after is None):
             order = keyset.checked_order("id" if order_by is None else order_by)
-            statements = self._statements.pages[order]
+            name = f"page_by_{order}"
             page = keyset.parameters(order, after, limit)
         with self._executor.operation("query", None, timeout) as deadline:
-            rows = await self._matching(deadline, statements, search, *given, *page)
-        return list(self._decoded(rows, skip=skip))
+            rows = await self._rows(deadline, name, matching, *page)
+        found: list[Instance] = []
+        async for some in slices(rows):
+            found += self._decoded(some, skip=skip)
+        return found
 
     @staticmethod
     def cursor(instance: Instance, *, order_by: Order = "id") -> str:
@@ -116,16 +123,15 @@ class SearchVerbs(BulkVerbs):
             InvalidValueError: There is no such filter, or its value is wrong.
             CorruptInstanceError: A row cannot be read.
         """
-        given, search = self._filters(filters)
+        matching = filtering.matching(filters, self._serializer.references)
         skip = _skips(on_error)
         last, rows = None, FIRST_ROWS
         while True:
             with self._executor.operation("stream", None, timeout) as deadline:
-                page = await self._matching(
-                    deadline, self._statements.pages["id"], search, *given, last, str(rows)
-                )
-            for instance in self._decoded(page, skip=skip):
-                yield instance
+                page = await self._rows(deadline, "page_by_id", matching, last, str(rows))
+            async for some in slices(page):
+                for instance in self._decoded(some, skip=skip):
+                    yield instance
             if len(page) < rows:
                 return
             last = page[-1]["id"]
@@ -138,9 +144,9 @@ class SearchVerbs(BulkVerbs):
         Raises:
             InvalidValueError: There is no such filter, or its value is wrong.
         """
-        given, search = self._filters(filters)
+        matching = filtering.matching(filters, self._serializer.references)
         with self._executor.operation("count", None, timeout) as deadline:
-            [row] = await self._matching(deadline, self._statements.count, search, *given)
+            [row] = await self._rows(deadline, "count", matching)
         return int(row["count"])
 
     def _decoded(self, rows: Iterable[Record], *, skip: bool) -> Iterator[Instance]:
@@ -152,23 +158,25 @@ class SearchVerbs(BulkVerbs):
                     raise
                 logger.warning("skipped: %s", error)
 
-    def _filters(self, filters: Any) -> tuple[tuple[Any, ...], Search | None]:
-        return filtering.parameters(filters, self._serializer.references)
-
-    async def _matching(
-        self, deadline: float, statements: BySearchIndex, search: Search | None, *arguments: Any
+    async def _rows(
+        self, deadline: float, name: str, matching: Matching, *page: Any
     ) -> list[Record]:
         """The rows of a statement that filters, by the index over states that there is by now."""
+        driver, given, search = matching
+        if name in _INDEXED_PAGES and driver not in _SELECTIVE:
+            driver = "none"
+        searches = self._statements.searches
         if search is None:
-            return await self._executor.fetch(deadline, statements.full, *arguments)
+            return await self._executor.fetch(deadline, searches[name, driver], *given, *page)
 
         profile = ""
 
         async def find() -> list[Record]:
             nonlocal profile
             profile = await self._index_profile(deadline)
-            statement = search.statement(statements, profile, self.schema)
-            return await self._executor.fetch(deadline, statement, *arguments)
+            indexed = search.driver(profile, self.schema)
+            statement = searches[name, indexed if driver == "contains" else driver]
+            return await self._executor.fetch(deadline, statement, *given, *page)
 
         async def on_failure(error: DatabaseError) -> None:
             # Between the two statements the index may have been exchanged for another.

@@ -8,15 +8,15 @@ import pytest
 
 from hephaestus_pg import InvalidValueError
 from hephaestus_pg.execution.statements import (
-    BySearchIndex,
     Lazy,
+    Searches,
     Statement,
     Statements,
     statements_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.quick
 
@@ -33,9 +33,7 @@ EXPECTED = {
     "put_many": ("idempotent", "rows", None),
     "delete_many": ("non_idempotent", "rows", None),
     "prune": ("idempotent", "row", None),
-    "count": ("read", "rows", None),
-    "query": ("read", "rows", None),
-    "pages": ("read", "rows", None),
+    "searches": ("read", "rows", None),
     "index_profile": ("read", "row", None),
     "terminate_backend": ("read", "row", None),
     "get_locked": ("read", "row", None),
@@ -56,15 +54,15 @@ EXPECTED = {
 }
 
 
-def each(field: Statement | BySearchIndex | Mapping[str, BySearchIndex]) -> Iterator[Statement]:
-    """The statements in a field of :class:`Statements`."""
+SEARCHES = ("query", "count", "page_by_id", "page_by_inserted_at", "page_by_updated_at")
+
+
+def each(field: Statement | Searches) -> Iterator[Statement]:
+    """The statements in a field of :class:`Statements`, of the searches some."""
     if isinstance(field, Statement):
         yield field
-    elif isinstance(field, BySearchIndex):
-        yield from field
     else:
-        for pair in field.values():
-            yield from pair
+        yield from (field[name, driver] for name in SEARCHES for driver in ("none", "initial"))
 
 
 def test_the_table_names_every_statement() -> None:
@@ -103,6 +101,16 @@ def test_each_text_is_the_same_object_each_time() -> None:
             strict=True,
         )
     )
+
+
+def test_a_search_that_nobody_makes_takes_no_memory() -> None:
+    searches = statements_of("tenant_of_none").searches
+    assert searches == {}
+    by_status = searches["query", "status"]
+    assert searches == {("query", "status"): by_status}
+    assert searches["query", "status"] is by_status
+    assert "status = $2::text\n" in by_status.text
+    assert by_status.name == "query"
 
 
 def test_each_schema_has_statements_of_its_own() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +14,22 @@ from hephaestus_pg import (
     InvalidTypeError,
     InvalidValueError,
     SerializationError,
+    Serializer,
     Status,
 )
 from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.execution import connection_executor, pool_runner
 from hephaestus_pg.execution.statements import statements_of
-from hephaestus_pg.verbs import bulk
+from hephaestus_pg.verbs import bulk, search
 from tests.support.catalog import MOMENT
 from tests.support.instances import order
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hephaestus_pg import AsyncStorage
     from hephaestus_pg.verbs.pruning import Verbs
+    from tests.support.starting import Start
 
 pytestmark = pytest.mark.quick
 
@@ -106,3 +113,52 @@ class TestMany:
         assert await verbs.get_many(ids) == {instance.id: instance for instance in given}
         assert await verbs.delete_many(ids) == set(ids)
         assert sent == {"put_many": 14, "get_many": 5, "delete_many": 5}
+
+
+IDS = [f"x::{number}" for number in range(200)]
+
+
+async def streamed(storage: AsyncStorage) -> None:
+    async for _ in storage.stream():
+        pass
+
+
+@pytest.mark.parametrize(
+    "read",
+    (lambda storage: storage.query(), lambda storage: storage.get_many(IDS), streamed),
+    ids=("query", "get_many", "stream"),
+)
+async def test_a_get_is_answered_while_a_large_answer_is_decoded(
+    start: Start,
+    migrated: str,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[AsyncStorage], Awaitable[Any]],
+) -> None:
+    """On the only connection: the large answer does not hold it either."""
+    monkeypatch.setattr(bulk, "SLICE_CHARS", 1)  # one row
+    monkeypatch.setattr(search, "FIRST_ROWS", len(IDS))
+    events: list[str] = []
+    gets: list[asyncio.Task[None]] = []
+
+    async with start(name=migrated, max_size=1) as storage:
+        await storage.put_many([order(id) for id in IDS])
+
+        async def get() -> None:
+            assert await storage.get("nobody") is None
+            events.append("answered")
+
+        def decode(serializer: Serializer, row: Any) -> Any:
+            if not gets:
+                gets.append(asyncio.create_task(get()))
+            if not gets[0].done():
+                time.sleep(0.01)  # rows take long, as long as others wait
+            events.append("decoded")
+            return real(serializer, row)
+
+        real = Serializer.decode
+        monkeypatch.setattr(Serializer, "decode", decode)
+        await read(storage)
+        await gets[0]
+
+    assert events.count("decoded") == len(IDS)
+    assert events[-1] == "decoded"

@@ -1,5 +1,4 @@
--- $1 to $11 as in fragments/matching.sql.
+-- $1 to $14 as in fragments/matching.sql.
 SELECT count(*)::text AS count
-FROM (
-    /* include: matching */
-) AS matching
+FROM /* schema */workflow_instances
+WHERE /* include: matching */

@@ -1,10 +1,9 @@
--- $14 and $15 the moment and id that ended the page before, $16 the limit; each may be NULL.
+-- $15 and $16 the moment and id that ended the page before, $17 the limit; each may be NULL.
 -- For coalesce see page_by_id.sql.
 SELECT
     /* include: row */
-FROM (
-    /* include: matching */
-) AS matching
-WHERE (matching.inserted_at, matching.id) > (coalesce($14::text::timestamp, '-infinity'), coalesce($15::text, ''))
-ORDER BY matching.inserted_at, matching.id
-LIMIT $16::text::bigint
+FROM /* schema */workflow_instances AS held
+WHERE /* include: matching */
+    AND (inserted_at, id) > (coalesce($15::text::timestamp, '-infinity'), coalesce($16::text, ''))
+ORDER BY held.inserted_at, held.id
+LIMIT $17::text::bigint

@@ -1,9 +1,8 @@
--- $14 and $15 the moment and id that ended the page before, $16 the limit; each may be NULL.
+-- $15 and $16 the moment and id that ended the page before, $17 the limit; each may be NULL.
 SELECT
     /* include: row */
-FROM (
-    /* include: matching */
-) AS matching
-WHERE $14::text IS NULL OR (matching.updated_at, matching.id) > ($14::text::timestamp, $15::text)
-ORDER BY matching.updated_at, matching.id
-LIMIT $16::text::bigint
+FROM /* schema */workflow_instances AS held
+WHERE /* include: matching */
+    AND ($15::text IS NULL OR (updated_at, id) > ($15::text::timestamp, $16::text))
+ORDER BY held.updated_at, held.id
+LIMIT $17::text::bigint

@@ -1,6 +1,5 @@
--- $1 to $11 as in fragments/matching.sql. Without an order.
+-- $1 to $14 as in fragments/matching.sql. Without an order.
 SELECT
     /* include: row */
-FROM (
-    /* include: matching */
-) AS matching
+FROM /* schema */workflow_instances
+WHERE /* include: matching */

@@ -1,0 +1,2 @@
+-- By the index over whole states.
+state @> $8::text::jsonb

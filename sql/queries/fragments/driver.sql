@@ -1,0 +1,2 @@
+-- No filter drives, or the contained state does: see contained.sql.
+true

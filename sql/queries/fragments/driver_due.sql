@@ -1,0 +1,1 @@
+due_at < $14::text::timestamptz

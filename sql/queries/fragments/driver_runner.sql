@@ -1,0 +1,1 @@
+runner = $13::text::uuid

@@ -1,0 +1,1 @@
+workflow = $4::text
