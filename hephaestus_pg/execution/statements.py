@@ -86,6 +86,15 @@ class Statements:
     notify: Statement
     changed: Statement
     never_idle: Statement
+    summaries: Mapping[str, BySearchIndex]
+    """A page of rows without their states, by what it is ordered by."""
+    count_by: Mapping[str, BySearchIndex]
+    """The number of rows, by the column that tells them apart."""
+    counted_some: Statement
+    counted_sample: Statement
+    backlog: Statement
+    owned_counts: Statement
+    stuck: Statement
 
 
 @lru_cache(maxsize=1000)
@@ -113,8 +122,17 @@ def statements_of(schema: str, *variants: str) -> Statements:
         many = one(f"{name}_many", kind, "row_per_call", "batched")
         return replace(one(name, kind, "row"), many=many)
 
-    def by_index(name: str) -> BySearchIndex:
-        return BySearchIndex(one(name), Statement(name, text(name, "initial"), "read", "rows"))
+    def by_index(name: str, *own: str) -> BySearchIndex:
+        return BySearchIndex(
+            one(name, "read", "rows", *own),
+            Statement(name, text(name, *own, "initial"), "read", "rows"),
+        )
+
+    def pages(*own: str) -> dict[str, BySearchIndex]:
+        columns = ("id", "inserted_at", "updated_at")
+        return {column: by_index(f"page_by_{column}", *own) for column in columns} | {
+            f"-{column}": by_index(f"page_by_{column}_descending", *own) for column in columns
+        }
 
     return Statements(
         get=batched("get", "read"),
@@ -128,9 +146,7 @@ def statements_of(schema: str, *variants: str) -> Statements:
         prune=one("prune", "idempotent", "row"),
         count=by_index("count"),
         query=by_index("query"),
-        pages={
-            order: by_index(f"page_by_{order}") for order in ("id", "inserted_at", "updated_at")
-        },
+        pages=pages(),
         index_profile=one("index_profile", result="row"),
         terminate_backend=one("terminate_backend", result="row"),
         get_locked=one("get_locked", "read", "row"),
@@ -148,6 +164,16 @@ def statements_of(schema: str, *variants: str) -> Statements:
         notify=one("notify", "idempotent", "row"),
         changed=one("changed"),
         never_idle=one("never_idle", "idempotent", "row"),
+        summaries=pages("summary"),
+        count_by={
+            column: by_index("count_by", column)
+            for column in ("status", "workflow", "workflow_version", "runner")
+        },
+        counted_some=one("counted_some"),
+        counted_sample=one("counted_sample"),
+        backlog=one("backlog"),
+        owned_counts=one("owned_counts"),
+        stuck=one("stuck", "read", "rows", "summary"),
     )
 
 

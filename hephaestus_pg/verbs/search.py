@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.execution.statements import BySearchIndex
     from hephaestus_pg.values.instance import Instance
+    from hephaestus_pg.values.summary import Summary
     from hephaestus_pg.verbs.filters import Filters, Search
     from hephaestus_pg.verbs.keyset import Order
 
@@ -62,6 +63,7 @@ class SearchVerbs(BulkVerbs):
 
         With ``limit``, ``after`` or ``order_by`` they come in order, by id unless that says
         otherwise, and ``after`` a :meth:`cursor` those behind it. Without, they come in no order.
+        With ``-`` before its name the order is from the end: ``-inserted_at`` is newest first.
 
         By ``id`` and by ``inserted_at`` a page is read from an index, wherever it lies. By
         ``updated_at`` each page reads all that the filters let through: an index of it would cost
@@ -85,7 +87,7 @@ class SearchVerbs(BulkVerbs):
         return list(self._decoded(rows, skip=skip))
 
     @staticmethod
-    def cursor(instance: Instance, *, order_by: Order = "id") -> str:
+    def cursor(instance: Instance | Summary, *, order_by: Order = "id") -> str:
         """The place of a stored ``instance`` in that order, for ``query(after=…)``.
 
         A text of URL-safe characters, which may be kept anywhere.

@@ -7,7 +7,7 @@
 -- knows `driver`, so that `status = ... OR driver <> 'status' AND ...` is a plain condition on status
 -- there. CASE keeps one branch: even a generic plan, made before the filters are known, reads by
 -- the right index; a custom plan drops the other branches and is free to choose a better one.
-SELECT id, workflow, status, workflow_version, state, revision, inserted_at, updated_at, due_at, runner
+SELECT id, workflow, status, workflow_version, state, revision, inserted_at, updated_at, due_at, runner, attempts
 FROM (
     SELECT 'id' AS driver, /* include: stored_columns */ FROM /* schema */workflow_instances
     UNION ALL
