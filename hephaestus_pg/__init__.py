@@ -85,13 +85,15 @@ from hephaestus_pg.errors import (
     UnrecognizedSchemaError,
     WrongEventLoopError,
 )
-from hephaestus_pg.execution.statistics import Stats
+from hephaestus_pg.execution.statistics import ProcessStats
+from hephaestus_pg.inspect.findings import InstanceCount, Stats, Stuck
 from hephaestus_pg.runners.claim import Claim
 from hephaestus_pg.runners.runner import Runner
 from hephaestus_pg.runners.settings import RunnerInfo
 from hephaestus_pg.storage import AsyncStorage
 from hephaestus_pg.values.instance import Context, ExecutionEntry, Instance, Status
 from hephaestus_pg.values.references import LoadedClasses, NamedClasses, Names, References
+from hephaestus_pg.values.summary import Summary
 from hephaestus_pg.verbs.filters import Filters
 
 __all__ = [
@@ -114,6 +116,7 @@ __all__ = [
     "HephaestusError",
     "HookError",
     "Instance",
+    "InstanceCount",
     "InstanceError",
     "InstanceExistsError",
     "InstanceNotFoundError",
@@ -130,6 +133,7 @@ __all__ = [
     "NotStartedError",
     "OperationInterruptedError",
     "OperationTimeoutError",
+    "ProcessStats",
     "References",
     "RejectedError",
     "RewriteRefusedError",
@@ -143,6 +147,8 @@ __all__ = [
     "Stats",
     "Status",
     "StorageClosedError",
+    "Stuck",
+    "Summary",
     "TransactionEndedError",
     "UnavailableError",
     "UnexpectedRowError",

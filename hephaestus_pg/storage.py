@@ -20,6 +20,7 @@ from hephaestus_pg.execution.pool_executor import PoolExecutor
 from hephaestus_pg.execution.shared_pool import TIMEOUT, pool_opener, refuse_options
 from hephaestus_pg.execution.starting import Starting, require_asyncio
 from hephaestus_pg.execution.statements import statements_of
+from hephaestus_pg.inspect.looking import InspectVerbs
 from hephaestus_pg.migrations.usable import check_usable
 from hephaestus_pg.runners.ownership import OwnershipVerbs
 from hephaestus_pg.values.arguments import checked_flag
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.batching.keyed import BatchBy
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.connection_executor import ConnectionExecutor
-    from hephaestus_pg.execution.statistics import Stats
+    from hephaestus_pg.execution.statistics import ProcessStats
     from hephaestus_pg.values.references import References
     from hephaestus_pg.verbs.observers import Observer
     from hephaestus_pg.watch.news import News
@@ -65,7 +66,7 @@ class Transaction(Verbs):
         raise InvalidTypeError("runner", self, "a runner is the storage's own: storage.runner(…)")
 
 
-class AsyncStorage(OwnershipVerbs, WatchVerbs):
+class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
     """Instances in one schema of one database, under a name of its own in this process.
 
     Made by :meth:`start`. Belongs to the event loop and the process that started it.
@@ -255,9 +256,22 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs):
         if news.has_work:
             self._claims.wake(has_timer=news.has_timer)
 
-    async def stats(self) -> Stats:
-        """Figures about this storage in this process: its pool, its calls, its batches so far."""
+    def process_stats(self) -> ProcessStats:
+        """Figures about this storage in this process: its pool, its calls, its batches so far.
+
+        Without a look at the database, which :meth:`stats` takes.
+        """
         return self._pool_executor.stats()
+
+    async def ping(self, *, timeout: float | None = None) -> float:
+        """Asks the server for an answer, and returns the seconds that it took; for health checks.
+
+        Raises:
+            DatabaseError: There was none.
+        """
+        began = self._pool_executor.lifecycle.loop.time()
+        await self._pool_executor.read("ping", lambda each: each.execute("SELECT 1"), timeout)
+        return self._pool_executor.lifecycle.loop.time() - began
 
     async def close(self) -> None:
         """Refuses new calls, waits for those under way, frees the name, and closes an own pool.

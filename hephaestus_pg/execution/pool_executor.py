@@ -22,7 +22,7 @@ from hephaestus_pg.execution.lifecycle import Lifecycle, Operation, checked_time
 from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.pool_runner import PoolRunner
 from hephaestus_pg.execution.statements import statements_of
-from hephaestus_pg.execution.statistics import Stats
+from hephaestus_pg.execution.statistics import ProcessStats
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -228,11 +228,11 @@ class PoolExecutor:
         """The pool, as a pattern for connections outside it."""
         return self._pool
 
-    def stats(self) -> Stats:
+    def stats(self) -> ProcessStats:
         """The figures of this moment."""
         batchers = [] if self._batcher is None else self._batcher.batchers
         idle = self._pool.get_idle_size() + self._connections.idle
-        return Stats(
+        return ProcessStats(
             connections_in_use=self._pool.get_size() - idle,
             connections_idle=idle,
             connections_waited_for=self._runner.waiting,

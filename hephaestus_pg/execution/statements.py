@@ -41,16 +41,16 @@ class Statement:
         return self.result == "row_per_call"
 
 
-class Searches(dict[tuple[str, str], Statement]):
-    """The statements of ``sql/queries/search``, by name and driver, made when first needed.
+class Searches(dict[tuple[str, ...], Statement]):
+    """The statements that filter, by name, driver and further variants, made when first needed.
 
     Each driver has a variant of ``fragments/driver.sql``, or of ``contained.sql`` beside it.
     """
 
-    def __init__(self, text: Callable[[str, str], str]) -> None:
+    def __init__(self, text: Callable[..., str]) -> None:
         self._text = text
 
-    def __missing__(self, key: tuple[str, str]) -> Statement:
+    def __missing__(self, key: tuple[str, ...]) -> Statement:
         made = self[key] = Statement(key[0], self._text(*key), "read")
         return made
 
@@ -125,6 +125,11 @@ class Statements:
     notify = _one("idempotent", "row")
     changed = _one()
     never_idle = _one("idempotent", "row")
+    counted_some = _one()
+    counted_sample = _one()
+    backlog = _one()
+    owned_counts = _one()
+    stuck = Lazy(lambda statements, name: statements.one(name, "read", "rows", "summary"))
 
     def text(self, name: str, *own: str) -> str:
         """The text of ``sql/queries``, in its own variants and those of the table."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stats:
+class ProcessStats:
     """A storage at one moment, with counts since it started."""
 
     connections_in_use: int

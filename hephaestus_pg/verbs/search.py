@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from hephaestus_pg.values.instance import Instance
+    from hephaestus_pg.values.summary import Summary
     from hephaestus_pg.verbs.filters import Filters, Matching
     from hephaestus_pg.verbs.keyset import Order
 
@@ -42,7 +43,7 @@ GROWTH = 8
 
 # A page in the order of an index is read from that, or planned anew with its filters. Only these
 # leave so few rows that sorting them is better, whatever their values are.
-_INDEXED_PAGES = {"page_by_id", "page_by_inserted_at"}
+_INDEXED_PAGES = ("page_by_id", "page_by_inserted_at")
 _SELECTIVE = {"id", "runner", "contains", "due"}
 
 
@@ -66,6 +67,7 @@ class SearchVerbs(BulkVerbs):
 
         With ``limit``, ``after`` or ``order_by`` they come in order, by id unless that says
         otherwise, and ``after`` a :meth:`cursor` those behind it. Without, they come in no order.
+        With ``-`` before its name the order is from the end: ``-inserted_at`` is newest first.
 
         By ``id`` and by ``inserted_at`` a page is read from an index, wherever it lies. By
         ``updated_at`` each page reads all that the filters let through: an index of it would cost
@@ -82,7 +84,7 @@ class SearchVerbs(BulkVerbs):
         name, page = "query", ()
         if not (order_by is None and limit is None and after is None):
             order = keyset.checked_order("id" if order_by is None else order_by)
-            name = f"page_by_{order}"
+            name = keyset.page(order)
             page = keyset.parameters(order, after, limit)
         with self._executor.operation("query", None, timeout) as deadline:
             rows = await self._rows(deadline, name, matching, *page)
@@ -92,7 +94,7 @@ class SearchVerbs(BulkVerbs):
         return found
 
     @staticmethod
-    def cursor(instance: Instance, *, order_by: Order = "id") -> str:
+    def cursor(instance: Instance | Summary, *, order_by: Order = "id") -> str:
         """The place of a stored ``instance`` in that order, for ``query(after=…)``.
 
         A text of URL-safe characters, which may be kept anywhere.
@@ -159,15 +161,16 @@ class SearchVerbs(BulkVerbs):
                 logger.warning("skipped: %s", error)
 
     async def _rows(
-        self, deadline: float, name: str, matching: Matching, *page: Any
+        self, deadline: float, name: str, matching: Matching, *page: Any, variant: str = ""
     ) -> list[Record]:
         """The rows of a statement that filters, by the index over states that there is by now."""
         driver, given, search = matching
-        if name in _INDEXED_PAGES and driver not in _SELECTIVE:
+        if name.startswith(_INDEXED_PAGES) and driver not in _SELECTIVE:
             driver = "none"
         searches = self._statements.searches
         if search is None:
-            return await self._executor.fetch(deadline, searches[name, driver], *given, *page)
+            statement = searches[name, driver, variant]
+            return await self._executor.fetch(deadline, statement, *given, *page)
 
         profile = ""
 
@@ -175,7 +178,7 @@ class SearchVerbs(BulkVerbs):
             nonlocal profile
             profile = await self._index_profile(deadline)
             indexed = search.driver(profile, self.schema)
-            statement = searches[name, indexed if driver == "contains" else driver]
+            statement = searches[name, indexed if driver == "contains" else driver, variant]
             return await self._executor.fetch(deadline, statement, *given, *page)
 
         async def on_failure(error: DatabaseError) -> None:

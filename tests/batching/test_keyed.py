@@ -185,7 +185,7 @@ async def test_a_pool_of_another_class_shares_no_statement(pool: Pool, start: St
     assert "Tenants" in pool_hooks(Tenants())  # type: ignore[arg-type]
     async with start(pool=Tenants()) as storage:
         await storage.put(Instance.new("Order", {}, id="order::1"))
-        assert (await storage.stats()).batch_sizes == {}
+        assert storage.process_stats().batch_sizes == {}
 
 
 async def test_batchers_of_former_keys_are_dropped(start: Start) -> None:
@@ -193,7 +193,7 @@ async def test_batchers_of_former_keys_are_dropped(start: Start) -> None:
     async with start(batch_by=lambda: next(keys)) as storage:
         for _ in range(3 * MAX_IDLE):
             await storage.get("order::1")
-        assert (await storage.stats()).batch_sizes == {1: 3 * MAX_IDLE}
+        assert storage.process_stats().batch_sizes == {1: 3 * MAX_IDLE}
         batcher: Any = storage._pool_executor._batcher
         assert len(batcher.batchers) <= MAX_IDLE
 
@@ -204,7 +204,7 @@ async def test_keys_share_the_limit_of_calls(start: Start, monkeypatch: pytest.M
     async with start(batch_by=lambda: next(keys) // 4) as storage:
         calls = [asyncio.ensure_future(storage.get(f"order::{n}")) for n in range(20)]
         await asyncio.sleep(0)
-        stats = await storage.stats()
+        stats = storage.process_stats()
         assert (stats.calls_queued, stats.calls_outside) == (5, 15)
         assert await asyncio.gather(*calls) == [None] * 20
 

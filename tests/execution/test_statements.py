@@ -51,6 +51,11 @@ EXPECTED = {
     "notify": ("idempotent", "row", None),
     "changed": ("read", "rows", None),
     "never_idle": ("idempotent", "row", None),
+    "counted_some": ("read", "rows", None),
+    "counted_sample": ("read", "rows", None),
+    "backlog": ("read", "rows", None),
+    "owned_counts": ("read", "rows", None),
+    "stuck": ("read", "rows", None),
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg import Instance
-from hephaestus_pg.execution.statistics import Stats
+from hephaestus_pg.execution.statistics import ProcessStats
 
 if TYPE_CHECKING:
     import asyncpg
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.quick
 
-IDLE = Stats(
+IDLE = ProcessStats(
     connections_in_use=0,
     connections_idle=2,
     connections_waited_for=0,
@@ -33,7 +33,7 @@ IDLE = Stats(
     failed_tries=3,
 )
 NO_WORK = {"connections_idle", "batch_sizes", "failed_tries"}
-WORK = [field.name for field in fields(Stats) if field.name not in NO_WORK]
+WORK = [field.name for field in fields(ProcessStats) if field.name not in NO_WORK]
 
 
 def test_what_was_done_before_leaves_a_storage_idle() -> None:
@@ -55,14 +55,14 @@ async def test_calls_behind_a_lock_are_counted_where_they_wait(
             calls = [
                 asyncio.create_task(storage.put(Instance(f"x::{n % 20}", "W"))) for n in range(40)
             ]
-            while (await storage.stats()).connections_in_use < 2:
+            while storage.process_stats().connections_in_use < 2:
                 await asyncio.sleep(0.001)
-            stats = await storage.stats()
+            stats = storage.process_stats()
             assert (stats.calls_under_way, stats.calls_queued, stats.ids_held) == (40, 40, 20)
             assert stats.statements_under_way >= 2
             assert (stats.calls_outside, stats.is_idle) == (0, False)
         await asyncio.gather(*calls)
-        while not (stats := await storage.stats()).is_idle:
+        while not (stats := storage.process_stats()).is_idle:
             await asyncio.sleep(0.001)
         assert sum(size * number for size, number in stats.batch_sizes.items()) == 40
         assert stats.connections_idle <= 3
@@ -77,24 +77,24 @@ async def test_a_transaction_that_waits_for_a_connection_is_counted(start: Start
 
         async with storage.transaction():
             waiting = asyncio.create_task(transaction())
-            while not (await storage.stats()).connections_waited_for:
+            while not storage.process_stats().connections_waited_for:
                 await asyncio.sleep(0.001)
-            stats = await storage.stats()
+            stats = storage.process_stats()
             assert (stats.connections_in_use, stats.connections_idle) == (1, 0)
             assert (stats.connections_waited_for, stats.calls_under_way) == (1, 2)
         await waiting
-        assert (await storage.stats()).is_idle
+        assert storage.process_stats().is_idle
 
 
 async def test_each_failed_try_is_counted(storage: AsyncStorage, faults: Faults) -> None:
     faults.break_before("get", times=2)
     assert await storage.get("x") is None
-    assert (await storage.stats()).failed_tries == 2
+    assert storage.process_stats().failed_tries == 2
 
 
 async def test_without_batching_no_call_is_queued(start: Start) -> None:
     async with start(batching=False) as storage:
         await asyncio.gather(*(storage.put(Instance(f"x::{n}", "W")) for n in range(5)))
-        stats = await storage.stats()
+        stats = storage.process_stats()
         assert (dict(stats.batch_sizes), stats.calls_queued) == ({}, 0)
         assert stats.is_idle

@@ -148,7 +148,7 @@ async def assert_whole(storage: AsyncStorage, dsn: str) -> None:
         " AND backend_type = 'client backend'",  # autovacuum has transactions too
     )
     await link.close()
-    assert (await storage.stats()).is_idle
+    assert storage.process_stats().is_idle
 
 
 @pytest.mark.parametrize("batching", (True, False))

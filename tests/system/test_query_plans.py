@@ -19,8 +19,8 @@ from hephaestus_pg import (
     migrations,
 )
 from hephaestus_pg.execution.statements import statements_of
+from hephaestus_pg.inspect.looking import InspectVerbs
 from hephaestus_pg.verbs import filters
-from hephaestus_pg.verbs.search import SearchVerbs
 from tests.support.databases import new_database
 
 if TYPE_CHECKING:
@@ -47,12 +47,14 @@ SELECT 'orderid::' || n,
 FROM generate_series(1, {ROWS}) AS n
 """
 
-# Two rows in a thousand have been timers, and one of two hundred runners owns one in a thousand.
+# Two rows in a thousand have been timers, one of two hundred runners owns one in a thousand, and
+# another one in a thousand can be claimed.
 OWN = f"""
 UPDATE {TABLE} SET due_at = timestamptz '2026-01-01' + substr(id, 10)::integer * interval '1 second'
 WHERE substr(id, 10)::integer % 500 = 3;
 UPDATE {TABLE} SET runner = lpad((substr(id, 10)::integer / 1000 % 200)::text, 32, '0')::uuid
-WHERE substr(id, 10)::integer % 1000 = 4
+WHERE substr(id, 10)::integer % 1000 = 4;
+UPDATE {TABLE} SET status = 'running' WHERE substr(id, 10)::integer % 1000 = 5
 """
 
 KEY = "workflow_instances_pkey"
@@ -64,6 +66,8 @@ INSERTED = "workflow_instances_inserted_at_id_index"
 STATE = "idx_workflow_instances_state"
 DUE = "workflow_instances_due_at_index"
 RUNNER = "workflow_instances_runner_index"
+READY = "workflow_instances_ready_index"
+TIMED = "workflow_instances_due_index"
 
 # The filters, and the indexes any of which serves them well.
 CASES: list[tuple[dict[str, Any], set[str]]] = [
@@ -149,14 +153,16 @@ def test_each_driver_has_a_plan_here() -> None:
 
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("given", WIDE, ids=map(str, WIDE))
-@pytest.mark.parametrize("order", ("id", "inserted_at"))
+@pytest.mark.parametrize("verb", ("query", "summaries"))
+@pytest.mark.parametrize("column", ("id", "inserted_at"))
 def test_a_page_in_the_middle_costs_what_a_first_one_does(
-    filled: psycopg.Connection[Any], given: dict[str, Any], order: Any, plan: str
+    filled: psycopg.Connection[Any], given: dict[str, Any], column: str, verb: str, plan: str
 ) -> None:
-    page = sent("query", **given, order_by=order, after=middle(order), limit=20)
+    order = column if verb == "query" else f"-{column}"
+    page = sent(verb, **given, order_by=order, after=middle(order), limit=20)
     executed = explained_search(filled, page, plan)
 
-    assert scanned(executed) == {KEY if order == "id" else INSERTED}
+    assert scanned(executed) == {KEY if column == "id" else INSERTED}
     assert "Sort" not in {node["Node Type"] for node in executed}
     assert rows_read(executed) < 200
 
@@ -171,6 +177,44 @@ def test_a_page_by_update_reads_what_its_filter_leaves(
 
     assert scanned(executed) == {STATUS}
     assert rows_read(executed) == ROWS // 1000
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("column", ("status", "workflow", "runner"))
+def test_a_count_by_a_column_reads_what_its_filter_leaves(
+    filled: psycopg.Connection[Any], column: str, plan: str
+) -> None:
+    counts = sent("count_by", column=column, status="waiting")
+    executed = explained_search(filled, counts, plan)
+
+    assert scanned(executed) == {STATUS}
+    assert rows_read(executed) == ROWS // 1000
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize(
+    ("name", "given", "indexes"),
+    (
+        ("counted_some", ("20",), {STATUS}),
+        ("backlog", (), {READY, TIMED}),
+        ("owned_counts", (), {RUNNER, DUE}),
+        ("stuck", ("900", "20"), {READY, TIMED, RUNNER, DUE, KEY}),
+    ),
+)
+def test_a_look_at_the_whole_table_reads_little_of_it(
+    filled: psycopg.Connection[Any],
+    name: str,
+    given: tuple[str, ...],
+    indexes: set[str],
+    plan: str,
+) -> None:
+    statement: Statement = getattr(statements_of("plans"), name)
+    executed = explained(filled, statement.text, ", ".join(["text"] * len(given)), given, plan)
+
+    assert scanned(executed) - {"Seq Scan"} <= indexes
+    tables = {node["Relation Name"] for node in executed if node["Node Type"] == "Seq Scan"}
+    assert tables <= {"workflow_runners"}
+    assert rows_read(executed) < ROWS // 100
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -258,7 +302,7 @@ def middle(order: Any) -> str:
     """The place in the middle of the rows, in that order."""
     moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=50_000)
     instance = Instance("orderid::55", "W", inserted_at=moment, updated_at=moment)
-    return SearchVerbs.cursor(instance, order_by=order)
+    return InspectVerbs.cursor(instance, order_by=order)
 
 
 class Noted:
@@ -286,7 +330,15 @@ def sent(
 ) -> tuple[str, tuple[Any, ...]]:
     """The statement that ``verb`` runs, where the schema has that index over states."""
     noted: Any = Noted(schema, profile)
-    asyncio.run(getattr(SearchVerbs(noted, Serializer(Names())), verb)(**given))
+
+    async def run() -> None:
+        running = getattr(InspectVerbs(noted, Serializer(Names())), verb)(**given)
+        if verb == "summaries":
+            assert [each async for each in running] == []
+        else:
+            await running
+
+    asyncio.run(run())
     text, arguments = noted.sent
     return text, arguments
 
@@ -309,17 +361,18 @@ def explained(
 ) -> list[dict[str, Any]]:
     """The nodes of the statement's plan that were executed; what it changed is rolled back."""
     literals = ", ".join(map(literal, parameters))
+    call = f"explained ({literals})" if types else "explained"
     mode = "auto" if plan == "chosen" else f"force_{plan}_plan"
-    connection.execute(f"PREPARE explained ({types}) AS {statement}")
+    signature = f"({types})" if types else ""
+    connection.execute(f"PREPARE explained {signature} AS {statement}")
     # Workers, which a busy server may not have to give, each count their own part of the rows.
     connection.execute(f"SET plan_cache_mode = {mode}; SET max_parallel_workers_per_gather = 0")
     try:
         with connection.transaction(force_rollback=True):
             for _ in range(10 if plan == "chosen" else 0):
-                connection.execute(f"EXPLAIN EXECUTE explained ({literals})")
+                connection.execute(f"EXPLAIN EXECUTE {call}")
             executed = connection.execute(
-                "EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json)"
-                f" EXECUTE explained ({literals})"
+                f"EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json) EXECUTE {call}"
             )
             [[described]] = executed.fetchall()
     finally:

@@ -225,7 +225,7 @@ class TestOptions:
             await plain.put(order(text="x" * 2_000))
         await storage.put(order(text="x" * 2_000))
         await asyncio.gather(*(plain.get(str(number)) for number in range(50)))
-        assert (await plain.stats()).batch_sizes == {}
+        assert plain.process_stats().batch_sizes == {}
 
 
 class TestTenants:
@@ -260,14 +260,14 @@ class TestTenants:
         busy, other, *idle = tenants
         await asyncio.gather(*(busy.put(order(f"o::{number}")) for number in range(64)))
         await other.get("o::1")
-        sizes = (await busy.stats()).batch_sizes
+        sizes = busy.process_stats().batch_sizes
         assert sum(size * times for size, times in sizes.items()) == 64
         assert max(sizes) > 8
-        assert (await other.stats()).batch_sizes == {1: 1}
+        assert other.process_stats().batch_sizes == {1: 1}
         for each in idle:
-            assert (await each.stats()).batch_sizes == {}
+            assert each.process_stats().batch_sizes == {}
         for each in tenants:
-            assert (await each.stats()).is_idle
+            assert each.process_stats().is_idle
 
     async def test_each_has_its_runners_its_waiters_and_its_transactions(
         self, tenants: list[AsyncStorage]
@@ -296,7 +296,7 @@ class TestTenants:
         second = await start(share=first)
         await first.close()
         await all_at_once(second)
-        assert bool((await second.stats()).batch_sizes) == by_tenant
+        assert bool(second.process_stats().batch_sizes) == by_tenant
 
     async def test_one_whose_schema_is_dropped_costs_the_others_nothing_and_may_come_again(
         self, tenants: list[AsyncStorage], owner: Owner
@@ -346,7 +346,7 @@ class TestManyTenants:
         self, storage: AsyncStorage, lone: list[AsyncStorage], start: Start
     ) -> None:
         _, fewest = await turns_beside(storage, lone)
-        statements = sum((await storage.stats()).batch_sizes.values())
+        statements = sum(storage.process_stats().batch_sizes.values())
         assert fewest >= statements / NUM_WORKERS / 2  # it has so many in line at once
 
         apart = await start(share=storage, batching=False)
@@ -365,7 +365,7 @@ class TestManyTenants:
         finally:
             tracemalloc.stop()
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        stats = await resting[-1].stats()
+        stats = resting[-1].process_stats()
         assert stats.is_idle
         assert stats.connections_idle == 1
         assert (after - before) / RESTING < BYTES_AT_REST

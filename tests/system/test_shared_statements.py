@@ -193,7 +193,7 @@ class TestARealServer:
             results = await asyncio.gather(*tasks, return_exceptions=True)
             assert {type(result) for result in results} <= {type(None), asyncio.CancelledError}
         assert answered >= 30 * 50
-        stats = await storage.stats()
+        stats = storage.process_stats()
         assert stats.is_idle
         assert max(stats.batch_sizes) > 1
         assert await storage.count() <= 50

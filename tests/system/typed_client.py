@@ -86,7 +86,12 @@ async def run(filters: pg.Filters) -> None:
         assert_type(await storage.query(**filters), list[pg.Instance])
         assert_type(await storage.put_many([order]), list[pg.Instance])
         assert_type(await storage.get_many([order.id]), dict[str, pg.Instance])
-        assert_type(await storage.stats(), pg.Stats)
+        stats: pg.Stats = await storage.stats()
+        assert_type(stats.instances, tuple[pg.InstanceCount, ...])
+        assert_type(stats.process, pg.ProcessStats)
+        assert_type(await storage.count_by("status", **filters), dict[str, int])
+        assert_type(await storage.stuck(limit=10), list[pg.Stuck])
+        assert_type([each async for each in storage.summaries(limit=10)], list[pg.Summary])
         assert_type(await storage.delete(order.id, revision=order.revision), bool)
         async with storage.transaction() as transaction:
             assert_type(await transaction.put(order), pg.Instance)

@@ -201,7 +201,7 @@ class TestHabits:
                 with pytest.raises(OperationTimeoutError):
                     await storage.wait("x", timeout=0.001)
             assert await pool.fetchval(count, schema) == 2
-            assert (await storage.stats()).failed_tries == 0
+            assert storage.process_stats().failed_tries == 0
         assert [each for each in caplog.records if each.levelno > logging.INFO] == []
 
     async def test_an_id_that_is_deleted_and_inserted_again_is_news(

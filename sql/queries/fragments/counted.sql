@@ -1,0 +1,2 @@
+-- The column that count_by.sql counts by; each variant is another.
+status
