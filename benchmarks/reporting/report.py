@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.reporting import plots, runners, texts, waking
+from benchmarks.reporting import plots, reading, runners, texts, waking
+from benchmarks.reporting.profile import profile
 from benchmarks.reporting.summary import medians
 from benchmarks.reporting.tables import milliseconds, ratio, table
 
@@ -238,6 +239,10 @@ def profiles(records: Records) -> str:
 
 _SECTIONS: dict[str, Callable[[Records], str]] = {
     "operations": operations,
+    "reading": reading.reading,
+    "large_states": reading.large_states,
+    "profile": profile,
+    "garbage": reading.garbage,
     "growth": growth,
     "history": history,
     "tenants": tenants,
