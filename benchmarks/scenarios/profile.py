@@ -39,11 +39,12 @@ def profile(
         for case in cases:
             for name in (list(CONTENDERS), list(reversed(CONTENDERS)))[round_number % 2]:
                 with server.database("bench_profile") as dsn:
-                    figures = alone(_profiled, name, dsn, *CASES[case], seconds)
+                    figures = alone(profiled, name, dsn, *CASES[case], seconds)
                 yield {"round": round_number, "case": case, "contender": name, **figures}
 
 
-def _profiled(name: str, dsn: str, operation: str, callers: int, seconds: float) -> dict[str, Any]:
+def profiled(name: str, dsn: str, operation: str, callers: int, seconds: float) -> dict[str, Any]:
+    """Microseconds by layer, ``counted`` and ``uncounted``; it is for a process of its own."""
     _, uncounted = asyncio.run(_run(name, dsn, operation, callers, seconds, Ledger()))
     ledger = Ledger()
     with ledger.hooked(), asyncio.Runner(loop_factory=ledger.loop) as runner:

@@ -16,12 +16,14 @@ import pytest
 pytest.importorskip("benchmarks")
 
 from benchmarks.claimable import CLAIM, REGISTER, WORKFLOWS
+from benchmarks.filling import TEMPLATE, fill
 from benchmarks.listening import CHANNEL, listening
 from benchmarks.load import Load, PacedLoad, Sample, percentile
 from benchmarks.reporting.summary import medians
-from benchmarks.scenarios.claim_shapes import ONE_SCAN, fill
+from benchmarks.scenarios.claim_shapes import ONE_SCAN
+from benchmarks.scenarios.claim_shapes import fill as fill_claimable
 from benchmarks.states import HALFWAY, STAGES, order, text
-from hephaestus_pg import migrations
+from hephaestus_pg import AsyncStorage, Names, migrations
 from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
@@ -99,6 +101,16 @@ def test_a_history_grows_by_an_entry_at_each_stage() -> None:
     assert [len(history) for history in histories] == [3, 4, 5, 6]
 
 
+async def test_rows_that_the_server_makes_have_moments_of_their_own(database: str) -> None:
+    await migrations.up(database)
+    await fill(database, 4, 7, order(TEMPLATE, HALFWAY, "1kb"))
+    async with AsyncStorage.start(database, references=Names()) as storage:
+        found = await storage.query()
+    assert [each.context.initial["order"] for each in found] == [4, 5, 6]
+    moments = {entry.timestamp for each in found for entry in each.execution_history}
+    assert len(moments) == 15
+
+
 async def test_every_caller_goes_on_with_its_own_turns() -> None:
     seen: dict[int, list[int]] = {0: [], 1: []}
 
@@ -160,7 +172,7 @@ async def test_those_who_listen_are_registered_and_read_what_comes(database: str
 async def test_both_shapes_of_a_claim_take_the_same(database: str) -> None:
     await migrations.up(database)
     connection = await asyncpg.connect(database)
-    await fill(connection, 100)
+    await fill_claimable(connection, 100)
     token = str(uuid4())
     await connection.execute(REGISTER, token)
     taken = []
