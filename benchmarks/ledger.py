@@ -35,7 +35,7 @@ FETCH = "asyncpg: fetch, up to the sending and from the answer on"
 SENDING = "asyncpg: sending (a system call)"
 RECEIVING = "asyncpg: taking the answer apart"
 LOOP = "event loop: its turns, wake-ups, reading the socket"
-WAITING = "waiting for the server (the selector)"
+WAITING = "waiting for the server (in the selector, or while it has this core)"
 
 LAYERS = (
     PATH, ENCODING, DECODING, ORJSON, POOL, FETCH, SENDING, RECEIVING, LOOP, WAITING
@@ -59,12 +59,12 @@ class Ledger:
     def __init__(self) -> None:
         self.spent = Counter[str]()
         self._running = [LOOP]
-        self._since = 0
+        self._began = self._since = 0
 
     def start(self) -> None:
         """Begins anew."""
         self.spent.clear()
-        self._since = time.perf_counter_ns()
+        self._began = self._since = time.perf_counter_ns()
 
     def enter(self, layer: str) -> None:
         """From now on ``layer`` runs, called by the one that ran."""
@@ -84,15 +84,25 @@ class Ledger:
         finally:
             self.leave()
 
+    def send(self, function: Callable[..., Any], data: Any) -> None:
+        """Runs ``function``, which gives the server work: it may begin at once, on this core."""
+        own = time.thread_time_ns()
+        before = self.spent[SENDING]
+        self.run(SENDING, function, data)
+        own = time.thread_time_ns() - own
+        waited = max(0, self.spent[SENDING] - before - own)
+        self.spent[SENDING] -= waited
+        self.spent[WAITING] += waited
+
     def _charge(self) -> None:
         now = time.perf_counter_ns()
         self.spent[self._running[-1]] += now - self._since
         self._since = now
 
-    def stop(self) -> Counter[str]:
-        """What was spent until now."""
+    def stop(self) -> tuple[int, Counter[str]]:
+        """All that was spent until now, and by layer."""
         self._charge()
-        return self.spent.copy()
+        return self._since - self._began, self.spent.copy()
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
@@ -204,7 +214,7 @@ class _Protocol(_Seam):
 
 class _Transport(_Seam):
     def write(self, data: Any) -> None:
-        self._ledger.run(SENDING, self._inner.write, data)
+        self._ledger.send(self._inner.write, data)
 
     def writelines(self, data: Any) -> None:
-        self._ledger.run(SENDING, self._inner.writelines, data)
+        self._ledger.send(self._inner.writelines, data)

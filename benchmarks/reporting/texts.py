@@ -40,11 +40,14 @@ PROFILE = """
 
 What takes how long of a call (for `query`, of each of the 50 rows that one brings), states of
 `1kb`. Every moment is charged to the layer that runs just then, so the lines add up to the time
-that passed; that of 64 callers is divided by their calls. A layer is left when one calls another,
-or waits. A round is shown whole, the one with the median of all. Counting itself takes a part, in
-proportion to the steps of a layer: *the same, not counted* is the median without it. `orjson` is
-apart wherever it is called. The sending lasts longer where the server begins at once, on the same
-core.
+that passed: a layer is left when it calls another, or waits. `orjson` is apart wherever it is
+called. Where sending wakes the server, which then has this core for a while, that is waiting.
+asyncpg, its pool's reset off, is given states that are encoded already, and makes no instances.
+With 64 callers it is what each 64 calls took, divided by 64.
+
+Calls are sorted by their time, and of the middle half the mean is taken; of the rounds, that with
+the median of all is shown, whole. Counting is not free, and costs most where a layer has many
+steps: below, the same without it.
 """
 
 GARBAGE = """
@@ -102,7 +105,7 @@ process has grown by once all are started, and after the load.
 PROFILES = """
 ## Index profiles
 
-64 callers put states of 1 KB. HOT is the share of updates that touched no index; sizes are MiB
+64 callers put states of `1kb`. HOT is the share of updates that touched no index; sizes are MiB
 after {puts:,} puts to 8,192 instances, as autovacuum has left them.
 """
 
