@@ -62,8 +62,9 @@ class Scale:
     sizes: tuple[str, ...] = SIZES
     rounds: int = 5
     seconds: float = 0.5
-    read: int = reading.ROWS
-    """Rows of the table that pages are read of."""
+    read: tuple[str, ...] = reading.SIZES
+    """States of the tables that pages are read of, with so many rows."""
+    read_rows: int = reading.ROWS
     large: tuple[str, ...] = tuple(large_states.SIZES)
     profiled: tuple[str, ...] = tuple(profile.CASES)
     rows: tuple[int, ...] = growth.ROWS
@@ -84,7 +85,8 @@ QUICK = Scale(
     sizes=("1kb",),
     rounds=1,
     seconds=0.1,
-    read=5_000,
+    read=("1kb",),
+    read_rows=5_000,
     large=("1mb",),
     profiled=("a put of 64",),
     queues=tuple(name for name in QUEUES if name != "dbos"),  # dbos-polling is DBOS too
@@ -174,7 +176,12 @@ def _records(
             yield "operations", record
     scenarios: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
         "reading": lambda: reading.reading(
-            server, options.contenders, rows=scale.read, rounds=scale.rounds, seconds=seconds
+            server,
+            options.contenders,
+            scale.read,
+            rows=scale.read_rows,
+            rounds=scale.rounds,
+            seconds=seconds,
         ),
         "large_states": lambda: large_states.large_states(
             server, scale.large, rounds=scale.rounds, part=scale.orders

@@ -54,7 +54,7 @@ def large_states(records: Records) -> str:
         (
             texts.LARGE_STATES.strip(),
             table(
-                ("", "", "", "", "p50", "asyncpg's x", "client CPU", "longest pause"),
+                ("", "", "", "", "p50", "x asyncpg", "client CPU", "longest pause"),
                 [
                     (
                         line["content"],
@@ -78,7 +78,7 @@ def garbage(records: Records) -> str:
         (
             texts.GARBAGE.strip(),
             table(
-                ("", "", "", "instances/s", "x the default", "p99", "client CPU"),
+                ("", "", "", "instances/s", "x default", "p99", "client CPU", "x default"),
                 [
                     (
                         line["operation"],
@@ -88,6 +88,7 @@ def garbage(records: Records) -> str:
                         ratio(line.get("throughput_ratio")),
                         *milliseconds(line, "p99"),
                         f"{line['client_cpu']:.3f}",
+                        ratio(line.get("client_cpu_ratio")),
                     )
                     for line in medians(records, ("operation", "client"), base=USUAL)
                 ],

@@ -32,7 +32,7 @@ One caller; milliseconds of a call, of the client's CPU in it, and the longest t
 a round for which the event loop stood still. `lines` are small values, about half of them entries
 of a history (4,800 in 1 MB); `messages` are texts of about a kilobyte, with 20 entries. asyncpg
 (its pool's reset off) writes with `orjson.dumps` and reads with `orjson.loads` within the call;
-*asyncpg's x* compares calls a second with it. The index over states is there, as it is by default.
+*x asyncpg* compares calls a second with it. The index over states is there, as it is by default.
 """
 
 PROFILE = """

@@ -33,14 +33,20 @@ CASES: dict[str, dict[str, int]] = {
 
 
 def reading(
-    server: Server, contenders: Sequence[str], *, rows: int, rounds: int, seconds: float
+    server: Server,
+    contenders: Sequence[str],
+    sizes: Sequence[str],
+    *,
+    rows: int,
+    rounds: int,
+    seconds: float,
 ) -> Iterator[dict[str, Any]]:
     """A record for each round, size, case, contender and operation.
 
     The contenders read the same table, in turns within a case.
     """
     names = [name for name in READERS if name in contenders]
-    for size in SIZES:
+    for size in sizes:
         with ExitStack() as stack:
             dsn = stack.enter_context(server.database("bench_reading"))
             asyncio.run(_prepare(dsn, rows, size))
