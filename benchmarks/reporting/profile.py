@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.ledger import LAYERS
+from benchmarks.ledger import LAYERS, WAITING
 from benchmarks.reporting import texts
 from benchmarks.reporting.summary import medians
 from benchmarks.reporting.tables import table
@@ -31,6 +31,10 @@ def profile(records: Records) -> str:
             if any(each[layer] >= 0.05 for each in chosen)
         ]
         rows += [
+            (
+                "**the client's own**",
+                *(f"**{each['counted'] - each[WAITING]:.1f}**" for each in chosen),
+            ),
             ("**all of it**", *(f"**{each['counted']:.1f}**" for each in chosen)),
             ("the same, not counted", *(f"{each['uncounted']:.1f}" for each in chosen)),
         ]

@@ -18,9 +18,9 @@ def medians(
 ) -> list[dict[str, Any]]:
     """One record for each value of ``by`` and contender: the median over the rounds of each figure.
 
-    ``throughput_ratio``, ``p99_ratio`` and ``client_cpu_ratio`` compare with ``base`` in the same cell of the same round,
-    so that a machine that was slow for a while does not count: the median of the ratios, not the
-    ratio of the medians.
+    ``throughput_ratio``, ``p99_ratio`` and ``client_cpu_ratio`` compare with ``base`` in the same
+    cell of the same round, so that a machine that was slow for a while does not count: the median
+    of the ratios, not the ratio of the medians.
     """
     records = list(records)
     bases = {_key(each, (*by, "round")): each for each in records if each["contender"] == base}

@@ -46,8 +46,8 @@ asyncpg, its pool's reset off, is given states that are encoded already, and mak
 With 64 callers it is what each 64 calls took, divided by 64.
 
 Calls are sorted by their time, and of the middle half the mean is taken; of the rounds, that with
-the median of all is shown, whole. Counting is not free, and costs most where a layer has many
-steps: below, the same without it.
+the median of all is shown, whole. The client's own is all but the waiting. Counting is not free,
+and costs most where a layer has many steps: below, the same without it.
 """
 
 GARBAGE = """
