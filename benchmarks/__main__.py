@@ -14,11 +14,15 @@ from benchmarks.reporting import report
 from benchmarks.scenarios import (
     claim_shapes,
     empty_claims,
+    garbage,
     growth,
     history,
+    large_states,
     notifications,
     operations,
+    profile,
     profiles,
+    reading,
     runners,
     tenants,
     wake_ups,
@@ -31,6 +35,10 @@ if TYPE_CHECKING:
 
 SCENARIOS = (
     *OPERATIONS,
+    "reading",
+    "large_states",
+    "profile",
+    "garbage",
     "growth",
     "history",
     "tenants",
@@ -51,16 +59,22 @@ class Scale:
     """The amount of work in each scenario."""
 
     callers: tuple[int, ...] = (1, 8, 64, 256)
-    sizes: tuple[str, ...] = tuple(SIZES)
+    sizes: tuple[str, ...] = SIZES
     rounds: int = 5
     seconds: float = 0.5
+    read: tuple[str, ...] = reading.SIZES
+    """States of the tables that pages are read of, with so many rows."""
+    read_rows: int = reading.ROWS
+    large: tuple[str, ...] = tuple(large_states.SIZES)
+    profiled: tuple[str, ...] = tuple(profile.CASES)
     rows: tuple[int, ...] = growth.ROWS
     entries: tuple[int, ...] = history.ENTRIES
     tenants: tuple[int, ...] = tenants.TENANTS
     puts: int = 100_000
+    queues: tuple[str, ...] = tuple(QUEUES)
     processes: tuple[int, ...] = (1, 4)
     orders: float = 1.0
-    """The part of the orders that runners and queues have otherwise."""
+    """The part of the orders that runners and queues have otherwise, and of large states."""
     claimable: int = 100_000
     pairs: int = 10
     """Runs with a listener and without, in each round."""
@@ -71,6 +85,11 @@ QUICK = Scale(
     sizes=("1kb",),
     rounds=1,
     seconds=0.1,
+    read=("1kb",),
+    read_rows=5_000,
+    large=("1mb",),
+    profiled=("a put of 64",),
+    queues=tuple(name for name in QUEUES if name != "dbos"),  # dbos-polling is DBOS too
     rows=(1_000, 10_000),
     entries=(0, 100, 1_000),
     tenants=(1, 10),
@@ -90,9 +109,9 @@ def _arguments() -> argparse.Namespace:
     listed, numbers = _Listed(str), _Listed(int)
     parser.add_argument("--only", type=listed, default=SCENARIOS, help=",".join(SCENARIOS))
     parser.add_argument("--contenders", type=listed, default=tuple(CONTENDERS), help="by name")
-    parser.add_argument("--queues", type=listed, default=tuple(QUEUES), help="beside runners")
+    parser.add_argument("--queues", type=listed, help="beside runners")
     parser.add_argument("--callers", type=numbers, help="how many at once: 1,64")
-    parser.add_argument("--sizes", type=listed, help="of states: 1kb,10kb,50kb")
+    parser.add_argument("--sizes", type=listed, help=f"of states: {','.join(SIZES)}")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of load, in each cell and round")
     parser.add_argument(
@@ -105,7 +124,7 @@ def _arguments() -> argparse.Namespace:
     for given, known in (
         (options.only, SCENARIOS),
         (options.contenders, CONTENDERS),
-        (options.queues, QUEUES),
+        (options.queues or (), QUEUES),
         (options.sizes or (), SIZES),
     ):
         for name in given:
@@ -126,7 +145,7 @@ def _scale(options: argparse.Namespace) -> Scale:
     scale = QUICK if options.quick else Scale()
     given = {
         name: value
-        for name in ("callers", "sizes", "rounds", "seconds")
+        for name in ("callers", "sizes", "rounds", "seconds", "queues")
         if (value := getattr(options, name)) is not None
     }
     if options.large:
@@ -156,6 +175,21 @@ def _records(
         ):
             yield "operations", record
     scenarios: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+        "reading": lambda: reading.reading(
+            server,
+            options.contenders,
+            scale.read,
+            rows=scale.read_rows,
+            rounds=scale.rounds,
+            seconds=seconds,
+        ),
+        "large_states": lambda: large_states.large_states(
+            server, scale.large, rounds=scale.rounds, part=scale.orders
+        ),
+        "profile": lambda: profile.profile(
+            server, scale.profiled, rounds=scale.rounds, seconds=2 * seconds
+        ),
+        "garbage": lambda: garbage.garbage(server, rounds=scale.rounds, seconds=seconds),
         "growth": lambda: growth.growth(server, scale.rows, seconds=seconds),
         "history": lambda: history.history(server, scale.entries, seconds=seconds),
         "tenants": lambda: tenants.tenants(
@@ -166,14 +200,14 @@ def _records(
         ),
         "runners": lambda: runners.runners(
             server,
-            options.queues,
+            scale.queues,
             processes=scale.processes,
             rounds=scale.rounds,
             seconds=3 * seconds,
             part=scale.orders,
         ),
         "wake_ups": lambda: wake_ups.wake_ups(
-            server, options.queues, rounds=scale.rounds, part=scale.orders
+            server, scale.queues, rounds=scale.rounds, part=scale.orders
         ),
         "notifications": lambda: notifications.notifications(
             server, rounds=scale.rounds, seconds=seconds, pairs=scale.pairs

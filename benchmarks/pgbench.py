@@ -14,17 +14,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
 import psycopg
 
 from benchmarks.load import Sample
-from benchmarks.states import SIZES, STAGES, order
+from benchmarks.states import STAGES, order, text
 from benchmarks.workload import ORDERS
-from hephaestus_pg import (
-    Names,
-    Serializer,
-    migrations,
-)
+from hephaestus_pg import migrations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,14 +73,14 @@ class PgBench:
         assert operation == "put"
         self._clients = min(callers, CONNECTIONS if self._batched else MAX_CLIENTS)
         together = callers // self._clients if self._batched else 1
-        most = _MAX_ARGUMENTS // SIZES[self._size] - 1
-        self._rows = min(together, most)
+        largest = len(text(order(0, STAGES - 1, self._size)))
+        self._rows = min(together, _MAX_ARGUMENTS // largest - 1)
 
     def run(self, seconds: float) -> dict[str, float]:
         """Load for about that long; pgbench knows whole seconds only."""
         states = [
-            orjson.dumps(Serializer(Names()).to_db(order(n, n % STAGES, self._size))[4]).decode()
-            for n in range(self._rows)
+            text(order(number, number % STAGES, self._size)).decode()
+            for number in range(self._rows)
         ]
         definitions = {f"s{number}": state[1:] for number, state in enumerate(states)}
         definitions["clients"] = str(self._clients)

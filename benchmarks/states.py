@@ -1,9 +1,10 @@
-"""The stored instances: orders on their way through four steps."""
+"""The stored instances: orders on their way through four steps, as a runner leaves them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -16,22 +17,40 @@ from hephaestus_pg import (
     Status,
 )
 
-SIZES = {"1kb": 1_000, "10kb": 10_000, "50kb": 50_000}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 STEPS = ("Validate", "Reserve", "Charge", "Ship")
 STAGES = len(STEPS)
+HALFWAY = 2
+"""The stage at which a state has the size and the history that its shape says."""
 
 _BEGAN = datetime(2025, 3, 1, 9, 30, 0, 137_000, tzinfo=UTC)
+_USUAL_ENTRIES = 5
+
+_CONFIGS = {
+    "Charge": {"provider": "acme", "timeout_ms": 30_000, "retries": 3},
+    "Ship": {"carrier": "post", "insured": True},
+}
+
+
+class Shape(NamedTuple):
+    """The lines of an order, and the entries of its history halfway through."""
+
+    lines: int
+    entries: int
 
 
 def order(number: int, stage: int, size: str, *, workflow: int = 0) -> Instance:
-    """Order ``number`` with ``stage`` steps done, its state about as large as ``size`` says."""
-    return build(number, stage, lines=_lines(size), workflow=workflow)
+    """Order ``number`` with ``stage`` steps done, its state of a size in :data:`SIZES`."""
+    lines, entries = shape(size)
+    return build(number, stage, lines=lines, entries=entries, workflow=workflow)
 
 
 def build(
-    number: int, stage: int, *, lines: int, entries: int | None = None, workflow: int = 0
+    number: int, stage: int, *, lines: int, entries: int = _USUAL_ENTRIES, workflow: int = 0
 ) -> Instance:
-    """An order of so many lines, with so many entries more in its history (one a line)."""
+    """An order of so many lines, with so many entries in its history halfway through, or none."""
     done = STEPS[:stage]
     began = _BEGAN + timedelta(minutes=number)  # no two orders have a moment in common
     return Instance(
@@ -46,31 +65,35 @@ def build(
                 "currency": "EUR",
                 "lines": [_line(each) for each in range(lines)],
             },
-            steps={step: {"ok": True, "reference": f"{step}-{number}"} for step in done},
+            steps={step: _result(step, number) for step in done},
         ),
+        step_configs=_CONFIGS,
         active_steps=frozenset({STEPS[stage]}),
         completed_steps=frozenset(done),
         runtime_metadata={"worker": f"worker-{number % 8}", "attempt": stage + 1},
-        execution_history=(
-            *(_picked(each, began) for each in range(lines if entries is None else entries)),
-            *(
-                ExecutionEntry(step, "completed", began + timedelta(seconds=30 + index))
-                for index, step in enumerate(done)
-            ),
-        ),
+        execution_history=tuple(_history(number, stage, began, entries)) if entries else (),
     )
 
 
-@cache
-def _lines(size: str) -> int:
-    """How many lines bring a state to its size halfway through."""
-    none, some = (len(text(build(0, 2, lines=lines))) for lines in (0, 100))
-    return max(0, round((SIZES[size] - none) * 100 / (some - none)))
+def _history(number: int, stage: int, began: datetime, entries: int) -> Iterator[ExecutionEntry]:
+    """What happened so far; about every second entry changed the context."""
+    yield ExecutionEntry("Validate", "accepted", began, {"channel": "web", "priority": number % 3})
+    yield ExecutionEntry("Validate", "claimed", began + timedelta(milliseconds=41))
+    for each in range(entries - _USUAL_ENTRIES):
+        yield ExecutionEntry(
+            "Reserve",
+            "polled" if each % 2 else "picked",
+            began + timedelta(milliseconds=50 + each),
+            None if each % 2 else {"sku": f"SKU-{each:05d}", "shelf": each % 40},
+        )
+    for at, step in enumerate(STEPS[:stage]):
+        moment = began + timedelta(seconds=30 + at, microseconds=number % 1000)
+        yield ExecutionEntry(step, "completed", moment, _result(step, number))
+    yield ExecutionEntry(STEPS[stage], "started", began + timedelta(seconds=40 + stage))
 
 
-def text(instance: Instance) -> bytes:
-    """The state as it is stored."""
-    return orjson.dumps(Serializer(Names()).to_db(instance)[4])
+def _result(step: str, number: int) -> dict[str, Any]:
+    return {"ok": True, "reference": f"{step}-{number}"}
 
 
 @cache
@@ -83,10 +106,30 @@ def _line(number: int) -> dict[str, object]:
     }
 
 
-def _picked(number: int, began: datetime) -> ExecutionEntry:
-    return ExecutionEntry(
-        "Reserve",
-        "picked",
-        began + timedelta(milliseconds=number),
-        {"sku": f"SKU-{number:05d}", "shelf": number % 40},
-    )
+_BYTES = {"1kb": 1_300, "10kb": 10_000, "50kb": 50_000}
+_HISTORIES = {"no-history": 0, "history-20": 20, "history-200": 200}
+
+SIZES = (*_BYTES, *_HISTORIES)
+"""The usual state, with five entries in its history, and larger ones, about half of them history;
+then the usual one with another history."""
+
+
+@cache
+def shape(size: str) -> Shape:
+    """The shape of a size: the larger ones have an entry for each of their lines."""
+    if size in _HISTORIES:
+        return Shape(shape("1kb").lines, _HISTORIES[size])
+    return of_bytes(_BYTES[size], grows=size != "1kb")
+
+
+def of_bytes(size: int, *, grows: bool = True) -> Shape:
+    """The shape of a state of so many bytes, whose history ``grows`` by an entry a line."""
+    few, many = (Shape(lines, _USUAL_ENTRIES + grows * lines) for lines in (0, 100))
+    none, some = (len(text(build(0, HALFWAY, **at._asdict()))) for at in (few, many))
+    lines = round((size - none) * 100 / (some - none))
+    return Shape(lines, _USUAL_ENTRIES + grows * lines)
+
+
+def text(instance: Instance) -> bytes:
+    """The state as it is stored."""
+    return orjson.dumps(Serializer(Names()).to_db(instance)[4])

@@ -7,6 +7,7 @@ stands still, so that a contender whose turn it is not takes nothing from the on
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 from typing import Self
@@ -14,6 +15,8 @@ from typing import Self
 from benchmarks.child import Child
 from benchmarks.contenders import contender
 from benchmarks.workload import Workload
+
+_USUAL_THRESHOLD = gc.get_threshold()[0]
 
 
 class Worker(Child):
@@ -35,6 +38,10 @@ class Worker(Child):
         figures: dict[str, float] = self.ask("run", seconds)
         return figures
 
+    def collect(self, threshold: int | None, frozen: bool) -> None:
+        """Collect garbage like that from now on: with another threshold, or of everything."""
+        self.ask("collect", threshold, frozen)
+
     def finish(self, operation: str) -> None:
         """Empty what the operation wrote."""
         self.ask("finish", operation)
@@ -52,10 +59,20 @@ async def _serve(name: str, size: str, dsn: str) -> None:
             load = await workload.prepared(dsn, *arguments)
         elif command == "run":
             answer = (await load.run(*arguments)).figures()
+        elif command == "collect":
+            _collect(*arguments)
         else:
             await workload.finish(dsn, *arguments)
         print(json.dumps(answer), flush=True)
     await chosen.close()
+
+
+def _collect(threshold: int | None, frozen: bool) -> None:
+    gc.set_threshold(threshold or _USUAL_THRESHOLD, *gc.get_threshold()[1:])
+    gc.unfreeze()
+    gc.collect()
+    if frozen:
+        gc.freeze()
 
 
 if __name__ == "__main__":

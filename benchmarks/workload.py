@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import gc
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.load import Load
-from benchmarks.states import STAGES, order
+from benchmarks.states import HALFWAY, STAGES, order
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from benchmarks.contenders import Contender
+    from hephaestus_pg import Instance
 
-ORDERS = {"1kb": 2048, "10kb": 1024, "50kb": 512}
+ORDERS = {
+    "1kb": 2048,
+    "10kb": 1024,
+    "50kb": 512,
+    "no-history": 2048,
+    "history-20": 2048,
+    "history-200": 512,
+}
 """Orders by size of their states; each caller has its own, so there are more than callers."""
 
 QUERIED = 50
@@ -33,13 +42,7 @@ class Workload:
         self._orders = ORDERS[size]
         self._workflows = self._orders // QUERIED
         self._filled = False
-        made = [
-            [
-                order(number, stage, size, workflow=number % self._workflows)
-                for number in range(self._orders)
-            ]
-            for stage in range(STAGES)
-        ]
+        made = _made(size, self._orders, self._workflows)
         self._ids = [instance.id for instance in made[0]]
         self._values = [[contender.value(instance) for instance in stage] for stage in made]
         self._queried = [f"Shop.Orders.Fulfil{number}" for number in range(self._workflows)]
@@ -51,7 +54,8 @@ class Workload:
         """The load of an operation, all connections open and all statements known."""
         if operation != "put" and not self._filled:
             for start in range(0, self._orders, BATCH):
-                await self._contender.put_many(self._values[0][start : start + BATCH])
+                batch = self._values[HALFWAY][start : start + BATCH]
+                await self._contender.put_many(batch)
             await self._contender.look(dsn)
             self._filled = True
         call: Callable[[int, int], Awaitable[int]] = getattr(self, f"_{operation}")(callers)
@@ -72,7 +76,7 @@ class Workload:
         return self._next_stage(self._contender.put, callers)
 
     def _update(self, callers: int) -> Callable[[int, int], Awaitable[int]]:
-        return self._next_stage(self._contender.update, callers, first=1)
+        return self._next_stage(self._contender.update, callers, first=HALFWAY + 1)
 
     def _next_stage(
         self, operation: Callable[[Any], Awaitable[int]], callers: int, *, first: int = 0
@@ -106,3 +110,12 @@ class Workload:
             return self._contender.put_many(batch)
 
         return call
+
+
+@cache
+def _made(size: str, orders: int, workflows: int) -> list[list[Instance]]:
+    """The orders, by stage."""
+    return [
+        [order(number, stage, size, workflow=number % workflows) for number in range(orders)]
+        for stage in range(STAGES)
+    ]

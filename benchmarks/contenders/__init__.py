@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 POOL = 10
 """Connections of each contender: asyncpg's default."""
 
+PAGE = 50
+"""Instances of a page, and of one get_many."""
+
 OPERATIONS = ("put", "get", "update", "query", "stream", "put_many")
 
 
@@ -129,6 +132,17 @@ class Contender:
 
     async def query(self, workflow: str) -> int:
         """All instances of a workflow, as objects."""
+        raise NotImplementedError
+
+    def place(self, instance: Instance) -> str:
+        """What ``page`` takes for the instance before it."""
+        return instance.id
+
+    async def page(self, place: str) -> int:
+        """The next 50 instances that wait, by id."""
+        raise NotImplementedError
+
+    async def get_many(self, ids: Sequence[str]) -> int:
         raise NotImplementedError
 
     async def stream(self) -> int:

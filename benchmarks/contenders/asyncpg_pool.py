@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import asyncpg
 import orjson
 
-from benchmarks.contenders import COLUMNS, POOL, PUT, UPDATE, Contender, row
+from benchmarks.contenders import COLUMNS, PAGE, POOL, PUT, UPDATE, Contender, row
 from hephaestus_pg import migrations
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 GET = f"{COLUMNS} WHERE id = $1"
 QUERY = f"{COLUMNS} WHERE workflow = $1"
 STREAM = f"{COLUMNS} WHERE status = 'waiting'"
+NEXT = f"{COLUMNS} WHERE status = 'waiting' AND id > $1 ORDER BY id LIMIT {PAGE}"
+GET_MANY = f"{COLUMNS} WHERE id = ANY($1::text[])"
 
 
 class OneACall(Contender):
@@ -50,6 +52,14 @@ class OneACall(Contender):
 
     async def query(self, workflow: str) -> int:
         rows = await self._pool.fetch(QUERY, workflow)
+        return len([orjson.loads(row["state"]) for row in rows])
+
+    async def page(self, place: str) -> int:
+        rows = await self._pool.fetch(NEXT, place)
+        return len([orjson.loads(row["state"]) for row in rows])
+
+    async def get_many(self, ids: Sequence[str]) -> int:
+        rows = await self._pool.fetch(GET_MANY, ids)
         return len([orjson.loads(row["state"]) for row in rows])
 
     async def stream(self) -> int:

@@ -80,8 +80,13 @@ class LangGraph(Contender):
         return await self._listed({"status": "waiting"})
 
     async def put_many(self, values: Sequence[tuple[Any, ...]]) -> int:
-        """To fill the table; it has no such call of its own."""
-        await asyncio.gather(*map(self.put, values))
+        """To fill the table, with all of each; it has no such call of its own."""
+        await asyncio.gather(
+            *(
+                self.put((config, channels, versions, metadata, versions))
+                for config, channels, versions, metadata, _ in values
+            )
+        )
         return len(values)
 
     async def _listed(self, matching: dict[str, str]) -> int:

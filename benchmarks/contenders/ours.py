@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmarks.contenders import Contender
+from benchmarks.contenders import PAGE, Contender
 from hephaestus_pg import (
     AsyncStorage,
     Names,
@@ -47,6 +47,15 @@ class Ours(Contender):
 
     async def query(self, workflow: str) -> int:
         return len(await self._storage.query(workflow=workflow))
+
+    def place(self, instance: Instance) -> str:
+        return AsyncStorage.cursor(instance)
+
+    async def page(self, place: str) -> int:
+        return len(await self._storage.query(status=Status.WAITING, limit=PAGE, after=place))
+
+    async def get_many(self, ids: Sequence[str]) -> int:
+        return len(await self._storage.get_many(ids))
 
     async def stream(self) -> int:
         return len([None async for _ in self._storage.stream(status=Status.WAITING)])

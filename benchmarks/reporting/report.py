@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import tenancy
 from benchmarks.contenders import CONTENDERS
-from benchmarks.reporting import plots, runners, texts, waking
+from benchmarks.reporting import plots, reading, runners, texts, waking
+from benchmarks.reporting.profile import profile
 from benchmarks.reporting.summary import medians
 from benchmarks.reporting.tables import milliseconds, ratio, table
 
@@ -243,6 +244,10 @@ def profiles(records: Records) -> str:
 
 _SECTIONS: dict[str, Callable[[Records], str]] = {
     "operations": operations,
+    "reading": reading.reading,
+    "large_states": reading.large_states,
+    "profile": profile,
+    "garbage": reading.garbage,
     "growth": growth,
     "history": history,
     "tenants": tenants,

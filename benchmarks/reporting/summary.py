@@ -18,9 +18,9 @@ def medians(
 ) -> list[dict[str, Any]]:
     """One record for each value of ``by`` and contender: the median over the rounds of each figure.
 
-    ``throughput_ratio`` and ``p99_ratio`` compare with ``base`` in the same cell of the same round,
-    so that a machine that was slow for a while does not count: the median of the ratios, not the
-    ratio of the medians.
+    ``throughput_ratio``, ``p99_ratio`` and ``client_cpu_ratio`` compare with ``base`` in the same
+    cell of the same round, so that a machine that was slow for a while does not count: the median
+    of the ratios, not the ratio of the medians.
     """
     records = list(records)
     bases = {_key(each, (*by, "round")): each for each in records if each["contender"] == base}
@@ -29,7 +29,7 @@ def medians(
         compared = dict(each)
         beside = bases.get(_key(each, (*by, "round")))
         if beside:
-            for figure in ("throughput", "p99"):
+            for figure in ("throughput", "p99", "client_cpu"):
                 if figure in each:
                     compared[f"{figure}_ratio"] = each[figure] / beside[figure]
         groups[_key(each, (*by, "contender"))].append(compared)

@@ -6,11 +6,55 @@ OPERATIONS = """
 Closed loop: each caller waits for its answer, then asks again. Each contender is one process with
 one pool of ten connections, on a new database each round; they take turns in every cell. Figures
 are medians over the rounds; the columns *x asyncpg* are medians of the ratios within a round, and
-the steadier part. A call of `query` brings 50 instances as objects; one of `stream` a sixteenth of
-the table, which is 128, 64 and 32 for the three sizes; `put_many` takes 32, or as many as a caller
-has. CPU is seconds for a thousand instances, WAL bytes for one; p50, p99 and worst are milliseconds
-of a call. PostgreSQL alone is pgbench, a client in C: what it does with many rows a statement is
-what is left to reach. First hephaestus_pg itself, with the smallest states:
+the steadier part. States of `1kb` have 1.3 KB and five entries in their history halfway through,
+which is what reads find; `10kb` and `50kb` are about half history; `no-history`, `history-20` and
+`history-200` differ from `1kb` in the history alone. A call of `query` brings 50 instances as
+objects; one of `stream` a sixteenth of the table, which is 32 to 128; `put_many` takes 32, or as
+many as a caller has. CPU is seconds for a thousand instances, WAL bytes for one; p50, p99 and worst
+are milliseconds of a call. PostgreSQL alone is pgbench, a client in C: what it does with many rows
+a statement is what is left to reach. First hephaestus_pg itself, with the first of these states:
+"""
+
+READING = """
+## Reading many
+
+Pages of 50 instances by status, in the order of their ids and from anywhere in a table of {rows:,}
+rows, and 50 of them by their ids; asyncpg by hand reads each state with `orjson.loads`. Then gets
+of 56 callers, without and with 8 more who read pages: what large answers do to the small ones. All
+read the same table, by turns in each line. CPU is seconds for a thousand instances of the whole
+process.
+"""
+
+LARGE_STATES = """
+## Large states
+
+One caller; milliseconds of a call, of the client's CPU in it, and the longest time in all calls of
+a round for which the event loop stood still. `lines` are small values, about half of them entries
+of a history (4,800 in 1 MB); `messages` are texts of about a kilobyte, with 20 entries. asyncpg
+(its pool's reset off) writes with `orjson.dumps` and reads with `orjson.loads` within the call;
+*x asyncpg* compares calls a second with it. The index over states is there, as it is by default.
+"""
+
+PROFILE = """
+## Microseconds
+
+What takes how long of a call (for `query`, of each of the 50 rows that one brings), states of
+`1kb`. Every moment is charged to the layer that runs just then, so the lines add up to the time
+that passed: a layer is left when it calls another, or waits. `orjson` is apart wherever it is
+called. Where sending wakes the server, which then has this core for a while, that is waiting.
+asyncpg, its pool's reset off, is given states that are encoded already, and makes no instances.
+With 64 callers it is what each 64 calls took, divided by 64.
+
+Calls are sorted by their time, and of the middle half the mean is taken; of the rounds, that with
+the median of all is shown, whole. The client's own is all but the waiting. Counting is not free,
+and costs most where a layer has many steps: below, the same without it.
+"""
+
+GARBAGE = """
+## Garbage collection
+
+64 callers. What a process holds from its beginning can be left out of collections, by
+`gc.freeze()`, as it is in all figures here; and collections can be fewer, by a threshold.
 """
 
 GROWTH = """
@@ -64,7 +108,7 @@ the server's processes behind its connections have for themselves.
 PROFILES = """
 ## Index profiles
 
-64 callers put states of 1 KB. HOT is the share of updates that touched no index; sizes are MiB
+64 callers put states of `1kb`. HOT is the share of updates that touched no index; sizes are MiB
 after {puts:,} puts to 8,192 instances, as autovacuum has left them.
 """
 

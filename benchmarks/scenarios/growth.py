@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
-
+from benchmarks.filling import TEMPLATE, fill
 from benchmarks.fresh_process import alone, resident
 from benchmarks.load import Sample
-from benchmarks.states import build, text
+from benchmarks.states import HALFWAY, build
 from hephaestus_pg import (
     AsyncStorage,
     Names,
@@ -36,55 +35,18 @@ _BEGAN = datetime(2025, 1, 1, tzinfo=UTC)
 _PRUNED_BEFORE = datetime(2021, 1, 1, tzinfo=UTC)
 _STREAM_SECONDS = 30
 
-# The order's number, in a template's text.
-_NUMBER = 987_654_321
-
-# One row in fifty finished long ago, for prune.
-_FILL = """
-INSERT INTO workflow_instances (
-    id, workflow, status, workflow_version, state, inserted_at, updated_at
-)
-SELECT
-    'order::' || lpad(to_hex(n), 8, '0'),
-    'Shop.Orders.Fulfil' || lpad((n / 50)::text, 8, '0'),
-    CASE WHEN n % 50 = 0 THEN 'completed' WHEN n % 4 = 1 THEN 'waiting' ELSE 'running' END,
-    n % 3 + 1,
-    replace($3, '987654321', n::text)::jsonb,
-    timestamp '2025-01-01' + n * interval '1 second',
-    CASE WHEN n % 50 = 0 THEN timestamp '2020-01-01'
-        ELSE timestamp '2025-01-01' + n * interval '1 second' END
-FROM generate_series($1::integer, $2::integer - 1) AS n
-"""
-
 
 def growth(server: Server, sizes: Sequence[int], *, seconds: float) -> Iterator[dict[str, Any]]:
     """A record for each size and operation."""
+    template = build(TEMPLATE, HALFWAY, lines=1)
     with server.database("bench_growth") as dsn:
         asyncio.run(migrations.up(dsn))
         for held, rows in zip((0, *sizes), sizes, strict=False):
-            asyncio.run(_fill(dsn, held, rows))
+            asyncio.run(fill(dsn, held, rows, template))
             for measured in (_calls, _prune):
                 for record in asyncio.run(measured(dsn, rows, seconds)):
                     yield {"rows": rows, **record}
             yield {"rows": rows, "operation": "stream", **alone(_streamed, dsn)}
-
-
-async def _fill(dsn: str, start: int, end: int) -> None:
-    """Rows in the blink of an eye: made by the server, the indexes built when they are there."""
-    connection = await asyncpg.connect(dsn)
-    indexes = await connection.fetch(
-        "SELECT indexname, indexdef FROM pg_indexes "
-        "WHERE tablename = 'workflow_instances' AND indexname <> 'workflow_instances_pkey'"
-    )
-    for index in indexes:
-        await connection.execute(f"DROP INDEX {index['indexname']}")
-    template = text(build(_NUMBER, 2, lines=1)).decode()
-    await connection.execute(_FILL, start, end, template)
-    for index in indexes:
-        await connection.execute(index["indexdef"])
-    await connection.execute("VACUUM (ANALYZE) workflow_instances")
-    await connection.execute("CHECKPOINT")
-    await connection.close()
 
 
 async def _calls(dsn: str, rows: int, seconds: float) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from benchmarks.load import Load
-from benchmarks.states import STAGES, build, text
+from benchmarks.states import HALFWAY, STAGES, build, text
 from hephaestus_pg import (
     AsyncStorage,
     Names,
@@ -82,7 +82,7 @@ async def _measure(server: Server, dsn: str, length: int, seconds: float) -> lis
                 {
                     "entries": length,
                     "way": way,
-                    "state_bytes": len(text(stages[2][0])),
+                    "state_bytes": len(text(stages[HALFWAY][0])),
                     **figures,
                     "server_cpu": 1000 * costs["server_cpu"] / each,
                     "wal": costs["wal"] / each,

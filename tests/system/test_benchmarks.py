@@ -16,12 +16,14 @@ import pytest
 pytest.importorskip("benchmarks")
 
 from benchmarks.claimable import CLAIM, REGISTER, WORKFLOWS
+from benchmarks.filling import TEMPLATE, fill
 from benchmarks.listening import CHANNEL, listening
 from benchmarks.load import Load, PacedLoad, Sample, percentile
 from benchmarks.reporting.summary import medians
-from benchmarks.scenarios.claim_shapes import ONE_SCAN, fill
-from benchmarks.states import SIZES, order, text
-from hephaestus_pg import migrations
+from benchmarks.scenarios.claim_shapes import ONE_SCAN
+from benchmarks.scenarios.claim_shapes import fill as fill_claimable
+from benchmarks.states import HALFWAY, STAGES, order, text
+from hephaestus_pg import AsyncStorage, Names, migrations
 from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
@@ -74,9 +76,39 @@ def test_without_the_base_there_are_no_ratios() -> None:
     assert "throughput_ratio" not in line
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_a_state_is_about_as_large_as_its_size_says(size: str) -> None:
-    assert len(text(order(5, 2, size))) == pytest.approx(SIZES[size], rel=0.15)
+@pytest.mark.parametrize(("size", "expected"), (("1kb", 1300), ("10kb", 10_000), ("50kb", 50_000)))
+def test_a_state_is_about_as_large_as_its_size_says(size: str, expected: int) -> None:
+    assert len(text(order(5, HALFWAY, size))) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    (("1kb", 5), ("no-history", 0), ("history-20", 20), ("history-200", 200)),
+)
+def test_a_state_has_the_history_that_its_size_says(size: str, expected: int) -> None:
+    history = order(5, HALFWAY, size).execution_history
+    assert len(history) == expected
+    changes = [entry for entry in history if entry.context_updates]
+    assert expected // 3 <= len(changes) <= 2 * expected // 3
+    assert history == tuple(sorted(history, key=lambda entry: entry.timestamp))
+    # Another order's moments are others: what is read is not what was parsed before.
+    others = {entry.timestamp for entry in order(6, HALFWAY, size).execution_history}
+    assert others.isdisjoint(entry.timestamp for entry in history)
+
+
+def test_a_history_grows_by_an_entry_at_each_stage() -> None:
+    histories = [order(5, stage, "1kb").execution_history for stage in range(STAGES)]
+    assert [len(history) for history in histories] == [3, 4, 5, 6]
+
+
+async def test_rows_that_the_server_makes_have_moments_of_their_own(database: str) -> None:
+    await migrations.up(database)
+    await fill(database, 4, 7, order(TEMPLATE, HALFWAY, "1kb"))
+    async with AsyncStorage.start(database, references=Names()) as storage:
+        found = await storage.query()
+    assert [each.context.initial["order"] for each in found] == [4, 5, 6]
+    moments = {entry.timestamp for each in found for entry in each.execution_history}
+    assert len(moments) == 15
 
 
 async def test_every_caller_goes_on_with_its_own_turns() -> None:
@@ -140,7 +172,7 @@ async def test_those_who_listen_are_registered_and_read_what_comes(database: str
 async def test_both_shapes_of_a_claim_take_the_same(database: str) -> None:
     await migrations.up(database)
     connection = await asyncpg.connect(database)
-    await fill(connection, 100)
+    await fill_claimable(connection, 100)
     token = str(uuid4())
     await connection.execute(REGISTER, token)
     taken = []
