@@ -9,6 +9,8 @@ import asyncio
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from hephaestus_pg import (
     AsyncStorage,
     Context,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from tests.support.starting import Start
 
+pytestmark = pytest.mark.once
 
 CALLERS = 12_000
 IDS = 2_000
