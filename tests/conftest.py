@@ -43,6 +43,8 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("any machine")
 # pytest tests/system/test_exactness.py --hypothesis-profile long --timeout 0
 hypothesis_settings.register_profile("long", max_examples=100_000)
+# Where it was searched before, with another Python and another server.
+hypothesis_settings.register_profile("few", max_examples=20)
 
 _header = pytest.StashKey[list[str]]()
 _failed = pytest.StashKey[bool]()

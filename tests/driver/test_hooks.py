@@ -62,6 +62,10 @@ FAILURES = (
 )
 
 
+CALLS = 8
+"""So many that some share a statement, and most wait for one of two connections."""
+
+
 class Failing:
     """A hook that fails when it is told to; as ``password`` it gives that of the ``dsn``."""
 
@@ -88,7 +92,7 @@ async def test_each_caller_gets_a_hooks_error_with_its_cause(
     storage = await start(**{name: hook}, max_size=2, batch_by=batch_by)
     await pool_of(storage).expire_connections()
     hook.error = failure
-    calls = [storage.put(Instance.new("Order", {}, id=f"order::{n}")) for n in range(20)]
+    calls = [storage.put(Instance.new("Order", {}, id=f"order::{n}")) for n in range(CALLS)]
     errors = await asyncio.gather(*calls, return_exceptions=True)
     for error in errors:
         assert isinstance(error, HookError), error
@@ -103,7 +107,7 @@ async def test_each_caller_gets_a_hooks_error_with_its_cause(
         await storage.count()
 
     hook.error = None
-    for n in range(20):
+    for n in range(CALLS):
         assert (await storage.put(Instance.new("Order", {}, id=f"order::{n}"))).revision
     await storage.close()
 
@@ -119,7 +123,7 @@ async def test_a_reset_that_fails_costs_its_connection_and_no_result(
         assert (await storage.put(Instance.new("Order", {}, id=f"order::{n}"))).revision
     assert await storage.count() == 5
     hook.error = None
-    await asyncio.gather(*[storage.get(f"order::{n}") for n in range(20)])
+    await asyncio.gather(*[storage.get(f"order::{n}") for n in range(CALLS)])
     await storage.close()
 
 
@@ -132,7 +136,7 @@ async def test_a_failing_hook_of_a_users_pool_is_an_error_of_ours(
     async with asyncpg.create_pool(dsn, min_size=0, max_size=2, setup=hook) as theirs:
         storage = await start(pool=theirs, batch_by=batch_by)
         hook.error = failure
-        calls = [storage.put(Instance.new("Order", {}, id=f"order::{n}")) for n in range(20)]
+        calls = [storage.put(Instance.new("Order", {}, id=f"order::{n}")) for n in range(CALLS)]
         for error in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(error, DatabaseError), error
             assert error.__cause__ is not None

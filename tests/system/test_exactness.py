@@ -38,7 +38,9 @@ REAL = settings(
     max_examples=min(PART, settings().max_examples),
 )
 # Ten states each, on average.
-REAL_BATCHES = settings(REAL, max_examples=max(100, REAL.max_examples // 10))
+REAL_BATCHES = settings(
+    REAL, max_examples=max(min(100, REAL.max_examples), REAL.max_examples // 10)
+)
 
 
 class Runner:

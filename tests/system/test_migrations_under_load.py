@@ -200,6 +200,7 @@ async def test_a_storage_that_is_older_than_a_migration_goes_on(
         assert (await storage.get_many(ids)).keys() == set(ids)
 
 
+@pytest.mark.once
 async def test_sixty_four_processes_at_once_are_one_migration(
     database: str, migrators: Migrators
 ) -> None:

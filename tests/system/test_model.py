@@ -232,7 +232,7 @@ def test_the_verbs_do_what_a_dictionary_would(place: Place) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=15,
+            max_examples=min(10, settings().max_examples // 5),
             stateful_step_count=25,
             deadline=None,
             print_blob=True,
