@@ -24,8 +24,8 @@ LEASE = 20.0
 LINGER_SECONDS = 5.0
 """Seconds for which it goes on after the last who needed it."""
 
-AGAIN_SECONDS = 0.1
-"""Seconds after which news of anything comes again: a writer asks only now and then who listens."""
+AGAIN_SECONDS = 0.2
+"""Seconds after which news of anything comes again: a writer asks only each 0.1 s who listens."""
 
 ANSWER_SECONDS = 1.5
 """Seconds after which a connection that does not answer counts as cut."""
