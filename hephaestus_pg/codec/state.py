@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg._checks import plain_text
-from hephaestus_pg.codec import timestamps
-from hephaestus_pg.codec.restore import restore_context, restore_entry, restore_instance
+from hephaestus_pg.codec import history, timestamps
+from hephaestus_pg.codec.restore import restore_context, restore_instance
 from hephaestus_pg.codec.shape import (
     merge_unknown,
     require_list,
     require_mapping,
     require_text,
     unpack_context,
-    unpack_entry,
     unpack_state,
 )
 from hephaestus_pg.errors import InvalidValueError, SerializationError
@@ -88,7 +87,7 @@ class StateMapper:
         """
         to_reference = self.references.to_reference
         known, unknown = unpack_state(state)
-        step, context, configs, active, completed, history, metadata = known
+        step, context, configs, active, completed, entries, metadata = known
         (initial, steps), beside = unpack_context({} if context is None else context)
         if beside:
             unknown = {**unknown, "context": beside}
@@ -100,10 +99,10 @@ class StateMapper:
             steps = require_mapping(steps, "steps")
             configs = require_mapping(configs, "step_configs")
             metadata = require_mapping(metadata, "runtime_metadata")
-        if not type(active) is type(completed) is type(history) is list:
+        if not type(active) is type(completed) is type(entries) is list:
             active = require_list(active, "active_steps")
             completed = require_list(completed, "completed_steps")
-            history = require_list(history, "execution_history")
+            entries = require_list(entries, "execution_history")
         return restore_instance(
             id,
             to_reference(workflow),
@@ -115,7 +114,7 @@ class StateMapper:
             self._unpack_steps(active) if active else _NO_STEPS,
             self._unpack_steps(completed) if completed else _NO_STEPS,
             metadata,
-            self._unpack_history(history) if history else (),
+            history.unpack(entries, to_reference) if entries else (),
             due_at,
             revision,
             runner,
@@ -140,28 +139,6 @@ class StateMapper:
 
     def _unpack_steps(self, names: list[Any]) -> frozenset[Any]:
         return frozenset(map(self.references.to_reference, map(require_text, names)))
-
-    def _unpack_history(self, history: list[Any]) -> tuple[ExecutionEntry, ...]:
-        to_reference, parse = self.references.to_reference, timestamps.parse
-        entries: list[ExecutionEntry] = []
-        try:
-            for stored in history:
-                (step, event, moment, updates), unknown = unpack_entry(stored)
-                if not type(step) is type(event) is type(moment) is str:
-                    step, event, moment = map(require_text, (step, event, moment))
-                entries.append(
-                    restore_entry(
-                        to_reference(step),
-                        event,
-                        parse(moment),
-                        None if updates is None else require_mapping(updates, "context_updates"),
-                        unknown,
-                        moment,
-                    )
-                )
-        except ValueError as error:
-            raise ValueError(f"execution_history[{len(entries)}]: {error}") from None
-        return tuple(entries)
 
 
 def _pack_entry(entry: ExecutionEntry, to_name: Callable[[Any], str]) -> dict[str, Any]:

@@ -10,13 +10,18 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CACHE_SIZE = 10_000
 """Timestamps kept parsed; each read of an instance parses its whole history."""
 
 # The form that format() gives to a timestamp; nearly all stored ones have it.
 _own_form = re.compile(r"....-..-..T..:..:..(?:\.(?!000000)......)?Z").fullmatch
+_OWN_FORM, _OWN_WHOLE_FORM = b"0000-00-00T00:00:00.000000Z|", b"0000-00-00T00:00:00Z|"
+_DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 
 
 class _StoredMoment(datetime):
@@ -52,8 +57,27 @@ def parse(text: str) -> datetime:
     return stored
 
 
+def parse_all(texts: Sequence[str]) -> list[datetime] | None:
+    """Reads timestamps as :func:`parse` does, if :func:`format` wrote them all; else ``None``.
+
+    Raises:
+        TypeError: One of them is no text.
+        ValueError: One of them is no timestamp.
+    """
+    moments = list(map(datetime.fromisoformat, texts))
+    together = f"{'|'.join(texts)}|"
+    forms = together.encode().translate(_DIGITS_AS_ZERO)
+    if forms != _OWN_FORM * len(texts) and (
+        forms.count(_OWN_FORM) + forms.count(_OWN_WHOLE_FORM) != len(texts)
+    ):
+        return None
+    return None if ".000000" in together else moments
+
+
 def format(moment: datetime) -> str:
     """Writes an aware moment for a state: in UTC, ending in ``Z``."""
+    if type(moment) is datetime and moment.tzinfo is UTC:  # the usual case, without a copy
+        return f"{moment.isoformat()[:-6]}Z"
     if isinstance(moment, _StoredMoment) and hasattr(moment, "text"):
         return moment.text
     return f"{moment.astimezone(UTC).isoformat().removesuffix('+00:00')}Z"

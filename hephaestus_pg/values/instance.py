@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, Literal, Self
 from uuid import UUID
 
@@ -160,7 +161,7 @@ class Instance:
         if not isinstance(self.execution_history, tuple):
             _require(self.execution_history, list, "execution_history", "give a tuple of entries")
             object.__setattr__(self, "execution_history", tuple(self.execution_history))
-        for entry in self.execution_history:
+        for entry in [each for each in self.execution_history if type(each) is not ExecutionEntry]:
             require_kind(entry, ExecutionEntry, "execution_history", "give ExecutionEntry values")
         _require(self.unknown_state, Mapping, "unknown_state", "give a mapping")
         if self.revision is not None:
@@ -169,6 +170,30 @@ class Instance:
         for name in ("due_at", "inserted_at", "updated_at"):
             if getattr(self, name) is not None:
                 checked_moment(getattr(self, name), name)
+
+
+class UnreadHistory(partial[tuple[ExecutionEntry, ...]]):
+    """Makes the entries of an instance that has been read, when somebody looks at them.
+
+    The codec puts it in place of the tuple. Most readers don't look.
+    """
+
+    __slots__ = ()
+
+
+_execution_history = Instance.__dict__["execution_history"]  # the slot itself
+
+
+def _read_history(instance: Instance) -> tuple[ExecutionEntry, ...]:
+    held = _execution_history.__get__(instance)
+    if type(held) is UnreadHistory:
+        held = held()
+        _execution_history.__set__(instance, held)
+    return held  # type: ignore[no-any-return]
+
+
+# Not __getattr__, which makes Python 3.11 slower at each attribute.
+type.__setattr__(Instance, "execution_history", property(_read_history, _execution_history.__set__))
 
 
 def checked_id(id: Any) -> str:
