@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CALLERS = 64
 
 WARM_CALLS = 8
-"""Calls to each tenant before the clock runs: a server plans a statement anew for its first five."""
+"""Calls to each tenant before the clock runs: the server plans a statement anew five times."""
 
 _WARM_UP = 0.5
 _ORDERS = 1024
