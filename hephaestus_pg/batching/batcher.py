@@ -163,7 +163,7 @@ class Batcher:
         self.batch_sizes[1] += 1
         self._queue.hold(id)
         self._slots_held += 1
-        self._watch(slot)
+        slot.slow_at = self._loop.time() + self._slow_after
         try:
             rows = await self._run(deadline, statement, *arguments)
         finally:
@@ -200,6 +200,8 @@ class Batcher:
             except BaseException:  # a task factory of the user's, for one
                 request.answer.cancel()
                 raise
+        elif self._slow_timer.next == inf:
+            self._watch()
         return request.answer
 
     def _expire(self, now: float) -> float:
@@ -218,12 +220,12 @@ class Batcher:
         return following
 
     def _start_worker(self) -> None:
-        """Starts a worker, if requests are ready and a slot is free."""
-        if (
-            self._queue.has_ready
-            and self._slots_held < self._num_workers
-            and len(self._workers) < MAX_WORKERS
-        ):
+        """Starts a worker, if requests are ready and a slot is free; else they wait for one."""
+        if not self._queue.has_ready:
+            return
+        if self._slots_held >= self._num_workers:
+            self._watch()
+        elif len(self._workers) < MAX_WORKERS:
             slot = _Slot()
             self._slots_held += 1
             self._workers.add(slot)
@@ -242,8 +244,8 @@ class Batcher:
         async with self._connection() as run:
             while slot.is_held and (batch := self._queue.next_batch()):
                 slot.batch = batch
+                slot.slow_at = self._loop.time() + self._slow_after
                 self._start_worker()  # for what this batch leaves
-                self._watch(slot)
                 self.batch_sizes[len(batch)] += 1
                 await send(run, batch, self._queue)
                 slot.batch = []
@@ -271,10 +273,9 @@ class Batcher:
             slot.is_held = False
             self._slots_held -= 1
 
-    def _watch(self, slot: _Slot) -> None:
-        """Has the slot given away if the statement that begins now turns out to be slow."""
-        slot.slow_at = self._loop.time() + self._slow_after
-        self._slow_timer.set(slot.slow_at)
+    def _watch(self) -> None:
+        """Has slots given away whose statements turn out to be slow: somebody waits for one."""
+        self._slow_timer.set(min(slot.slow_at for slot in (*self._workers, *self._alone)))
 
     def _give_away(self, now: float) -> float:
         """Lets others have the slots of slow statements; returns when the next one is slow."""
@@ -286,7 +287,7 @@ class Batcher:
             else:
                 following = min(following, slot.slow_at)
         self._start_worker()
-        return following
+        return following if self._queue.has_ready else inf
 
 
 def _expired() -> OperationTimeoutError:

@@ -17,7 +17,7 @@ from hephaestus_pg import (
     RejectedError,
 )
 from hephaestus_pg.driver.rows import fetch_rows
-from hephaestus_pg.execution import connection_executor, pool_runner
+from hephaestus_pg.execution import connection_executor, kept, pool_runner
 from hephaestus_pg.execution.connections import PoolConnections
 from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.pool_runner import PoolRunner
@@ -142,3 +142,29 @@ async def test_a_write_asks_now_and_then_who_listens_and_each_in_a_transaction(
     monkeypatch.setattr(storage._pool_executor._runner, "_ask_at", 0.0)
     await storage.put(order(5))
     assert asked == [True, False, False, True, True, True]
+
+
+async def test_a_call_sets_no_timer_of_its_own(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    timers: list[float] = []
+    real = loop.call_at
+
+    def call_at(when: float, *given: Any, **options: Any) -> asyncio.TimerHandle:
+        timers.append(when)
+        return real(when, *given, **options)
+
+    async def call(n: int) -> None:
+        await storage.put(order(n))
+        assert await storage.get(f"order::{n}") is not None
+
+    monkeypatch.setattr(kept, "KEEP_SECONDS", 600)
+    monkeypatch.setattr(pool_runner, "ASK_SECONDS", 3600.0)
+    async with start(max_size=1) as storage:
+        for n in range(2):
+            await call(n)  # asyncpg sets one for each statement that it prepares
+        monkeypatch.setattr(loop, "call_at", call_at)
+        for n in range(20):
+            await call(n)
+        assert not timers
