@@ -279,7 +279,7 @@ class TestLine:
     ) -> None:
         other = await waiting(connections, "c")
         turns = 0
-        while not other.done():
+        while not other.done() and turns <= PASSED_OVER:
             suiting = await waiting(connections, "a")
             await released(connections, both[0])
             await asyncio.wait({other, suiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -293,7 +293,7 @@ class TestLine:
         turns = dict.fromkeys([f"tenant {n}" for n in range(51)], 0)
 
         async def caller(tenant: str) -> None:
-            while min(turns.values()) < 4:
+            while min(turns.values()) < 4 and turns["tenant 0"] < 5000:
                 connection = await acquired(connections, tenant)
                 turns[tenant] += 1
                 await asyncio.sleep(0)  # where its statement is
