@@ -190,8 +190,8 @@ def tenants(records: Records) -> str:
             texts.TENANTS.strip(),
             table(
                 (
-                    "tenants", "", "", "instances/s", "x asyncpg", "p50", "p99", "x asyncpg",
-                    "start", "MiB started", "MiB loaded", "MiB, server",
+                    "tenants", "", "", "instances/s", "x asyncpg", "p99", "x asyncpg",
+                    "client CPU", "server CPU", "start", "MiB started", "MiB loaded", "MiB, server",
                 ),
                 [
                     (
@@ -200,8 +200,10 @@ def tenants(records: Records) -> str:
                         tenancy.CONTENDERS[line["contender"]][0],
                         f"{line['throughput']:,.0f}",
                         ratio(line["throughput_ratio"]),
-                        *milliseconds(line, "p50", "p99"),
+                        *milliseconds(line, "p99"),
                         ratio(line["p99_ratio"]),
+                        f"{line['client_cpu']:.3f}",
+                        f"{line['server_cpu']:.3f}",
                         *milliseconds(line, "start_ms"),
                         f"{line['memory']:.1f}",
                         f"{line['memory_after']:.1f}",
