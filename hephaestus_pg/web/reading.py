@@ -92,7 +92,7 @@ class Reading(InspectVerbs):
         [row] = rows
         instance, error = None, ""
         try:
-            instance = self._serializer.decode(row[:_ROW_COLUMNS])
+            instance = self._serializer.decode(row[:_ROW_COLUMNS])  # type: ignore[arg-type]
         except CorruptInstanceError as corrupt:
             error = str(corrupt)
         return Found(dict(row), instance, error, json.loads(row["cut"]))

@@ -143,6 +143,11 @@ async def test_a_write_is_seen_without_a_reload(
         assert page.locator("#summary").inner_text() == f"completed revision {revision}"
         assert page.locator("#state details").first.get_attribute("open") is not None
         assert page.evaluate("window.isTheSame")
+        # Who reads on with the keyboard stays where he is, unless it is gone.
+        page.locator("#columns a").focus()
+        write(Status.FAILED)
+        page.locator("#summary .failed").wait_for()
+        assert page.locator("#columns a:focus").count() == 1
         page.get_by_role("button", name="Pause").click()
         page.get_by_role("button", name="Go live").wait_for()
 

@@ -2,7 +2,7 @@
 // While the page is seen, fetches it again every few seconds, and puts in the parts that changed.
 
 const LEAST_MS = 3000;
-const SHARE = 10; // of the time the server is left alone, however long it takes for an answer
+const PAUSE = 10; // times as long as the answer took, so that the server is mostly left alone
 
 const button = document.getElementById("live");
 const note = document.getElementById("note");
@@ -11,17 +11,22 @@ const received = new Map([...parts()].map((part) => [part.id, part.innerHTML]));
 let isPaused = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let timer;
 
-function isInUse(part) {
+function isSelected(part) {
   const selection = getSelection();
-  return part.contains(document.activeElement)
-    || (!selection.isCollapsed && selection.containsNode(part, true));
+  return !selection.isCollapsed && selection.containsNode(part, true);
 }
 
 function put(part, fresh) {
   const isOpen = [...part.querySelectorAll("details")].map((each) => each.open);
+  const focused = part.contains(document.activeElement) ? document.activeElement : null;
   received.set(part.id, fresh.innerHTML);
   part.replaceChildren(...fresh.childNodes);
   part.querySelectorAll("details").forEach((each, i) => { each.open = isOpen[i] ?? false; });
+  if (focused) {
+    const same = [...part.querySelectorAll(focused.tagName)]
+      .find((each) => each.textContent === focused.textContent);
+    (same ?? part).focus({ preventScroll: true });
+  }
 }
 
 async function look() {
@@ -32,13 +37,13 @@ async function look() {
     if (!answer.ok || !fresh.getElementById("main")) throw new Error(`${answer.status}`);
     for (const part of parts()) {
       const next = fresh.getElementById(part.id);
-      if (next && next.innerHTML !== received.get(part.id) && !isInUse(part)) put(part, next);
+      if (next && next.innerHTML !== received.get(part.id) && !isSelected(part)) put(part, next);
     }
     note.textContent = "";
   } catch (error) {
     note.textContent ||= `No answer since ${new Date().toLocaleTimeString()}: ${error.message}`;
   }
-  plan(Math.max(LEAST_MS, SHARE * (performance.now() - began)));
+  plan(Math.max(LEAST_MS, PAUSE * (performance.now() - began)));
 }
 
 function plan(delay) {
