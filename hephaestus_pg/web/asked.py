@@ -1,8 +1,7 @@
-"""What a request asks of the list, read from its query: an error names the field."""
+"""Reads from a request's query what the list is to show; an error names the field."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 NOBODY = "none"
-"""The runner of those that nobody owns."""
+"""The text for the runner of those that nobody owns."""
 
 ORDERS = {
     "-inserted_at": "newest first",
@@ -21,18 +20,7 @@ ORDERS = {
     "id": "by id",
     "-id": "by id, from the end",
 }
-"""The orders of the list, all read from an index."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The filters, the order and the place of a page of the list."""
-
-    given: Mapping[str, str | list[str]]
-    """The fields that are not empty, as text."""
-    filters: dict[str, Any] = field(default_factory=dict)
-    order_by: Any = "-inserted_at"
-    after: str | None = None
+"""The orders of the list, each read from an index; the first one is the default."""
 
 
 def texts(query: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
@@ -46,20 +34,28 @@ def texts(query: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
     return given
 
 
-def asked(given: Mapping[str, str | list[str]]) -> Asked:
-    """What the fields ask for.
+def asked(given: Mapping[str, str | list[str]]) -> dict[str, Any]:
+    """The arguments of ``summaries`` that the fields stand for.
 
     Raises:
         InvalidValueError: There is no such field, or its text is wrong.
     """
-    filters = dict(given)
-    order_by, after = filters.pop("order_by", "-inserted_at"), filters.pop("after", None)
-    if order_by not in ORDERS:
-        raise InvalidValueError("order_by", order_by, f"give one of {', '.join(ORDERS)}")
-    if "status" in filters:
-        filters["status_in"] = filters.pop("status")
-    read = {name: _READERS[name](name, text) for name, text in filters.items() if name in _READERS}
-    return Asked(given, {**filters, **read}, order_by, after)  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {"order_by": next(iter(ORDERS))}
+    for name, text in given.items():
+        if name not in _READERS:
+            raise InvalidValueError("field", name, f"the fields are {', '.join(_READERS)}")
+        arguments["status_in" if name == "status" else name] = _READERS[name](name, text)
+    return arguments
+
+
+def _text(_: str, text: Any) -> Any:
+    return text
+
+
+def _order(name: str, text: Any) -> Any:
+    if text not in ORDERS:
+        raise InvalidValueError(name, text, f"give one of {', '.join(ORDERS)}")
+    return text
 
 
 def _version(name: str, text: Any) -> int:
@@ -86,6 +82,10 @@ def _moment(name: str, text: Any) -> datetime:
 
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {
+    "id": _text,
+    "status": _text,
+    "workflow": _text,
+    "workflow_family": _text,
     "workflow_version": _version,
     "runner": _runner,
     "due_before": _moment,
@@ -93,4 +93,6 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "inserted_after": _moment,
     "updated_before": _moment,
     "updated_after": _moment,
+    "order_by": _order,
+    "after": _text,
 }

@@ -6,7 +6,6 @@ under any prefix, whichever proxy or application has put it there.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import UTC, datetime
 from importlib.resources import files
 from itertools import islice
@@ -112,27 +111,25 @@ class Pages:
         storage, reading = self._opened()
         given = asked.texts(request.query_params.multi_items())
         first = {name: text for name, text in given.items() if name != "after"}
-        shown: dict[str, Any] = {"given": given, "first": first, "orders": asked.ORDERS}
+        found, following, error = [], None, None
         try:
             wanted = asked.asked(given)
-            found = [
-                each
-                async for each in reading.summaries(
-                    order_by=wanted.order_by,
-                    limit=ROWS + 1,
-                    after=wanted.after,
-                    **wanted.filters,
-                )
-            ]
-        except InvalidValueError as error:
-            return self._page(
-                "instances.html", storage, status=400, rows=[], following=None, error=error, **shown
-            )
-        rows, following = found[:ROWS], None
-        if len(found) > ROWS:
-            following = {**first, "after": reading.cursor(rows[-1], order_by=wanted.order_by)}
+            found = [each async for each in reading.summaries(limit=ROWS + 1, **wanted)]
+            if len(found) > ROWS:
+                after = reading.cursor(found[ROWS - 1], order_by=wanted["order_by"])
+                following = {**first, "after": after}
+        except InvalidValueError as wrong:
+            error = wrong
         return self._page(
-            "instances.html", storage, rows=rows, following=following, error=None, **shown
+            "instances.html",
+            storage,
+            status=400 if error else 200,
+            given=given,
+            first=first,
+            orders=asked.ORDERS,
+            rows=found[:ROWS],
+            following=following,
+            error=error,
         )
 
     async def _instance(self, request: Request) -> Response:
@@ -190,11 +187,9 @@ class Pages:
 
 
 def _by_workflow(stats: Stats) -> dict[str, dict[str, InstanceCount]]:
-    counts: dict[str, dict[str, InstanceCount]] = defaultdict(dict)
-    for name in stats.claimable_since:
-        counts[name] = {}
+    counts: dict[str, dict[str, InstanceCount]] = {name: {} for name in stats.claimable_since}
     for each in stats.instances:
-        counts[each.workflow][each.status] = each
+        counts.setdefault(each.workflow, {})[each.status] = each
     return dict(sorted(counts.items()))
 
 

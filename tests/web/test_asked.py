@@ -23,18 +23,19 @@ def test_of_a_field_given_twice_the_last_counts_but_each_status() -> None:
 
 
 def test_without_a_field_it_is_all_newest_first() -> None:
-    wanted = asked({})
-    assert (wanted.filters, wanted.order_by, wanted.after) == ({}, "-inserted_at", None)
+    assert asked({}) == {"order_by": "-inserted_at"}
 
 
 def test_texts_become_what_a_query_takes() -> None:
     token = UUID(int=7)
-    assert asked({"runner": str(token), "workflow_version": "3", "status": ["failed"]}).filters == {
+    given: dict[str, str | list[str]] = {"runner": str(token), "status": ["failed"]}
+    assert asked({**given, "workflow_version": "3", "order_by": "-id"}) == {
         "runner": token,
         "workflow_version": 3,
         "status_in": ["failed"],
+        "order_by": "-id",
     }
-    assert asked({"runner": "none"}).filters == {"runner": None}
+    assert asked({"runner": "none"})["runner"] is None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_texts_become_what_a_query_takes() -> None:
     ),
 )
 def test_a_moment_without_a_zone_is_in_utc(text: str, moment: datetime) -> None:
-    assert asked({"due_before": text}).filters["due_before"] - moment == timedelta()
+    assert asked({"due_before": text})["due_before"] - moment == timedelta()
 
 
 @pytest.mark.parametrize("order", ("-updated_at", "workflow", ""))
@@ -62,3 +63,9 @@ def test_a_text_that_is_none_of_its_kind_is_refused(field: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
         asked({field: "x"})
     assert (caught.value.field, caught.value.value) == (field, "x")
+
+
+@pytest.mark.parametrize("field", ("limit", "timeout", "contains", "allow_scan", "stauts"))
+def test_what_is_no_field_of_the_list_is_refused(field: str) -> None:
+    with pytest.raises(InvalidValueError, match=f"field is '{field}': the fields are id, status"):
+        asked({field: "1"})

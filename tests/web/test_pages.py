@@ -240,7 +240,7 @@ async def test_a_wrong_filter_is_named(client: httpx.AsyncClient, field: str, va
 
 async def test_a_misspelt_filter_is_refused(client: httpx.AsyncClient) -> None:
     html = await page(client, "/instances?stauts=failed", 400)
-    assert "filter is 'stauts': the filters are id, status" in html.text
+    assert "field is 'stauts': the fields are id, status" in html.text
 
 
 async def test_the_filters_are_told(client: httpx.AsyncClient) -> None:
