@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -47,9 +48,19 @@ def status(url: str, **headers: str) -> int:
         return error.code
 
 
-def test_it_serves_the_page_here_alone_until_it_is_interrupted(dsn: str, migrated: str) -> None:
-    with served("--dsn", dsn, "--schema", migrated) as (url, process):
-        assert url.startswith("http://127.0.0.1:")
+@pytest.mark.parametrize(
+    ("given", "where"), (((), "http://127.0.0.1:"), (("--host", "::1"), "http://[::1]:"))
+)
+def test_it_serves_the_page_here_alone_until_it_is_interrupted(
+    dsn: str, migrated: str, given: tuple[str, ...], where: str
+) -> None:
+    if given:
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    with served("--dsn", dsn, "--schema", migrated, *given) as (url, process):
+        assert url.startswith(where)
         assert status(url) == status(f"{url}instances") == 200
         port = url.rstrip("/").rsplit(":", 1)[1]
         assert status(url, Host=f"localhost:{port}") == 200
