@@ -81,10 +81,10 @@ async def _serve(arguments: argparse.Namespace) -> int:
                 print(_OPEN.format(url), file=sys.stderr)
             print(f"schema {storage.schema}: {url} (Ctrl-C ends it)", flush=True)
             # A site that a browser visits may let its own name lead here, and read the page as its
-            # own (DNS rebinding): so no other name is answered to.
-            page = TrustedHostMiddleware(
-                app(storage), [host, "localhost", *arguments.name], www_redirect=False
-            )
+            # own (DNS rebinding): so no other name is answered to. Of an address of version 6 older
+            # releases of starlette see what is before its first colon.
+            names = [host, host.partition(":")[0], "localhost", *arguments.name]
+            page = TrustedHostMiddleware(app(storage), names, www_redirect=False)
             config = Config(page, log_level="warning", lifespan="off", server_header=False)
             await Server(config).serve([listening])
     return 0

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.timestamps import from_epoch
 from hephaestus_pg.errors import SerializationError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 MOST_CHARACTERS = 100_000
 """Characters of a value that are shown."""
 
+_JSON = json.JSONEncoder(indent=2, ensure_ascii=False)
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -56,8 +60,9 @@ def size(number: int) -> str:
 def json_text(value: Any) -> str:
     """A value as JSON, cut at ``MOST_CHARACTERS``."""
     try:
-        return cut(json.dumps(value, indent=2, ensure_ascii=False))
-    except (RecursionError, ValueError):  # nested deeply, or a number of thousands of digits
+        # Only as far as it is shown: indented, what is nested deeply is many times its size.
+        return cut("".join(_first(_JSON.iterencode(value))))
+    except (RecursionError, ValueError):  # a number of thousands of digits
         with suppress(SerializationError):
             return cut(exact_json.dumps({"": value})[0].decode()[4:-1])
         return "It is nested too deeply for this page."
@@ -65,9 +70,16 @@ def json_text(value: Any) -> str:
 
 def cut(text: str) -> str:
     """A text, cut at ``MOST_CHARACTERS``."""
-    if len(text) <= MOST_CHARACTERS:
-        return text
-    return f"{text[:MOST_CHARACTERS]}\n… {len(text) - MOST_CHARACTERS:,} characters more"
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}\n… cut here"
+
+
+def _first(pieces: Iterable[str]) -> Iterator[str]:
+    length = 0
+    for piece in pieces:
+        yield piece
+        length += len(piece)
+        if length > MOST_CHARACTERS:
+            return
 
 
 def listed(**filters: Any) -> str:

@@ -55,17 +55,28 @@ def test_json_is_on_several_lines_and_as_it_was_written() -> None:
     )
 
 
-def test_json_that_is_too_deep_or_has_too_many_digits_does_not_fail() -> None:
-    deep: list[object] = []
-    for _ in range(3000):
-        deep = [deep]
-    assert showing.json_text(deep) == "It is nested too deeply for this page."
+def nested(depth: int, value: object) -> object:
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_json_that_is_nested_deeply_is_cut_before_it_grows() -> None:
+    text = showing.json_text(nested(3000, [0] * 60_000))
+    assert text.startswith("[\n  [\n    [")
+    assert text.endswith("\n… cut here")
+    assert len(text) == showing.MOST_CHARACTERS + len("\n… cut here")
+
+
+def test_a_number_of_thousands_of_digits_is_shown() -> None:
     assert showing.json_text({"n": 10**5000}) == f'{{"n":1{"0" * 5000}}}'
+    deep = nested(300, 10**5000)
+    assert showing.json_text(deep) == "It is nested too deeply for this page."
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:
     text = showing.cut("x" * (showing.MOST_CHARACTERS + 5))
-    assert text.endswith("x\n… 5 characters more")
+    assert text == "x" * showing.MOST_CHARACTERS + "\n… cut here"
     assert showing.cut("short") == "short"
 
 
