@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def client(storage: AsyncStorage) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the page of ``storage``."""
-    pytest.importorskip("jinja2", reason="the group test is not installed")
     httpx = pytest.importorskip("httpx", reason="the group test is not installed")
     from hephaestus_pg import web
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.quick
 
-starlette = pytest.importorskip("starlette", reason="the group test is not installed")
+pytest.importorskip("jinja2", reason="the group test is not installed")
 
 HOSTILE = (
     "<script>alert(1)</script>",
