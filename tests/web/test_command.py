@@ -1,0 +1,114 @@
+"""``python -m hephaestus_pg web``."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from hephaestus_pg.web.command import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest.importorskip("jinja2", reason="the group test is not installed")
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The URL that the command prints, and its process."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hephaestus_pg", "web", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert "http://" in line, process.communicate()[1]
+            yield line.split()[2], process
+        finally:
+            process.kill()
+
+
+def status(url: str, **headers: str) -> int:
+    try:
+        with urlopen(Request(url, headers=headers), timeout=60) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    ("given", "where"), (((), "http://127.0.0.1:"), (("--host", "::1"), "http://[::1]:"))
+)
+def test_it_serves_the_page_here_alone_until_it_is_interrupted(
+    dsn: str, migrated: str, given: tuple[str, ...], where: str
+) -> None:
+    if given:
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    with served("--dsn", dsn, "--schema", migrated, *given) as (url, process):
+        assert url.startswith(where)
+        assert status(url) == status(f"{url}instances") == 200
+        port = url.rstrip("/").rsplit(":", 1)[1]
+        assert status(url, Host=f"localhost:{port}") == 200
+        assert status(url, Host=f"evil.example:{port}") == 400
+        process.send_signal(signal.SIGINT)
+        assert process.communicate() == ("", "interrupted\n")
+        assert process.returncode == 130
+
+
+def test_a_name_may_be_given_and_an_open_address_is_warned_of(dsn: str, migrated: str) -> None:
+    given = ("--host", "0.0.0.0", "--name", "ops.example")
+    with served("--dsn", dsn, "--schema", migrated, *given) as (url, process):
+        local = url.replace("0.0.0.0", "127.0.0.1")
+        assert status(local, Host="ops.example") == 200
+        assert status(local, Host="evil.example") == 400
+        process.send_signal(signal.SIGINT)
+        assert "the page has no authentication" in process.communicate()[1]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    (
+        (("--host", "here"), "argument --host: invalid ip_address value: 'here'"),
+        (("--port", "x"), "argument --port"),
+    ),
+)
+def test_a_wrong_argument_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.quick
+def test_without_the_extra_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hephaestus_pg.web.command.find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        main([])
+    assert "pip install 'hephaestus_pg[web]'" in capsys.readouterr().err
+
+
+def test_a_schema_without_a_table_is_an_error_in_one_line(
+    dsn: str, schema: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--dsn", dsn, "--schema", schema, "--port", "0"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
