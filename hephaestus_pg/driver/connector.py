@@ -185,6 +185,9 @@ class Connector:
                 raise refused_setting(name, parameter, said, code) from error
 
 
+APPLICATION_NAME = "hephaestus_pg"
+"""The name by which the server shows a connection that was given none."""
+
 # The setting is unknown, its value is wrong, it cannot be changed now, or not by this role; then
 # the code for whatever PgBouncer refuses.
 _ABOUT_SETTINGS = {"42704", "22023", "55P02", "42501", "08P01"}
@@ -199,6 +202,6 @@ def _merged(where: Target, options: dict[str, Any]) -> dict[str, Any]:
         del options["ssl"]
     given = {name: parameter.value for name, parameter in where.settings.items()}
     ours = {name: given[name] for name in _OUR_SETTINGS & given.keys()}
-    if settings := {**given, **options.pop("server_settings", {}), **ours}:
-        options["server_settings"] = settings
-    return {**where.options, **options}
+    theirs = options.pop("server_settings", {})
+    settings = {"application_name": APPLICATION_NAME, **given, **theirs, **ours}
+    return {**where.options, **options, "server_settings": settings}

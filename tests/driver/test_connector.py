@@ -192,7 +192,7 @@ class TestSettings:
         self, dsn: str, migrated: str
     ) -> None:
         names = "application_name", "statement_timeout", "client_connection_check_interval"
-        assert await self.shown(dsn, migrated, *names) == ["", "27001ms", "1s"]
+        assert await self.shown(dsn, migrated, *names) == ["hephaestus_pg", "27001ms", "1s"]
         query = "application_name=mine&statement_timeout=7s&client_connection_check_interval=3s"
         assert await self.shown(f"{dsn}?{query}", migrated, *names) == ["mine", "7s", "3s"]
         query = "fallback_application_name=mine&options=-c%20statement_timeout%3D8s"
