@@ -98,11 +98,11 @@ TENANTS = """
 ## Tenants
 
 A schema for each, all over one pool of ten connections; 64 callers, who go to a tenant at random
-with each call. hephaestus_pg has a storage for each, on the pool of the first (`share=`);
-asyncpg has the schema in the text of each statement, and the statements that a connection keeps by
-default, 100, or 1,000. Each is a process of its own, and they take turns. CPU is milliseconds a
-call, start milliseconds a tenant; memory is what the process has grown by once all are started, and
-after the load, and what the server's processes behind its connections have for themselves.
+with each call. hephaestus_pg has a storage for each, on the pool of the first (`share=`); asyncpg
+has the schema in the text of each statement, and the statements that a connection keeps by default,
+100, or 1,000. Each is a process of its own, and they take turns. CPU is milliseconds a call, start
+milliseconds a tenant. Memory is what the process has grown by once all are started, and after the
+load, and what the server's processes behind its connections have for themselves.
 """
 
 PROFILES = """
