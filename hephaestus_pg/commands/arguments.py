@@ -120,14 +120,27 @@ def filters(given: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def add_order(made: argparse.ArgumentParser, default: Order) -> None:
-    """Adds ``--order-by``."""
-    made.add_argument(
+def add_page(made: argparse.ArgumentParser, *, order_by: Order, limit: int) -> None:
+    """Adds the order of a list, its length, and where it begins; with their defaults."""
+    group = made.add_argument_group("order and number")
+    group.add_argument(
         "--order-by",
         choices=get_args(Order),
-        default=default,
+        default=order_by,
         metavar="COLUMN",
         help=f"{', '.join(get_args(Order))}: - is from the end; default: %(default)s",
+    )
+    group.add_argument(
+        "--limit",
+        type=options.at_least(0),
+        default=limit,
+        metavar="N",
+        help="of each schema; 0: all; default: %(default)s",
+    )
+    group.add_argument(
+        "--after",
+        metavar="CURSOR",
+        help="go on behind a row: the cursor is printed where there is more, and is in --json",
     )
 
 

@@ -11,7 +11,6 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hephaestus_pg.cli import options
 from hephaestus_pg.cli.moments import since
 from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.commands import arguments
@@ -48,19 +47,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
         exit_codes=arguments.EXIT_CODES.format(found="0, some", nothing="1, none"),
     )
     arguments.add_filters(parser)
-    arguments.add_order(parser, "-inserted_at")
-    parser.add_argument(
-        "--limit",
-        type=options.at_least(0),
-        default=_LIMIT,
-        metavar="N",
-        help="of each schema; 0: all; default: %(default)s",
-    )
-    parser.add_argument(
-        "--after",
-        metavar="CURSOR",
-        help="go on behind a row: the cursor is printed where there is more, and is in --json",
-    )
+    arguments.add_page(parser, order_by="-inserted_at", limit=_LIMIT)
     arguments.add_looks(parser)
     given = parser.parse_args(arguments.joined(sys.argv[1:] if argv is None else argv))
     if given.after is not None and given.all_schemas:

@@ -11,7 +11,7 @@ from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.cli.terminal import printable
 from hephaestus_pg.commands import arguments
 from hephaestus_pg.commands.changes import changes
-from hephaestus_pg.commands.looking import Look, run
+from hephaestus_pg.commands.looking import Look, run, schema_cell, schema_column
 from hephaestus_pg.commands.owners import Owners, plain
 from hephaestus_pg.errors import CorruptInstanceError, SerializationError
 from hephaestus_pg.values.instance import Status
@@ -80,15 +80,12 @@ def _plain(found: Shown) -> dict[str, Any]:
 @contextmanager
 def _printed(given: argparse.Namespace) -> Iterator[Callable[[str, Shown], None]]:
     def show(schema: str, found: Shown) -> None:
-        rows = _columns(found)
-        if given.all_schemas:
-            rows.insert(1, ("schema", schema))
-        for label, text in rows:
+        rows = [*zip(schema_column(given), schema_cell(given, schema), strict=True)]
+        for label, text in (*rows, *_columns(found)):
             print(f"{label:<10} {printable(text)}")
-        print()
         if found.instance is not None and found.instance.execution_history:
-            _print_history(found.instance, with_changes=given.diff)
             print()
+            _print_history(found.instance, with_changes=given.diff)
 
     yield show
 
