@@ -47,7 +47,7 @@ def sent(name: str, schema: str) -> str:
 def test_a_statement_names_its_columns_and_casts_its_parameters(name: str) -> None:
     statement = text(name)
 
-    assert "*" not in statement.replace("count(*)", "")
+    assert not re.search(r"(\bSELECT|\bRETURNING|,|\.)\s*\*", statement)
     assert re.findall(r"\$\d+(?!\d)(?!::)", statement) == []
 
 

@@ -48,6 +48,13 @@ EXPECTED = {
     "notify": ("idempotent", "row", None),
     "changed": ("read", "rows", None),
     "never_idle": ("idempotent", "row", None),
+    "summaries": ("read", "rows", None),
+    "count_by": ("read", "rows", None),
+    "counted_some": ("read", "rows", None),
+    "counted_sample": ("read", "rows", None),
+    "backlog": ("read", "rows", None),
+    "owned_counts": ("read", "rows", None),
+    "stuck": ("read", "rows", None),
 }
 
 

@@ -41,12 +41,14 @@ SELECT 'orderid::' || n,
 FROM generate_series(1, {ROWS}) AS n
 """
 
-# Two rows in a thousand have been timers, and one of two hundred runners owns one in a thousand.
+# Two rows in a thousand have been timers, one of two hundred runners owns one in a thousand, and
+# another one in a thousand can be claimed.
 OWN = f"""
 UPDATE {TABLE} SET due_at = timestamptz '2026-01-01' + substr(id, 10)::integer * interval '1 second'
 WHERE substr(id, 10)::integer % 500 = 3;
 UPDATE {TABLE} SET runner = lpad((substr(id, 10)::integer / 1000 % 200)::text, 32, '0')::uuid
-WHERE substr(id, 10)::integer % 1000 = 4
+WHERE substr(id, 10)::integer % 1000 = 4;
+UPDATE {TABLE} SET status = 'running' WHERE substr(id, 10)::integer % 1000 = 5
 """
 
 KEY = "workflow_instances_pkey"
@@ -58,6 +60,8 @@ INSERTED = "workflow_instances_inserted_at_id_index"
 STATE = "idx_workflow_instances_state"
 DUE = "workflow_instances_due_at_index"
 RUNNER = "workflow_instances_runner_index"
+READY = "workflow_instances_ready_index"
+TIMED = "workflow_instances_due_index"
 
 # The filters, and the indexes any of which serves them well.
 CASES: list[tuple[dict[str, Any], set[str]]] = [
@@ -135,25 +139,30 @@ def test_a_filter_is_read_by_its_index(
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("given", WIDE, ids=["+".join(given) or "all" for given in WIDE])
 @pytest.mark.parametrize(
-    ("order", "place"),
-    (("id", ("orderid::55",)), ("inserted_at", (EPOCH + timedelta(seconds=50_000), "x"))),
+    ("page", "place"),
+    (
+        ("page_by_id", ("orderid::55",)),
+        ("page_by_id_descending:summary", ("orderid::55",)),
+        ("page_by_inserted_at", (EPOCH + timedelta(seconds=50_000), "x")),
+        ("page_by_inserted_at_descending:summary", (EPOCH + timedelta(seconds=50_000), "x")),
+    ),
 )
 def test_a_page_in_the_middle_costs_what_a_first_one_does(
     filled: psycopg.Connection[Any],
     given: dict[str, Any],
-    order: str,
+    page: str,
     place: tuple[Any, ...],
     plan: str,
 ) -> None:
     executed = explained(
         filled,
-        f"page_by_{order}",
-        f"{FILTER_TYPES}, {'text' if order == 'id' else 'text, text'}, text",
+        page,
+        FILTER_TYPES + ", text" * (len(place) + 1),
         (*parameters_of(given), *place, 20),
         plan,
     )
 
-    assert scanned(executed) == {KEY if order == "id" else INSERTED}
+    assert scanned(executed) == {KEY if "_id" in page else INSERTED}
     assert "Sort" not in {node["Node Type"] for node in executed}
     assert rows_read(executed) < 200
 
@@ -177,6 +186,44 @@ def test_a_page_by_update_reads_what_its_filter_leaves(
 
     assert scanned(executed) == {STATUS}
     assert rows_read(executed) == ROWS // 1000
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("column", ("", ":workflow", ":runner"))
+def test_a_count_by_a_column_reads_what_its_filter_leaves(
+    filled: psycopg.Connection[Any], column: str, plan: str
+) -> None:
+    given = parameters_of({"status": "waiting"})
+
+    executed = explained(filled, f"count_by{column}", FILTER_TYPES, given, plan)
+
+    assert scanned(executed) == {STATUS}
+    assert rows_read(executed) == ROWS // 1000
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize(
+    ("name", "given", "indexes"),
+    (
+        ("counted_some", ("20",), {STATUS}),
+        ("backlog", (), {READY, TIMED}),
+        ("owned_counts", (), {RUNNER, DUE}),
+        ("stuck:summary", ("900", "20"), {READY, TIMED, RUNNER, DUE, KEY}),
+    ),
+)
+def test_a_look_at_the_whole_table_reads_little_of_it(
+    filled: psycopg.Connection[Any],
+    name: str,
+    given: tuple[str, ...],
+    indexes: set[str],
+    plan: str,
+) -> None:
+    executed = explained(filled, name, ", ".join(["text"] * len(given)), given, plan)
+
+    assert scanned(executed) - {"Seq Scan"} <= indexes
+    tables = {node["Relation Name"] for node in executed if node["Node Type"] == "Seq Scan"}
+    assert tables <= {"workflow_runners"}
+    assert rows_read(executed) < ROWS // 100
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -284,17 +331,18 @@ def explained(
     name, _, variant = name.partition(":")
     statement = _sql.statement(name, schema, variant)
     literals = ", ".join(map(literal, parameters))
+    call = f"explained ({literals})" if types else "explained"
     mode = "auto" if plan == "chosen" else f"force_{plan}_plan"
-    connection.execute(f"PREPARE explained ({types}) AS {statement}")
+    signature = f"({types})" if types else ""
+    connection.execute(f"PREPARE explained {signature} AS {statement}")
     # Workers, which a busy server may not have to give, each count their own part of the rows.
     connection.execute(f"SET plan_cache_mode = {mode}; SET max_parallel_workers_per_gather = 0")
     try:
         with connection.transaction(force_rollback=True):
             for _ in range(10 if plan == "chosen" else 0):
-                connection.execute(f"EXPLAIN EXECUTE explained ({literals})")
+                connection.execute(f"EXPLAIN EXECUTE {call}")
             executed = connection.execute(
-                "EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json)"
-                f" EXECUTE explained ({literals})"
+                f"EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json) EXECUTE {call}"
             )
             [[described]] = executed.fetchall()
     finally:
