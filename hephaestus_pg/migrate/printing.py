@@ -62,12 +62,11 @@ def print_plan(plan: MigrationPlan) -> None:
             )
     _print_notes(plan.notes)
     if plan.bytes:
-        size = f"about {plan.rows:,} rows, {plan.bytes / 2**20:,.0f} MiB"
-        taken = "what so many rows took on two busy cores, without waiting for locks"
         _print_notes(
             [
                 "while ACCESS EXCLUSIVE is held nobody reads or writes the table",
-                f"the table has {size}; the times are {taken}",
+                f"the table has about {plan.rows:,} rows, {plan.bytes / 2**20:,.0f} MiB",
+                "the times are what so many rows took on two busy cores, without waits for locks",
             ]
         )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg import MigrationError, SchemaOutdatedError, UnavailableError, migrations
+from hephaestus_pg.cli import storages
 from hephaestus_pg.cli.storages import connected, schemas, server_time, started
 
 if TYPE_CHECKING:
@@ -34,6 +35,15 @@ async def test_a_schema_without_a_table_and_one_that_is_too_old(dsn: str, schema
         with pytest.raises(SchemaOutdatedError, match="at version 2"):
             async with started(pool, schema):
                 pass
+
+
+async def test_a_connection_that_does_not_close_is_ended(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storages, "_CLOSE_SECONDS", 0.01)
+    async with connected(dsn) as pool:
+        connection = await pool.acquire()
+    assert connection.is_closed()
 
 
 async def test_a_server_that_is_not_there() -> None:

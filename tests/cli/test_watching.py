@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -53,17 +52,22 @@ def test_a_look_that_fails_is_shown_and_the_next_is_taken(
 
 
 @pytest.fixture
-def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("LINES", "6")
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes the output a terminal of six lines."""
+
+    def make() -> None:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setenv("LINES", "6")
+
+    return make
 
 
-@pytest.mark.usefixtures("terminal")
 def test_a_terminal_is_drawn_over_without_being_cleared(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], terminal: Callable[[], None]
 ) -> None:
+    terminal()
     looks(lambda: print("one"), lambda: remark("nothing"), fail)
     out, err = capsys.readouterr()
     assert err == ""
@@ -78,8 +82,10 @@ def test_a_terminal_is_drawn_over_without_being_cleared(
     assert "\x1b[2J" not in out
 
 
-@pytest.mark.usefixtures("terminal")
-def test_what_the_screen_has_no_lines_for_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_screen_has_no_lines_for_is_counted(
+    capsys: pytest.CaptureFixture[str], terminal: Callable[[], None]
+) -> None:
+    terminal()
     looks(lambda: print(*range(10), sep="\n"))
     lines = capsys.readouterr().out.replace("\x1b[K", "").splitlines()
     assert lines[1:] == ["0", "1", "2", "(7 more lines)", "\x1b[J"]
@@ -89,4 +95,3 @@ def test_a_remark_comes_behind_what_was_printed(capsys: pytest.CaptureFixture[st
     print("one")
     remark("two")
     assert capsys.readouterr() == ("one\n", "two\n")
-    assert sys.stdout is not sys.stderr

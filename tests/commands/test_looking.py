@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +17,20 @@ import psycopg
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg import migrations
+from hephaestus_pg import Context, ExecutionEntry, Instance, Status, migrations
 from tests.support.catalog import WAIT_SECONDS
 from tests.support.instances import order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hephaestus_pg import AsyncStorage
     from tests.commands.conftest import Do, Run
 
 pytestmark = pytest.mark.quick
 
 LOOKS = (["list"], ["stats"], ["stuck", "--older-than", "0s"], ["show", "order::1"])
+BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CODE = Path(hephaestus_pg.__file__).parents[1]
 
 
@@ -89,6 +93,52 @@ def test_a_corrupt_row_in_one_schema_does_not_hide_the_others(run: Run, tenants:
 def test_a_database_without_a_table_has_nothing(run: Run, database: str) -> None:
     found = run("list", "--all-schemas", "--dsn", database, where=None)
     assert found == (1, "", "no instance matches\n")
+
+
+HOSTILE = "x\x1b[2J\x1b]0;title\x07\x9b31m\u202egpj.exe\u2066\r\n\t\x7f\u2028"
+
+
+@pytest.fixture
+def hostile(do: Do) -> None:
+    entry = ExecutionEntry(HOSTILE, HOSTILE, BEGAN, {HOSTILE: {HOSTILE: HOSTILE}})
+    instance = Instance(
+        HOSTILE,
+        HOSTILE,
+        status=Status.RUNNING,
+        current_step=HOSTILE,
+        context=Context({HOSTILE: {"x": 1}}),
+        active_steps=frozenset({HOSTILE}),
+        completed_steps=frozenset({HOSTILE}),
+        execution_history=(entry, entry),
+    )
+
+    async def fill(storage: AsyncStorage) -> None:
+        await storage.put_many([instance, order("y")])
+
+    do(fill)
+
+
+@pytest.mark.usefixtures("hostile")
+@pytest.mark.parametrize("form", ("pipe", "terminal", "json"))
+def test_hostile_texts_do_not_reach_the_terminal(
+    run: Run, terminal: Callable[[int], None], form: str
+) -> None:
+    looks = (
+        *LOOKS[:3],
+        ["show", HOSTILE, "--diff"],
+        ["list", "--limit", "1"],
+        ["show", HOSTILE * 2],
+    )
+    for arguments in looks:
+        if form == "terminal":
+            terminal(80)
+        code, out, err = run(*arguments, *(["--json"] if form == "json" else []))
+        assert code == int(arguments[1:] == [HOSTILE * 2])
+        assert out or code
+        # Nothing but lines of printable characters, and our own colours.
+        plain = re.sub(r"\x1b\[(?:0|1|3[123])m", "", out) if form == "terminal" else out
+        assert [line for line in (plain + err).split("\n") if not line.isprintable()] == []
+        assert (plain + err).count("\n") <= 20
 
 
 def test_watching_prints_block_after_block_into_a_pipe_until_ctrl_c(

@@ -12,8 +12,6 @@ from hephaestus_pg import AsyncStorage, ExecutionEntry, Instance, Status
 from tests.support.instances import order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.commands.conftest import Do, Run
     from tests.support.databases import Owner
 
@@ -168,35 +166,3 @@ def test_failed_attempts_and_a_dead_owner_are_said(
     out = run("show", "order::1")[1]
     assert "\nowner      a runner that is dead (" in out
     assert "\nattempts   2 failed in a row\n" in out
-
-
-HOSTILE = "\x1b[2J\x9b31m\u202egpj.exe\u2066\r\n\t"
-
-
-def test_hostile_texts_do_not_reach_the_terminal(
-    run: Run, do: Do, terminal: Callable[[int], None]
-) -> None:
-    id = f"order{HOSTILE}"
-    instance = Instance(
-        id,
-        HOSTILE,
-        status=Status.RUNNING,
-        current_step=HOSTILE,
-        active_steps=frozenset({HOSTILE}),
-        completed_steps=frozenset({HOSTILE}),
-        execution_history=(entry(0, HOSTILE, HOSTILE, {HOSTILE: {HOSTILE: HOSTILE}}),),
-    )
-    do(lambda storage: storage.put(instance))
-    for arguments in (("show", id, "--diff"), ("show", id, "--json"), ("show", f"no{id}")):
-        for columns in (None, 80):
-            if columns:
-                terminal(columns)
-            _, out, err = run(*arguments)
-            assert_harmless(out)
-            assert_harmless(err)
-
-
-def assert_harmless(text: str) -> None:
-    """There is nothing in it but lines of printable characters, and our own colours."""
-    plain = re.sub(r"\x1b\[(?:0|1|3[123])m", "", text)
-    assert [line for line in plain.split("\n") if not line.isprintable()] == []
