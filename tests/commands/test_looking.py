@@ -133,7 +133,7 @@ def test_hostile_texts_do_not_reach_the_terminal(
         if form == "terminal":
             terminal(80)
         code, out, err = run(*arguments, *(["--json"] if form == "json" else []))
-        assert code == int(arguments[1:] == [HOSTILE * 2])
+        assert code == int(arguments is missing)
         assert out or code
         # Nothing but lines of printable characters, and our own colours.
         plain = re.sub(r"\x1b\[(?:0|1|3[123])m", "", out) if form == "terminal" else out

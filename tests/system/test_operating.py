@@ -59,8 +59,8 @@ def orders(now: datetime) -> list[Instance]:
             order,
             status=Status.RUNNING,
             current_step="ship",
-            active_steps={"ship"},
-            completed_steps={"charge"},
+            active_steps=frozenset({"ship"}),
+            completed_steps=frozenset({"charge"}),
             execution_history=(
                 entry(11_400, "charge", "started"),
                 entry(11_398.6, "charge", "completed", amount=98, receipt="r-7"),
