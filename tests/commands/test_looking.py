@@ -123,13 +123,8 @@ def hostile(do: Do) -> None:
 def test_hostile_texts_do_not_reach_the_terminal(
     run: Run, terminal: Callable[[int], None], form: str
 ) -> None:
-    looks = (
-        *LOOKS[:3],
-        ["show", HOSTILE, "--diff"],
-        ["list", "--limit", "1"],
-        ["show", HOSTILE * 2],
-    )
-    for arguments in looks:
+    missing = ["show", HOSTILE * 2]
+    for arguments in (*LOOKS[:3], ["show", HOSTILE, "--diff"], ["list", "--limit", "1"], missing):
         if form == "terminal":
             terminal(80)
         code, out, err = run(*arguments, *(["--json"] if form == "json" else []))
