@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from hephaestus_pg.cli.options import in_one_line
-from hephaestus_pg.cli.terminal import can_redraw
+from hephaestus_pg.cli.terminal import can_redraw, shortened
 from hephaestus_pg.errors import HephaestusError
 
 if TYPE_CHECKING:
@@ -21,22 +21,23 @@ _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 async def watch(
-    look: Callable[[], Awaitable[object]], *, every: float, title: str, has_title: bool = True
+    look: Callable[[], Awaitable[object]], *, every: float, title: str | None
 ) -> NoReturn:
     """Takes a look each ``every`` seconds, until it is interrupted.
 
-    One that fails is shown, and the next one is taken: a server may be restarting.
+    Without a title the blocks are for a program, and a terminal gets them as a pipe does. A look
+    that fails is shown, and the next one is taken: a server may be restarting.
     """
     while True:
         head = f"{title}, every {every:g}s: {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        if can_redraw():
+        if title and can_redraw():
             frame = _Frame()
             with redirect_stdout(frame):
                 print(head)
                 await _shown(look)
             _draw(frame.getvalue())
         else:
-            if has_title:
+            if title:
                 print(head)
             await _shown(look)
             print(flush=True)
@@ -72,8 +73,12 @@ class _Frame(io.StringIO):
 
 def _draw(text: str) -> None:
     """Draws over what was there, without a flicker, as far as the screen has lines."""
-    most = shutil.get_terminal_size().lines - 1
-    lines = text.splitlines()
+    size = shutil.get_terminal_size()
+    most = size.lines - 1
+    # One that is too long would take a second line; those with colours have been fitted.
+    lines = [
+        each if "\x1b" in each else shortened(each, size.columns) for each in text.splitlines()
+    ]
     if len(lines) > most:
         lines = [*lines[: most - 1], f"({len(lines) - most + 1} more lines)"]
     drawn = "".join(f"{line}{_CLEAR_LINE}\n" for line in lines)

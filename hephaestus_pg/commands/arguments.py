@@ -167,9 +167,12 @@ def joined(argv: Sequence[str]) -> list[str]:
 
 
 def _seconds(text: str) -> float:
-    if not 0.1 <= float(text) <= 86_400:  # noqa: PLR2004 - a tenth of a second, a day
-        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 86400 seconds")
-    return float(text)
+    try:
+        if 0.1 <= (seconds := float(text)) <= 86_400:  # noqa: PLR2004 - up to a day
+            return seconds
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 86400")
 
 
 def _json(text: str) -> Any:

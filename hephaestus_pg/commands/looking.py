@@ -63,8 +63,7 @@ async def _run(look: Look[Any], given: argparse.Namespace) -> int:
             await watch(
                 lambda: _look(look, opened, given),
                 every=given.watch,
-                title="all schemas" if given.all_schemas else f"schema {given.schema}",
-                has_title=not given.json,
+                title=None if given.json else _title(given),
             )
         code = await _look(look, opened, given)
         return options.FAILED if failed else code
@@ -87,6 +86,10 @@ async def _look(look: Look[Any], opened: list[AsyncStorage], given: argparse.Nam
     for each in remarks:
         remark(each)
     return options.FAILED if has_failed else 0 if has_found else NOTHING
+
+
+def _title(given: argparse.Namespace) -> str:
+    return "all schemas" if given.all_schemas else f"schema {given.schema}"
 
 
 def _allow(error: HephaestusError, schema: str, given: argparse.Namespace) -> None:

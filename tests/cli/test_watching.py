@@ -18,7 +18,7 @@ class EnoughError(Exception):
     pass
 
 
-def looks(*each: Callable[[], None]) -> None:
+def looks(*each: Callable[[], None], title: str | None = "schema s") -> None:
     """Watches so many looks, one after the other."""
     rest = list(each)
 
@@ -28,7 +28,7 @@ def looks(*each: Callable[[], None]) -> None:
         rest.pop(0)()
 
     with pytest.raises(EnoughError):
-        asyncio.run(watch(look, every=0.001, title="schema s"))
+        asyncio.run(watch(look, every=0.001, title=title))
 
 
 def fail() -> NoReturn:
@@ -80,6 +80,22 @@ def test_a_terminal_is_drawn_over_without_being_cleared(
     ]
     assert all(frame.endswith("\x1b[K\n\x1b[J") for frame in frames)
     assert "\x1b[2J" not in out
+
+
+def test_a_line_that_is_too_long_for_the_screen_is_shortened(
+    capsys: pytest.CaptureFixture[str], terminal: Callable[[], None]
+) -> None:
+    terminal()
+    looks(lambda: print("x" * 200))
+    assert capsys.readouterr().out.splitlines()[1] == f"{'x' * 40}…{'x' * 39}\x1b[K"
+
+
+def test_for_a_program_a_terminal_is_a_pipe(
+    capsys: pytest.CaptureFixture[str], terminal: Callable[[], None]
+) -> None:
+    terminal()
+    looks(lambda: print("one"), lambda: print("two"), title=None)
+    assert capsys.readouterr().out == "one\n\ntwo\n\n"
 
 
 def test_what_the_screen_has_no_lines_for_is_counted(
