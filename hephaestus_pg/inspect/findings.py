@@ -10,7 +10,7 @@ from hephaestus_pg.codec.timestamps import from_epoch, parse_due
 from hephaestus_pg.values.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from asyncpg import Record
@@ -75,12 +75,23 @@ def summary(row: Record) -> Summary:
         int(row["revision"]),
         None if runner is None else UUID(runner),
         row["attempts"],
-        None if due_at is None else parse_due(due_at),
-        from_epoch(row["inserted_at"]),
-        from_epoch(row["updated_at"]),
+        None if due_at is None else moment(due_at, parse_due),
+        moment(row["inserted_at"]),
+        moment(row["updated_at"]),
     )
 
 
 def stuck(row: Record) -> Stuck:
     """Reads a row of ``stuck.sql``."""
-    return Stuck(summary(row), row["reason"], from_epoch(row["since"]))
+    return Stuck(summary(row), row["reason"], moment(row["since"]))
+
+
+def moment(seconds: str, read: Callable[[str], datetime | None] = from_epoch) -> datetime | None:
+    """Reads a moment of a row, or ``None`` if Python knows no such moment.
+
+    One odd row does not hide the others from whoever looks for it.
+    """
+    try:
+        return read(seconds)
+    except ValueError:
+        return None

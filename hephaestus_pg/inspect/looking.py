@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from hephaestus_pg.codec.timestamps import from_epoch
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 from hephaestus_pg.inspect import findings
 from hephaestus_pg.inspect.findings import InstanceCount, Stats
@@ -110,7 +109,7 @@ class InspectVerbs(Verbs):
             instances = await self._instance_counts(deadline)
             backlog = await self._executor.fetch(deadline, self._statements.backlog)
             [owned] = await self._executor.fetch(deadline, self._statements.owned_counts)
-        since = {row["workflow"]: from_epoch(row["since"]) for row in backlog}
+        since = {row["workflow"]: findings.moment(row["since"]) for row in backlog}
         return Stats(
             instances=tuple(sorted(instances)),
             claimable_since={workflow: moment for workflow, moment in since.items() if moment},

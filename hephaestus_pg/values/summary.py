@@ -15,7 +15,8 @@ class Summary:
     """A row without its state. Names are those in the table: no class has to be known.
 
     ``state_bytes`` are those that the state takes in the table, compressed if it is. Moments are
-    aware, in UTC; a ``due_at`` of ``None`` with ``attempts`` above 0 may also mean "never".
+    aware, in UTC; a ``due_at`` of ``None`` with ``attempts`` above 0 may also mean "never", and any
+    that is outside the years 1 to 9999 is ``None``.
     """
 
     id: str

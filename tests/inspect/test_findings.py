@@ -46,3 +46,13 @@ def test_what_is_stuck_has_its_reason_and_since_when() -> None:
     stuck = findings.stuck(row)  # type: ignore[arg-type]
 
     assert (stuck.reason, stuck.since) == ("orphaned", stuck.summary.updated_at)
+
+
+@pytest.mark.parametrize("seconds", ("Infinity", "-Infinity", "1e12", "-1e12"))
+def test_a_moment_that_python_does_not_know_hides_no_row(seconds: str) -> None:
+    row = {name: seconds if name.endswith("_at") else value for name, value in ROW.items()}
+    stuck = findings.stuck({**row, "reason": "unclaimed", "since": seconds})  # type: ignore[arg-type]
+
+    summary = stuck.summary
+    assert (summary.id, stuck.since, summary.due_at) == ("a", None, None)
+    assert (summary.inserted_at, summary.updated_at) == (None, None)
