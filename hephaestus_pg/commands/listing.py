@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.storage import AsyncStorage
     from hephaestus_pg.values.summary import Summary
+    from hephaestus_pg.verbs.keyset import Order
 
 _LIMIT = 50
 
@@ -32,7 +33,8 @@ class Listed(NamedTuple):
 
     summary: Summary
     owners: Owners
-    cursor: str
+    cursor: str | None
+    """``None`` where the moment that decides is none that Python knows."""
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg list") -> int:
@@ -71,11 +73,17 @@ async def _find(
         if rest == 0:
             assert last is not None
             where = f"schema {storage.schema}: " if given.all_schemas else ""
-            remarks.append(f"{where}more with --after {last.cursor}")
+            after = f"--after {last.cursor}" if last.cursor else "another --limit"
+            remarks.append(f"{where}more with {after}")
             return
-        last = Listed(summary, owners, storage.cursor(summary, order_by=given.order_by))
+        last = Listed(summary, owners, _cursor(storage, summary, given.order_by))
         yield last
         rest = rest and rest - 1
+
+
+def _cursor(storage: AsyncStorage, summary: Summary, order_by: Order) -> str | None:
+    column = order_by.removeprefix("-")
+    return getattr(summary, column) and storage.cursor(summary, order_by=order_by)
 
 
 def _plain(found: Listed) -> dict[str, Any]:

@@ -121,8 +121,10 @@ def _columns(found: Shown) -> list[tuple[str, str]]:
 
 def _due(found: Shown) -> str:
     summary, now = found.summary, found.owners.now
-    if summary.status not in Status.ACTIVE:
+    if summary.status in Status.FINISHED:
         return "never: it has finished"
+    if summary.status not in Status.ACTIVE:
+        return "never: nobody knows that status"
     if summary.runner is not None:
         return "once its owner gives it up"
     if summary.due_at is not None:

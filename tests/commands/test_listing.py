@@ -184,6 +184,18 @@ def test_colours_are_for_terminals_that_want_them(
             assert "\x1b" not in run("list")[1]
 
 
+@pytest.mark.usefixtures("filled")
+def test_a_row_with_an_odd_moment_hides_no_other(run: Run, owner: Owner, migrated: str) -> None:
+    owner.execute(
+        f"UPDATE {migrated}.workflow_instances SET inserted_at = '20000-01-01', "
+        "updated_at = '-infinity', due_at = '20000-01-01' WHERE id = 'order::3'"
+    )
+    code, out, err = run("list", "--limit", "1")
+    assert (code, ids(out), err) == (0, ["order::3"], "more with another --limit\n")
+    rows = [json.loads(line) for line in run("list", "--json")[1].splitlines()]
+    assert (len(rows), rows[0]["inserted_at"], rows[0]["cursor"]) == (6, None, None)
+
+
 def test_an_empty_table_is_no_table(run: Run) -> None:
     assert run("list") == (1, "", "no instance matches\n")
     assert run("list", "--json") == (1, "", "no instance matches\n")

@@ -138,6 +138,7 @@ def test_the_owner_has_a_name_and_a_lease_while_it_lives(
 
 DUE = {
     "status = 'completed'": "never: it has finished",
+    "status = 'odd'": "never: nobody knows that status",
     "status = 'waiting'": "never: it waits for a write",
     "attempts = 5, due_at = 'infinity'": "never: too many attempts failed; write it or release it",
     "due_at = now() + interval '90 minutes'": r"20.* UTC, in [89]\dm",
