@@ -25,7 +25,9 @@ _WATCHED = 2.0
 _MOMENTS = ("inserted_before", "inserted_after", "updated_before", "updated_after", "due_before")
 
 
-def parser(prog: str, description: str, *, examples: Sequence[str], exit_codes: str) -> Any:
+def parser(
+    prog: str, description: str, *, examples: Sequence[str], exit_codes: str
+) -> options.Parser:
     """Makes the parser of a command, with the flags for the database."""
     shown = "".join(f"\n  {prog} {example}".rstrip() for example in examples)
     made = options.Parser(

@@ -94,7 +94,7 @@ def _situation(summary: Summary, owners: Owners) -> str:
     owner = printable(owners.long(summary.runner))
     if summary.runner in owners.living:
         return f"owned by {owner}, which would lose it"
-    return f"owned by {owner}"
+    return f"owned by {owner}, and by nobody then"
 
 
 async def _released(given: argparse.Namespace, ids: list[str]) -> int:

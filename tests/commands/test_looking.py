@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
     from tests.commands.conftest import Do, Run
 
-pytestmark = pytest.mark.quick
-
 LOOKS = (["list"], ["stats"], ["stuck", "--older-than", "0s"], ["show", "order::1"])
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CODE = Path(hephaestus_pg.__file__).parents[1]
@@ -118,6 +116,7 @@ def hostile(do: Do) -> None:
     do(fill)
 
 
+@pytest.mark.quick
 @pytest.mark.usefixtures("hostile")
 @pytest.mark.parametrize("form", ("pipe", "terminal", "json"))
 def test_hostile_texts_do_not_reach_the_terminal(

@@ -103,6 +103,7 @@ def test_a_dead_owner_is_called_so(run: Run, do: Do, owner: Owner, migrated: str
     code, out, _ = run("release", "order::1", "--yes")
     assert code == 0
     assert out.startswith("order::1: owned by a runner that is dead (")
+    assert out.endswith("), and by nobody then\norder::1: released\n")
 
 
 def test_what_cannot_be_released_is_said_on_stderr(run: Run, do: Do, exhausted: str) -> None:
