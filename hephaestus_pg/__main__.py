@@ -10,6 +10,7 @@ from hephaestus_pg import (
     prune,
 )
 from hephaestus_pg.cli import options
+from hephaestus_pg.commands import listing, release, runners, show, stats, stuck
 from hephaestus_pg.demo import command as demo
 from hephaestus_pg.web import command as web
 
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = {
-    "demo": demo.main,
-    "migrate": migrate.main,
-    "prune": prune.main,
-    "web": web.main,
-}
-_HELP = {
-    "demo": "run workflows, kill their runner again and again, and check that nothing was lost",
-    "migrate": "bring a schema to a version; the same as python -m hephaestus_pg.migrate",
-    "prune": "delete instances that finished long ago",
-    "web": "serve a page that shows what is stored",
+    "list": (listing.main, "list instances, the newest first"),
+    "show": (show.main, "show an instance, its owner and its history"),
+    "stats": (stats.main, "count instances by workflow and status"),
+    "stuck": (stuck.main, "list what does not go on, and why"),
+    "runners": (runners.main, "list the runners that live, and what they own"),
+    "release": (release.main, "take instances from their owners"),
+    "web": (web.main, "serve a page that shows what is stored"),
+    "prune": (prune.main, "delete instances that finished long ago"),
+    "migrate": (migrate.main, "bring a schema to a version"),
+    "demo": (demo.main, "kill and freeze runners, and check that nothing was lost"),
 }
 
 
@@ -41,13 +42,14 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "hephaestus-pg") -> i
     commands = parser.add_subparsers(
         title="commands", dest="command", description="COMMAND --help tells more of each."
     )
-    for name, help_ in _HELP.items():
+    for name, (_, help_) in _COMMANDS.items():
         commands.add_parser(name, help=help_, add_help=False)
     command = parser.parse_args(argv[:1]).command
     if command is None:
         parser.print_help()
         parser.exit()
-    return _COMMANDS[command](argv[1:], prog=f"{prog} {command}")
+    run, _ = _COMMANDS[command]
+    return run(argv[1:], prog=f"{prog} {command}")
 
 
 if __name__ == "__main__":

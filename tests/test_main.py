@@ -12,12 +12,16 @@ from hephaestus_pg.__main__ import main
 
 pytestmark = pytest.mark.quick
 
+COMMANDS = tuple(
+    ["list", "show", "stats", "stuck", "runners", "release", "web", "prune", "migrate", "demo"]
+)
+
 
 def test_the_help_names_each_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
     assert caught.value.code == 0
-    assert "{demo,migrate,prune,web}" in capsys.readouterr().out
+    assert f"{{{','.join(COMMANDS)}}}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", ((), ("--help",)))
@@ -31,7 +35,7 @@ def test_without_a_command_it_prints_the_help(arguments: tuple[str, ...]) -> Non
     )
     assert done.stderr == ""
     assert done.stdout.startswith("usage: python -m hephaestus_pg ")
-    for command in ("demo", "migrate", "prune", "web"):
+    for command in COMMANDS:
         assert f"\n    {command} " in done.stdout
 
 
@@ -45,7 +49,7 @@ def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_each_command_is_handed_the_arguments_after_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for command in ("demo", "migrate", "prune", "web"):
+    for command in COMMANDS:
         with pytest.raises(SystemExit) as caught:
             main([command, "--help"])
         assert caught.value.code == 0

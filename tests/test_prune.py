@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import argparse
 import os
 import pty
 import select
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,39 +140,24 @@ def read_until(terminal: int, text: str) -> str:
     return shown.decode()
 
 
-@pytest.mark.parametrize(
-    ("text", "age"),
-    (
-        ("90m", timedelta(minutes=90)),
-        ("12h", timedelta(hours=12)),
-        ("30d", timedelta(days=30)),
-        ("8w", timedelta(weeks=8)),
-        ("0s", timedelta(0)),
-    ),
-)
-def test_an_age_is_counted_back_from_now(text: str, age: timedelta) -> None:
-    before = datetime.now(UTC) - age
-    assert before <= prune._moment(text) <= datetime.now(UTC) - age
+def test_of_one_workflow_alone(run: Run, dsn: str, filled: str) -> None:
+    execute(
+        dsn,
+        f"UPDATE {filled}.workflow_instances SET workflow = 'Refund' WHERE id = 'completed::30'",
+    )
+    asked = ("--finished-before", "20d", "--workflow", "Refund")
+    code, out, _ = run(*asked, "--dry-run")
+    assert code == 0
+    assert out.startswith(f"schema {filled}: 1 instance of Refund finished and last written before")
+    assert run(*asked, "--yes")[1].endswith(": 1 instance deleted\n")
+    assert left(dsn, filled) == {"completed": 29, "failed": 30, "waiting": 30}
+    assert run("--finished-before", "0s", "--workflow", "x\x1b[2J", "--yes")[1].startswith(
+        rf"schema {filled}: 0 instances of x\x1b[2J finished"
+    )
 
 
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    (
-        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
-        ("2026-01-31T12:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
-        ("2026-01-31T12:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
-        ("2026-01-31 12:00+02:00", datetime(2026, 1, 31, 10, tzinfo=UTC)),
-    ),
-)
-def test_a_moment_without_a_zone_is_in_utc(text: str, moment: datetime) -> None:
-    assert prune._moment(text) == moment
-
-
-@pytest.mark.parametrize("text", ("", "d", "30", "-1d", "1.5d", "30 d", "9999999999w", "soon"))
-def test_anything_else_is_refused(text: str, run: Run) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="neither an age"):
-        prune._moment(text)
-    code, out, err = run(f"--finished-before={text}", "--yes")
+def test_a_moment_that_is_none_is_refused(run: Run) -> None:
+    code, out, err = run("--finished-before=soon", "--yes")
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
 

@@ -1,4 +1,4 @@
-"""The parts that commands share: flags, exit codes, progress, and tables for a terminal.
+"""The parts that commands share: flags, exit codes, storages, tables and progress for a terminal.
 
-It knows no command and no database.
+It knows no command.
 """

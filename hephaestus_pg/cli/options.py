@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NoReturn
 
+from hephaestus_pg.cli.terminal import printable
 from hephaestus_pg.dsn.masking import without_password
 from hephaestus_pg.errors import HephaestusError
 
@@ -76,11 +78,17 @@ def at_least(low: int) -> Callable[[str], int]:
     return number
 
 
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return printable(record.message)
+
+
 @contextmanager
 def warnings_shown() -> Iterator[None]:
     """Sends the package's warnings to stderr, a line each, while the block runs."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
+    handler.setFormatter(_OneLine())
     logger = logging.getLogger("hephaestus_pg")
     logger.addHandler(handler)
     try:
@@ -92,18 +100,35 @@ def warnings_shown() -> Iterator[None]:
 def exit_code(command: Callable[[], int]) -> int:
     """Runs ``command`` and gives its exit code; an expected error becomes one line on stderr."""
     try:
+        # A text that the locale has no letters for is shown all the same.
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         code = command()
     except BrokenPipeError:  # of stdout: a connection's is a HephaestusError
         _flushed()
         return PIPE_CLOSED
     except (HephaestusError, OSError) as error:
-        line = " ".join(without_password(str(error)).split())
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     return code if _flushed() else PIPE_CLOSED
+
+
+def in_one_line(error: BaseException) -> str:
+    """Returns the message of an error without a password, and without what steers a terminal."""
+    return printable(" ".join(without_password(str(error)).split()))
+
+
+def confirmed(question: str) -> bool:
+    """Asks a person, who has to say yes."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    except EOFError:
+        print()
+        return False
 
 
 def _flushed() -> bool:

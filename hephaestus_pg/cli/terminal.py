@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 import time
+import unicodedata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -16,6 +17,67 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 1.0
 _NARROWEST_VALUE = 24
 """Columns that a table's values need; with fewer they go below their labels."""
+
+
+def printable(text: str) -> str:
+    """Returns stored text as it may go to a terminal: one line, and nothing that steers it.
+
+    Control characters, those that turn the direction of writing too, come as Python escapes them,
+    and so does what the encoding of the output lacks.
+    """
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else _escaped(each) for each in text)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text if text.isascii() else text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def shortened(text: str, width: int) -> str:
+    """Returns ``text`` in at most ``width`` columns; of a longer one the middle is left out."""
+    if width_of(text) <= width:
+        return text
+    dots = "…" if printable("…") == "…" else "..."
+    room = max(0, width - len(dots))
+    head, tail = _fitting(text, room - room // 2), _fitting(text[::-1], room // 2)[::-1]
+    return f"{head}{dots[:width]}{tail}"
+
+
+def width_of(text: str) -> int:
+    """Returns the columns that ``text`` takes: two for a wide character, none for an accent."""
+    return len(text) if text.isascii() else sum(map(_columns_of, text))
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _fitting(text: str, width: int) -> str:
+    """Returns the beginning of ``text`` that fits."""
+    for end, character in enumerate(text):
+        width -= _columns_of(character)
+        if width < 0:
+            return text[:end]
+    return text
+
+
+def screen_columns() -> int | None:
+    """Returns the width to which lines are to be fitted; ``None`` where nobody looks at them."""
+    return _columns() if sys.stdout.isatty() else None
+
+
+def wants_colours() -> bool:
+    """Returns ``True`` if the output is a terminal that has colours, and the user wants them."""
+    return can_redraw() and not os.environ.get("NO_COLOR")
+
+
+def can_redraw() -> bool:
+    """Returns ``True`` if the output is a terminal on which the cursor can be moved."""
+    return sys.stdout.isatty() and not _is_dumb()
 
 
 class Progress(Protocol):
@@ -82,7 +144,7 @@ def _columns() -> int:
 
 
 def _has_rich() -> bool:
-    return sys.stdout.isatty() and not _is_dumb() and find_spec("rich") is not None
+    return can_redraw() and find_spec("rich") is not None
 
 
 def _is_dumb() -> bool:

@@ -36,6 +36,12 @@ def _up(add: _Add) -> None:
         action=argparse.BooleanOptionalAction,
         help="slower, but readers and writers go on; default: if the table is large",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only list the steps, with their locks and about how long they take; exit 1 if there "
+        "are any",
+    )
 
 
 def _down(add: _Add) -> None:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from hephaestus_pg import migrations
 from hephaestus_pg.cli import options
 from hephaestus_pg.migrate.arguments import parser
-from hephaestus_pg.migrate.printing import print_index, print_result, print_status, print_steps
+from hephaestus_pg.migrate.printing import (
+    print_index,
+    print_plan,
+    print_result,
+    print_status,
+    print_steps,
+)
 from hephaestus_pg.migrations.scripts import LOSSES, alembic_revision, grants, numbered_files
 
 if TYPE_CHECKING:
@@ -24,7 +30,8 @@ def main(
 ) -> int:
     """Runs the command in ``argv`` (default: the process's), and gives its exit code.
 
-    0: done; 1: ``status`` found something that is not as it should be; 2: an error, on stderr.
+    0: done; 1: ``status`` found something that is not as it should be, or ``up --dry-run`` steps
+    to do; 2: an error, on stderr.
     """
     arguments = parser(prog).parse_args(argv)
     with options.warnings_shown():
@@ -32,8 +39,24 @@ def main(
 
 
 def _up(arguments: argparse.Namespace) -> int:
+    if arguments.dry_run:
+        return _plan(arguments)
     work = partial(migrations.up, version=arguments.version, online=arguments.online)
     return _migrate(arguments, work, "applied")
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    plan = asyncio.run(
+        migrations.plan(
+            arguments.dsn,
+            schema=arguments.schema,
+            version=arguments.version,
+            online=arguments.online,
+            assume_version=arguments.assume_version,
+        )
+    )
+    print_plan(plan)
+    return int(bool(plan.steps))
 
 
 def _down(arguments: argparse.Namespace) -> int:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from hephaestus_pg import migrations
 from hephaestus_pg.cli import options
+from hephaestus_pg.cli.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hephaestus_pg.migrations import (
         IndexResult,
+        MigrationPlan,
         MigrationResult,
         MigrationStatus,
         SchemaStatus,
@@ -37,6 +39,36 @@ def print_result(result: MigrationResult, done: str) -> None:
     else:
         print(f"{where}: nothing to do, it is at version {result.to_version}")
     _print_notes(result.notes)
+
+
+def print_plan(plan: MigrationPlan) -> None:
+    """Prints the steps that a run would do, then what that means for readers and writers."""
+    where = f"schema {plan.schema}"
+    if not plan.steps:
+        print(f"{where}: nothing to do, it is at version {plan.from_version}")
+        _print_notes(plan.notes)
+        return
+    print(f"{where} is at version {plan.from_version}; up would apply")
+    numbers = {"version", "about"}
+    with Table("version", "name", "lock", "held", "rewrites", "about", numbers=numbers) as table:
+        for step in plan.steps:
+            table.add(
+                str(step.version),
+                f"{step.name}{' online' * step.online}",
+                step.lock or "none",
+                step.held,
+                "yes" if step.rewrites else "no",
+                options.duration(step.seconds) if step.seconds >= 1 else "under 1 s",
+            )
+    _print_notes(plan.notes)
+    if plan.bytes:
+        _print_notes(
+            [
+                "while ACCESS EXCLUSIVE is held nobody reads or writes the table",
+                f"the table has about {plan.rows:,} rows, {plan.bytes / 2**20:,.0f} MiB",
+                "the times are what so many rows took on two busy cores, without waits for locks",
+            ]
+        )
 
 
 def print_steps(schema: str, steps: Iterable[Step], done: str) -> None:

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.migrations.advice import absence_notes, schema_notes
-from hephaestus_pg.migrations.connections import connected
+from hephaestus_pg.migrations.connections import check_connection, connected
 from hephaestus_pg.migrations.differences import check_encoding, differences
 from hephaestus_pg.migrations.files import checked_version, shipped
-from hephaestus_pg.migrations.results import MigrationResult, MigrationStatus, SchemaStatus, Step
+from hephaestus_pg.migrations.planning import planned
+from hephaestus_pg.migrations.results import (
+    MigrationPlan,
+    MigrationResult,
+    MigrationStatus,
+    SchemaStatus,
+    Step,
+)
 from hephaestus_pg.migrations.scripts import allowed
 from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.state import SchemaState, read_state
@@ -82,6 +89,43 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
         after = await read_state(session.connection, schema)
     notes += [f"still wrong: {difference}" for difference in differences(after)]
     return _result(before, after, steps, began, notes)
+
+
+async def plan(  # noqa: PLR0913 - as up
+    dsn: str | None = None,
+    *,
+    connection: AnyConnection | None = None,
+    schema: str = "public",
+    version: int | None = None,
+    online: bool | None = None,
+    assume_version: int | None = None,
+) -> MigrationPlan:
+    """Returns what :func:`up` with these arguments would do, and changes nothing.
+
+    Raises:
+        UnrecognizedSchemaError: There is a table whose version cannot be told.
+        MigrationError: ``up`` would not begin.
+        DatabaseError: The server refused, or could not be reached.
+    """
+    target = checked_version("version", version, default=LATEST, low=1)
+    async with connected(dsn, connection, schema) as opened:
+        await check_connection(opened, schema)
+        state = await read_state(opened, schema, assume_version=assume_version)
+        state.check_files()
+        check_encoding(state)
+        size: int = await opened.fetchval(_sql.statement("migrations_size", schema))
+        rows: int = await opened.fetchval(_sql.statement("migrations_rows", schema))
+    by_stages = size > ONLINE_ABOVE if online is None else online
+    return MigrationPlan(
+        schema=schema,
+        from_version=state.version,
+        steps=tuple(
+            planned(migration, rows=rows, online=by_stages) for migration in state.pending(target)
+        ),
+        rows=rows,
+        bytes=size,
+        notes=absence_notes(state),
+    )
 
 
 async def down(  # noqa: PLR0913 - each is a decision of its own, given by name

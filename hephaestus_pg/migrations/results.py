@@ -24,6 +24,40 @@ class Step:
     """Remarks of the step, such as that ids stayed text."""
 
 
+LockTime = Literal["no time", "moments", "all of it"]
+"""For how much of a step's time its strictest lock is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One migration that would be applied, and what that would mean for readers and writers."""
+
+    version: int
+    name: str
+    online: bool
+    lock: str | None
+    """The strictest lock on the table, by PostgreSQL's name; ``None`` if there is no table yet."""
+    held: LockTime
+    rewrites: bool
+    """Each row is written again, so that the table may take twice its room meanwhile."""
+    seconds: float
+    """About how long, going by the number of rows and by what one took where it was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationPlan:
+    """What ``up`` would do."""
+
+    schema: str
+    from_version: int
+    steps: tuple[PlannedStep, ...]
+    rows: int
+    """The rows of the table, estimated."""
+    bytes: int
+    """The bytes of the table, without its indexes."""
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class MigrationResult:
     """The outcome of ``up`` or ``down``."""

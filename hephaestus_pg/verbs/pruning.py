@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import InvalidTypeError
 from hephaestus_pg.values.arguments import checked_flag
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from hephaestus_pg.verbs.filters import Filters
+
 logger = logging.getLogger("hephaestus_pg")
 
 
@@ -28,16 +30,19 @@ class Verbs(SearchVerbs):
     ``_many``, a page of a ``stream``, a batch of ``prune``.
     """
 
-    async def prune(
+    async def prune(  # noqa: PLR0913 - each is an option of its own, by keyword
         self,
         *,
         finished_before: datetime,
+        workflow: Any = None,
         dry_run: bool = False,
         batch_size: int = CHUNK_ROWS,
         progress: Callable[[int], object] | None = None,
         timeout: float | None = None,
     ) -> int:
         """Deletes the completed and failed instances last written before a moment; how many.
+
+        With a ``workflow`` only those of that one.
 
         It goes once through the table by id, in batches of ``batch_size``, each a transaction of
         its own unless it is in one: interrupted, it has done whole batches. A row that another
@@ -54,15 +59,17 @@ class Verbs(SearchVerbs):
         if not (progress is None or callable(progress)) or iscoroutinefunction(progress):
             raise InvalidTypeError("progress", progress, "give a function of a number, not async")
         if dry_run:
-            return await self.count(
-                timeout=timeout, status_in=Status.FINISHED, updated_before=finished_before
-            )
+            given: Filters = {"status_in": Status.FINISHED, "updated_before": finished_before}
+            if workflow is not None:
+                given["workflow"] = workflow
+            return await self.count(timeout=timeout, **given)
+        name = None if workflow is None else self._serializer.references.to_name(workflow)
         found = pruned = 0
         last: str | None = ""
         while last is not None:
             with self._executor.operation("prune", None, timeout) as deadline:
                 [row] = await self._executor.fetch(
-                    deadline, self._statements.prune, last, moment, str(size)
+                    deadline, self._statements.prune, last, moment, str(size), name
                 )
             found += int(row["found"])
             pruned += int(row["deleted"])

@@ -26,10 +26,11 @@ def raising(error: BaseException) -> int:
     (
         (HephaestusError("this\n  is wrong"), 2, "error: this is wrong\n"),
         (HephaestusError("at postgresql://u:secret@h/d"), 2, "error: at postgresql://u:***@h/d\n"),
+        (HephaestusError("it is \x1b[2J\u202e"), 2, "error: it is \\x1b[2J\\u202e\n"),
         (OSError("no such file"), 2, "error: no such file\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ),
-    ids=("ours", "password", "system", "interrupt"),
+    ids=("ours", "password", "control", "system", "interrupt"),
 )
 def test_an_expected_error_is_one_line_without_a_password(
     capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
@@ -99,8 +100,9 @@ def test_warnings_are_shown_within_the_block_alone(capsys: pytest.CaptureFixture
     with options.warnings_shown():
         logger.warning("look")
         logger.info("nothing")
+        logger.warning("at %s", "x\x1b[2J\n")
     logger.warning("too late")
-    assert capsys.readouterr().err == "look\n"
+    assert capsys.readouterr().err == "look\nat x\\x1b[2J\\n\n"
 
 
 @pytest.mark.parametrize(
@@ -109,3 +111,19 @@ def test_warnings_are_shown_within_the_block_alone(capsys: pytest.CaptureFixture
 )
 def test_a_duration_is_given_in_the_unit_that_suits_it(seconds: float, text: str) -> None:
     assert options.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), (("y", True), (" YES ", True), ("n", False), ("", False), (None, False))
+)
+def test_only_a_yes_is_one(
+    monkeypatch: pytest.MonkeyPatch, answer: str | None, expected: bool
+) -> None:
+    def asked(question: str) -> str:
+        assert question == "do it? [y/N] "
+        if answer is None:
+            raise EOFError
+        return answer
+
+    monkeypatch.setattr("builtins.input", asked)
+    assert options.confirmed("do it?") is expected

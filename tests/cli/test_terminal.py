@@ -5,7 +5,17 @@ import re
 import pytest
 
 from hephaestus_pg.cli import terminal
-from hephaestus_pg.cli.terminal import progress, show_table, show_text
+from hephaestus_pg.cli.terminal import (
+    can_redraw,
+    printable,
+    progress,
+    screen_columns,
+    shortened,
+    show_table,
+    show_text,
+    wants_colours,
+    width_of,
+)
 
 pytestmark = pytest.mark.quick
 
@@ -117,3 +127,70 @@ def test_colours_are_left_out_where_they_are_not_wanted(
     coloured, plain = shown
     assert coloured
     assert plain == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    (
+        ("order::1 é 注文 \N{SMILING FACE WITH SUNGLASSES}",) * 2,
+        ("\x00\x07\x1b[2J\x7f", r"\x00\x07\x1b[2J\x7f"),
+        ("\x80\x9b31m\x9d", r"\x80\x9b31m\x9d"),
+        ("a\r\nb\tc\x85\u2028\u2029", r"a\r\nb\tc\x85\u2028\u2029"),
+        (
+            "\u200e\u200f\u061c\u202a\u202e\u2066\u2069",
+            r"\u200e\u200f\u061c\u202a\u202e\u2066\u2069",
+        ),
+        ("\ufeff\u200b\u2060\xad\xa0", r"\ufeff\u200b\u2060\xad\xa0"),
+        ("\U000e0041", r"\U000e0041"),
+    ),
+    ids=("letters", "C0", "C1", "line ends", "direction", "invisible", "tags"),
+)
+def test_stored_text_cannot_steer_a_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_every_character_that_is_shown_is_printable() -> None:
+    everything = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
+    assert printable(everything).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    (
+        ("order::1", 8, "order::1"),
+        ("order::1", 7, "ord…::1"),
+        ("order::1", 2, "o…"),
+        ("order::1", 1, "…"),
+        ("order::1", 0, ""),
+        ("注文注文", 8, "注文注文"),
+        ("注文注文", 6, "注…文"),
+        ("e\u0301e\u0301e\u0301", 3, "e\u0301e\u0301e\u0301"),
+    ),
+)
+def test_of_a_long_text_the_middle_is_left_out(text: str, width: int, shown: str) -> None:
+    assert shortened(text, width) == shown
+    assert width_of(shown) <= width
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "term", "no_color", "expected"),
+    (
+        (True, "xterm", "", (True, True)),
+        (True, "xterm", "1", (True, False)),
+        (True, "dumb", "", (False, False)),
+        (False, "xterm", "", (False, False)),
+    ),
+)
+def test_a_terminal_is_drawn_and_coloured_where_it_can_be_and_is_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+    is_terminal: bool,
+    term: str,
+    no_color: str,
+    expected: tuple[bool, bool],
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert (can_redraw(), wants_colours()) == expected
+    assert (screen_columns() is not None) is is_terminal

@@ -115,3 +115,33 @@ def test_version_is_a_number_and_nothing_else(run: Run) -> None:
     assert run("version") == (0, "0\n", "")
     run("up")
     assert run("version") == (0, f"{migrations.LATEST}\n", "")
+
+
+def test_a_dry_run_prints_the_steps_and_exits_1_while_there_are_any(
+    run: Run, dsn: str, schema: str
+) -> None:
+    run("up", "--version", "2")
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            f"INSERT INTO {schema}.workflow_instances (id, workflow, inserted_at, updated_at) "
+            "VALUES (gen_random_uuid(), 'Order', now(), now())".encode()
+        )
+    code, out, err = run("up", "--dry-run", "--online")
+    assert (code, err) == (1, "")
+    assert [re.split("  +", line.strip()) for line in out.splitlines()[:4]] == [
+        [f"schema {schema} is at version 2; up would apply"],
+        ["version", "name", "lock", "held", "rewrites", "about"],
+        ["3", "widen_ids online", "ACCESS EXCLUSIVE", "moments", "yes", "under 1 s"],
+        ["4", "add_revision online", "ACCESS EXCLUSIVE", "moments", "no", "under 1 s"],
+    ]
+    assert re.search(r"\n  note: the table has about \d+ rows, 0 MiB\n  note: the times are ", out)
+    assert max(map(len, out.splitlines())) <= 90
+    assert run("version")[1] == "2\n"
+    assert run("up", "--dry-run", "--version", "2") == (
+        0,
+        f"schema {schema}: nothing to do, it is at version 2\n",
+        "",
+    )
+    code, out, _ = run("up", "--dry-run", where="not_there")
+    assert code == 1
+    assert out.endswith("  note: there is no schema not_there\n")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from hephaestus_pg import migrations
+from hephaestus_pg import _sql, migrations
 from tests.support.databases import new_database
-from tests.system.test_query_plans import KEY, PLANS, explained, rows_read, scanned
+from tests.system import test_query_plans
+from tests.system.test_query_plans import KEY, PLANS, rows_read, scanned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +82,15 @@ def filled(pytestconfig: pytest.Config) -> Iterator[psycopg.Connection[Any]]:
                 connection.execute(made)
             connection.execute(f"VACUUM ANALYZE {TABLE}, plans.workflow_runners")
             yield connection
+
+
+def explained(
+    connection: psycopg.Connection[Any], name: str, types: str, given: tuple[Any, ...], plan: str
+) -> list[dict[str, Any]]:
+    """The executed nodes of the statement's plan; its variant stands behind a colon."""
+    name, _, variant = name.partition(":")
+    statement = _sql.statement(name, "plans", variant)
+    return test_query_plans.explained(connection, statement, types, given, plan)
 
 
 @pytest.mark.parametrize("plan", PLANS)

@@ -222,8 +222,8 @@ def test_a_batch_of_prune_reads_what_it_deletes(filled: psycopg.Connection[Any],
     executed = explained(
         filled,
         _sql.statement("prune", "plans"),
-        "text, timestamp, bigint",
-        ("orderid::55", EPOCH + timedelta(seconds=90_000), 20),
+        "text, timestamp, bigint, text",
+        ("orderid::55", EPOCH + timedelta(seconds=90_000), 20, None),
         plan,
     )
 

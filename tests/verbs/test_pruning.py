@@ -45,6 +45,20 @@ class TestPrune:
         assert await filled.count(status_in=Status.FINISHED) == 0
         assert await filled.count(status_in=Status.ACTIVE) == 30
 
+    async def test_of_one_workflow_alone(self, verbs: Verbs) -> None:
+        await verbs.put_many(
+            order(f"x::{n}", workflow=f"W{n % 2}", status=Status.COMPLETED) for n in range(10)
+        )
+        given: dict[str, Any] = {"finished_before": SOON, "workflow": "W0"}
+        assert await verbs.prune(**given, dry_run=True) == 5
+        assert await verbs.prune(**given, batch_size=2) == 5
+        assert await verbs.count(workflow="W1") == await verbs.count() == 5
+
+    async def test_a_workflow_that_has_no_name_is_refused(self, verbs: Verbs) -> None:
+        for dry_run in (True, False):
+            with pytest.raises(InvalidTypeError):
+                await verbs.prune(finished_before=SOON, workflow=Status, dry_run=dry_run)
+
     async def test_a_moment_without_a_zone_and_an_empty_batch_are_refused(
         self, filled: Verbs
     ) -> None:

@@ -1,5 +1,5 @@
 -- One batch: $1 the last id of the batch before, empty at first; $2 the moment; $3 the batch's
--- size.
+-- size; $4 the workflow, NULL for all.
 -- FOR UPDATE reads a row again once it has its lock, so that one which was started again meanwhile
 -- stays; a row that somebody else holds is left to the next prune.
 WITH to_delete AS (
@@ -9,6 +9,7 @@ WITH to_delete AS (
         id > $1::text
         AND status IN ('completed', 'failed')
         AND updated_at < $2::text::timestamp
+        AND ($4::text IS NULL OR workflow = $4::text)
     ORDER BY id
     LIMIT $3::text::bigint
     FOR UPDATE SKIP LOCKED

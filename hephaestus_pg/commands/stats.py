@@ -1,0 +1,109 @@
+"""``python -m hephaestus_pg stats``: how many instances there are, and how many do not go on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hephaestus_pg.cli.moments import since
+from hephaestus_pg.cli.storages import server_time
+from hephaestus_pg.cli.tables import Table
+from hephaestus_pg.commands import arguments
+from hephaestus_pg.commands.looking import Look, run, schema_cell, schema_column
+from hephaestus_pg.values.instance import Status
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from hephaestus_pg.inspect.findings import Stats
+    from hephaestus_pg.storage import AsyncStorage
+
+_DESCRIPTION = """\
+Count the instances by workflow and status, in milliseconds on a table of any size: numbers
+with a ~ are estimates, of a status with more than 5,000 instances. "oldest due" is for how
+long the oldest claimable instance has waited."""
+
+
+class Figures(NamedTuple):
+    """The figures of a table, and of those who run what is in it, at a moment of the server's."""
+
+    stats: Stats
+    runners: int
+    now: datetime
+
+
+def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg stats") -> int:
+    """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
+    parser = arguments.parser(
+        prog,
+        _DESCRIPTION,
+        examples=("", "--all-schemas --watch 5"),
+        exit_codes=arguments.EXIT_CODES.format(
+            found="0, there are instances", nothing="1, there are none"
+        ),
+    )
+    arguments.add_looks(parser)
+    return run(LOOK, parser.parse_args(argv))
+
+
+async def _find(
+    storage: AsyncStorage, _given: argparse.Namespace, _remarks: list[str]
+) -> AsyncIterator[Figures]:
+    stats = await storage.stats()
+    if stats.instances:
+        yield Figures(stats, len(await storage.runners()), await server_time(storage))
+
+
+def _plain(found: Figures) -> dict[str, Any]:
+    stats = found.stats
+    since = stats.claimable_since.items()
+    return {
+        "instances": [each._asdict() for each in stats.instances],
+        "claimable_since": {workflow: moment.isoformat() for workflow, moment in since},
+        "owned": stats.owned,
+        "orphaned": stats.orphaned,
+        "exhausted": stats.exhausted,
+        "runners": found.runners,
+    }
+
+
+@contextmanager
+def _printed(given: argparse.Namespace) -> Iterator[Callable[[str, Figures], None]]:
+    statuses = list(Status)
+    names = (*schema_column(given), "workflow", *statuses, "oldest due")
+    totals: list[tuple[str, ...]] = []
+    with Table(*names, long={"schema", "workflow"}, numbers={*statuses, "oldest due"}) as table:
+
+        def show(schema: str, found: Figures) -> None:
+            counts = _by_workflow(found.stats)
+            for workflow, by_status in counts.items():
+                table.add(
+                    *schema_cell(given, schema),
+                    workflow,
+                    *(by_status.get(each, "0") for each in statuses),
+                    since(found.stats.claimable_since.get(workflow), found.now),
+                )
+            figures = (found.stats.owned, found.stats.orphaned, found.stats.exhausted)
+            texts = (f"{each:,}" for each in (*figures, found.runners))
+            totals.append((*schema_cell(given, schema), *texts))
+
+        yield show
+    if totals:
+        print()
+    figures = ("owned", "orphaned", "exhausted", "runners")
+    with Table(*schema_column(given), *figures, long={"schema"}, numbers=figures) as table:
+        for each in totals:
+            table.add(*each)
+
+
+def _by_workflow(stats: Stats) -> dict[str, dict[str, str]]:
+    counts: dict[str, dict[str, str]] = {each: {} for each in sorted(stats.claimable_since)}
+    for each in stats.instances:
+        number = f"{'' if each.is_exact else '~'}{each.instances:,}"
+        counts.setdefault(each.workflow, {})[each.status] = number
+    return dict(sorted(counts.items()))
+
+
+LOOK = Look(find=_find, plain=_plain, printed=_printed, nothing=lambda _: "there are no instances")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hephaestus_pg import MigrationError, SchemaOutdatedError, UnavailableError, migrations
+from hephaestus_pg.cli import storages
+from hephaestus_pg.cli.storages import connected, schemas, server_time, started
+
+if TYPE_CHECKING:
+    from tests.support.databases import Owner
+
+pytestmark = pytest.mark.quick
+
+
+async def test_storages_share_one_connection(dsn: str, migrated: str) -> None:
+    async with connected(dsn) as pool:
+        for _ in range(2):
+            async with started(pool, migrated) as storage:
+                assert await storage.count() == 0
+                now = await server_time(storage)
+                assert abs(now - datetime.now(UTC)) < timedelta(minutes=5)
+        assert pool.get_size() == 1
+    assert pool.is_closing()
+
+
+async def test_a_schema_without_a_table_and_one_that_is_too_old(dsn: str, schema: str) -> None:
+    async with connected(dsn) as pool:
+        with pytest.raises(MigrationError, match="look at --schema and --dsn"):
+            async with started(pool, schema):
+                pass
+        await migrations.up(dsn, schema=schema, version=2)
+        with pytest.raises(SchemaOutdatedError, match="at version 2"):
+            async with started(pool, schema):
+                pass
+
+
+async def test_a_connection_that_does_not_close_is_ended(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storages, "_CLOSE_SECONDS", 0.01)
+    async with connected(dsn) as pool:
+        held: Any = await pool.acquire()
+        connection = held._con
+    assert connection.is_closed()
+
+
+async def test_a_server_that_is_not_there() -> None:
+    with pytest.raises(UnavailableError):
+        async with connected("postgresql://127.0.0.1:1/none"):
+            pass
+
+
+async def test_schemas_are_those_with_a_table_that_the_role_may_read(
+    dsn: str, migrated: str, owner: Owner
+) -> None:
+    role = f"role_{migrated}"
+    async with connected(dsn) as pool:
+        assert migrated in await schemas(pool)
+        owner.execute(f"CREATE ROLE {role}")
+        try:
+            await pool.execute(f"SET ROLE {role}")
+            assert migrated not in await schemas(pool)
+        finally:
+            owner.execute(f"DROP ROLE {role}")
