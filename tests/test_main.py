@@ -16,8 +16,6 @@ COMMANDS = (
     *("list", "show", "stats", "stuck", "runners", "release"),
     *("web", "prune", "migrate", "demo"),
 )
-    ["list", "show", "stats", "stuck", "runners", "release", "web", "prune", "migrate", "demo"]
-)
 
 
 def test_the_help_names_each_command(capsys: pytest.CaptureFixture[str]) -> None:
