@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from hephaestus_pg.batching.keyed import BatchBy
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.connection_executor import ConnectionExecutor
-    from hephaestus_pg.execution.statistics import ProcessStats
     from hephaestus_pg.values.references import References
     from hephaestus_pg.verbs.observers import Observer
     from hephaestus_pg.watch.news import News
@@ -255,23 +254,6 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
         super()._hear(news)
         if news.has_work:
             self._claims.wake(has_timer=news.has_timer)
-
-    def process_stats(self) -> ProcessStats:
-        """Figures about this storage in this process: its pool, its calls, its batches so far.
-
-        Without a look at the database, which :meth:`stats` takes.
-        """
-        return self._pool_executor.stats()
-
-    async def ping(self, *, timeout: float | None = None) -> float:
-        """Asks the server for an answer, and returns the seconds that it took; for health checks.
-
-        Raises:
-            DatabaseError: There was none.
-        """
-        began = self._pool_executor.lifecycle.loop.time()
-        await self._pool_executor.read("ping", lambda each: each.execute("SELECT 1"), timeout)
-        return self._pool_executor.lifecycle.loop.time() - began
 
     async def close(self) -> None:
         """Refuses new calls, waits for those under way, frees the name, and closes an own pool.

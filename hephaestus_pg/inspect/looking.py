@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from hephaestus_pg.execution.pool_executor import PoolExecutor
+    from hephaestus_pg.execution.statistics import ProcessStats
     from hephaestus_pg.inspect.findings import Stuck
     from hephaestus_pg.values.summary import Summary
     from hephaestus_pg.verbs.filters import Filters
@@ -118,6 +119,23 @@ class InspectVerbs(Verbs):
             exhausted=int(owned["exhausted"]),
             process=self._pool_executor.stats(),
         )
+
+    def process_stats(self) -> ProcessStats:
+        """Figures about this storage in this process: its pool, its calls, its batches so far.
+
+        Without a look at the database, which :meth:`stats` takes.
+        """
+        return self._pool_executor.stats()
+
+    async def ping(self, *, timeout: float | None = None) -> float:
+        """Asks the server for an answer, and returns the seconds that it took; for health checks.
+
+        Raises:
+            DatabaseError: There was none.
+        """
+        began = self._pool_executor.lifecycle.loop.time()
+        await self._pool_executor.read("ping", lambda each: each.execute("SELECT 1"), timeout)
+        return self._pool_executor.lifecycle.loop.time() - began
 
     async def stuck(
         self,
