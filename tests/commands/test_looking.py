@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ def process(dsn: str, schema: str, *arguments: str, **environment: str) -> subpr
         stderr=subprocess.PIPE,
         env={**os.environ, "HEPHAESTUS_PG_DSN": dsn, **environment},
         cwd=CODE,
+        # A shell's background jobs, such as these tests may be, have it ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
 
 

@@ -136,6 +136,7 @@ async def values(storage: AsyncStorage, dsn: str) -> dict[str, list[Any]]:
     """Examples for each public name that names values, those of ``migrations`` included."""
     index = await migrations.index(dsn, profile="none", schema=storage.schema)
     down = await migrations.down(dsn, schema=storage.schema, version=3)
+    plan = await migrations.plan(dsn, schema=storage.schema)
     up = await migrations.up(dsn, schema=storage.schema)
     status = await migrations.status(dsn, schema=storage.schema)
     held = await instances(storage)
@@ -165,6 +166,8 @@ async def values(storage: AsyncStorage, dsn: str) -> dict[str, list[Any]]:
         "SchemaStatus": [status],
         "Difference": [migrations.Difference("the table has no primary key", "run up")],
         "Step": [*down.steps, *up.steps],
+        "MigrationPlan": [plan],
+        "PlannedStep": [*plan.steps],
     }
     for error in failures():
         found.setdefault(type(error).__name__, []).append(error)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -14,6 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from hephaestus_pg.web.command import main
+from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,8 @@ def served(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background jobs, such as these tests may be, have it ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     with process:
         try:
@@ -66,7 +70,7 @@ def test_it_serves_the_page_here_alone_until_it_is_interrupted(
         assert status(url, Host=f"localhost:{port}") == 200
         assert status(url, Host=f"evil.example:{port}") == 400
         process.send_signal(signal.SIGINT)
-        assert process.communicate() == ("", "interrupted\n")
+        assert process.communicate(timeout=WAIT_SECONDS) == ("", "interrupted\n")
         assert process.returncode == 130
 
 
