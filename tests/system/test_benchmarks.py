@@ -197,6 +197,8 @@ def measured(output: Path, only: str, *flags: str) -> dict[str, Any]:
     return results
 
 
+# Each takes ten seconds; `.ci/run` runs every scenario anyway.
+@pytest.mark.long
 def test_runners_are_measured_beside_queues(tmp_path: Path) -> None:
     results = measured(tmp_path, "runners,empty_claims", "--queues", "ours")
     throughput, first, drawn = results["records"]
@@ -207,6 +209,7 @@ def test_runners_are_measured_beside_queues(tmp_path: Path) -> None:
     assert "| 2 | hephaestus_pg |" in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.long
 def test_the_time_to_start_is_measured_idle_and_beside_other_writes(tmp_path: Path) -> None:
     records = measured(tmp_path, "wake_ups", "--queues", "ours")["records"]
     assert [each["case"] for each in records] == [
@@ -221,6 +224,7 @@ def test_the_time_to_start_is_measured_idle_and_beside_other_writes(tmp_path: Pa
     assert "| by another, seldom | hephaestus_pg |" in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.long
 def test_what_notifications_cost_is_measured_for_server_and_writer(tmp_path: Path) -> None:
     records = measured(tmp_path, "notifications")["records"]
     quiet, one, many, each_commit = records[:4]
