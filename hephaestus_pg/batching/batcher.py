@@ -70,10 +70,10 @@ class _Slot:
 class Batcher:
     """Queues calls and sends them by ``run``, or by what a ``connection`` gives in its place.
 
-    Batchers may share a ``limit`` of calls, and a count of ``batch_sizes``; each call that queues up
-    becomes a ``request``. A worker runs in an
-    empty context: what one caller's holds is not the others' business. But ``in_callers_context``
-    it runs in a copy of that of the call which started it.
+    Batchers may share a ``limit`` of calls, and a count of ``batch_sizes``. A call that is queued
+    becomes a ``request``. A worker runs in an empty context: what one caller's holds is not the
+    others' business. But ``in_callers_context`` it runs in a copy of that of the call which started
+    it.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own

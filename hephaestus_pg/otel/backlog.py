@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.codec.timestamps import from_epoch
 from hephaestus_pg.errors import HephaestusError
+from hephaestus_pg.inspect.findings import moment
 
 if TYPE_CHECKING:
     from hephaestus_pg.execution.pool_executor import PoolExecutor
@@ -56,7 +56,7 @@ class Backlog:
     async def _look(self) -> None:
         executor = self._executor
         try:
-            with executor.operation("backlog", None, LOOK_SECONDS) as deadline:
+            with executor.operation("backlog", None, None) as deadline:
                 rows = await executor.fetch(deadline, executor.statements.backlog)
         except HephaestusError as error:
             logger.debug("a look at the backlog failed, and comes again: %s", error)
@@ -64,6 +64,7 @@ class Backlog:
             return
         now = datetime.now(UTC)
         self._lags = {
-            row["workflow"]: max((now - from_epoch(row["since"])).total_seconds(), 0.0)
+            row["workflow"]: max((now - since).total_seconds(), 0.0)
             for row in rows
+            if (since := moment(row["since"])) is not None
         }

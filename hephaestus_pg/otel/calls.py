@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import attach, detach
@@ -11,6 +12,7 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
+    TraceFlags,
     get_current_span,
     set_span_in_context,
 )
@@ -20,13 +22,16 @@ from hephaestus_pg.otel.naming import failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextvars import Token
     from types import TracebackType
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, Span, Tracer
 
     from hephaestus_pg.otel.naming import Attributes, Named, Naming
+
+
+current_call: ContextVar[Span | None] = ContextVar("current_call", default=None)
+"""The span of the call that is under way, recording or not; ``None``: there is none."""
 
 
 class Calls:
@@ -42,11 +47,14 @@ class Calls:
 
 
 class TracedOperation(Operation):
-    """A call under way, which is counted and has a span. See :class:`Operation`."""
+    """A call under way, which is counted and has a span. See :class:`Operation`.
 
-    __slots__ = ("_calls", "_span", "_token")
+    It is on the way of every call: most of them are in traces that are not sampled.
+    """
 
-    def __init__(
+    __slots__ = ("_calls", "_outer", "_span", "_token")
+
+    def __init__(  # noqa: PLR0913, PLR0917 - as in Operation
         self,
         calls: Calls,
         lifecycle: Lifecycle | None,
@@ -55,17 +63,21 @@ class TracedOperation(Operation):
         id: str | None,
         timeout: float | None,
     ) -> None:
-        super().__init__(lifecycle, longest, verb, id, timeout)
+        Operation.__init__(self, lifecycle, longest, verb, id, timeout)
         self._calls = calls
 
     def __enter__(self) -> float:
-        deadline = super().__enter__()
+        deadline = Operation.__enter__(self)
         calls, verb = self._calls, self._verb
         calls.begun[verb] += 1
-        self._span = span = start_span(calls.tracer, calls.naming[verb])
-        self._token: Token[Context] | None = None
-        if span is not INVALID_SPAN:
-            self._token = attach(set_span_in_context(span))
+        self._span: Span | None = None
+        parent = get_current_span()
+        # A span in a trace that is not sampled would be nothing, and not for nothing.
+        if parent is INVALID_SPAN or parent.is_recording() or _may_be_sampled(parent):
+            self._span = span = start_span(calls.tracer, calls.naming[verb])
+            self._token = attach(set_span_in_context(span)) if span.is_recording() else None
+            self._outer = current_call.get()
+            current_call.set(span)
         return deadline
 
     def __exit__(
@@ -76,27 +88,30 @@ class TracedOperation(Operation):
     ) -> None:
         if error is not None:
             self._calls.failed[self._verb, type(error).__name__] += 1
-        if self._token is not None:
-            detach(self._token)
-            end_span(self._span, error)
-        super().__exit__(kind, error, traceback)
+        if self._span is not None:
+            current_call.set(self._outer)  # not reset(): a transaction may end in another context
+            if self._token is not None:
+                detach(self._token)
+                end_span(self._span, error)
+        Operation.__exit__(self, kind, error, traceback)
+
+
+def _may_be_sampled(span: Span) -> bool:
+    """``True`` for the span of another process too; what is no span at all may be sampled yet."""
+    context = span.get_span_context()
+    return not context.is_valid or bool(context.trace_flags & TraceFlags.SAMPLED)
 
 
 def start_span(
-    tracer: Tracer, named: Named, *, context: Context | None = None, links: Sequence[Link] = ()
+    tracer: Tracer, named: Named, context: Context | None = None, links: Sequence[Link] = ()
 ) -> Span:
-    """Starts a span, unless it is in a trace that is not sampled: most are not, and it costs."""
-    parent = get_current_span(context)
-    if not parent.is_recording():
-        of_parent = parent.get_span_context()
-        if of_parent.is_valid and not of_parent.trace_flags.sampled:
-            return INVALID_SPAN
+    """Starts a span, if its sampler lets it, in the ``context`` or the current one."""
     return tracer.start_span(
         named.span,
         context,
-        kind=SpanKind.CLIENT,
-        attributes=named.attributes,
-        links=links,
+        SpanKind.CLIENT,
+        named.attributes,
+        links,
         record_exception=False,  # a message may hold an id
         set_status_on_exception=False,
     )

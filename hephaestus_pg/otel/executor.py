@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.shared_pool import SharedPool
     from hephaestus_pg.execution.statements import Statement
-    from hephaestus_pg.otel.instruments import Instruments
+    from hephaestus_pg.otel.statements import Meters
 
 
 class TracedExecutor(PoolExecutor):
@@ -43,21 +43,19 @@ class TracedExecutor(PoolExecutor):
         batching: bool,
         timeout: float,
         tracer: Tracer,
-        instruments: Instruments,
+        meters: Meters,
+        pool_name: str,
         query_text: bool,
     ) -> None:
         naming = Naming(schema)
-        self._instruments = instruments
         self.calls = Calls(tracer, naming)
-        pool_name = instruments.pool_name(shared, name)
-        self.watched = Watched(tracer, instruments, naming, pool_name, query_text=query_text)
+        self.watched = Watched(tracer, meters, naming, pool_name, query_text=query_text)
         super().__init__(shared, name=name, schema=schema, batching=batching, timeout=timeout)
         self.operation = partial(TracedOperation, self.calls, self.lifecycle, timeout)
         self._on_connection = partial(
             TracedConnectionExecutor, calls=self.calls, watched=self.watched
         )
         self.backlog = Backlog(self)
-        instruments.add(self)
 
     def _make_runner(self) -> TracedRunner:
         return TracedRunner(self._connections, self.statements, self.schema, self.watched)
@@ -78,8 +76,7 @@ class TracedExecutor(PoolExecutor):
         return self._runner
 
     async def close(self) -> None:
-        """See :meth:`PoolExecutor.close`; from then on its metrics are reported no more."""
-        self._instruments.discard(self)
+        """See :meth:`PoolExecutor.close`."""
         await self.backlog.stop()
         await super().close()
 

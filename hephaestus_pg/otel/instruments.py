@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     Observe = Callable[[TracedExecutor], Iterable[Observation]]
 
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
-_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 
 class Instruments(Meters):
@@ -55,12 +54,6 @@ class Instruments(Meters):
             "The time that the oldest call of a statement had waited when it was sent",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        self.batch_size = histogram(
-            "hephaestus_pg.batch.size",
-            "{call}",
-            "Calls that were gathered into a statement",
-            explicit_bucket_boundaries_advisory=_SIZES,
-        )
         self._observe_counters(meter)
         self._observe_pools(meter)
 
@@ -72,6 +65,7 @@ class Instruments(Meters):
 
         counter("hephaestus_pg.calls", "{call}", "Calls of verbs that have begun", _calls)
         counter("hephaestus_pg.errors", "{call}", "Calls of verbs that raised", _errors)
+        counter("hephaestus_pg.batches", "{batch}", "Batches, by the calls in each", _batches)
         counter(
             "hephaestus_pg.retries",
             "{try}",
@@ -118,14 +112,9 @@ class Instruments(Meters):
         )
 
     def add(self, executor: TracedExecutor) -> None:
-        """Observes a storage from now on."""
+        """Observes a storage from now on, until it is closed."""
         with self._lock:
             self._executors.add(executor)
-
-    def discard(self, executor: TracedExecutor) -> None:
-        """Observes it no more."""
-        with self._lock:
-            self._executors.discard(executor)
 
     def pool_name(self, shared: SharedPool, storage: str) -> str:
         """Returns the name of a pool, which is that of the first ``storage`` on it."""
@@ -193,6 +182,15 @@ def _errors(executor: TracedExecutor) -> Iterable[Observation]:
     for (verb, kind), number in list(executor.calls.failed.items()):
         attributes = {**_of(executor), "db.operation.name": verb, "error.type": kind}
         yield Observation(number, attributes)
+
+
+def _batches(executor: TracedExecutor) -> Iterable[Observation]:
+    """By powers of two: those of up to 8 calls, say, are the ones with more than 4."""
+    batches: Counter[int] = Counter()
+    for size, number in executor.stats().batch_sizes.items():
+        batches[1 << (size - 1).bit_length()] += number
+    for size, number in batches.items():
+        yield Observation(number, {**_of(executor), "hephaestus_pg.batch.size": size})
 
 
 def _lags(executor: TracedExecutor) -> Iterable[Observation]:

@@ -7,15 +7,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Link, set_span_in_context
 
 from hephaestus_pg.batching.queue import Request
 from hephaestus_pg.driver.connection import Server
 from hephaestus_pg.execution.pool_runner import PoolRunner
-from hephaestus_pg.otel.calls import end_span, start_span
+from hephaestus_pg.otel.calls import current_call, end_span, start_span
 from hephaestus_pg.otel.naming import failure
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram
     from opentelemetry.trace import Span, Tracer
 
-    from hephaestus_pg.batching.queue import Run
+    from hephaestus_pg.batching.queue import Batchable, Run
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.connections import Connections
     from hephaestus_pg.execution.fencing import Backend
@@ -40,10 +41,16 @@ class MarkedRequest(Request):
 
     __slots__ = ("queued_at", "span")
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(
+        self,
+        answer: asyncio.Future[Record | None],
+        deadline: float,
+        statement: Batchable,
+        arguments: tuple[Any, ...],
+    ) -> None:
+        Request.__init__(self, answer, deadline, statement, arguments)
         self.queued_at = monotonic()
-        self.span = get_current_span()
+        self.span = current_call.get()
 
     @classmethod
     def run_for(cls, run: Run, batch: list[Any]) -> Run:
@@ -52,12 +59,11 @@ class MarkedRequest(Request):
 
 
 class Meters:
-    """What is recorded of each statement: in seconds, and the number of calls that it serves."""
+    """What is recorded of each statement, in seconds: not of each call, since it costs as much."""
 
     duration: Histogram
     wait_time: Histogram
     gathering: Histogram
-    batch_size: Histogram
 
 
 class Watched:
@@ -243,17 +249,19 @@ class Observed:
         self._began = monotonic()
         watched = self._watched
         batch = () if self._source is None else self._source.batch
-        context, links = None, []
-        if len(batch) == 1:
-            context = set_span_in_context(batch[0].span, Context())
-        elif batch:
-            context = Context()  # of its callers it belongs to none
-            links = [
-                Link(each.span.get_span_context()) for each in batch if each.span.is_recording()
-            ]
-        self._span = start_span(
-            watched.tracer, watched.naming[self._operation], context=context, links=links
-        )
+        named = watched.naming[self._operation]
+        if len(batch) > 1:
+            links = [Link(span.get_span_context()) for _, span in _recording(batch)]
+            # Of its callers it belongs to none.
+            self._span = start_span(watched.tracer, named, Context(), links)
+            return self
+        call = batch[0].span if batch else current_call.get()
+        if call is None:
+            self._span = start_span(watched.tracer, named)
+        elif call.is_recording():
+            self._span = start_span(watched.tracer, named, set_span_in_context(call))
+        else:
+            self._span = INVALID_SPAN
         return self
 
     def __exit__(
@@ -274,7 +282,7 @@ class Observed:
                 "hephaestus_pg.tries": source.tries,
             }
             if source.batch:
-                self._report_batch(source.batch, named.attributes, times)
+                self._report_batch(source.batch, times)
         attributes = named.attributes
         if error is not None:
             attributes = {**attributes, **failure(error)}
@@ -286,22 +294,26 @@ class Observed:
                 times["db.query.text"] = self._text
         end_span(self._span, error, times)
 
-    def _report_batch(
-        self, batch: Sequence[MarkedRequest], attributes: Attributes, times: Attributes
-    ) -> None:
+    def _report_batch(self, batch: Sequence[MarkedRequest], times: Attributes) -> None:
         """Records a batch, and tells each call's span its part in it."""
         size = len(batch)
         gathering = self._began - min([each.queued_at for each in batch])
         meters = self._watched.meters
-        meters.gathering.record(gathering, attributes)
-        meters.batch_size.record(size, attributes)
+        # One attribute, since each makes recording dearer.
+        of_verb = {"db.operation.name": self._operation.removeprefix("BATCH ")}
+        meters.gathering.record(gathering, of_verb)
         if size > 1:  # the conventions know no batch of one
             times["db.operation.batch.size"] = size
-        for each in batch:
-            span: Span = each.span
-            if span.is_recording():
-                own = self._began - each.queued_at
-                span.set_attributes({**times, "hephaestus_pg.gathering.duration": own})
-                if size > 1 and self._span.get_span_context().trace_flags.sampled:
-                    span.add_link(self._span.get_span_context())
+        for each, span in _recording(batch):
+            own = self._began - each.queued_at
+            span.set_attributes({**times, "hephaestus_pg.gathering.duration": own})
+            if size > 1 and self._span.is_recording():
+                span.add_link(self._span.get_span_context())
         times["hephaestus_pg.gathering.duration"] = gathering
+
+
+def _recording(batch: Sequence[MarkedRequest]) -> list[tuple[MarkedRequest, Span]]:
+    """The requests whose calls have spans that are recorded, and these."""
+    return [
+        (each, each.span) for each in batch if each.span is not None and each.span.is_recording()
+    ]

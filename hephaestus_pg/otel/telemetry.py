@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics, trace
@@ -11,10 +10,10 @@ from hephaestus_pg.otel.executor import TracedExecutor
 from hephaestus_pg.otel.instruments import instruments_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+
+    from hephaestus_pg.execution.shared_pool import SharedPool
 
 
 class OpenTelemetry:
@@ -35,9 +34,24 @@ class OpenTelemetry:
         *,
         query_text: bool = False,
     ) -> None:
-        tracer = trace.get_tracer("hephaestus_pg", tracer_provider=tracer_provider)
-        instruments = instruments_of(meter_provider or metrics.get_meter_provider())
-        self.executor: Callable[..., TracedExecutor] = partial(
-            TracedExecutor, tracer=tracer, instruments=instruments, query_text=query_text
-        )
+        self._tracer = trace.get_tracer("hephaestus_pg", tracer_provider=tracer_provider)
+        self._instruments = instruments_of(meter_provider or metrics.get_meter_provider())
+        self._query_text = query_text
+
+    def executor(
+        self, shared: SharedPool, *, name: str, schema: str, batching: bool, timeout: float
+    ) -> TracedExecutor:
         """See :class:`Telemetry`."""
+        made = TracedExecutor(
+            shared,
+            name=name,
+            schema=schema,
+            batching=batching,
+            timeout=timeout,
+            tracer=self._tracer,
+            meters=self._instruments,
+            pool_name=self._instruments.pool_name(shared, name),
+            query_text=self._query_text,
+        )
+        self._instruments.add(made)
+        return made
