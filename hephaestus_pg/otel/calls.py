@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from opentelemetry.context import attach, detach
 from opentelemetry.trace import (
@@ -17,11 +17,11 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from hephaestus_pg.execution.lifecycle import Lifecycle, Operation
+from hephaestus_pg.execution.lifecycle import Operation
 from hephaestus_pg.otel.naming import failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -34,16 +34,24 @@ current_call: ContextVar[Span | None] = ContextVar("current_call", default=None)
 """The span of the call that is under way, recording or not; ``None``: there is none."""
 
 
+GATHERED = frozenset({"get", "put", "insert", "update", "delete"})
+"""Verbs of which many share a statement: to have a sampler decide of each is dear."""
+
+
 class Calls:
     """The calls of one storage."""
 
-    def __init__(self, tracer: Tracer, naming: Naming) -> None:
+    def __init__(self, tracer: Tracer, naming: Naming, *, root_calls: bool) -> None:
         self.tracer = tracer
+        self.never_roots: Container[str] = frozenset() if root_calls else GATHERED
+        """Verbs whose calls have no span where they would begin a trace."""
         self.naming = naming
         self.begun: Counter[str] = Counter()
         """Calls so far, by verb."""
         self.failed: Counter[tuple[str, str]] = Counter()
         """Those that raised, by verb and the error's class."""
+        self.operation = TracedOperation.of(self)
+        """The class of one of them."""
 
 
 class TracedOperation(Operation):
@@ -52,19 +60,14 @@ class TracedOperation(Operation):
     It is on the way of every call: most of them are in traces that are not sampled.
     """
 
-    __slots__ = ("_calls", "_outer", "_span", "_token")
+    __slots__ = ("_outer", "_span", "_token")
 
-    def __init__(  # noqa: PLR0913, PLR0917 - as in Operation
-        self,
-        calls: Calls,
-        lifecycle: Lifecycle | None,
-        longest: float,
-        verb: str,
-        id: str | None,
-        timeout: float | None,
-    ) -> None:
-        Operation.__init__(self, lifecycle, longest, verb, id, timeout)
-        self._calls = calls
+    _calls: ClassVar[Calls]
+
+    @classmethod
+    def of(cls, calls: Calls) -> type[TracedOperation]:
+        """Returns the class of the calls of one storage: to tell each call its own would cost."""
+        return type(cls.__name__, (cls,), {"__slots__": (), "_calls": calls})
 
     def __enter__(self) -> float:
         deadline = Operation.__enter__(self)
@@ -73,7 +76,11 @@ class TracedOperation(Operation):
         self._span: Span | None = None
         parent = get_current_span()
         # A span in a trace that is not sampled would be nothing, and not for nothing.
-        if parent is INVALID_SPAN or parent.is_recording() or _may_be_sampled(parent):
+        if (
+            verb not in calls.never_roots
+            if parent is INVALID_SPAN
+            else parent.is_recording() or _may_be_sampled(parent)
+        ):
             self._span = span = start_span(calls.tracer, calls.naming[verb])
             self._token = attach(set_span_in_context(span)) if span.is_recording() else None
             self._outer = current_call.get()

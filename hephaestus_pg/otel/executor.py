@@ -46,12 +46,12 @@ class TracedExecutor(PoolExecutor):
         meters: Meters,
         pool_name: str,
         query_text: bool,
+        root_calls: bool,
     ) -> None:
-        naming = Naming(schema)
-        self.calls = Calls(tracer, naming)
-        self.watched = Watched(tracer, meters, naming, pool_name, query_text=query_text)
+        self.calls = Calls(tracer, Naming(schema), root_calls=root_calls)
+        self.watched = Watched(self.calls, meters, pool_name, query_text=query_text)
         super().__init__(shared, name=name, schema=schema, batching=batching, timeout=timeout)
-        self.operation = partial(TracedOperation, self.calls, self.lifecycle, timeout)
+        self.operation = partial(self.calls.operation, self.lifecycle, timeout)
         self._on_connection = partial(
             TracedConnectionExecutor, calls=self.calls, watched=self.watched
         )
@@ -90,7 +90,7 @@ class TracedConnectionExecutor(ConnectionExecutor):
 
     def operation(self, verb: str, id: str | None, timeout: float | None) -> TracedOperation:
         """See :meth:`Executor.operation`."""
-        return TracedOperation(self.calls, None, self.timeout, verb, id, timeout)
+        return self.calls.operation(None, self.timeout, verb, id, timeout)
 
     async def fetch(self, deadline: float, statement: Statement, *arguments: Any) -> list[Record]:
         """See :meth:`Executor.fetch`."""

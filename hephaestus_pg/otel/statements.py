@@ -12,7 +12,7 @@ from opentelemetry.trace import INVALID_SPAN, Link, set_span_in_context
 from hephaestus_pg.batching.queue import Request
 from hephaestus_pg.driver.connection import Server
 from hephaestus_pg.execution.pool_runner import PoolRunner
-from hephaestus_pg.otel.calls import current_call, end_span, start_span
+from hephaestus_pg.otel.calls import Calls, current_call, end_span, start_span
 from hephaestus_pg.otel.naming import failure
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Pool, Record
     from opentelemetry.metrics import Histogram
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Span
 
     from hephaestus_pg.batching.queue import Batchable, Run
     from hephaestus_pg.driver.errors import AnyConnection
@@ -69,12 +69,10 @@ class Meters:
 class Watched:
     """What statements of one storage are reported by."""
 
-    def __init__(
-        self, tracer: Tracer, meters: Meters, naming: Naming, pool_name: str, *, query_text: bool
-    ) -> None:
-        self.tracer = tracer
+    def __init__(self, calls: Calls, meters: Meters, pool_name: str, *, query_text: bool) -> None:
+        self.tracer = calls.tracer
+        self.naming = calls.naming
         self.meters = meters
-        self.naming = naming
         self.pool_name = pool_name
         self._of_pool: Attributes = {"db.client.connection.pool.name": pool_name}
         self._query_text = query_text
@@ -250,6 +248,7 @@ class Observed:
         watched = self._watched
         batch = () if self._source is None else self._source.batch
         named = watched.naming[self._operation]
+        self._span: Span = INVALID_SPAN
         if len(batch) > 1:
             links = [Link(span.get_span_context()) for _, span in _recording(batch)]
             # Of its callers it belongs to none.
@@ -260,8 +259,6 @@ class Observed:
             self._span = start_span(watched.tracer, named)
         elif call.is_recording():
             self._span = start_span(watched.tracer, named, set_span_in_context(call))
-        else:
-            self._span = INVALID_SPAN
         return self
 
     def __exit__(

@@ -24,6 +24,9 @@ class OpenTelemetry:
     Args:
         tracer_provider: Where spans go; the global one by default.
         meter_provider: Where metrics go; the global one by default.
+        root_calls: A call of ``get``, ``put``, ``insert``, ``update`` or ``delete`` outside any
+            trace begins one. By default its statement does, which it may share with others: to have
+            a sampler decide of each call costs about a fifth of the puts.
         query_text: A statement's span has its SQL too, in which there are no values.
     """
 
@@ -32,10 +35,12 @@ class OpenTelemetry:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         *,
+        root_calls: bool = False,
         query_text: bool = False,
     ) -> None:
         self._tracer = trace.get_tracer("hephaestus_pg", tracer_provider=tracer_provider)
         self._instruments = instruments_of(meter_provider or metrics.get_meter_provider())
+        self._root_calls = root_calls
         self._query_text = query_text
 
     def executor(
@@ -51,6 +56,7 @@ class OpenTelemetry:
             tracer=self._tracer,
             meters=self._instruments,
             pool_name=self._instruments.pool_name(shared, name),
+            root_calls=self._root_calls,
             query_text=self._query_text,
         )
         self._instruments.add(made)

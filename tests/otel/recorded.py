@@ -38,6 +38,7 @@ class Recorded:
         self.tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.reader = InMemoryMetricReader()
         self.meters = MeterProvider([self.reader], shutdown_on_exit=False)
+        options = {"root_calls": True, **options}
         self.telemetry = OpenTelemetry(self.tracers, self.meters, **options)
         self.tracer = self.tracers.get_tracer("test")
 

@@ -144,6 +144,24 @@ async def test_the_statement_of_a_call_that_is_not_sampled_is_not_either(
     assert len(recorded.spans) == 2
 
 
+@pytest.mark.parametrize("batching", (True, False))
+async def test_by_default_a_single_call_outside_a_trace_leaves_that_to_its_statement(
+    start: Start, batching: bool
+) -> None:
+    recorded = Recorded(root_calls=False)
+    async with start(telemetry=recorded.telemetry, batching=batching) as storage:
+        recorded.forget()
+        await asyncio.gather(*[storage.put(one(f"a{i}")) for i in range(5)])
+        assert recorded.calls("put") == []
+        assert {each.parent for each in recorded.spans} == {None}
+        assert len(recorded.spans) == (2 if batching else 5)  # the first goes at once
+        await storage.ping()
+        assert len(recorded.calls("ping")) == 1
+        with recorded.tracer.start_as_current_span("request"):
+            await storage.put(one())
+    assert len(recorded.calls("put")) == 1
+
+
 async def test_a_trace_that_began_elsewhere_goes_on(start: Start) -> None:
     recorded = Recorded(ParentBased(ALWAYS_OFF))
     async with start(telemetry=recorded.telemetry) as storage:
