@@ -70,18 +70,14 @@ class TracedOperation(Operation):
         return type(cls.__name__, (cls,), {"__slots__": (), "_calls": calls})
 
     def __enter__(self) -> float:
-        deadline = Operation.__enter__(self)
         calls, verb = self._calls, self._verb
+        span: Span | None = None
+        if self._may_have_span():
+            span = start_span(calls.tracer, calls.naming[verb])
+        deadline = Operation.__enter__(self)  # only now, lest what a sampler raises leaves it open
         calls.begun[verb] += 1
-        self._span: Span | None = None
-        parent = get_current_span()
-        # A span in a trace that is not sampled would be nothing, and not for nothing.
-        if (
-            verb not in calls.never_roots
-            if parent is INVALID_SPAN
-            else parent.is_recording() or _may_be_sampled(parent)
-        ):
-            self._span = span = start_span(calls.tracer, calls.naming[verb])
+        self._span = span
+        if span is not None:
             self._token = attach(set_span_in_context(span)) if span.is_recording() else None
             self._outer = current_call.get()
             current_call.set(span)
@@ -102,11 +98,14 @@ class TracedOperation(Operation):
                 end_span(self._span, error)
         Operation.__exit__(self, kind, error, traceback)
 
-
-def _may_be_sampled(span: Span) -> bool:
-    """``True`` for the span of another process too; what is no span at all may be sampled yet."""
-    context = span.get_span_context()
-    return not context.is_valid or bool(context.trace_flags & TraceFlags.SAMPLED)
+    def _may_have_span(self) -> bool:
+        """``False`` where it would not be recorded: starting one costs all the same."""
+        parent = get_current_span()
+        if parent is INVALID_SPAN:  # one that begins a trace, unless it is part of a call
+            return self._verb not in self._calls.never_roots and current_call.get() is None
+        context = parent.get_span_context()
+        is_sampled = context.trace_flags & TraceFlags.SAMPLED  # maybe in another process
+        return parent.is_recording() or bool(is_sampled) or not context.is_valid
 
 
 def start_span(

@@ -144,6 +144,25 @@ async def test_the_statement_of_a_call_that_is_not_sampled_is_not_either(
     assert len(recorded.spans) == 2
 
 
+async def test_a_call_within_one_that_is_not_sampled_is_not_either(start: Start) -> None:
+    recorded = Recorded(_Every("get"))
+    async with start(telemetry=recorded.telemetry) as storage:
+        recorded.forget()
+        async with storage.transaction() as transaction:
+            await transaction.get(SECRET)
+        assert recorded.spans == []
+        await storage.get(SECRET)
+        assert len(recorded.calls("get")) == 1
+
+
+async def test_what_a_sampler_raises_leaves_no_call_under_way(start: Start) -> None:
+    recorded = Recorded(_Every("put", fails=True))
+    async with start(telemetry=recorded.telemetry) as storage:
+        with pytest.raises(ZeroDivisionError):
+            await storage.put(one())
+        assert storage.process_stats().calls_under_way == 0
+
+
 @pytest.mark.parametrize("batching", (True, False))
 async def test_by_default_a_single_call_outside_a_trace_leaves_that_to_its_statement(
     start: Start, batching: bool
@@ -201,12 +220,15 @@ async def test_a_call_that_may_not_begin_has_no_span(
 class _Every(Sampler):
     """Samples the traces that begin with one verb."""
 
-    def __init__(self, verb: str) -> None:
+    def __init__(self, verb: str, *, fails: bool = False) -> None:
         self._verb = verb
+        self._fails = fails
 
     def should_sample(
         self, parent_context: Context | None, trace_id: int, name: str, *given: Any, **named: Any
     ) -> SamplingResult:
+        if self._fails and name.startswith(self._verb):
+            raise ZeroDivisionError
         sampler = ALWAYS_ON if name.startswith(self._verb) else ALWAYS_OFF
         return ParentBased(sampler).should_sample(parent_context, trace_id, name, *given, **named)
 
