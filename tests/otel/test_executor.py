@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,3 +47,16 @@ async def test_a_transaction_that_waits_for_a_connection_is_measured(
         pass
     [after] = recorded.points("db.client.connection.wait_time")
     assert after.count == before.count + 1
+
+
+async def test_calls_that_batch_by_lets_share_do_so_in_a_statement_of_its_own_trace(
+    start: Start, recorded: Recorded
+) -> None:
+    async with start(telemetry=recorded.telemetry, batch_by=lambda: "all") as storage:
+        recorded.forget()
+        with recorded.tracer.start_as_current_span("request"):
+            puts = [storage.put(Instance.new("Orders", {}, id=f"a{i}")) for i in range(4)]
+            await asyncio.gather(*puts)
+    [batch] = recorded.statements("BATCH put")
+    assert batch.parent is None
+    assert len(batch.links) == 3  # the first one goes at once
