@@ -13,7 +13,8 @@ from hephaestus_pg.execution.pool_executor import PoolExecutor
 from hephaestus_pg.otel.backlog import Backlog
 from hephaestus_pg.otel.calls import Calls, TracedOperation
 from hephaestus_pg.otel.naming import Naming
-from hephaestus_pg.otel.statements import MarkedRequest, TracedRunner, Watched
+from hephaestus_pg.otel.statements import TracedRunner, Watched
+from hephaestus_pg.otel.timing import MarkedRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,6 +6,9 @@ import pytest
 
 from hephaestus_pg import ConnectionLostError, RejectedError
 from hephaestus_pg.driver.connection import Server
+
+pytest.importorskip("opentelemetry", reason="the group test is not installed")
+
 from hephaestus_pg.otel.naming import Naming, failure
 
 pytestmark = pytest.mark.quick

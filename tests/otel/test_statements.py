@@ -131,22 +131,6 @@ async def test_gathering_and_batches_are_measured(
     assert recorded.number("hephaestus_pg.batches", size=1) == 2
 
 
-async def test_waiting_for_a_connection_is_told_apart_from_execution(
-    start: Start, recorded: Recorded
-) -> None:
-    async with start(telemetry=recorded.telemetry, max_size=1) as storage:
-        async with storage.transaction():
-            waiting = asyncio.create_task(storage.ping())
-            await happens(lambda: storage.process_stats().connections_waited_for == 1)
-            assert recorded.number("db.client.connection.pending_requests") == 1
-            assert recorded.number("db.client.connection.count", state="used") == 1
-        await waiting
-    [statement] = recorded.statements("ping")
-    told = given(statement)
-    assert told["hephaestus_pg.connection.wait_time"] > 0
-    assert told["hephaestus_pg.execution.duration"] > 0
-
-
 async def test_tries_are_counted(storage: AsyncStorage, recorded: Recorded, faults: Faults) -> None:
     faults.break_before("put", times=2)
     await storage.put(named("a"))

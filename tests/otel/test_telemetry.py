@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from hephaestus_pg import AsyncStorage
+    from tests.otel.recorded import Recorded
+    from tests.support.starting import Start
 
 
 @pytest.mark.quick
@@ -32,10 +33,14 @@ import hephaestus_pg.otel
     assert "pip install 'hephaestus_pg[otel]'" in ran.stderr
 
 
-@pytest.mark.quick
-async def test_the_global_providers_are_the_default(storage: AsyncStorage) -> None:
-    otel = pytest.importorskip("opentelemetry.trace")
+async def test_the_global_providers_are_the_default(
+    start: Start, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from hephaestus_pg.otel import OpenTelemetry
 
-    assert OpenTelemetry() is not None
-    assert otel.get_tracer_provider() is not None
+    monkeypatch.setattr("opentelemetry.trace.get_tracer_provider", lambda: recorded.tracers)
+    monkeypatch.setattr("opentelemetry.metrics.get_meter_provider", lambda: recorded.meters)
+    async with start(telemetry=OpenTelemetry()) as storage:
+        await storage.ping()
+        assert recorded.number("hephaestus_pg.calls", operation="ping") == 1
+    assert len(recorded.calls("ping")) == 1
