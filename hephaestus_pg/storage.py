@@ -16,10 +16,10 @@ from hephaestus_pg.codec.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.driver.connection import checked_connection
 from hephaestus_pg.errors import InvalidTypeError
 from hephaestus_pg.execution.lifecycle import checked_timeout
-from hephaestus_pg.execution.pool_executor import PoolExecutor
 from hephaestus_pg.execution.shared_pool import TIMEOUT, pool_opener, refuse_options
 from hephaestus_pg.execution.starting import Starting, require_asyncio
 from hephaestus_pg.execution.statements import statements_of
+from hephaestus_pg.execution.telemetry import executor_maker
 from hephaestus_pg.inspect.looking import InspectVerbs
 from hephaestus_pg.migrations.usable import check_usable
 from hephaestus_pg.runners.ownership import OwnershipVerbs
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from hephaestus_pg.batching.keyed import BatchBy
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.connection_executor import ConnectionExecutor
+    from hephaestus_pg.execution.pool_executor import PoolExecutor
+    from hephaestus_pg.execution.telemetry import Telemetry
     from hephaestus_pg.values.references import References
     from hephaestus_pg.verbs.observers import Observer
     from hephaestus_pg.watch.news import News
@@ -97,6 +99,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
         max_state_bytes: int = MAX_STATE_BYTES,
         timeout: float | None = None,
         pgbouncer: bool = False,
+        telemetry: Telemetry | None = None,
         **pool_options: Any,
     ) -> Starting[Self]:
         """Starts a storage and registers its name: ``await`` it, or enter it with ``async with``.
@@ -125,6 +128,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
                 with ``share`` it may be up to, and is by default, that of the pool's first storage.
             pgbouncer: The DSN leads to PgBouncer in transaction mode: no statement is prepared for
                 later, and nothing is set for the session.
+            telemetry: Reports spans and metrics: ``hephaestus_pg.otel.OpenTelemetry()``.
             pool_options: For a pool of our own, whatever ``asyncpg.create_pool`` takes.
 
         Raises:
@@ -145,6 +149,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
         serializer = Serializer(references, max_state_bytes=max_state_bytes, elixir=elixir)
         checked_flag("batching", batching)
         checked_flag("pgbouncer", pgbouncer)
+        make_executor = executor_maker(telemetry)
         if batch_by is not None:
             checked_batch_by(batch_by, batching=batching)
         if share is None:
@@ -169,7 +174,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
 
         async def started() -> Self:
             require_asyncio(name)
-            executor = PoolExecutor(
+            executor = make_executor(
                 await opened(), name=name, schema=schema, batching=batching, timeout=seconds
             )
             return await cls._registered(executor, serializer)
@@ -252,6 +257,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
 
     def _hear(self, news: News) -> None:
         super()._hear(news)
+        self._pool_executor.wake_ups += 1
         if news.has_work:
             self._claims.wake(has_timer=news.has_timer)
 

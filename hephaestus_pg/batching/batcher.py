@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
-    from hephaestus_pg.batching.queue import Batchable
-    from hephaestus_pg.batching.sending import Run
+    from hephaestus_pg.batching.queue import Batchable, Run
 
 NUM_WORKERS = 2
 """Batches sent at once.
@@ -71,9 +70,10 @@ class _Slot:
 class Batcher:
     """Queues calls and sends them by ``run``, or by what a ``connection`` gives in its place.
 
-    Batchers may share a ``limit`` of calls, and a count of ``batch_sizes``. A worker runs in an
-    empty context: what one caller's holds is not the others' business. But ``in_callers_context``
-    it runs in a copy of that of the call which started it.
+    Batchers may share a ``limit`` of calls, and a count of ``batch_sizes``. A call that is queued
+    becomes a ``request``. A worker runs in an empty context: what one caller's holds is not the
+    others' business. But ``in_callers_context`` it runs in a copy of that of the call which started
+    it.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own
@@ -86,6 +86,7 @@ class Batcher:
         num_workers: int = NUM_WORKERS,
         slow_after: float = SLOW_AFTER,
         in_callers_context: bool = False,
+        request: type[Request] = Request,
     ) -> None:
         self._run = run
         self._connection = connection or (lambda: nullcontext(run))
@@ -95,6 +96,7 @@ class Batcher:
         self._limit = limit or Limit(MAX_ADMITTED)
         self._admission = Admission(self._limit)
         self._queue = RequestQueue(num_workers, self._admission)
+        self._request = request
         self._context = copy_context if in_callers_context else Context
         self._slots_held = 0
         self._workers: set[_Slot] = set()
@@ -186,7 +188,7 @@ class Batcher:
         self, deadline: float, statement: Batchable, arguments: tuple[Any, ...]
     ) -> asyncio.Future[Record | None]:
         """Queues the call, for a worker or for the call before it on the same id."""
-        request = Request(self._loop.create_future(), deadline, statement, arguments)
+        request = self._request(self._loop.create_future(), deadline, statement, arguments)
         if deadline < self._timer.next:
             self._timer.set(deadline)
         try:

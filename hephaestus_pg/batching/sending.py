@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hephaestus_pg.errors import (
     AccessDeniedError,
@@ -19,10 +18,7 @@ from hephaestus_pg.errors import (
 if TYPE_CHECKING:
     from asyncpg import Record
 
-    from hephaestus_pg.batching.queue import Request, RequestQueue
-
-Run = Callable[..., Awaitable[Sequence[Any]]]
-"""Runs a statement: its deadline, the statement, its arguments. Gives the rows."""
+    from hephaestus_pg.batching.queue import Request, RequestQueue, Run
 
 # One request may be to blame and the others may not; or a role's statement_timeout is too short for
 # all of them together, and not for each.
@@ -73,6 +69,7 @@ async def _send_halves(run: Run, batch: list[Request], queue: RequestQueue) -> N
 
 
 async def _rows_by_id(run: Run, deadline: float, batch: list[Request]) -> dict[str, Record]:
+    run = batch[0].run_for(run, batch)
     statement = batch[0].statement
     if len(batch) == 1:
         [request] = batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import anyio
 import asyncpg
@@ -134,6 +134,22 @@ class PooledConnection(asyncpg.Connection):
         """Closes the connection, or gives it up after :data:`RELEASE_SECONDS` by default."""
         with suppress(TimeoutError):  # asyncpg has terminated it then
             await super().close(timeout=RELEASE_SECONDS if timeout is None else timeout)
+
+
+class Server(NamedTuple):
+    """The server and the database that a connection leads to, as far as the driver says it."""
+
+    host: str | None
+    port: int | None
+    database: str | None
+
+    @classmethod
+    def behind(cls, connection: AnyConnection) -> Server:
+        """Asks the driver, which has no public name for it; a Unix socket has no port."""
+        address = getattr(connection, "_addr", None)
+        database = getattr(getattr(connection, "_params", None), "database", None)
+        host, port = address if isinstance(address, tuple) else (address, None)
+        return cls(host, port, database)
 
 
 def is_in_transaction(connection: AnyConnection) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from hephaestus_pg.batching.admission import Limit
 from hephaestus_pg.batching.batcher import MAX_ADMITTED, Batcher
 from hephaestus_pg.batching.keyed import KeyedBatcher
+from hephaestus_pg.batching.queue import Request
 from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
 from hephaestus_pg.driver.hooks import hook_error, translate_any
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from asyncpg import Pool, Record
 
     from hephaestus_pg.batching.keyed import BatchBy
-    from hephaestus_pg.batching.sending import Run
+    from hephaestus_pg.batching.queue import Run
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.errors import DatabaseError
     from hephaestus_pg.execution.connections import Connections
@@ -50,6 +51,8 @@ class PoolExecutor:
     """
 
     retries: ClassVar[bool] = True
+    request: ClassVar[type[Request]] = Request
+    """The class of the calls that are gathered."""
 
     def __init__(
         self, shared: SharedPool, *, name: str, schema: str, batching: bool, timeout: float
@@ -67,9 +70,12 @@ class PoolExecutor:
         """See :meth:`Executor.operation`."""
         self._loop = asyncio.get_running_loop()
         self._connections: Connections = shared.connections
-        self._runner = PoolRunner(self._connections, self.statements, schema)
+        self._on_connection: Callable[..., ConnectionExecutor] = ConnectionExecutor
+        self._runner = self._make_runner()
         self.fetch: Callable[..., Awaitable[list[Record]]] = self._runner.fetch
         """See :meth:`Executor.fetch`."""
+        self.wake_ups = 0
+        """News so far of what may have changed."""
         self._in_transactions: set[AnyConnection] = set()
         self._batch_sizes: Counter[int] = Counter()
         self._limit = Limit(MAX_ADMITTED)
@@ -84,10 +90,18 @@ class PoolExecutor:
         )
         """See :meth:`Executor.row`."""
 
+    def _make_runner(self) -> PoolRunner:
+        return PoolRunner(self._connections, self.statements, self.schema)
+
     def _make_batcher(self, batch_by: BatchBy | None) -> Batcher | KeyedBatcher:
         pinned = self._pinned if isinstance(self._connections, PoolConnections) else None
         make = partial(
-            Batcher, self.fetch, pinned, limit=self._limit, batch_sizes=self._batch_sizes
+            Batcher,
+            self.fetch,
+            pinned,
+            limit=self._limit,
+            batch_sizes=self._batch_sizes,
+            request=self.request,
         )
         if batch_by is None:
             return make()
@@ -252,7 +266,7 @@ class PoolExecutor:
         timeout: float | None = None,
         commit_timeout: float | None = None,
     ) -> ConnectionExecutor:
-        return ConnectionExecutor(
+        return self._on_connection(
             connection,
             name=self.lifecycle.name,
             schema=self.schema,

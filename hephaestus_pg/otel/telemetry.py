@@ -1,0 +1,63 @@
+"""``OpenTelemetry``: what a storage is given to report by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry import metrics, trace
+
+from hephaestus_pg.otel.executor import TracedExecutor
+from hephaestus_pg.otel.instruments import instruments_of
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+    from hephaestus_pg.execution.shared_pool import SharedPool
+
+
+class OpenTelemetry:
+    """Reports the spans and metrics of storages: ``AsyncStorage.start(telemetry=OpenTelemetry())``.
+
+    One may serve any number of storages. Set global providers before it is made.
+
+    Args:
+        tracer_provider: Where spans go; the global one by default.
+        meter_provider: Where metrics go; the global one by default.
+        root_calls: A call of ``get``, ``put``, ``insert``, ``update`` or ``delete`` outside any
+            trace begins one. By default its statement does, which it may share with others: to have
+            a sampler decide of each call costs about a fifth of the puts.
+        query_text: A statement's span has its SQL too, in which there are no values.
+    """
+
+    def __init__(
+        self,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        *,
+        root_calls: bool = False,
+        query_text: bool = False,
+    ) -> None:
+        self._tracer = trace.get_tracer("hephaestus_pg", tracer_provider=tracer_provider)
+        self._instruments = instruments_of(meter_provider or metrics.get_meter_provider())
+        self._root_calls = root_calls
+        self._query_text = query_text
+
+    def executor(
+        self, shared: SharedPool, *, name: str, schema: str, batching: bool, timeout: float
+    ) -> TracedExecutor:
+        """See :class:`Telemetry`."""
+        made = TracedExecutor(
+            shared,
+            name=name,
+            schema=schema,
+            batching=batching,
+            timeout=timeout,
+            tracer=self._tracer,
+            meters=self._instruments,
+            pool_name=self._instruments.pool_name(shared, name),
+            root_calls=self._root_calls,
+            query_text=self._query_text,
+        )
+        self._instruments.add(made)
+        return made
