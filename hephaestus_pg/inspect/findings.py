@@ -22,7 +22,8 @@ StuckReason = Literal["exhausted", "orphaned", "unclaimed", "silent"]
 
 ``exhausted``: too many attempts failed, and nobody is given it until it is written or released.
 ``orphaned``: its owner is dead, and no runner has taken over. ``unclaimed``: it can be claimed, and
-nobody does. ``silent``: its owner lives, but has not written it.
+nobody does. ``silent``: its owner lives, but has not written it; it may have been claimed long
+after its last write.
 """
 
 
@@ -51,7 +52,10 @@ class Stats:
     instances: tuple[InstanceCount, ...]
     """By workflow and status. Of a status with more than 5,000 instances they are estimates."""
     claimable_since: Mapping[str, datetime]
-    """Since when the oldest claimable instance waits, by workflow; the oldest first."""
+    """Since when the next instances wait to be claimed, by workflow; the oldest first.
+
+    Of twenty that come next the one that waits for longest, since it was written or is due.
+    """
     owned: int
     """Instances that a runner owns."""
     orphaned: int

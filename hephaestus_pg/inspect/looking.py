@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from hephaestus_pg.execution.pool_executor import PoolExecutor
+    from hephaestus_pg.execution.statements import Statement
     from hephaestus_pg.execution.statistics import ProcessStats
     from hephaestus_pg.inspect.findings import Stuck
     from hephaestus_pg.values.summary import Summary
@@ -146,7 +147,8 @@ class InspectVerbs(Verbs):
     ) -> list[Stuck]:
         """The instances that have been stuck for longest: nobody runs them, or nobody seems to.
 
-        One that waits for something to be written is not stuck, for as long as that takes.
+        One that waits for something to be written is not stuck, for as long as that takes. Of what
+        nobody claims it looks at those of each workflow that come next, ``limit`` of them.
 
         Raises:
             InvalidTypeError: ``older_than`` is not a ``timedelta``.
@@ -172,15 +174,8 @@ class InspectVerbs(Verbs):
         """
         require_kind(instance, Instance, "instance", "give an Instance")
         id, workflow, status, version, state = self._serializer.to_db(instance)
-        runner = instance.runner
-        moments = {
-            name: moment and moment.isoformat()
-            for name, moment in (
-                ("due_at", instance.due_at),
-                ("inserted_at", instance.inserted_at),
-                ("updated_at", instance.updated_at),
-            )
-        }
+        due_at, runner = instance.due_at, instance.runner
+        inserted_at, updated_at = instance.inserted_at, instance.updated_at
         return {
             "id": id,
             "workflow": workflow,
@@ -188,7 +183,9 @@ class InspectVerbs(Verbs):
             "status": status,
             "revision": instance.revision,
             "runner": None if runner is None else str(runner),
-            **moments,
+            "due_at": due_at and due_at.isoformat(),
+            "inserted_at": inserted_at and inserted_at.isoformat(),
+            "updated_at": updated_at and updated_at.isoformat(),
             "state": state,
         }
 
@@ -213,7 +210,7 @@ class InspectVerbs(Verbs):
         ]
 
     async def _counted(
-        self, deadline: float, statement: Any, most: int
+        self, deadline: float, statement: Statement, most: int
     ) -> dict[tuple[str, str], int]:
         rows: list[Record] = await self._executor.fetch(deadline, statement, str(most))
         return {(row["workflow"], row["status"]): int(row["instances"]) for row in rows}

@@ -12,7 +12,7 @@ from hephaestus_pg.values.instance import Instance, checked_id
 from hephaestus_pg.verbs.modify import ModifyVerbs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from asyncpg import Record
 
@@ -89,7 +89,9 @@ class BulkVerbs(ModifyVerbs):
                 deadline = self._executor.deadline(timeout)
                 rows = await self._executor.fetch(deadline, self._statements.get_many, chunk)
                 self._require_these("get_many", rows, set(chunk), every=False)
-                async for some in slices(rows):
+                for number, some in enumerate(slices(rows)):
+                    if number:
+                        await asyncio.sleep(0)
                     found.update({row["id"]: self._serializer.decode(row) for row in some})
         return found
 
@@ -154,13 +156,12 @@ class BulkVerbs(ModifyVerbs):
             yield chunk
 
 
-async def slices(rows: list[Record]) -> AsyncIterator[list[Record]]:
-    """The rows to decode, in slices between which the event loop sees to other tasks."""
+def slices(rows: list[Record]) -> Iterator[list[Record]]:
+    """The rows to decode, in slices between which the event loop is to see to other tasks."""
     start = size = 0
     for end, row in enumerate(rows):
         if size >= SLICE_CHARS:
             yield rows[start:end]
-            await asyncio.sleep(0)
             start, size = end, 0
         size += _ROW_CHARS + len(row["state"])
     yield rows[start:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -89,7 +90,9 @@ class SearchVerbs(BulkVerbs):
         with self._executor.operation("query", None, timeout) as deadline:
             rows = await self._rows(deadline, name, matching, *page)
         found: list[Instance] = []
-        async for some in slices(rows):
+        for number, some in enumerate(slices(rows)):
+            if number:
+                await asyncio.sleep(0)
             found += self._decoded(some, skip=skip)
         return found
 
@@ -131,7 +134,9 @@ class SearchVerbs(BulkVerbs):
         while True:
             with self._executor.operation("stream", None, timeout) as deadline:
                 page = await self._rows(deadline, "page_by_id", matching, last, str(rows))
-            async for some in slices(page):
+            for number, some in enumerate(slices(page)):
+                if number:
+                    await asyncio.sleep(0)
                 for instance in self._decoded(some, skip=skip):
                     yield instance
             if len(page) < rows:

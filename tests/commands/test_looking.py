@@ -54,7 +54,8 @@ def tenants(database: str) -> str:
             connection.execute(migrations.sql("up", schema=schema).encode())
             connection.execute(
                 f"INSERT INTO {schema}.workflow_instances (id, workflow, inserted_at, updated_at) "
-                "VALUES ('order::1', 'Order', now() - interval '1 day', now())".encode()
+                "SELECT 'order::1', 'Order', yesterday, yesterday "
+                "FROM (SELECT now() - interval '1 day' AS yesterday) AS given".encode()
             )
         connection.execute(b'CREATE SCHEMA initech; CREATE SCHEMA "Odd Name"')
         connection.execute(b'CREATE TABLE "Odd Name".workflow_instances ()')

@@ -36,7 +36,7 @@ def filled(do: Do, owner: Owner, migrated: str) -> None:
     )
     owner.execute(
         f"UPDATE {migrated}.workflow_instances "
-        "SET inserted_at = timezone('UTC', now()) - interval '190 minutes' WHERE id = 'order::2'"
+        "SET updated_at = updated_at - interval '190 minutes' WHERE id = 'order::2'"
     )
 
 

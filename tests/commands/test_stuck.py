@@ -33,8 +33,8 @@ def filled(do: Do, owner: Owner, migrated: str) -> None:
         "WHERE id = 'order::given_up'"
     )
     owner.execute(
-        f"UPDATE {table} SET inserted_at = timezone('UTC', now()) - interval '190 minutes' "
-        "WHERE id = 'order::left'"
+        f"UPDATE {table} SET inserted_at = inserted_at - interval '190 minutes', "
+        "updated_at = updated_at - interval '190 minutes' WHERE id = 'order::left'"
     )
 
 

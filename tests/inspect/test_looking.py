@@ -181,9 +181,25 @@ class TestStats:
             InstanceCount("Order", "running", len(orders) - 4, is_exact=False),
         )
 
-    async def test_a_timer_is_claimable_from_its_moment_on(self, storage: AsyncStorage) -> None:
+    async def test_what_was_inserted_long_ago_waits_from_its_last_write_on(
+        self, storage: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record]
+    ) -> None:
+        await storage.put(order("resumed"))
+        long_ago = "inserted_at = inserted_at - interval '3 days'"
+        await pool.execute(LONG_AGO.format(storage.schema, long_ago), ["resumed"])
+        resumed = await storage.get("resumed")
+        assert resumed
+
+        assert (await storage.stats()).claimable_since == {"Order": resumed.updated_at}
+        assert await storage.stuck() == []
+
+    async def test_a_timer_is_claimable_from_its_moment_on(
+        self, storage: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record]
+    ) -> None:
         moment = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
         await storage.put(order("past", status=Status.WAITING, due_at=moment))
+        day = "updated_at = updated_at - interval '1 day'"
+        await pool.execute(LONG_AGO.format(storage.schema, day), ["past"])
         later = moment + timedelta(days=1)
         await storage.put(order("ahead", workflow="Refund", status=Status.WAITING, due_at=later))
 
@@ -217,6 +233,9 @@ class TestStuck:
             assert await self.reasons(storage) == {}
             hour = "updated_at = updated_at - interval '1 hour'"
             await pool.execute(LONG_AGO.format(storage.schema, hour), ["a"])
+            assert await self.reasons(storage) == {}  # its owner has just started
+            started = "UPDATE {}.workflow_runners SET started_at = started_at - interval '1 hour'"
+            await pool.execute(started.format(storage.schema))
             assert await self.reasons(storage) == {"a": "silent"}
             assert (await storage.stats()).orphaned == 0
             await pool.execute(f"DELETE FROM {storage.schema}.workflow_runners")
@@ -240,12 +259,13 @@ class TestStuck:
         assert await storage.release("a")
         assert (await storage.stats()).exhausted == 0
 
-    async def test_the_oldest_come_first_and_no_more_than_asked_for(
+    async def test_of_those_that_come_next_the_ones_that_wait_for_longest_come_first(
         self, storage: AsyncStorage, spread: list[str]
     ) -> None:
         found = await storage.stuck(limit=3)
 
-        assert [each.summary.id for each in found] == [spread[1], spread[2], spread[4]]
+        # Here what was inserted later was written earlier.
+        assert [each.summary.id for each in found] == [spread[4], spread[2], spread[1]]
 
     @pytest.mark.parametrize("wrong", (15, timedelta(seconds=-1)))
     async def test_a_wrong_age_is_refused(self, storage: AsyncStorage, wrong: Any) -> None:

@@ -124,7 +124,8 @@ async def test_the_overview_shows_what_is_stuck_and_why(
 ) -> None:
     await storage.put(order("orderid::old", current_step="charge"))
     await pool.execute(
-        f"UPDATE {storage.schema}.workflow_instances SET inserted_at = inserted_at - interval '2 h'"
+        f"UPDATE {storage.schema}.workflow_instances SET "
+        "inserted_at = inserted_at - interval '2 h', updated_at = updated_at - interval '2 h'"
     )
     text = (await page(client, "/")).text
     assert "orderid::old unclaimed 2 h 0 min charge Order" in text

@@ -1,47 +1,51 @@
--- Since when the oldest claimable instance of each workflow waits, from the two indexes of what can be
--- claimed: each workflow's first entry, then the next workflow's.
+-- Since when an instance of each workflow waits to be claimed: of the next twenty that are ready and the
+-- next twenty that are due, the one that waits for longest. Those that come next are not always those that
+-- wait for longest: one that was inserted long ago may have become ready by its last write.
 WITH RECURSIVE ready AS (
-    (
-        SELECT held.workflow, held.inserted_at
-        FROM /* schema */workflow_instances AS held
-        WHERE /* include: is_ready */
-        ORDER BY held.workflow, held.inserted_at
-        LIMIT 1
-    )
-    UNION ALL
-    SELECT following.workflow, following.inserted_at
-    FROM ready
-    CROSS JOIN LATERAL (
-        SELECT held.workflow, held.inserted_at
-        FROM /* schema */workflow_instances AS held
-        WHERE held.workflow > ready.workflow AND /* include: is_ready */
-        ORDER BY held.workflow, held.inserted_at
-        LIMIT 1
-    ) AS following
+    /* include: ready_workflows */
 ), timed AS (
     (
-        SELECT held.workflow, held.due_at
+        SELECT held.workflow
         FROM /* schema */workflow_instances AS held
         WHERE held.due_at IS NOT NULL AND /* include: is_timed */
-        ORDER BY held.workflow, held.due_at
+        ORDER BY held.workflow
         LIMIT 1
     )
     UNION ALL
-    SELECT following.workflow, following.due_at
-    FROM timed
-    CROSS JOIN LATERAL (
-        SELECT held.workflow, held.due_at
+    SELECT (
+        SELECT held.workflow
         FROM /* schema */workflow_instances AS held
         WHERE held.workflow > timed.workflow AND held.due_at IS NOT NULL AND /* include: is_timed */
-        ORDER BY held.workflow, held.due_at
+        ORDER BY held.workflow
         LIMIT 1
-    ) AS following
+    )
+    FROM timed
+    WHERE timed.workflow IS NOT NULL
 )
-SELECT oldest.workflow::text AS workflow, extract(epoch FROM min(oldest.since))::text AS since
+SELECT next.workflow::text AS workflow, extract(epoch FROM min(next.since))::text AS since
 FROM (
-    SELECT ready.workflow, ready.inserted_at AT TIME ZONE 'UTC' AS since FROM ready
+    SELECT ready.workflow, following.since
+    FROM ready
+    CROSS JOIN LATERAL (
+        SELECT held.updated_at AT TIME ZONE 'UTC' AS since
+        FROM /* schema */workflow_instances AS held
+        WHERE held.workflow = ready.workflow AND /* include: is_ready */
+        ORDER BY held.inserted_at
+        LIMIT 20
+    ) AS following
     UNION ALL
-    SELECT timed.workflow, timed.due_at FROM timed WHERE timed.due_at <= statement_timestamp()
-) AS oldest
-GROUP BY oldest.workflow
-ORDER BY min(oldest.since), oldest.workflow
+    SELECT timed.workflow, following.since
+    FROM timed
+    CROSS JOIN LATERAL (
+        SELECT greatest(held.due_at, held.updated_at AT TIME ZONE 'UTC') AS since
+        FROM /* schema */workflow_instances AS held
+        WHERE
+            held.workflow = timed.workflow
+            AND /* include: is_timed */
+            AND held.due_at <= statement_timestamp()
+        ORDER BY held.due_at
+        LIMIT 20
+    ) AS following
+) AS next
+GROUP BY next.workflow
+ORDER BY min(next.since), next.workflow
