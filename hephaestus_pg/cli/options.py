@@ -32,8 +32,8 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports a wrong argument in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Prints the message to stderr and exits."""
-        self.exit(FAILED, f"error: {message} (see {self.prog} --help)\n")
+        """Prints the message to stderr, without a password that it may quote, and exits."""
+        self.exit(FAILED, f"error: {one_line(message)} (see {self.prog} --help)\n")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Exits once the help is written, quietly if nobody reads it."""
@@ -109,7 +109,7 @@ def exit_code(command: Callable[[], int]) -> int:
         _flushed()
         return PIPE_CLOSED
     except (HephaestusError, OSError) as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -117,8 +117,8 @@ def exit_code(command: Callable[[], int]) -> int:
     return code if _flushed() else PIPE_CLOSED
 
 
-def in_one_line(error: BaseException) -> str:
-    """Returns the message of an error without a password, and without what steers a terminal."""
+def one_line(error: BaseException | str) -> str:
+    """Returns a message in a line without a password, and without what steers a terminal."""
     return printable(" ".join(without_password(str(error)).split()))
 
 

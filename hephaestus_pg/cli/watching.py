@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
-from hephaestus_pg.cli.options import in_one_line
+from hephaestus_pg.cli.options import one_line
 from hephaestus_pg.cli.terminal import can_redraw, shortened
 from hephaestus_pg.errors import HephaestusError
 
@@ -48,7 +48,7 @@ async def _shown(look: Callable[[], Awaitable[object]]) -> None:
     try:
         await look()
     except HephaestusError as error:
-        remark(f"error: {in_one_line(error)}")
+        remark(f"error: {one_line(error)}")
 
 
 def remark(text: str) -> None:

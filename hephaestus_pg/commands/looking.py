@@ -96,7 +96,7 @@ def _allow(error: HephaestusError, schema: str, given: argparse.Namespace) -> No
     """Raises the error; but where one schema is among several, says it and leaves that one out."""
     if not given.all_schemas:
         raise error
-    remark(f"error: schema {schema}: {options.in_one_line(error)}")
+    remark(f"error: schema {schema}: {options.one_line(error)}")
 
 
 @contextmanager

@@ -48,6 +48,24 @@ def test_the_commands_answer_is_the_exit_code() -> None:
     assert options.exit_code(lambda: 1) == 1
 
 
+DSN = "postgresql://u:secret@h/d"
+
+
+@pytest.mark.parametrize(
+    "arguments", ((DSN,), ("--dns", DSN), ("--flag", DSN), ("x\x1b[2J\n",)), ids=repr
+)
+def test_a_wrong_argument_is_one_line_without_a_password(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    parser = options.Parser()
+    parser.add_argument("--flag", choices=["some"])
+    with pytest.raises(SystemExit):
+        parser.parse_args(arguments)
+    said = capsys.readouterr().err
+    assert "secret" not in said
+    assert said.rstrip("\n").isprintable()
+
+
 @pytest.mark.parametrize("unbuffered", ("", "1"), ids=("buffered", "unbuffered"))
 @pytest.mark.parametrize("arguments", (("migrate", "sql"), ("migrate", "--help"), ()))
 def test_output_that_nobody_reads_is_no_error(
