@@ -75,7 +75,7 @@ def add_filters(made: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--status",
         action="append",
-        choices=list(Status),
+        choices=[each.value for each in Status],  # whose repr is shown where none is given
         metavar="STATUS",
         help=f"{', '.join(Status)}; may be given several times",
     )

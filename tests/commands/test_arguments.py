@@ -43,6 +43,12 @@ def test_only_the_filters_that_are_given_are_given_on(parser: argparse.ArgumentP
         assert arguments.filters(parser.parse_args(given)) == expected
 
 
+def test_another_status_is_refused_with_those_that_there_are(run: Run) -> None:
+    code, _, err = run("list", "--status", "odd")
+    assert code == 2
+    assert "choose from 'pending', 'running'" in err or "choose from pending, running" in err
+
+
 def test_an_order_from_the_end_is_joined_to_its_flag_and_nothing_else_is() -> None:
     assert arguments.joined(["--order-by", "-id", "--order-by", "--json", "-id"]) == [
         *("--order-by=-id", "--order-by", "--json", "-id")
