@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from hephaestus_pg.cli.terminal import printable
@@ -100,9 +101,12 @@ def warnings_shown() -> Iterator[None]:
 def exit_code(command: Callable[[], int]) -> int:
     """Runs ``command`` and gives its exit code; an expected error becomes one line on stderr."""
     try:
-        # A text that the locale has no letters for is shown all the same.
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:  # it was closed, as a scheduler may do
+                setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as we run
+            elif isinstance(stream, io.TextIOWrapper):
+                # A text that the locale has no letters for is shown all the same.
                 stream.reconfigure(errors="backslashreplace")
         code = command()
     except BrokenPipeError:  # of stdout: a connection's is a HephaestusError

@@ -44,6 +44,15 @@ def test_an_unexpected_error_is_not_hidden() -> None:
         options.exit_code(lambda: raising(ZeroDivisionError()))
 
 
+def test_without_an_output_there_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert options.exit_code(lambda: int(sys.stdout.isatty())) == 0
+    assert options.exit_code(lambda: raising(OSError("lost"))) == 2
+    sys.stdout.close()
+    sys.stderr.close()
+
+
 def test_the_commands_answer_is_the_exit_code() -> None:
     assert options.exit_code(lambda: 1) == 1
 
