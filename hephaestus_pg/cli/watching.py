@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import shutil
 import sys
 from contextlib import redirect_stdout
@@ -11,13 +12,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from hephaestus_pg.cli.options import one_line
-from hephaestus_pg.cli.terminal import can_redraw, shortened
+from hephaestus_pg.cli.terminal import can_redraw, shortened, width_of
 from hephaestus_pg.errors import HephaestusError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+_COLOUR = re.compile(r"\x1b\[\d+m")
 
 
 async def watch(
@@ -71,14 +73,17 @@ class _Frame(io.StringIO):
         return True
 
 
+def _fitted(line: str, columns: int) -> str:
+    """Returns the line as it is, or one that is too long, and would take a second, shortened."""
+    plain = _COLOUR.sub("", line)
+    return line if width_of(plain) <= columns else shortened(plain, columns)
+
+
 def _draw(text: str) -> None:
     """Draws over what was there, without a flicker, as far as the screen has lines."""
     size = shutil.get_terminal_size()
     most = size.lines - 1
-    # One that is too long would take a second line; those with colours have been fitted.
-    lines = [
-        each if "\x1b" in each else shortened(each, size.columns) for each in text.splitlines()
-    ]
+    lines = [_fitted(each, size.columns) for each in text.splitlines()]
     if len(lines) > most:
         lines = [*lines[: most - 1], f"({len(lines) - most + 1} more lines)"]
     drawn = "".join(f"{line}{_CLEAR_LINE}\n" for line in lines)

@@ -86,8 +86,12 @@ def test_a_line_that_is_too_long_for_the_screen_is_shortened(
     capsys: pytest.CaptureFixture[str], terminal: Callable[[], None]
 ) -> None:
     terminal()
-    looks(lambda: print("x" * 200))
-    assert capsys.readouterr().out.splitlines()[1] == f"{'x' * 40}…{'x' * 39}\x1b[K"
+    for line in ("x" * 200, f"\x1b[1m{'x' * 200}\x1b[0m"):
+        looks(lambda line=line: print(line))  # type: ignore[misc]
+        assert capsys.readouterr().out.splitlines()[1] == f"{'x' * 40}…{'x' * 39}\x1b[K"
+    fits = f"\x1b[31m{'x' * 80}\x1b[0m"
+    looks(lambda: print(fits))
+    assert capsys.readouterr().out.splitlines()[1] == f"{fits}\x1b[K"
 
 
 def test_for_a_program_a_terminal_is_a_pipe(
