@@ -27,22 +27,24 @@ async def watch(
 ) -> NoReturn:
     """Takes a look each ``every`` seconds, until it is interrupted.
 
-    Without a title the blocks are for a program, and a terminal gets them as a pipe does. A look
-    that fails is shown, and the next one is taken: a server may be restarting.
+    Without a title it is for a program, which gets what is found and nothing else. A look that
+    fails is shown, and the next one is taken: a server may be restarting.
     """
     while True:
         head = f"{title}, every {every:g}s: {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        if title and can_redraw():
+        if title is None:
+            await _shown(look)
+        elif can_redraw():
             frame = _Frame()
             with redirect_stdout(frame):
                 print(head)
                 await _shown(look)
             _draw(frame.getvalue())
         else:
-            if title:
-                print(head)
+            print(head)
             await _shown(look)
-            print(flush=True)
+            print()
+        sys.stdout.flush()
         await asyncio.sleep(every)
 
 
@@ -88,4 +90,3 @@ def _draw(text: str) -> None:
         lines = [*lines[: most - 1], f"({len(lines) - most + 1} more lines)"]
     drawn = "".join(f"{line}{_CLEAR_LINE}\n" for line in lines)
     sys.stdout.write(f"{_HOME}{drawn}{_CLEAR_BELOW}")
-    sys.stdout.flush()

@@ -94,12 +94,12 @@ def test_a_line_that_is_too_long_for_the_screen_is_shortened(
     assert capsys.readouterr().out.splitlines()[1] == f"{fits}\x1b[K"
 
 
-def test_for_a_program_a_terminal_is_a_pipe(
+def test_a_program_gets_what_is_found_and_nothing_else(
     capsys: pytest.CaptureFixture[str], terminal: Callable[[], None]
 ) -> None:
     terminal()
     looks(lambda: print("one"), lambda: print("two"), title=None)
-    assert capsys.readouterr().out == "one\n\ntwo\n\n"
+    assert capsys.readouterr().out == "one\ntwo\n"
 
 
 def test_what_the_screen_has_no_lines_for_is_counted(
