@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.moments import WHEN, moment
-from hephaestus_pg.cli.storages import connected, started
+from hephaestus_pg.cli.storages import opened
 from hephaestus_pg.cli.terminal import printable, progress
 from hephaestus_pg.verbs.bulk import CHUNK_ROWS
 
@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
     arguments = parser.parse_args(argv)
     if not (arguments.yes or arguments.dry_run or sys.stdin.isatty()):
         parser.error("there is no terminal to ask on; give --yes, or --dry-run")
-    return options.exit_code(lambda: _prune(arguments))
+    with options.warnings_shown():
+        return options.exit_code(lambda: _prune(arguments))
 
 
 def _prune(arguments: argparse.Namespace) -> int:
@@ -80,7 +81,7 @@ async def _run(
     dry_run: bool = False,
     show: Callable[[int], object] | None = None,
 ) -> int:
-    async with connected(arguments.dsn) as pool, started(pool, arguments.schema) as storage:
+    async with opened(arguments.dsn, arguments.schema) as storage:
         return await storage.prune(
             finished_before=arguments.finished_before,
             workflow=arguments.workflow,

@@ -156,6 +156,19 @@ def test_of_one_workflow_alone(run: Run, dsn: str, filled: str) -> None:
     )
 
 
+def test_what_a_trigger_keeps_is_said(run: Run, dsn: str, filled: str) -> None:
+    execute(
+        dsn,
+        f"CREATE FUNCTION {filled}.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; "
+        f"END'; CREATE TRIGGER keep BEFORE DELETE ON {filled}.workflow_instances "
+        f"FOR EACH ROW WHEN (OLD.status = 'failed') EXECUTE FUNCTION {filled}.keep()",
+    )
+    code, out, err = run("--finished-before", "29d", "--yes")
+    assert (code, out.splitlines()[-1]) == (0, f"schema {filled}: 2 instances deleted")
+    assert err.startswith("prune found 4 instances and deleted 2 of them: ")
+    assert err.count("\n") == 1
+
+
 def test_a_moment_that_is_none_is_refused(run: Run) -> None:
     code, out, err = run("--finished-before=soon", "--yes")
     assert (code, out) == (2, "")

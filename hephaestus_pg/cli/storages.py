@@ -60,6 +60,18 @@ async def started(
         yield storage
 
 
+@asynccontextmanager
+async def opened(
+    dsn: str | None, schema: str, *, timeout: float = TIMEOUT
+) -> AsyncIterator[AsyncStorage]:
+    """Starts a storage on one connection of its own."""
+    async with (
+        connected(dsn, timeout=timeout) as pool,
+        started(pool, schema, timeout=timeout) as storage,
+    ):
+        yield storage
+
+
 @contextmanager
 def _named_schema(schema: str) -> Iterator[None]:
     """Says of a schema without a table that its name may be wrong, not that it is to be made."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.json_lines import json_text
-from hephaestus_pg.cli.storages import connected, started
+from hephaestus_pg.cli.storages import opened
 from hephaestus_pg.cli.terminal import printable
 from hephaestus_pg.cli.watching import remark
 from hephaestus_pg.commands import arguments
@@ -63,10 +63,7 @@ def _release(given: argparse.Namespace) -> int:
 async def _held(given: argparse.Namespace) -> list[str]:
     """Says of each who owns it, and returns those that can be released."""
     held = []
-    async with (
-        connected(given.dsn, timeout=given.timeout) as pool,
-        started(pool, given.schema, timeout=given.timeout) as storage,
-    ):
+    async with opened(given.dsn, given.schema, timeout=given.timeout) as storage:
         owners = await Owners.of(storage)
         for id in dict.fromkeys(given.ids):
             summary = await _summary(storage, id)
@@ -99,10 +96,7 @@ def _situation(summary: Summary, owners: Owners) -> str:
 
 async def _released(given: argparse.Namespace, ids: list[str]) -> int:
     count = 0
-    async with (
-        connected(given.dsn, timeout=given.timeout) as pool,
-        started(pool, given.schema, timeout=given.timeout) as storage,
-    ):
+    async with opened(given.dsn, given.schema, timeout=given.timeout) as storage:
         for id in ids:
             done = await storage.release(id)
             count += done
