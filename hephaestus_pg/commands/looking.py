@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.json_lines import json_text
 from hephaestus_pg.cli.storages import connected, schemas, started
+from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.cli.watching import remark, watch
 from hephaestus_pg.errors import HephaestusError, UnavailableError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator
     from contextlib import AbstractContextManager
 
     from asyncpg import Pool
@@ -121,11 +122,14 @@ def _as_json(look: Look[T]) -> Iterator[Callable[[str, T], None]]:
     yield lambda schema, found: print(json_text({"schema": schema, **look.plain(found)}))
 
 
-def schema_column(given: argparse.Namespace) -> tuple[str, ...]:
-    """The name of the first column where there are several schemas; else there is none."""
-    return ("schema",) if given.all_schemas else ()
+@contextmanager
+def table(
+    given: argparse.Namespace, *names: str, long: Collection[str] = (), **kinds: Collection[str]
+) -> Iterator[Callable[..., None]]:
+    """Prints a :class:`Table`; a row is added by a call with its schema and its texts.
 
-
-def schema_cell(given: argparse.Namespace, schema: str) -> tuple[str, ...]:
-    """The text of that column."""
-    return (schema,) if given.all_schemas else ()
+    The schema is the first column where there are several.
+    """
+    first = ("schema",) if given.all_schemas else ()
+    with Table(*first, *names, long=(*first, *long), **kinds) as made:
+        yield lambda *row: made.add(*(row if first else row[1:]))

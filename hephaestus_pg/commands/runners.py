@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg.cli.moments import span
 from hephaestus_pg.cli.storages import server_time
-from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.commands import arguments
-from hephaestus_pg.commands.looking import Look, run, schema_cell, schema_column
+from hephaestus_pg.commands.looking import Look, run, table
 
 if TYPE_CHECKING:
     import argparse
@@ -64,14 +63,13 @@ def _plain(found: Living) -> dict[str, Any]:
 
 @contextmanager
 def _printed(given: argparse.Namespace) -> Iterator[Callable[[str, Living], None]]:
-    names = (*schema_column(given), "name", "token", "workflows", "since", "lease left", "owned")
-    numbers = {"since", "lease left", "owned"}
-    with Table(*names, long={"schema", "name", "token", "workflows"}, numbers=numbers) as table:
+    long, numbers = ("name", "token", "workflows"), ("since", "lease left", "owned")
+    with table(given, *long, *numbers, long=long, numbers=numbers) as add:
 
         def show(schema: str, found: Living) -> None:
             runner, now = found
-            table.add(
-                *schema_cell(given, schema),
+            add(
+                schema,
                 runner.name,
                 str(runner.token),
                 ", ".join(runner.workflows),

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.moments import age, since, span
-from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.commands import arguments
-from hephaestus_pg.commands.looking import Look, run, schema_cell, schema_column
+from hephaestus_pg.commands.looking import Look, run, table
 from hephaestus_pg.commands.owners import Owners, plain
 from hephaestus_pg.inspect.looking import STUCK_AFTER
 
@@ -87,14 +86,14 @@ def _plain(found: Found) -> dict[str, Any]:
 
 @contextmanager
 def _printed(given: argparse.Namespace) -> Iterator[Callable[[str, Found], None]]:
-    names = (*schema_column(given), "id", "workflow", "status", "reason", "since", "owner")
-    long = {"schema", "id", "workflow", "owner"}
-    with Table(*names, long=long, numbers={"since"}, states={"reason"}) as table:
+    names = ("id", "workflow", "status", "reason", "since", "owner")
+    long = {"id", "workflow", "owner"}
+    with table(given, *names, long=long, numbers={"since"}, states={"reason"}) as add:
 
         def show(schema: str, found: Found) -> None:
             stuck, owners = found
-            table.add(
-                *schema_cell(given, schema),
+            add(
+                schema,
                 stuck.summary.id,
                 stuck.summary.workflow,
                 stuck.summary.status,
