@@ -15,11 +15,10 @@ import pytest
 import hephaestus_pg
 from hephaestus_pg import prune
 from tests.support.catalog import WAIT_SECONDS
+from tests.support.commands import ran
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Run = Callable[..., tuple[int, str, str]]
+    from tests.support.commands import Run
 
 FILL = """
     INSERT INTO {}.workflow_instances (id, workflow, status, inserted_at, updated_at)
@@ -44,12 +43,7 @@ def run(
     monkeypatch.setenv("HEPHAESTUS_PG_DSN", dsn)
 
     def command(*arguments: str) -> tuple[int, str, str]:
-        try:
-            code: Any = prune.main(["--schema", filled, *arguments])
-        except SystemExit as error:
-            code = error.code
-        out, err = capsys.readouterr()
-        return code, out, err
+        return ran(prune.main, capsys, "--schema", filled, *arguments)
 
     return command
 

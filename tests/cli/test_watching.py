@@ -7,6 +7,7 @@ import pytest
 
 from hephaestus_pg.cli.watching import remark, watch
 from hephaestus_pg.errors import HephaestusError
+from tests.support.commands import set_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,14 +55,7 @@ def test_a_look_that_fails_is_shown_and_the_next_is_taken(
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes the output a terminal of six lines."""
-
-    def make() -> None:
-        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setenv("COLUMNS", "80")
-        monkeypatch.setenv("LINES", "6")
-
-    return make
+    return lambda: set_terminal(monkeypatch, 80, lines=6)
 
 
 def test_a_terminal_is_drawn_over_without_being_cleared(

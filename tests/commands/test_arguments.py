@@ -12,7 +12,7 @@ from hephaestus_pg.commands import arguments
 if TYPE_CHECKING:
     import argparse
 
-    from tests.commands.conftest import Run
+    from tests.support.commands import Run
 
 pytestmark = pytest.mark.quick
 

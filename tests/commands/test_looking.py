@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hephaestus_pg import AsyncStorage
-    from tests.commands.conftest import Do, Run
+    from tests.commands.conftest import Do
+    from tests.support.commands import Run
 
 LOOKS = (["list"], ["stats"], ["stuck", "--older-than", "0s"], ["show", "order::1"])
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
