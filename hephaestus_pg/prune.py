@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg prune") -> int:
-    """Runs the command with ``argv`` (default: the process's) and gives its exit code.
-
-    0: done, or there was nothing to do; 1: the answer was no; 2: an error, on stderr.
-    """
-    parser = options.Parser(
-        prog=prog,
-        description="Delete the completed and failed instances that were last written long ago.",
-        parents=[options.dsn_flag(), options.schema_flag()],
+    """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
+    parser = options.command_parser(
+        prog,
+        "Delete the completed and failed instances that were last written long ago.",
+        examples=("--finished-before 30d --dry-run", "--finished-before 30d --workflow Order"),
+        yes="done, or there was nothing to do",
+        no="the answer was no",
     )
     parser.add_argument(
         "--finished-before",

@@ -17,7 +17,7 @@ from hephaestus_pg.dsn.masking import without_password
 from hephaestus_pg.errors import HephaestusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 FAILED = 2
 """The exit code of an error, as in argparse; 1 is a command's own answer, such as "pending"."""
@@ -39,6 +39,23 @@ class Parser(argparse.ArgumentParser):
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Exits once the help is written, quietly if nobody reads it."""
         super().exit(status if _flushed() else PIPE_CLOSED, message)
+
+
+def command_parser(
+    prog: str, description: str, *, examples: Sequence[str], yes: str, no: str
+) -> Parser:
+    """Makes the parser of a command, with the flags for the database.
+
+    ``yes`` and ``no`` say in its help when its exit code is 0, and when it is 1.
+    """
+    shown = "".join(f"\n  {prog} {example}".rstrip() for example in examples)
+    return Parser(
+        prog=prog,
+        description=description,
+        epilog=f"for example:{shown}\n\nexit code:\n  0  {yes}\n  1  {no}\n  2  an error",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[dsn_flag(), schema_flag()],
+    )
 
 
 def dsn_flag() -> Parser:

@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
             "--status failed --updated-after 1d",
             "--runner none --due-before 0s --json",
         ),
-        exit_codes=arguments.EXIT_CODES.format(found="0, some", nothing="1, none"),
+        yes="some",
+        no="none",
     )
     arguments.add_filters(parser)
     arguments.add_page(parser, order_by="-inserted_at", limit=_LIMIT)

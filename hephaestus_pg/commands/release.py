@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from hephaestus_pg.values.summary import Summary
 
 _DESCRIPTION = """\
-Take instances from their owners, and forget their failed attempts, so that the next runner
-goes on at once. An owner that lives loses its claim, and what it still writes by update is
-refused."""
+Take instances from their owners, and forget their failed attempts, so that
+the next runner goes on at once. An owner that lives loses its claim, and what
+it still writes by update is refused."""
 
 
 def main(
@@ -36,9 +36,8 @@ def main(
         prog,
         _DESCRIPTION,
         examples=("order::1", "order::1 order::2 --yes"),
-        exit_codes=arguments.EXIT_CODES.format(
-            found="0, something was released", nothing="1, nothing was, or the answer was no"
-        ),
+        yes="something was released",
+        no="nothing was, or the answer was no",
     )
     parser.add_argument("ids", nargs="+", type=arguments.instance_id, metavar="ID")
     parser.add_argument("--yes", action="store_true", help="do not ask")

@@ -33,9 +33,10 @@ def main(
     """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
     parser = arguments.parser(
         prog,
-        "List the runners that live, with what is left of their leases and what they own.",
+        "List the runners that live, what is left of their leases, and what they own.",
         examples=("", "--all-schemas --watch"),
-        exit_codes=arguments.EXIT_CODES.format(found="0, some live", nothing="1, none lives"),
+        yes="some live",
+        no="none lives",
     )
     arguments.add_looks(parser)
     return run(LOOK, parser.parse_args(argv))

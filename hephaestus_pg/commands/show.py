@@ -41,9 +41,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
         prog,
         "Show an instance: its columns, its owner, and its history as a timeline.",
         examples=("order::1 --diff", "order::1 --json | jq .state.context"),
-        exit_codes=arguments.EXIT_CODES.format(
-            found="0, it is shown", nothing="1, there is no such instance"
-        ),
+        yes="it is shown",
+        no="there is no such instance",
     )
     parser.add_argument("id", type=arguments.instance_id, metavar="ID")
     parser.add_argument(

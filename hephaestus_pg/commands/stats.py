@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from hephaestus_pg.storage import AsyncStorage
 
 _DESCRIPTION = """\
-Count the instances by workflow and status, in milliseconds on a table of any size: numbers
-with a ~ are estimates, of a status with more than 5,000 instances. "oldest due" is for how
-long the oldest claimable instance has waited."""
+Count the instances by workflow and status, in milliseconds on a table of any
+size: numbers with a ~ are estimates, of a status with more than 5,000
+instances. "oldest due" is for how long the oldest claimable instance has
+waited."""
 
 
 class Figures(NamedTuple):
@@ -39,9 +40,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
         prog,
         _DESCRIPTION,
         examples=("", "--all-schemas --watch 5"),
-        exit_codes=arguments.EXIT_CODES.format(
-            found="0, there are instances", nothing="1, there are none"
-        ),
+        yes="there are instances",
+        no="there are none",
     )
     arguments.add_looks(parser)
     return run(LOOK, parser.parse_args(argv))

@@ -55,7 +55,7 @@ def test_an_order_from_the_end_is_joined_to_its_flag_and_nothing_else_is() -> No
     ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", (*COMMANDS, "prune"))
 def test_a_help_says_what_it_is_for_with_an_example_and_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,9 +65,9 @@ def test_a_help_says_what_it_is_for_with_an_example_and_exit_codes(
     assert caught.value.code == 0
     said = capsys.readouterr().out
     assert f"for example:\n  hephaestus-pg {command}" in said
-    assert "\nExit code: 0, " in said
-    assert "; 2, an error." in said
-    assert max(map(len, said.splitlines())) <= 96
+    assert "\nexit code:\n  0  " in said
+    assert "\n  2  an error\n" in said
+    assert max(map(len, said.splitlines())) <= 80
 
 
 DSNS = (
