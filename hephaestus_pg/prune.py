@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.moments import WHEN, moment
-from hephaestus_pg.cli.storages import connected, started
+from hephaestus_pg.cli.storages import opened
 from hephaestus_pg.cli.terminal import printable, progress
 from hephaestus_pg.verbs.bulk import CHUNK_ROWS
 
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg prune") -> int:
-    """Runs the command with ``argv`` (default: the process's) and gives its exit code.
-
-    0: done, or there was nothing to do; 1: the answer was no; 2: an error, on stderr.
-    """
-    parser = options.Parser(
-        prog=prog,
-        description="Delete the completed and failed instances that were last written long ago.",
-        parents=[options.dsn_flag(), options.schema_flag()],
+    """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
+    parser = options.command_parser(
+        prog,
+        "Delete the completed and failed instances that were last written long ago.",
+        examples=("--finished-before 30d --dry-run", "--finished-before 30d --workflow Order"),
+        yes="done, or there was nothing to do",
+        no="the answer was no",
     )
     parser.add_argument(
         "--finished-before",
@@ -52,7 +51,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
     arguments = parser.parse_args(argv)
     if not (arguments.yes or arguments.dry_run or sys.stdin.isatty()):
         parser.error("there is no terminal to ask on; give --yes, or --dry-run")
-    return options.exit_code(lambda: _prune(arguments))
+    with options.warnings_shown():
+        return options.exit_code(lambda: _prune(arguments))
 
 
 def _prune(arguments: argparse.Namespace) -> int:
@@ -80,7 +80,7 @@ async def _run(
     dry_run: bool = False,
     show: Callable[[int], object] | None = None,
 ) -> int:
-    async with connected(arguments.dsn) as pool, started(pool, arguments.schema) as storage:
+    async with opened(arguments.dsn, arguments.schema) as storage:
         return await storage.prune(
             finished_before=arguments.finished_before,
             workflow=arguments.workflow,

@@ -15,11 +15,10 @@ import pytest
 import hephaestus_pg
 from hephaestus_pg import prune
 from tests.support.catalog import WAIT_SECONDS
+from tests.support.commands import ran
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Run = Callable[..., tuple[int, str, str]]
+    from tests.support.commands import Run
 
 FILL = """
     INSERT INTO {}.workflow_instances (id, workflow, status, inserted_at, updated_at)
@@ -44,12 +43,7 @@ def run(
     monkeypatch.setenv("HEPHAESTUS_PG_DSN", dsn)
 
     def command(*arguments: str) -> tuple[int, str, str]:
-        try:
-            code: Any = prune.main(["--schema", filled, *arguments])
-        except SystemExit as error:
-            code = error.code
-        out, err = capsys.readouterr()
-        return code, out, err
+        return ran(prune.main, capsys, "--schema", filled, *arguments)
 
     return command
 
@@ -154,6 +148,19 @@ def test_of_one_workflow_alone(run: Run, dsn: str, filled: str) -> None:
     assert run("--finished-before", "0s", "--workflow", "x\x1b[2J", "--yes")[1].startswith(
         rf"schema {filled}: 0 instances of x\x1b[2J finished"
     )
+
+
+def test_what_a_trigger_keeps_is_said(run: Run, dsn: str, filled: str) -> None:
+    execute(
+        dsn,
+        f"CREATE FUNCTION {filled}.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; "
+        f"END'; CREATE TRIGGER keep BEFORE DELETE ON {filled}.workflow_instances "
+        f"FOR EACH ROW WHEN (OLD.status = 'failed') EXECUTE FUNCTION {filled}.keep()",
+    )
+    code, out, err = run("--finished-before", "29d", "--yes")
+    assert (code, out.splitlines()[-1]) == (0, f"schema {filled}: 2 instances deleted")
+    assert err.startswith("prune found 4 instances and deleted 2 of them: ")
+    assert err.count("\n") == 1
 
 
 def test_a_moment_that_is_none_is_refused(run: Run) -> None:

@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from hephaestus_pg.cli.terminal import printable
@@ -16,7 +17,7 @@ from hephaestus_pg.dsn.masking import without_password
 from hephaestus_pg.errors import HephaestusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 FAILED = 2
 """The exit code of an error, as in argparse; 1 is a command's own answer, such as "pending"."""
@@ -32,12 +33,29 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports a wrong argument in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Prints the message to stderr and exits."""
-        self.exit(FAILED, f"error: {message} (see {self.prog} --help)\n")
+        """Prints the message to stderr, without a password that it may quote, and exits."""
+        self.exit(FAILED, f"error: {one_line(message)} (see {self.prog} --help)\n")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Exits once the help is written, quietly if nobody reads it."""
         super().exit(status if _flushed() else PIPE_CLOSED, message)
+
+
+def command_parser(
+    prog: str, description: str, *, examples: Sequence[str], yes: str, no: str
+) -> Parser:
+    """Makes the parser of a command, with the flags for the database.
+
+    ``yes`` and ``no`` say in its help when its exit code is 0, and when it is 1.
+    """
+    shown = "".join(f"\n  {prog} {example}".rstrip() for example in examples)
+    return Parser(
+        prog=prog,
+        description=description,
+        epilog=f"for example:{shown}\n\nexit code:\n  0  {yes}\n  1  {no}\n  2  an error",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[dsn_flag(), schema_flag()],
+    )
 
 
 def dsn_flag() -> Parser:
@@ -100,16 +118,19 @@ def warnings_shown() -> Iterator[None]:
 def exit_code(command: Callable[[], int]) -> int:
     """Runs ``command`` and gives its exit code; an expected error becomes one line on stderr."""
     try:
-        # A text that the locale has no letters for is shown all the same.
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:  # it was closed, as a scheduler may do
+                setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as we run
+            elif isinstance(stream, io.TextIOWrapper):
+                # A text that the locale has no letters for is shown all the same.
                 stream.reconfigure(errors="backslashreplace")
         code = command()
     except BrokenPipeError:  # of stdout: a connection's is a HephaestusError
         _flushed()
         return PIPE_CLOSED
     except (HephaestusError, OSError) as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -117,8 +138,8 @@ def exit_code(command: Callable[[], int]) -> int:
     return code if _flushed() else PIPE_CLOSED
 
 
-def in_one_line(error: BaseException) -> str:
-    """Returns the message of an error without a password, and without what steers a terminal."""
+def one_line(error: BaseException | str) -> str:
+    """Returns a message in a line without a password, and without what steers a terminal."""
     return printable(" ".join(without_password(str(error)).split()))
 
 

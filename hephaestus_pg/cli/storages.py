@@ -60,6 +60,18 @@ async def started(
         yield storage
 
 
+@asynccontextmanager
+async def opened(
+    dsn: str | None, schema: str, *, timeout: float = TIMEOUT
+) -> AsyncIterator[AsyncStorage]:
+    """Starts a storage on one connection of its own."""
+    async with (
+        connected(dsn, timeout=timeout) as pool,
+        started(pool, schema, timeout=timeout) as storage,
+    ):
+        yield storage
+
+
 @contextmanager
 def _named_schema(schema: str) -> Iterator[None]:
     """Says of a schema without a table that its name may be wrong, not that it is to be made."""
@@ -75,12 +87,11 @@ def _named_schema(schema: str) -> Iterator[None]:
         ) from error
 
 
-async def schemas(pool: Pool[Any]) -> list[str]:
-    """Names the schemas of the database that have a table which this role may read."""
-    async with pool.acquire() as connection:
-        with translated_errors(connection=connection):
-            rows = await connection.fetch(_sql.statement("schemas", "public"))
-    return [row["schema"] for row in rows]
+async def schemas(pool: Pool[Any]) -> dict[str, bool]:
+    """Names the schemas of the database that have a table: ``True`` if this role may read it."""
+    with translated_errors():
+        rows = await pool.fetch(_sql.statement("schemas", "public"))
+    return {row["schema"]: row["may_read"] == "true" for row in rows}
 
 
 async def server_time(storage: AsyncStorage) -> datetime:

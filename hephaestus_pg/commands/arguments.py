@@ -16,9 +16,6 @@ from hephaestus_pg.verbs.keyset import Order
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXIT_CODES = "Exit code: {found}; {nothing}; 2, an error."
-"""What the end of a help says, with a command's own words for 0 and 1."""
-
 _WATCHED = 2.0
 """Seconds between two looks of ``--watch``."""
 
@@ -26,17 +23,10 @@ _MOMENTS = ("inserted_before", "inserted_after", "updated_before", "updated_afte
 
 
 def parser(
-    prog: str, description: str, *, examples: Sequence[str], exit_codes: str
+    prog: str, description: str, *, examples: Sequence[str], yes: str, no: str
 ) -> options.Parser:
-    """Makes the parser of a command, with the flags for the database."""
-    shown = "".join(f"\n  {prog} {example}".rstrip() for example in examples)
-    made = options.Parser(
-        prog=prog,
-        description=description,
-        epilog=f"for example:{shown}\n\n{exit_codes}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[options.dsn_flag(), options.schema_flag()],
-    )
+    """Makes the parser of a command, with the flags for the database and the timeout."""
+    made = options.command_parser(prog, description, examples=examples, yes=yes, no=no)
     made.add_argument(
         "--timeout",
         type=_seconds,
@@ -75,7 +65,7 @@ def add_filters(made: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--status",
         action="append",
-        choices=list(Status),
+        choices=[each.value for each in Status],  # whose repr is shown where none is given
         metavar="STATUS",
         help=f"{', '.join(Status)}; may be given several times",
     )

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg.cli.moments import since
-from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.commands import arguments
-from hephaestus_pg.commands.looking import Look, run, schema_cell, schema_column
+from hephaestus_pg.commands.looking import Look, run, table
 from hephaestus_pg.commands.owners import Owners, plain
 
 if TYPE_CHECKING:
@@ -46,7 +45,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
             "--status failed --updated-after 1d",
             "--runner none --due-before 0s --json",
         ),
-        exit_codes=arguments.EXIT_CODES.format(found="0, some", nothing="1, none"),
+        yes="some",
+        no="none",
     )
     arguments.add_filters(parser)
     arguments.add_page(parser, order_by="-inserted_at", limit=_LIMIT)
@@ -92,14 +92,14 @@ def _plain(found: Listed) -> dict[str, Any]:
 
 @contextmanager
 def _printed(given: argparse.Namespace) -> Iterator[Callable[[str, Listed], None]]:
-    names = (*schema_column(given), "id", "workflow", "status", "step", "updated", "owner")
-    long = {"schema", "id", "workflow", "step", "owner"}
-    with Table(*names, long=long, numbers={"updated"}, states={"status"}) as table:
+    names = ("id", "workflow", "status", "step", "updated", "owner")
+    long = {"id", "workflow", "step", "owner"}
+    with table(given, *names, long=long, numbers={"updated"}, states={"status"}) as add:
 
         def show(schema: str, found: Listed) -> None:
             each, owners = found.summary, found.owners
-            table.add(
-                *schema_cell(given, schema),
+            add(
+                schema,
                 each.id,
                 each.workflow,
                 each.status,

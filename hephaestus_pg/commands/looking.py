@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.json_lines import json_text
 from hephaestus_pg.cli.storages import connected, schemas, started
+from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.cli.watching import remark, watch
-from hephaestus_pg.errors import HephaestusError
+from hephaestus_pg.errors import HephaestusError, UnavailableError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator
     from contextlib import AbstractContextManager
+
+    from asyncpg import Pool
 
     from hephaestus_pg.storage import AsyncStorage
 
@@ -49,37 +52,59 @@ def run(look: Look[Any], given: argparse.Namespace) -> int:
 async def _run(look: Look[Any], given: argparse.Namespace) -> int:
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(connected(given.dsn, timeout=given.timeout))
-        found = await schemas(pool) if given.all_schemas else [given.schema]
-        opened: list[AsyncStorage] = []
-        failed = False
-        for schema in found:
-            try:
-                starting = started(pool, schema, timeout=given.timeout)
-                opened.append(await stack.enter_async_context(starting))
-            except HephaestusError as error:
-                _allow(error, schema, given)
-                failed = True
+        tenants = _Tenants(pool, stack, given)
         if given.watch is not None:
+            if not given.all_schemas:
+                await tenants.storage(given.schema)  # a wrong name ends the command
             await watch(
-                lambda: _look(look, opened, given),
+                lambda: _look(look, tenants, given),
                 every=given.watch,
                 title=None if given.json else _title(given),
             )
-        code = await _look(look, opened, given)
-        return options.FAILED if failed else code
+        return await _look(look, tenants, given)
 
 
-async def _look(look: Look[Any], opened: list[AsyncStorage], given: argparse.Namespace) -> int:
+class _Tenants:
+    """The schemas that are asked for, and their storages, each started when it is first used."""
+
+    def __init__(self, pool: Pool[Any], stack: AsyncExitStack, given: argparse.Namespace) -> None:
+        self._pool = pool
+        self._stack = stack
+        self._given = given
+        self._started: dict[str, AsyncStorage] = {}
+
+    async def schemas(self, remarks: list[str]) -> list[str]:
+        """Names the schemas; those that are left out are added to the remarks."""
+        if not self._given.all_schemas:
+            return [self._given.schema]
+        found = await schemas(self._pool)
+        hidden = [schema for schema, may_read in found.items() if not may_read]
+        if hidden:
+            remarks.append(f"left out, as this role may not read it: {', '.join(hidden)}")
+        return [schema for schema, may_read in found.items() if may_read]
+
+    async def storage(self, schema: str) -> AsyncStorage:
+        """Returns the storage of a schema."""
+        if schema not in self._started:
+            starting = started(self._pool, schema, timeout=self._given.timeout)
+            self._started[schema] = await self._stack.enter_async_context(starting)
+        return self._started[schema]
+
+
+async def _look(look: Look[Any], tenants: _Tenants, given: argparse.Namespace) -> int:
     remarks: list[str] = []
     has_found = has_failed = False
     with _as_json(look) if given.json else look.printed(given) as show:
-        for storage in opened:
+        for schema in await tenants.schemas(remarks):
             try:
-                async for each in look.find(storage, given, remarks):
+                async for each in look.find(await tenants.storage(schema), given, remarks):
                     has_found = True
-                    show(storage.schema, each)
+                    show(schema, each)
             except HephaestusError as error:
-                _allow(error, storage.schema, given)
+                # Of several schemas the others are shown, but not of a server that has gone.
+                if not given.all_schemas or isinstance(error, UnavailableError):
+                    raise
+                remarks.append(f"error: schema {schema}: {options.one_line(error)}")
                 has_failed = True
     if not (has_found or has_failed):
         remarks.append(look.nothing(given))
@@ -92,23 +117,19 @@ def _title(given: argparse.Namespace) -> str:
     return "all schemas" if given.all_schemas else f"schema {given.schema}"
 
 
-def _allow(error: HephaestusError, schema: str, given: argparse.Namespace) -> None:
-    """Raises the error; but where one schema is among several, says it and leaves that one out."""
-    if not given.all_schemas:
-        raise error
-    remark(f"error: schema {schema}: {options.in_one_line(error)}")
-
-
 @contextmanager
 def _as_json(look: Look[T]) -> Iterator[Callable[[str, T], None]]:
     yield lambda schema, found: print(json_text({"schema": schema, **look.plain(found)}))
 
 
-def schema_column(given: argparse.Namespace) -> tuple[str, ...]:
-    """The name of the first column where there are several schemas; else there is none."""
-    return ("schema",) if given.all_schemas else ()
+@contextmanager
+def table(
+    given: argparse.Namespace, *names: str, long: Collection[str] = (), **kinds: Collection[str]
+) -> Iterator[Callable[..., None]]:
+    """Prints a :class:`Table`; a row is added by a call with its schema and its texts.
 
-
-def schema_cell(given: argparse.Namespace, schema: str) -> tuple[str, ...]:
-    """The text of that column."""
-    return (schema,) if given.all_schemas else ()
+    The schema is the first column where there are several.
+    """
+    first = ("schema",) if given.all_schemas else ()
+    with Table(*first, *names, long=(*first, *long), **kinds) as made:
+        yield lambda *row: made.add(*(row if first else row[1:]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.json_lines import json_text
-from hephaestus_pg.cli.storages import connected, started
+from hephaestus_pg.cli.storages import opened
 from hephaestus_pg.cli.terminal import printable
 from hephaestus_pg.cli.watching import remark
 from hephaestus_pg.commands import arguments
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from hephaestus_pg.values.summary import Summary
 
 _DESCRIPTION = """\
-Take instances from their owners, and forget their failed attempts, so that the next runner
-goes on at once. An owner that lives loses its claim, and what it still writes by update is
-refused."""
+Take instances from their owners, and forget their failed attempts, so that
+the next runner goes on at once. An owner that lives loses its claim, and what
+it still writes by update is refused."""
 
 
 def main(
@@ -36,9 +36,8 @@ def main(
         prog,
         _DESCRIPTION,
         examples=("order::1", "order::1 order::2 --yes"),
-        exit_codes=arguments.EXIT_CODES.format(
-            found="0, something was released", nothing="1, nothing was, or the answer was no"
-        ),
+        yes="something was released",
+        no="nothing was, or the answer was no",
     )
     parser.add_argument("ids", nargs="+", type=arguments.instance_id, metavar="ID")
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -63,10 +62,7 @@ def _release(given: argparse.Namespace) -> int:
 async def _held(given: argparse.Namespace) -> list[str]:
     """Says of each who owns it, and returns those that can be released."""
     held = []
-    async with (
-        connected(given.dsn, timeout=given.timeout) as pool,
-        started(pool, given.schema, timeout=given.timeout) as storage,
-    ):
+    async with opened(given.dsn, given.schema, timeout=given.timeout) as storage:
         owners = await Owners.of(storage)
         for id in dict.fromkeys(given.ids):
             summary = await _summary(storage, id)
@@ -99,10 +95,7 @@ def _situation(summary: Summary, owners: Owners) -> str:
 
 async def _released(given: argparse.Namespace, ids: list[str]) -> int:
     count = 0
-    async with (
-        connected(given.dsn, timeout=given.timeout) as pool,
-        started(pool, given.schema, timeout=given.timeout) as storage,
-    ):
+    async with opened(given.dsn, given.schema, timeout=given.timeout) as storage:
         for id in ids:
             done = await storage.release(id)
             count += done

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg.cli.moments import span
 from hephaestus_pg.cli.storages import server_time
-from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.commands import arguments
-from hephaestus_pg.commands.looking import Look, run, schema_cell, schema_column
+from hephaestus_pg.commands.looking import Look, run, table
 
 if TYPE_CHECKING:
     import argparse
@@ -34,9 +33,10 @@ def main(
     """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
     parser = arguments.parser(
         prog,
-        "List the runners that live, with what is left of their leases and what they own.",
+        "List the runners that live, what is left of their leases, and what they own.",
         examples=("", "--all-schemas --watch"),
-        exit_codes=arguments.EXIT_CODES.format(found="0, some live", nothing="1, none lives"),
+        yes="some live",
+        no="none lives",
     )
     arguments.add_looks(parser)
     return run(LOOK, parser.parse_args(argv))
@@ -64,14 +64,13 @@ def _plain(found: Living) -> dict[str, Any]:
 
 @contextmanager
 def _printed(given: argparse.Namespace) -> Iterator[Callable[[str, Living], None]]:
-    names = (*schema_column(given), "name", "token", "workflows", "since", "lease left", "owned")
-    numbers = {"since", "lease left", "owned"}
-    with Table(*names, long={"schema", "name", "token", "workflows"}, numbers=numbers) as table:
+    long, numbers = ("name", "token", "workflows"), ("since", "lease left", "owned")
+    with table(given, *long, *numbers, long=long, numbers=numbers) as add:
 
         def show(schema: str, found: Living) -> None:
             runner, now = found
-            table.add(
-                *schema_cell(given, schema),
+            add(
+                schema,
                 runner.name,
                 str(runner.token),
                 ", ".join(runner.workflows),

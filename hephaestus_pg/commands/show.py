@@ -11,7 +11,7 @@ from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.cli.terminal import printable
 from hephaestus_pg.commands import arguments
 from hephaestus_pg.commands.changes import changes
-from hephaestus_pg.commands.looking import Look, run, schema_cell, schema_column
+from hephaestus_pg.commands.looking import Look, run
 from hephaestus_pg.commands.owners import Owners, plain
 from hephaestus_pg.errors import CorruptInstanceError, SerializationError
 from hephaestus_pg.values.instance import Status
@@ -41,9 +41,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
         prog,
         "Show an instance: its columns, its owner, and its history as a timeline.",
         examples=("order::1 --diff", "order::1 --json | jq .state.context"),
-        exit_codes=arguments.EXIT_CODES.format(
-            found="0, it is shown", nothing="1, there is no such instance"
-        ),
+        yes="it is shown",
+        no="there is no such instance",
     )
     parser.add_argument("id", type=arguments.instance_id, metavar="ID")
     parser.add_argument(
@@ -80,7 +79,7 @@ def _plain(found: Shown) -> dict[str, Any]:
 @contextmanager
 def _printed(given: argparse.Namespace) -> Iterator[Callable[[str, Shown], None]]:
     def show(schema: str, found: Shown) -> None:
-        rows = [*zip(schema_column(given), schema_cell(given, schema), strict=True)]
+        rows = [("schema", schema)] if given.all_schemas else []
         for label, text in (*rows, *_columns(found)):
             print(f"{label:<10} {printable(text)}")
         if found.instance is not None and found.instance.execution_history:

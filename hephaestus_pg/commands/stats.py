@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg.cli.moments import since
 from hephaestus_pg.cli.storages import server_time
-from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.commands import arguments
-from hephaestus_pg.commands.looking import Look, run, schema_cell, schema_column
+from hephaestus_pg.commands.looking import Look, run, table
 from hephaestus_pg.values.instance import Status
 
 if TYPE_CHECKING:
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
     from hephaestus_pg.storage import AsyncStorage
 
 _DESCRIPTION = """\
-Count the instances by workflow and status, in milliseconds on a table of any size: numbers
-with a ~ are estimates, of a status with more than 5,000 instances. "oldest due" is for how
-long the oldest claimable instance has waited."""
+Count the instances by workflow and status, in milliseconds on a table of any
+size: numbers with a ~ are estimates, of a status with more than 5,000
+instances. "oldest due" is for how long the oldest claimable instance has
+waited."""
 
 
 class Figures(NamedTuple):
@@ -40,9 +40,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
         prog,
         _DESCRIPTION,
         examples=("", "--all-schemas --watch 5"),
-        exit_codes=arguments.EXIT_CODES.format(
-            found="0, there are instances", nothing="1, there are none"
-        ),
+        yes="there are instances",
+        no="there are none",
     )
     arguments.add_looks(parser)
     return run(LOOK, parser.parse_args(argv))
@@ -71,31 +70,29 @@ def _plain(found: Figures) -> dict[str, Any]:
 
 @contextmanager
 def _printed(given: argparse.Namespace) -> Iterator[Callable[[str, Figures], None]]:
-    statuses = list(Status)
-    names = (*schema_column(given), "workflow", *statuses, "oldest due")
+    numbers = (*Status, "oldest due")
     totals: list[tuple[str, ...]] = []
-    with Table(*names, long={"schema", "workflow"}, numbers={*statuses, "oldest due"}) as table:
+    with table(given, "workflow", *numbers, long={"workflow"}, numbers=numbers) as add:
 
         def show(schema: str, found: Figures) -> None:
             counts = _by_workflow(found.stats)
             for workflow, by_status in counts.items():
-                table.add(
-                    *schema_cell(given, schema),
+                add(
+                    schema,
                     workflow,
-                    *(by_status.get(each, "0") for each in statuses),
+                    *(by_status.get(each, "0") for each in Status),
                     since(found.stats.claimable_since.get(workflow), found.now),
                 )
             figures = (found.stats.owned, found.stats.orphaned, found.stats.exhausted)
-            texts = (f"{each:,}" for each in (*figures, found.runners))
-            totals.append((*schema_cell(given, schema), *texts))
+            totals.append((schema, *(f"{each:,}" for each in (*figures, found.runners))))
 
         yield show
     if totals:
         print()
-    figures = ("owned", "orphaned", "exhausted", "runners")
-    with Table(*schema_column(given), *figures, long={"schema"}, numbers=figures) as table:
+    names = ("owned", "orphaned", "exhausted", "runners")
+    with table(given, *names, numbers=names) as add:
         for each in totals:
-            table.add(*each)
+            add(*each)
 
 
 def _by_workflow(stats: Stats) -> dict[str, dict[str, str]]:

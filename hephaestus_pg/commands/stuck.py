@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.moments import age, since, span
-from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.commands import arguments
-from hephaestus_pg.commands.looking import Look, run, schema_cell, schema_column
+from hephaestus_pg.commands.looking import Look, run, table
 from hephaestus_pg.commands.owners import Owners, plain
 from hephaestus_pg.inspect.looking import STUCK_AFTER
 
@@ -26,12 +25,14 @@ if TYPE_CHECKING:
     from hephaestus_pg.storage import AsyncStorage
 
 _DESCRIPTION = """\
-List the instances that do not go on, those stuck for longest first. The reasons:
-  exhausted   too many attempts failed, and nobody is given it until it is written or released
+List the instances that do not go on, the longest stuck first. The reasons:
+  exhausted   too many attempts failed: nobody is given it until it is released
+              or written
   orphaned    its owner is dead, and no runner has taken over
   unclaimed   it could be claimed, and no runner does
   silent      its owner lives, and has not written it
-What waits for something to be written is not stuck, for as long as that takes."""
+What waits for something to be written is not stuck, for as long as that
+takes."""
 
 
 class Found(NamedTuple):
@@ -46,9 +47,9 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
     parser = arguments.parser(
         prog,
         _DESCRIPTION,
-        examples=("--older-than 1h", "--all-schemas --json"),
-        exit_codes=arguments.EXIT_CODES.format(found="0, some are stuck", nothing="1, none is")
-        + f"\nSo that a script reads: if {prog}; then alert; fi",
+        examples=("--older-than 1h && alert", "--all-schemas --json"),
+        yes="some are stuck",
+        no="none is",
     )
     parser.add_argument(
         "--older-than",
@@ -87,14 +88,14 @@ def _plain(found: Found) -> dict[str, Any]:
 
 @contextmanager
 def _printed(given: argparse.Namespace) -> Iterator[Callable[[str, Found], None]]:
-    names = (*schema_column(given), "id", "workflow", "status", "reason", "since", "owner")
-    long = {"schema", "id", "workflow", "owner"}
-    with Table(*names, long=long, numbers={"since"}, states={"reason"}) as table:
+    names = ("id", "workflow", "status", "reason", "since", "owner")
+    long = {"id", "workflow", "owner"}
+    with table(given, *names, long=long, numbers={"since"}, states={"reason"}) as add:
 
         def show(schema: str, found: Found) -> None:
             stuck, owners = found
-            table.add(
-                *schema_cell(given, schema),
+            add(
+                schema,
                 stuck.summary.id,
                 stuck.summary.workflow,
                 stuck.summary.status,

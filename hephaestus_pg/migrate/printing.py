@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hephaestus_pg import migrations
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.tables import Table
+from hephaestus_pg.cli.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,8 +50,8 @@ def print_plan(plan: MigrationPlan) -> None:
         _print_notes(plan.notes)
         return
     print(f"{where} is at version {plan.from_version}; up would apply")
-    numbers = {"version", "about"}
-    with Table("version", "name", "lock", "held", "rewrites", "about", numbers=numbers) as table:
+    names = ("version", "name", "lock", "held", "rewrites", "about")
+    with Table(*names, long={"name"}, numbers={"version", "about"}) as table:
         for step in plan.steps:
             table.add(
                 str(step.version),
@@ -66,7 +67,7 @@ def print_plan(plan: MigrationPlan) -> None:
             [
                 "while ACCESS EXCLUSIVE is held nobody reads or writes the table",
                 f"the table has about {plan.rows:,} rows, {plan.bytes / 2**20:,.0f} MiB",
-                "the times are what so many rows took on two busy cores, without waits for locks",
+                "the times are of two busy cores (idle ones: a third), without waits for locks",
             ]
         )
 
@@ -97,14 +98,13 @@ def print_status(found: SchemaStatus) -> None:
         print(f"there is no schema {found.schema}; look at --schema and --dsn")
         return
     print(f"schema {found.schema} is at version {found.version}, latest is {migrations.LATEST}")
-    width = max(len(each.name) for each in found.migrations)
-    print(f"version  {'name':{width}}  applied")
-    for each in found.migrations:
-        print(f"{each.version:>7}  {each.name:{width}}  {_when(each)}")
+    with Table("version", "name", "applied", numbers={"version"}) as table:
+        for each in found.migrations:
+            table.add(str(each.version), each.name, _when(each))
     if found.index:
         print(f"index over states: {found.index}")
     for difference in found.differences:
-        print(f"problem: {difference}")
+        print(f"problem: {printable(str(difference))}")
     _print_notes(found.notes)
 
 
@@ -118,4 +118,4 @@ def _when(migration: MigrationStatus) -> str:
 
 def _print_notes(notes: Iterable[str]) -> None:
     for note in notes:
-        print(f"  note: {note}")
+        print(f"  note: {printable(note)}")

@@ -44,8 +44,35 @@ def test_an_unexpected_error_is_not_hidden() -> None:
         options.exit_code(lambda: raising(ZeroDivisionError()))
 
 
+def test_without_an_output_there_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert options.exit_code(lambda: int(sys.stdout.isatty())) == 0
+    assert options.exit_code(lambda: raising(OSError("lost"))) == 2
+    sys.stdout.close()
+    sys.stderr.close()
+
+
 def test_the_commands_answer_is_the_exit_code() -> None:
     assert options.exit_code(lambda: 1) == 1
+
+
+DSN = "postgresql://u:secret@h/d"
+
+
+@pytest.mark.parametrize(
+    "arguments", ((DSN,), ("--dns", DSN), ("--flag", DSN), ("x\x1b[2J\n",)), ids=repr
+)
+def test_a_wrong_argument_is_one_line_without_a_password(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    parser = options.Parser()
+    parser.add_argument("--flag", choices=["some"])
+    with pytest.raises(SystemExit):
+        parser.parse_args(arguments)
+    said = capsys.readouterr().err
+    assert "secret" not in said
+    assert said.rstrip("\n").isprintable()
 
 
 @pytest.mark.parametrize("unbuffered", ("", "1"), ids=("buffered", "unbuffered"))

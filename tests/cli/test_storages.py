@@ -53,15 +53,15 @@ async def test_a_server_that_is_not_there() -> None:
             pass
 
 
-async def test_schemas_are_those_with_a_table_that_the_role_may_read(
+async def test_schemas_are_those_with_a_table_and_say_whether_the_role_may_read_it(
     dsn: str, migrated: str, owner: Owner
 ) -> None:
     role = f"role_{migrated}"
     async with connected(dsn) as pool:
-        assert migrated in await schemas(pool)
+        assert (await schemas(pool))[migrated]
         owner.execute(f"CREATE ROLE {role}")
         try:
             await pool.execute(f"SET ROLE {role}")
-            assert migrated not in await schemas(pool)
+            assert not (await schemas(pool))[migrated]
         finally:
             owner.execute(f"DROP ROLE {role}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg.cli.tables import ROWS_MEASURED, Table
+from tests.support.commands import set_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,10 +17,8 @@ pytestmark = pytest.mark.quick
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def wide(columns: int) -> None:
-        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-        monkeypatch.setenv("TERM", "xterm")
+        set_terminal(monkeypatch, columns)
         monkeypatch.setenv("NO_COLOR", "1")
-        monkeypatch.setenv("COLUMNS", str(columns))
 
     return wide
 

@@ -7,6 +7,7 @@ import pytest
 
 from hephaestus_pg.cli.watching import remark, watch
 from hephaestus_pg.errors import HephaestusError
+from tests.support.commands import set_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,14 +55,7 @@ def test_a_look_that_fails_is_shown_and_the_next_is_taken(
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes the output a terminal of six lines."""
-
-    def make() -> None:
-        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setenv("COLUMNS", "80")
-        monkeypatch.setenv("LINES", "6")
-
-    return make
+    return lambda: set_terminal(monkeypatch, 80, lines=6)
 
 
 def test_a_terminal_is_drawn_over_without_being_cleared(
@@ -86,16 +80,20 @@ def test_a_line_that_is_too_long_for_the_screen_is_shortened(
     capsys: pytest.CaptureFixture[str], terminal: Callable[[], None]
 ) -> None:
     terminal()
-    looks(lambda: print("x" * 200))
-    assert capsys.readouterr().out.splitlines()[1] == f"{'x' * 40}…{'x' * 39}\x1b[K"
+    for line in ("x" * 200, f"\x1b[1m{'x' * 200}\x1b[0m"):
+        looks(lambda line=line: print(line))  # type: ignore[misc]
+        assert capsys.readouterr().out.splitlines()[1] == f"{'x' * 40}…{'x' * 39}\x1b[K"
+    fits = f"\x1b[31m{'x' * 80}\x1b[0m"
+    looks(lambda: print(fits))
+    assert capsys.readouterr().out.splitlines()[1] == f"{fits}\x1b[K"
 
 
-def test_for_a_program_a_terminal_is_a_pipe(
+def test_a_program_gets_what_is_found_and_nothing_else(
     capsys: pytest.CaptureFixture[str], terminal: Callable[[], None]
 ) -> None:
     terminal()
     looks(lambda: print("one"), lambda: print("two"), title=None)
-    assert capsys.readouterr().out == "one\n\ntwo\n\n"
+    assert capsys.readouterr().out == "one\ntwo\n"
 
 
 def test_what_the_screen_has_no_lines_for_is_counted(

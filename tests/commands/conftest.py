@@ -7,11 +7,19 @@ import pytest
 
 from hephaestus_pg import AsyncStorage, Names
 from hephaestus_pg.__main__ import main
+from tests.support.commands import ran, set_terminal
+
+EXHAUSTED = "attempts = 5, due_at = 'infinity'"
+_PAST = "timezone('UTC', now()) - interval '190 minutes'"
+LEFT = f"inserted_at = {_PAST}, updated_at = {_PAST}"
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Run = Callable[..., tuple[int, str, str]]
+    from tests.support.commands import Run
+    from tests.support.databases import Owner
+
+    Change = Callable[..., None]
     Do = Callable[[Callable[[AsyncStorage], Awaitable[Any]]], Any]
 
 
@@ -23,12 +31,7 @@ def run(
     monkeypatch.setenv("HEPHAESTUS_PG_DSN", dsn)
 
     def command(*arguments: str, where: str | None = migrated) -> tuple[int, str, str]:
-        try:
-            code: Any = main([*arguments, *(["--schema", where] if where else [])])
-        except SystemExit as error:
-            code = error.code
-        out, err = capsys.readouterr()
-        return code, out, err
+        return ran(main, capsys, *arguments, *(["--schema", where] if where else []))
 
     return command
 
@@ -49,13 +52,17 @@ def do(dsn: str, migrated: str) -> Do:
 
 
 @pytest.fixture
+def change(owner: Owner, migrated: str) -> Change:
+    """Sets columns of an instance, or of all of them, as SQL of the reader's might."""
+
+    def changed(columns: str, id: str | None = None) -> None:
+        where = f" WHERE id = '{id}'" if id else ""
+        owner.execute(f"UPDATE {migrated}.workflow_instances SET {columns}{where}")
+
+    return changed
+
+
+@pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Makes the output a terminal of so many columns, with colours."""
-
-    def wide(columns: int) -> None:
-        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.delenv("NO_COLOR", raising=False)
-        monkeypatch.setenv("COLUMNS", str(columns))
-
-    return wide
+    return lambda columns: set_terminal(monkeypatch, columns)

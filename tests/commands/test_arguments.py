@@ -12,7 +12,7 @@ from hephaestus_pg.commands import arguments
 if TYPE_CHECKING:
     import argparse
 
-    from tests.commands.conftest import Run
+    from tests.support.commands import Run
 
 pytestmark = pytest.mark.quick
 
@@ -43,13 +43,19 @@ def test_only_the_filters_that_are_given_are_given_on(parser: argparse.ArgumentP
         assert arguments.filters(parser.parse_args(given)) == expected
 
 
+def test_another_status_is_refused_with_those_that_there_are(run: Run) -> None:
+    code, _, err = run("list", "--status", "odd")
+    assert code == 2
+    assert "choose from 'pending', 'running'" in err or "choose from pending, running" in err
+
+
 def test_an_order_from_the_end_is_joined_to_its_flag_and_nothing_else_is() -> None:
     assert arguments.joined(["--order-by", "-id", "--order-by", "--json", "-id"]) == [
         *("--order-by=-id", "--order-by", "--json", "-id")
     ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", (*COMMANDS, "prune"))
 def test_a_help_says_what_it_is_for_with_an_example_and_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,9 +65,9 @@ def test_a_help_says_what_it_is_for_with_an_example_and_exit_codes(
     assert caught.value.code == 0
     said = capsys.readouterr().out
     assert f"for example:\n  hephaestus-pg {command}" in said
-    assert "\nExit code: 0, " in said
-    assert "; 2, an error." in said
-    assert max(map(len, said.splitlines())) <= 96
+    assert "\nexit code:\n  0  " in said
+    assert "\n  2  an error\n" in said
+    assert max(map(len, said.splitlines())) <= 80
 
 
 DSNS = (

@@ -14,7 +14,8 @@ from tests.support.instances import order
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.commands.conftest import Do, Run
+    from tests.commands.conftest import Change, Do
+    from tests.support.commands import Run
     from tests.support.databases import Owner
 
 pytestmark = pytest.mark.quick
@@ -23,7 +24,7 @@ LONG_ID = f"order::{'0123456789' * 24}"
 
 
 @pytest.fixture
-def filled(do: Do, owner: Owner, migrated: str) -> None:
+def filled(do: Do, change: Change) -> None:
     """Six orders, each inserted a minute before the next, the first of them failed."""
 
     async def fill(storage: AsyncStorage) -> None:
@@ -34,8 +35,8 @@ def filled(do: Do, owner: Owner, migrated: str) -> None:
         )
 
     do(fill)
-    owner.execute(
-        f"UPDATE {migrated}.workflow_instances SET inserted_at = timezone('UTC', now()) "
+    change(
+        "inserted_at = timezone('UTC', now()) "
         "- (10 - split_part(id, '::', 2)::integer) * interval '1 minute', "
         "updated_at = timezone('UTC', now()) - interval '190 minutes'"
     )
@@ -139,9 +140,7 @@ def test_json_is_an_object_a_line_with_the_same_keys(run: Run, migrated: str) ->
     assert json.loads(again) == rows[1]
 
 
-def test_an_owner_is_shown_by_name_and_a_dead_one_as_dead(
-    run: Run, do: Do, owner: Owner, migrated: str
-) -> None:
+def test_an_owner_is_shown_by_name_and_a_dead_one_as_dead(run: Run, do: Do, change: Change) -> None:
     async def own(storage: AsyncStorage) -> tuple[tuple[int, str, str], str]:
         import asyncio
 
@@ -152,7 +151,7 @@ def test_an_owner_is_shown_by_name_and_a_dead_one_as_dead(
     (code, out, _), token = do(own)
     assert code == 0
     assert out.splitlines()[1].endswith("  worker-7")
-    owner.execute(f"UPDATE {migrated}.workflow_instances SET runner = '{token}'")
+    change(f"runner = '{token}'")
     assert run("list")[1].splitlines()[1].endswith(f"  dead ({token[:8]})")
     [row] = map(json.loads, run("list", "--json", "--runner", token)[1].splitlines())
     assert (row["runner"], row["runner_name"]) == (token, None)
@@ -185,11 +184,9 @@ def test_colours_are_for_terminals_that_want_them(
 
 
 @pytest.mark.usefixtures("filled")
-def test_a_row_with_an_odd_moment_hides_no_other(run: Run, owner: Owner, migrated: str) -> None:
-    owner.execute(
-        f"UPDATE {migrated}.workflow_instances SET inserted_at = '20000-01-01', "
-        "updated_at = '-infinity', due_at = '20000-01-01' WHERE id = 'order::3'"
-    )
+def test_a_row_with_an_odd_moment_hides_no_other(run: Run, change: Change) -> None:
+    odd = "inserted_at = '20000-01-01', updated_at = '-infinity', due_at = '20000-01-01'"
+    change(odd, "order::3")
     code, out, err = run("list", "--limit", "1")
     assert (code, ids(out), err) == (0, ["order::3"], "more with another --limit\n")
     rows = [json.loads(line) for line in run("list", "--json")[1].splitlines()]

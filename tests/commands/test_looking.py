@@ -13,12 +13,21 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg import Context, ExecutionEntry, Instance, Status, migrations
+from hephaestus_pg import (
+    Context,
+    ExecutionEntry,
+    Instance,
+    Status,
+    UnavailableError,
+    migrations,
+)
 from tests.support.catalog import WAIT_SECONDS
 from tests.support.instances import order
 
@@ -26,16 +35,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hephaestus_pg import AsyncStorage
-    from tests.commands.conftest import Do, Run
+    from tests.commands.conftest import Do
+    from tests.support.commands import Run
 
 LOOKS = (["list"], ["stats"], ["stuck", "--older-than", "0s"], ["show", "order::1"])
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CODE = Path(hephaestus_pg.__file__).parents[1]
 
 
-def process(dsn: str, schema: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+def process(
+    dsn: str, schema: str | None, *arguments: str, **environment: str
+) -> subprocess.Popen[bytes]:
+    where = ["--schema", schema] if schema else []
     return subprocess.Popen(
-        [sys.executable, "-m", "hephaestus_pg", *arguments, "--schema", schema],
+        [sys.executable, "-m", "hephaestus_pg", *arguments, *where],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "HEPHAESTUS_PG_DSN": dsn, **environment},
@@ -81,6 +94,49 @@ def test_a_schema_that_cannot_be_looked_at_does_not_hide_the_others(run: Run, te
         "error: schema initech: schema 'initech' is at version 3, version 6 is needed; run: "
         "python -m hephaestus_pg.migrate up --schema initech\n"
     )
+
+
+def test_a_schema_that_the_role_may_not_read_is_named(run: Run, tenants: str) -> None:
+    role = f"role_{uuid4().hex[:12]}"
+    with psycopg.connect(tenants, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA acme TO {role}".encode())
+        connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA acme TO {role}".encode())
+        as_role = f"{tenants}?options=-c%20role%3D{role}"
+        code, out, err = run("list", "--all-schemas", "--dsn", as_role, where=None)
+        connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+    assert (code, out.count("order::1")) == (0, 1)
+    assert err == "left out, as this role may not read it: globex\n"
+
+
+def test_a_server_that_has_gone_is_said_once_and_not_of_each_schema(
+    run: Run, tenants: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Mock(side_effect=UnavailableError("no connection", applied="no", retryable=True))
+    monkeypatch.setattr("hephaestus_pg.commands.looking.started", gone)
+    found = run("list", "--all-schemas", "--dsn", tenants, where=None)
+    assert found == (2, "", "error: no connection\n")
+
+
+def test_each_look_of_a_watch_is_at_the_schemas_that_there_are_then(tenants: str) -> None:
+    asyncio.run(migrations.up(tenants, schema="initech", version=3))
+    watching = process(tenants, None, "stats", "--all-schemas", "--json", "--watch", "0.1")
+    assert watching.stdout
+    assert watching.stderr
+    for _ in range(2):  # in each look, as a terminal is drawn over
+        assert watching.stderr.readline().startswith(b"error: schema initech: ")
+    asyncio.run(migrations.up(tenants, schema="initech"))
+    with psycopg.connect(tenants, autocommit=True) as connection:
+        connection.execute(
+            b"INSERT INTO initech.workflow_instances (id, workflow, inserted_at, updated_at) "
+            b"VALUES ('order::1', 'Order', now(), now()); DROP SCHEMA acme CASCADE"
+        )
+    seen = ""
+    while seen != "initech":
+        seen = json.loads(watching.stdout.readline())["schema"]
+    rest = {json.loads(watching.stdout.readline())["schema"] for _ in range(4)}
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=WAIT_SECONDS)
+    assert rest == {"globex", "initech"}
 
 
 def test_a_corrupt_row_in_one_schema_does_not_hide_the_others(run: Run, tenants: str) -> None:
@@ -157,15 +213,14 @@ def test_watching_prints_block_after_block_into_a_pipe_until_ctrl_c(
         assert end == "\n"
 
 
-def test_watching_as_json_has_no_titles(do: Do, dsn: str, migrated: str) -> None:
+def test_watching_as_json_is_an_object_a_line(do: Do, dsn: str, migrated: str) -> None:
     do(lambda storage: storage.put(order("order::1")))
     watching = process(dsn, migrated, "list", "--watch", "0.1", "--json")
     assert watching.stdout
-    first, end, second = (watching.stdout.readline().decode() for _ in range(3))
+    first, second = (watching.stdout.readline().decode() for _ in range(2))
     watching.send_signal(signal.SIGINT)
     watching.communicate(timeout=WAIT_SECONDS)
     assert json.loads(first)["id"] == json.loads(second)["id"] == "order::1"
-    assert end == "\n"
 
 
 def test_a_reader_that_goes_is_no_error(do: Do, dsn: str, migrated: str) -> None:

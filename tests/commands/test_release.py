@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.commands.conftest import EXHAUSTED
 from tests.support.instances import order
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage, Instance
-    from tests.commands.conftest import Do, Run
-    from tests.support.databases import Owner
+    from tests.commands.conftest import Change, Do
+    from tests.support.commands import Run
 
 pytestmark = pytest.mark.quick
 
-EXHAUSTED = "UPDATE {}.workflow_instances SET attempts = 5, due_at = 'infinity' WHERE id = '{}'"
-
 
 @pytest.fixture
-def exhausted(do: Do, owner: Owner, migrated: str) -> str:
+def exhausted(do: Do, change: Change) -> str:
     do(lambda storage: storage.put(order("order::1")))
-    owner.execute(EXHAUSTED.format(migrated, "order::1"))
+    change(EXHAUSTED)
     return "order::1"
 
 
@@ -97,9 +96,9 @@ def test_an_owner_that_lives_is_named_and_loses_it(run: Run, do: Do) -> None:
     assert held.revision > token
 
 
-def test_a_dead_owner_is_called_so(run: Run, do: Do, owner: Owner, migrated: str) -> None:
+def test_a_dead_owner_is_called_so(run: Run, do: Do, change: Change) -> None:
     do(lambda storage: storage.put(order("order::1")))
-    owner.execute(f"UPDATE {migrated}.workflow_instances SET runner = gen_random_uuid()")
+    change("runner = gen_random_uuid()")
     code, out, _ = run("release", "order::1", "--yes")
     assert code == 0
     assert out.startswith("order::1: owned by a runner that is dead (")

@@ -11,7 +11,8 @@ from tests.support.instances import order
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
-    from tests.commands.conftest import Do, Run
+    from tests.commands.conftest import Do
+    from tests.support.commands import Run
 
 pytestmark = pytest.mark.quick
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hephaestus_pg import AsyncStorage, ExecutionEntry, Instance, Status
+from tests.commands.conftest import EXHAUSTED
 from tests.support.instances import order
 
 if TYPE_CHECKING:
-    from tests.commands.conftest import Do, Run
-    from tests.support.databases import Owner
+    from tests.commands.conftest import Change, Do
+    from tests.support.commands import Run
 
 pytestmark = pytest.mark.quick
 
@@ -104,12 +105,9 @@ def test_an_id_that_is_not_there(run: Run) -> None:
 
 
 def test_a_row_that_cannot_be_read_is_shown_as_far_as_it_can_be(
-    run: Run, stored: Instance, owner: Owner, migrated: str
+    run: Run, stored: Instance, change: Change
 ) -> None:
-    owner.execute(
-        f"UPDATE {migrated}.workflow_instances "
-        """SET status = 'odd', state = '{"context": 5, "current_step": "x"}'"""
-    )
+    change("""status = 'odd', state = '{"context": 5, "current_step": "x"}'""")
     error = "error: instance 'order::1' cannot be read: "
     code, out, err = run("show", "order::1")
     assert (code, err[: len(error)], err.count("\n")) == (2, error, 1)
@@ -140,7 +138,7 @@ DUE = {
     "status = 'completed'": "never: it has finished",
     "status = 'odd'": "never: nobody knows that status",
     "status = 'waiting'": "never: it waits for a write",
-    "attempts = 5, due_at = 'infinity'": "never: too many attempts failed; write it or release it",
+    EXHAUSTED: "never: too many attempts failed; write it or release it",
     "due_at = now() + interval '90 minutes'": r"20.* UTC, in [89]\dm",
     "due_at = now() - interval '3 days'": "20.* UTC, since 3d",
     "runner = gen_random_uuid()": "once its owner gives it up",
@@ -148,22 +146,16 @@ DUE = {
 
 
 @pytest.mark.parametrize("columns", DUE)
-def test_it_says_when_an_instance_is_due(
-    run: Run, do: Do, owner: Owner, migrated: str, columns: str
-) -> None:
+def test_it_says_when_an_instance_is_due(run: Run, do: Do, change: Change, columns: str) -> None:
     do(lambda storage: storage.put(order("order::1")))
-    owner.execute(f"UPDATE {migrated}.workflow_instances SET {columns}")
+    change(columns)
     out = run("show", "order::1")[1]
     assert re.search(rf"^due        {DUE[columns]}$", out, re.MULTILINE)
 
 
-def test_failed_attempts_and_a_dead_owner_are_said(
-    run: Run, do: Do, owner: Owner, migrated: str
-) -> None:
+def test_failed_attempts_and_a_dead_owner_are_said(run: Run, do: Do, change: Change) -> None:
     do(lambda storage: storage.put(order("order::1")))
-    owner.execute(
-        f"UPDATE {migrated}.workflow_instances SET attempts = 2, runner = gen_random_uuid()"
-    )
+    change("attempts = 2, runner = gen_random_uuid()")
     out = run("show", "order::1")[1]
     assert "\nowner      a runner that is dead (" in out
     assert "\nattempts   2 failed in a row\n" in out

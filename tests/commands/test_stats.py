@@ -7,17 +7,18 @@ import pytest
 
 from hephaestus_pg import Instance, Status
 from hephaestus_pg.inspect import looking
+from tests.commands.conftest import EXHAUSTED, LEFT
 from tests.support.instances import order
 
 if TYPE_CHECKING:
-    from tests.commands.conftest import Do, Run
-    from tests.support.databases import Owner
+    from tests.commands.conftest import Change, Do
+    from tests.support.commands import Run
 
 pytestmark = pytest.mark.quick
 
 
 @pytest.fixture
-def filled(do: Do, owner: Owner, migrated: str) -> None:
+def filled(do: Do, change: Change) -> None:
     do(
         lambda storage: storage.put_many(
             [
@@ -27,17 +28,9 @@ def filled(do: Do, owner: Owner, migrated: str) -> None:
             ]
         )
     )
-    owner.execute(
-        f"UPDATE {migrated}.workflow_instances SET runner = gen_random_uuid() WHERE id = 'order::0'"
-    )
-    owner.execute(
-        f"UPDATE {migrated}.workflow_instances SET attempts = 5, due_at = 'infinity' "
-        "WHERE id = 'order::1'"
-    )
-    owner.execute(
-        f"UPDATE {migrated}.workflow_instances "
-        "SET updated_at = updated_at - interval '190 minutes' WHERE id = 'order::2'"
-    )
+    change("runner = gen_random_uuid()", "order::0")
+    change(EXHAUSTED, "order::1")
+    change(LEFT, "order::2")
 
 
 @pytest.mark.usefixtures("filled")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg import Instance
+from tests.commands.conftest import EXHAUSTED, LEFT
 from tests.support.instances import order
 
 if TYPE_CHECKING:
-    from tests.commands.conftest import Do, Run
-    from tests.support.databases import Owner
+    from tests.commands.conftest import Change, Do
+    from tests.support.commands import Run
 
 pytestmark = pytest.mark.quick
 
@@ -19,23 +20,16 @@ HOSTILE = "order::\x1b[2J\u202e\r\n"
 
 
 @pytest.fixture
-def filled(do: Do, owner: Owner, migrated: str) -> None:
+def filled(do: Do, change: Change) -> None:
     """One that was given up, one that nobody has claimed for three hours, and a new one."""
     do(
         lambda storage: storage.put_many(
             [order("order::given_up"), order("order::left"), Instance.new("W", {}, id=HOSTILE)]
         )
     )
-    table = f"{migrated}.workflow_instances"
-    owner.execute(
-        f"UPDATE {table} SET attempts = 5, due_at = 'infinity', "
-        "updated_at = timezone('UTC', now()) - interval '2 days 1 hour' "
-        "WHERE id = 'order::given_up'"
-    )
-    owner.execute(
-        f"UPDATE {table} SET inserted_at = inserted_at - interval '190 minutes', "
-        "updated_at = updated_at - interval '190 minutes' WHERE id = 'order::left'"
-    )
+    since = "timezone('UTC', now()) - interval '2 days 1 hour'"
+    change(f"{EXHAUSTED}, updated_at = {since}", "order::given_up")
+    change(LEFT, "order::left")
 
 
 @pytest.mark.usefixtures("filled")

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import (
-    migrate,
-)
+from hephaestus_pg import migrate
+from tests.support.commands import ran
 
 if TYPE_CHECKING:
-    from tests.support.migrated import Run
+    from tests.support.commands import Run
 
 
 @pytest.fixture
@@ -20,11 +19,6 @@ def run(
     monkeypatch.setenv("HEPHAESTUS_PG_DSN", dsn)
 
     def command(*arguments: str, where: str | None = schema) -> tuple[int, str, str]:
-        try:
-            code: Any = migrate.main([*arguments, *(["--schema", where] if where else [])])
-        except SystemExit as error:
-            code = error.code
-        out, err = capsys.readouterr()
-        return code, out, err
+        return ran(migrate.main, capsys, *arguments, *(["--schema", where] if where else []))
 
     return command

@@ -17,7 +17,7 @@ from hephaestus_pg import (
 from hephaestus_pg.cli import options
 
 if TYPE_CHECKING:
-    from tests.support.migrated import Run
+    from tests.support.commands import Run
 
 
 @pytest.mark.parametrize(

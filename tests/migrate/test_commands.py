@@ -18,7 +18,7 @@ from hephaestus_pg.migrations.state import read_state
 from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
-    from tests.support.migrated import Run
+    from tests.support.commands import Run
 
 
 def test_down_needs_a_version_and_names_the_flag_for_a_loss(

@@ -15,12 +15,9 @@ from hephaestus_pg import AsyncStorage, Names, migrate
 from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import asyncpg
     import pytest
 
-    Run = Callable[..., tuple[int, str, str]]
     Link = asyncpg.Connection[Any]
 
 TABLE = "workflow_instances"
