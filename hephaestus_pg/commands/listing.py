@@ -15,6 +15,7 @@ from hephaestus_pg.cli.moments import since
 from hephaestus_pg.commands import arguments
 from hephaestus_pg.commands.looking import Look, run, table
 from hephaestus_pg.commands.owners import Owners, plain
+from hephaestus_pg.verbs.keyset import MAX_ROWS
 
 if TYPE_CHECKING:
     import argparse
@@ -66,7 +67,7 @@ async def _find(
     # One more than is shown tells whether there is more.
     async for summary in storage.summaries(
         order_by=given.order_by,
-        limit=rest and rest + 1,
+        limit=rest and min(rest + 1, MAX_ROWS),
         after=given.after,
         **arguments.filters(given),
     ):

@@ -78,7 +78,13 @@ def _plain(found: Shown) -> dict[str, Any]:
 
 @contextmanager
 def _printed(given: argparse.Namespace) -> Iterator[Callable[[str, Shown], None]]:
+    is_first = True
+
     def show(schema: str, found: Shown) -> None:
+        nonlocal is_first
+        if not is_first:
+            print()
+        is_first = False
         rows = [("schema", schema)] if given.all_schemas else []
         for label, text in (*rows, *_columns(found)):
             print(f"{label:<10} {printable(text)}")

@@ -81,6 +81,11 @@ def test_all_schemas_are_told_apart(run: Run, tenants: str, arguments: list[str]
     code, out, err = run(*given, where=None)
     assert (code, err) == (0, "")
     assert out.count("acme") == out.count("globex") == (2 if arguments == ["stats"] else 1)
+    if arguments[0] == "show":
+        assert [block.split()[:2] for block in out.split("\n\n")] == [
+            ["schema", "acme"],
+            ["schema", "globex"],
+        ]
     rows = [json.loads(line) for line in run(*given, "--json", where=None)[1].splitlines()]
     assert [row["schema"] for row in rows] == ["acme", "globex"]
 
