@@ -25,6 +25,9 @@ MAX_TURNS = 1000
 PASSED_OVER = 32
 """Turns that later callers may have first, because of what a connection has prepared."""
 
+LOOKED_AT = 100
+"""Callers in line among whom one is looked for whom a connection suits, from the first on."""
+
 
 class _Waiter(NamedTuple):
     text: str
@@ -147,10 +150,11 @@ class KeptConnections:
         """Takes out of the line whose turn it is with a connection that has prepared ``texts``.
 
         That is the first for whom it has, so that no statement is prepared once more; but those
-        come first who have been passed over for long.
+        come first who have been passed over for long. Of a long line only the head is looked at.
         """
         self._turns += 1
         first = None
+        looked_at = 0
         for turn, waiter in self._line.items():
             if turn.done():
                 continue
@@ -158,6 +162,9 @@ class KeptConnections:
                 first = turn
                 break
             first = first or turn
+            looked_at += 1
+            if looked_at == LOOKED_AT:
+                break
         if first is not None:
             del self._line[first]
         return first
