@@ -72,8 +72,10 @@ class KeptConnections:
         """See :meth:`Connections.try_acquire`."""
         kept = self._kept
         while kept:
-            connection = kept.pop(_index(kept, text))
-            self._spare = min(self._spare, len(kept))
+            index = _index(kept, text)
+            if index < self._spare:
+                self._spare -= 1
+            connection = kept.pop(index)
             if connection.is_current:
                 connection.note(text)
                 return connection
@@ -210,7 +212,7 @@ def _index(kept: list[PooledConnection], text: str) -> int:
     Of several it is the one used last, so that the others become spare.
     """
     if not text:
-        return -1
+        return len(kept) - 1
     for index in range(len(kept) - 1, -1, -1):
         if text in kept[index].texts:
             return index

@@ -157,6 +157,18 @@ class TestGoingBack:
         assert len(used) == 1
         assert await acquired(connections, "a") in used
 
+    async def test_two_that_are_used_in_turns_both_stay(
+        self, connections: KeptConnections, ours: Pool
+    ) -> None:
+        for connection in [await acquired(connections, "a"), await acquired(connections, "b")]:
+            await released(connections, connection)
+        end = asyncio.get_running_loop().time() + 10 * kept.KEEP_SECONDS
+        while asyncio.get_running_loop().time() < end:
+            for text in ("a", "b"):  # in each turn of the loop, and so between any two looks
+                await released(connections, await acquired(connections, text))
+            await asyncio.sleep(0)
+            assert (ours.get_size(), ours.get_idle_size()) == (2, 0)
+
     async def test_one_whose_way_back_is_cancelled_ends(
         self, connections: KeptConnections, ours: Pool
     ) -> None:
