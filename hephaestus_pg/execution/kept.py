@@ -25,6 +25,9 @@ MAX_TURNS = 1000
 PASSED_OVER = 32
 """Turns that later callers may have first, because of what a connection has prepared."""
 
+LOOKED_AT = 100
+"""Callers in line among whom one is looked for whom a connection suits, from the first on."""
+
 
 class _Waiter(NamedTuple):
     text: str
@@ -69,8 +72,10 @@ class KeptConnections:
         """See :meth:`Connections.try_acquire`."""
         kept = self._kept
         while kept:
-            connection = kept.pop(_index(kept, text))
-            self._spare = min(self._spare, len(kept))
+            index = _index(kept, text)
+            if index < self._spare:
+                self._spare -= 1
+            connection = kept.pop(index)
             if connection.is_current:
                 connection.note(text)
                 return connection
@@ -147,10 +152,11 @@ class KeptConnections:
         """Takes out of the line whose turn it is with a connection that has prepared ``texts``.
 
         That is the first for whom it has, so that no statement is prepared once more; but those
-        come first who have been passed over for long.
+        come first who have been passed over for long. Of a long line only the head is looked at.
         """
         self._turns += 1
         first = None
+        looked_at = 0
         for turn, waiter in self._line.items():
             if turn.done():
                 continue
@@ -158,6 +164,9 @@ class KeptConnections:
                 first = turn
                 break
             first = first or turn
+            looked_at += 1
+            if looked_at == LOOKED_AT:
+                break
         if first is not None:
             del self._line[first]
         return first
@@ -203,7 +212,7 @@ def _index(kept: list[PooledConnection], text: str) -> int:
     Of several it is the one used last, so that the others become spare.
     """
     if not text:
-        return -1
+        return len(kept) - 1
     for index in range(len(kept) - 1, -1, -1):
         if text in kept[index].texts:
             return index

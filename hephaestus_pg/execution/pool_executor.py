@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -13,10 +13,9 @@ from hephaestus_pg.batching.admission import Limit
 from hephaestus_pg.batching.batcher import MAX_ADMITTED, Batcher
 from hephaestus_pg.batching.keyed import KeyedBatcher
 from hephaestus_pg.batching.queue import Request
-from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, should_reset_pool
-from hephaestus_pg.driver.hooks import hook_error, translate_any
-from hephaestus_pg.execution import retrying
+from hephaestus_pg.driver.connection import RELEASE_SECONDS
+from hephaestus_pg.driver.errors import DRIVER_ERRORS
+from hephaestus_pg.driver.hooks import hook_error
 from hephaestus_pg.execution.connection_executor import ConnectionExecutor
 from hephaestus_pg.execution.connections import PoolConnections
 from hephaestus_pg.execution.lifecycle import Lifecycle, Operation, checked_timeout
@@ -24,6 +23,7 @@ from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.pool_runner import PoolRunner
 from hephaestus_pg.execution.statements import statements_of
 from hephaestus_pg.execution.statistics import ProcessStats
+from hephaestus_pg.execution.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from hephaestus_pg.batching.keyed import BatchBy
     from hephaestus_pg.batching.queue import Run
     from hephaestus_pg.driver.errors import AnyConnection
-    from hephaestus_pg.errors import DatabaseError
     from hephaestus_pg.execution.connections import Connections
     from hephaestus_pg.execution.executor import Executor
     from hephaestus_pg.execution.shared_pool import SharedPool
@@ -76,7 +75,7 @@ class PoolExecutor:
         """See :meth:`Executor.fetch`."""
         self.wake_ups = 0
         """News so far of what may have changed."""
-        self._in_transactions: set[AnyConnection] = set()
+        self._transactions = Transactions(self._runner, self._on)
         self._batch_sizes: Counter[int] = Counter()
         self._limit = Limit(MAX_ADMITTED)
         gathers = batching and shared.lets_share_statements(name)
@@ -159,42 +158,8 @@ class PoolExecutor:
         """
         seconds = checked_timeout(timeout, self._timeout)
         with self.operation("transaction", None, timeout):
-            begun, inner = await self._begin(seconds)
-            try:
-                async with begun:
-                    yield inner
-            except Exception as error:
-                if should_reset_pool(error):
-                    await self._pool.expire_connections()
-                raise
-
-    async def _begin(self, seconds: float) -> tuple[AsyncExitStack, ConnectionExecutor]:
-        """Begins a transaction; with it comes what ends it and gives its connection back."""
-        deadline = self._loop.time() + seconds
-
-        async def begin() -> tuple[AsyncExitStack, ConnectionExecutor]:
-            async with AsyncExitStack() as stack:
-                connection = await stack.enter_async_context(self._acquired(deadline))
-                executor = self._on(connection, timeout=seconds, commit_timeout=seconds)
-                inner = await stack.enter_async_context(
-                    executor.transaction(deadline, checked=True)
-                )
-                return stack.pop_all(), inner
-
-        async def on_failure(error: DatabaseError) -> None:
-            self._runner.failed_tries += 1
-            error.applied = "no"  # nothing of the caller's had been sent
-            if should_reset_pool(error):
-                await self._pool.expire_connections()
-
-        return await retrying.run(
-            begin,
-            retrying.IDEMPOTENT,
-            deadline,
-            name="the beginning of a transaction",
-            schema=self.schema,
-            on_failure=on_failure,
-        )
+            async with self._transactions.transaction(seconds) as executor:
+                yield executor
 
     async def lend_pool(self) -> SharedPool:
         """The pool, for another storage.
@@ -230,8 +195,7 @@ class PoolExecutor:
             if self.shared.leave(self.lifecycle):
                 self._pool.terminate()  # no effect on a pool that has been closed
             elif self.shared.is_ours:
-                for connection in self._in_transactions:
-                    terminate(connection)
+                self._transactions.terminate()
 
     def on_connection(self, connection: AnyConnection) -> ConnectionExecutor:
         """The same statements, on one connection of the caller's alone."""
@@ -275,26 +239,6 @@ class PoolExecutor:
             commit_timeout=self._timeout if commit_timeout is None else commit_timeout,
             is_disposable=True,
         )
-
-    @asynccontextmanager
-    async def _acquired(self, deadline: float) -> AsyncIterator[AnyConnection]:
-        connections = self._connections
-        try:
-            self._runner.waiting += 1
-            async with asyncio.timeout_at(deadline):
-                connection = connections.try_acquire("") or await connections.acquire("")
-        except BaseException as error:
-            if (ours := translate_any(error, None)) is error:
-                raise
-            raise ours from error
-        finally:
-            self._runner.waiting -= 1
-        self._in_transactions.add(connection)
-        try:
-            yield connections.lend(connection)
-        finally:
-            self._in_transactions.remove(connection)
-            await connections.release(connection)
 
 
 def _key_of(batch_by: BatchBy) -> Hashable:

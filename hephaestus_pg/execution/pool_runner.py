@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -22,7 +23,7 @@ from hephaestus_pg.execution.fencing import Backend, fence
 from hephaestus_pg.execution.statements import outdated
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from asyncpg import Record
 
@@ -116,6 +117,31 @@ class PoolRunner:
             on_failure=tries.on_failure,
         )
 
+    @asynccontextmanager
+    async def lent(self, deadline: float) -> AsyncIterator[AnyConnection]:
+        """A connection for a caller's own code until the block ends, had by the ``deadline``."""
+        connections = self.connections
+        self.waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                connection = connections.try_acquire("") or await connections.acquire("")
+        except BaseException as error:
+            if (ours := translate_any(error, None)) is error:
+                raise
+            raise ours from error
+        finally:
+            self.waiting -= 1
+        try:
+            yield connections.lend(connection)
+        finally:
+            await connections.release(connection)
+
+    async def expire_after(self, error: BaseException) -> bool:
+        """Has every connection replaced, if the error says that others are broken too."""
+        if is_broken := should_reset_pool(error):
+            await self.connections.pool.expire_connections()
+        return is_broken
+
     def fence(self, backend: Backend, deadline: float) -> Awaitable[bool]:
         """Ends ``backend`` by the ``deadline``; ``True`` if it is known to be gone."""
         statement = self.statements.terminate_backend
@@ -195,10 +221,9 @@ class _Tries(Generic[Result]):
                 raise error  # the batcher divides it, lest one call holds up the others
             if _forgot_statements(error.__cause__):
                 error.retryable = True
-        if should_reset_pool(error):
-            await runner.connections.pool.expire_connections()
-            if self.backend and error.applied == "unknown":
-                error.retryable = await runner.fence(self.backend, self.deadline)
+        is_broken = await runner.expire_after(error)
+        if is_broken and self.backend and error.applied == "unknown":
+            error.retryable = await runner.fence(self.backend, self.deadline)
 
 
 def _forgot_statements(error: BaseException | None) -> bool:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hephaestus_pg.execution.connection_executor import ConnectionExecutor
@@ -17,13 +15,10 @@ from hephaestus_pg.otel.statements import TracedRunner, Watched
 from hephaestus_pg.otel.timing import MarkedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from asyncpg import Record
     from opentelemetry.trace import Tracer
 
     from hephaestus_pg.batching.queue import Request
-    from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.shared_pool import SharedPool
     from hephaestus_pg.execution.statements import Statement
     from hephaestus_pg.otel.statements import Meters
@@ -60,16 +55,6 @@ class TracedExecutor(PoolExecutor):
 
     def _make_runner(self) -> TracedRunner:
         return TracedRunner(self._connections, self.statements, self.schema, self.watched)
-
-    @asynccontextmanager
-    async def _acquired(self, deadline: float) -> AsyncIterator[AnyConnection]:
-        began = monotonic()
-        async with AsyncExitStack() as stack:
-            try:
-                connection = await stack.enter_async_context(super()._acquired(deadline))
-            finally:
-                self.watched.waited(monotonic() - began)
-            yield connection
 
     @property
     def runner(self) -> TracedRunner:

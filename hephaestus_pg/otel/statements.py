@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -14,7 +15,7 @@ from hephaestus_pg.otel.naming import failure
 from hephaestus_pg.otel.timing import MarkedRequest, TimedConnections
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
     from asyncpg import Record
@@ -122,6 +123,17 @@ class TracedRunner(PoolRunner):
         if name in _CLAIMS and isinstance(result, list):
             self.claims += len(result)
         return result
+
+    @asynccontextmanager
+    async def lent(self, deadline: float) -> AsyncIterator[AnyConnection]:
+        """See :class:`PoolRunner`."""
+        began = monotonic()
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(super().lent(deadline))
+            finally:
+                self._watched.waited(monotonic() - began)
+            yield connection
 
     async def fence(self, backend: Backend, deadline: float) -> bool:
         """See :class:`PoolRunner`."""

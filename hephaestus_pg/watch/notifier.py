@@ -118,7 +118,9 @@ class Notifier:
     async def _send(self) -> None:
         outlets, self._outlets = [*self._outlets], {}
         self._sent = asyncio.get_running_loop().time()
-        executor = outlets[0].executor
+        executors = [outlet.executor for outlet in outlets]
+        # One that was closed in haste may still be among them.
+        executor = next((each for each in executors if not each.lifecycle.closed), executors[0])
         try:
             with executor.operation("notify", None, None) as latest:
                 await executor.fetch(

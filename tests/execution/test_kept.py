@@ -11,7 +11,7 @@ import pytest
 from hephaestus_pg import Instance
 from hephaestus_pg.driver.connection import PooledConnection
 from hephaestus_pg.execution import kept
-from hephaestus_pg.execution.kept import PASSED_OVER, KeptConnections
+from hephaestus_pg.execution.kept import LOOKED_AT, PASSED_OVER, KeptConnections
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -157,6 +157,18 @@ class TestGoingBack:
         assert len(used) == 1
         assert await acquired(connections, "a") in used
 
+    async def test_two_that_are_used_in_turns_both_stay(
+        self, connections: KeptConnections, ours: Pool
+    ) -> None:
+        for connection in [await acquired(connections, "a"), await acquired(connections, "b")]:
+            await released(connections, connection)
+        end = asyncio.get_running_loop().time() + 10 * kept.KEEP_SECONDS
+        while asyncio.get_running_loop().time() < end:
+            for text in ("a", "b"):  # in each turn of the loop, and so between any two looks
+                await released(connections, await acquired(connections, text))
+            await asyncio.sleep(0)
+            assert (ours.get_size(), ours.get_idle_size()) == (2, 0)
+
     async def test_one_whose_way_back_is_cancelled_ends(
         self, connections: KeptConnections, ours: Pool
     ) -> None:
@@ -273,6 +285,23 @@ class TestLine:
         assert await for_a is both[0]
         await released(connections, both[0])
         assert await for_b is both[0]
+
+    async def test_who_stands_far_behind_waits_for_those_ahead(
+        self, connections: KeptConnections, both: list[Any]
+    ) -> None:
+        """To look for him each release would look at the whole line, and a burst at its square."""
+        line = [await waiting(connections, f"c{n}") for n in range(LOOKED_AT)]
+        far = await waiting(connections, "a")
+        await released(connections, both[0])
+        assert await line.pop(0) is both[0]
+        await released(connections, both[0])
+        assert await far is both[0]
+
+        last = await waiting(connections, "c")
+        for task in line:
+            task.cancel()  # they stand there until they have run
+        await released(connections, both[0])
+        assert await last is both[0]
 
     async def test_nobody_is_passed_over_for_ever(
         self, connections: KeptConnections, both: list[Any]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from hephaestus_pg import Instance, Status, UnavailableError, migrations
 from hephaestus_pg.watch import notifier
 from hephaestus_pg.watch.news import News
@@ -12,8 +14,9 @@ from tests.support.lag import happens
 from tests.watch.conftest import listens
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import asyncpg
-    import pytest
 
     from hephaestus_pg import AsyncStorage
     from tests.support.starting import Start
@@ -98,28 +101,60 @@ async def test_a_closed_storage_sends_nothing(storage: AsyncStorage, faults: Fau
     assert "notify" not in faults.tried
 
 
-async def test_the_storages_of_a_pool_tell_in_one_notification(
-    storage: AsyncStorage, start: Start, pool: Pool, dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def writers(
+    storage: AsyncStorage, start: Start, pool: Pool, dsn: str
+) -> AsyncIterator[list[AsyncStorage]]:
+    """Two storages on one pool, to each of which somebody listens on another."""
     schemas = [f"{storage.schema}_{tenant}" for tenant in ("a", "b")]
+    readers = []
     for schema in schemas:
         await migrations.up(dsn, schema=schema)
-    one, two = writers = [await start(pool=pool, schema=schema) for schema in schemas]
+        readers.append(reader := await start(schema=schema))
+        waiting = asyncio.create_task(reader.wait("never"))
+        await listens(reader)
+        waiting.cancel()  # it listens for a while longer
+    writers = [await start(pool=pool, schema=schema) for schema in schemas]
+    yield writers
+    for each in (*writers, *readers):
+        await each.close()
+    for schema in schemas:
+        await migrations.down(dsn, schema=schema, version=0, allow_row_loss=True)
+
+
+async def test_the_storages_of_a_pool_tell_in_one_notification(
+    writers: list[AsyncStorage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = writers
     tried = [Faults(writer, monkeypatch).tried for writer in writers]
-    async with asyncio.TaskGroup() as tasks:
-        for schema in schemas:
-            reader = await start(schema=schema)
-            tasks.create_task(reader.wait("x"))
-            await listens(reader)
-        monkeypatch.setattr(one._outlet.notifier, "_sent", asyncio.get_running_loop().time())
-        monkeypatch.setattr(notifier, "INTERVAL", 1.0)
-        for writer in writers:
-            await writer.put(Instance("x", "Order", status=Status.COMPLETED))
-    assert one._outlet.notifier is two._outlet.notifier
-    assert [each.count("notify") for each in tried] == [1, 0]
+    monkeypatch.setattr(one._outlet.notifier, "_sent", asyncio.get_running_loop().time())
+    monkeypatch.setattr(notifier, "INTERVAL", 0.5)
     for writer in writers:
-        await writer.close()
-        await migrations.down(dsn, schema=writer.schema, version=0, allow_row_loss=True)
+        await writer.put(Instance("x", "Order", status=Status.COMPLETED))
+    assert one._outlet.notifier is two._outlet.notifier
+    await happens(lambda: one._outlet.notifier.is_idle)
+    assert [each.count("notify") for each in tried] == [1, 0]
+
+
+async def test_one_that_closes_in_haste_leaves_the_others_news_to_be_told(
+    writers: list[AsyncStorage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = writers
+    faults, tried = Faults(one, monkeypatch), Faults(two, monkeypatch).tried
+    goes_on = asyncio.Event()
+    faults.before("notify", goes_on.wait)
+    await one.put(Instance("a", "Order"))
+    await happens(lambda: "notify" in faults.tried)
+    for writer in writers:
+        await writer.put(Instance("b", "Order"))
+    closing = asyncio.create_task(one.close())
+    await happens(lambda: not one._can_listen)
+    closing.cancel()
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await happens(lambda: one._outlet.notifier.is_idle)
+    assert (faults.tried.count("notify"), tried.count("notify")) == (1, 1)
 
 
 def test_a_channel_is_a_schemas_own() -> None:
