@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.metrics import Observation
 
-from hephaestus_pg.otel.statements import Meters
+from hephaestus_pg.otel.reporter import Meters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,7 +45,7 @@ class Instruments(Meters):
         self.wait_time = histogram(
             "db.client.connection.wait_time",
             "s",
-            "The time that statements waited for a connection of the pool",
+            "The time that statements and transactions waited for a connection of the pool",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self.gathering = histogram(
@@ -120,7 +120,7 @@ class Instruments(Meters):
         """Returns the name of a pool, which is that of the first ``storage`` on it."""
         for each in self._open():
             if each.shared is shared:
-                return each.watched.pool_name
+                return each.reporter.pool_name
         return storage
 
     def _open(self) -> list[TracedExecutor]:
@@ -134,7 +134,7 @@ class Instruments(Meters):
             yield from observe(each)
 
     def _connections(self, _: CallbackOptions) -> Iterable[Observation]:
-        pools = {each.watched.pool_name: each.stats() for each in self._open()}
+        pools = {each.reporter.pool_name: each.stats() for each in self._open()}
         for name, stats in pools.items():
             for state in ("idle", "used"):
                 number = stats.connections_idle if state == "idle" else stats.connections_in_use
@@ -144,7 +144,7 @@ class Instruments(Meters):
     def _pending(self, _: CallbackOptions) -> Iterable[Observation]:
         waiting: Counter[str] = Counter()
         for each in self._open():
-            waiting[each.watched.pool_name] += each.runner.waiting
+            waiting[each.reporter.pool_name] += each.runner.waiting
         for name, number in waiting.items():
             yield Observation(number, _pool(name))
 
@@ -174,12 +174,12 @@ def _number(executor: TracedExecutor, number: int) -> Iterable[Observation]:
 
 
 def _calls(executor: TracedExecutor) -> Iterable[Observation]:
-    for verb, number in list(executor.calls.begun.items()):
+    for verb, number in list(executor.reporter.begun.items()):
         yield Observation(number, {**_of(executor), "db.operation.name": verb})
 
 
 def _errors(executor: TracedExecutor) -> Iterable[Observation]:
-    for (verb, kind), number in list(executor.calls.failed.items()):
+    for (verb, kind), number in list(executor.reporter.failed.items()):
         attributes = {**_of(executor), "db.operation.name": verb, "error.type": kind}
         yield Observation(number, attributes)
 

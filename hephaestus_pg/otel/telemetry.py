@@ -8,6 +8,7 @@ from opentelemetry import metrics, trace
 
 from hephaestus_pg.otel.executor import TracedExecutor
 from hephaestus_pg.otel.instruments import instruments_of
+from hephaestus_pg.otel.reporter import Reporter
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -47,17 +48,16 @@ class OpenTelemetry:
         self, shared: SharedPool, *, name: str, schema: str, batching: bool, timeout: float
     ) -> TracedExecutor:
         """See :class:`Telemetry`."""
-        made = TracedExecutor(
-            shared,
-            name=name,
+        reporter = Reporter(
+            self._tracer,
+            self._instruments,
             schema=schema,
-            batching=batching,
-            timeout=timeout,
-            tracer=self._tracer,
-            meters=self._instruments,
             pool_name=self._instruments.pool_name(shared, name),
             root_calls=self._root_calls,
             query_text=self._query_text,
+        )
+        made = TracedExecutor(
+            shared, reporter, name=name, schema=schema, batching=batching, timeout=timeout
         )
         self._instruments.add(made)
         return made

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg import Instance
+from tests.support.lag import happens
 
 pytest.importorskip("opentelemetry.sdk", reason="the group test is not installed")
 
@@ -42,6 +43,8 @@ async def test_verbs_on_a_callers_connection_are_reported_too(
 async def test_a_transaction_that_waits_for_a_connection_is_measured(
     storage: AsyncStorage, recorded: Recorded
 ) -> None:
+    recorded.points("db.client.connection.wait_time")
+    await happens(lambda: recorded.statements("backlog"))  # the reading has the table looked at
     [before] = recorded.points("db.client.connection.wait_time")
     async with storage.transaction():
         pass

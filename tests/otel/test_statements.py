@@ -14,11 +14,11 @@ pytest.importorskip("opentelemetry.sdk", reason="the group test is not installed
 
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tests.otel.recorded import Recorded, given
+from tests.otel.recorded import Every, Recorded, given
+from tests.support.faults import Faults
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
-    from tests.support.faults import Faults
     from tests.support.starting import Start
 
 
@@ -89,6 +89,15 @@ async def test_a_gathered_call_that_goes_alone_has_its_statement_as_a_child(
     [call], [statement] = recorded.calls("put"), recorded.statements("put")
     assert statement.parent == call.context
     assert given(statement)["hephaestus_pg.gathering.duration"] > 0
+
+
+async def test_nor_is_it_sampled_where_its_call_is_not(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = Recorded(Every("put"))
+    async with start(telemetry=recorded.telemetry) as storage:
+        await gathered(storage, Faults(storage, monkeypatch), recorded, ["a"])
+    assert recorded.statements("put") == []
 
 
 async def test_the_halves_of_a_batch_that_was_refused_link_to_their_own_calls(
