@@ -45,14 +45,18 @@ class TracedExecutor(PoolExecutor):
 
     @asynccontextmanager
     async def _acquired(self, deadline: float) -> AsyncIterator[AnyConnection]:
-        reporter = self.reporter
+        reporter, meters = self.reporter, self.reporter.meters
         began = monotonic()
         async with AsyncExitStack() as stack:
             try:
                 connection = await stack.enter_async_context(super()._acquired(deadline))
             finally:
-                reporter.record(reporter.meters.wait_time, monotonic() - began, reporter.of_pool)
-            yield connection
+                acquired = monotonic()
+                reporter.record(meters.wait_time, acquired - began, reporter.of_pool)
+            try:
+                yield connection
+            finally:
+                reporter.record(meters.use_time, monotonic() - acquired, reporter.of_pool)
 
     @property
     def runner(self) -> TracedRunner:

@@ -48,6 +48,12 @@ class Instruments(Meters):
             "The time that statements and transactions waited for a connection of the pool",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
+        self.use_time = histogram(
+            "db.client.connection.use_time",
+            "s",
+            "The time that statements and transactions had a connection of the pool",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
         self.gathering = histogram(
             "hephaestus_pg.gathering.duration",
             "s",
@@ -99,6 +105,12 @@ class Instruments(Meters):
             "Connections of the pool, by state",
         )
         meter.create_observable_up_down_counter(
+            "db.client.connection.max",
+            [self._max],
+            "{connection}",
+            "Connections that the pool may have",
+        )
+        meter.create_observable_up_down_counter(
             "db.client.connection.pending_requests",
             [self._pending],
             "{request}",
@@ -140,6 +152,11 @@ class Instruments(Meters):
                 number = stats.connections_idle if state == "idle" else stats.connections_in_use
                 attributes = {**_pool(name), "db.client.connection.state": state}
                 yield Observation(number, attributes)
+
+    def _max(self, _: CallbackOptions) -> Iterable[Observation]:
+        pools = {each.reporter.pool_name: each.pool for each in self._open()}
+        for name, pool in pools.items():
+            yield Observation(pool.get_max_size(), _pool(name))
 
     def _pending(self, _: CallbackOptions) -> Iterable[Observation]:
         waiting: Counter[str] = Counter()

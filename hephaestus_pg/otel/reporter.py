@@ -36,6 +36,7 @@ class Meters:
 
     duration: Histogram
     wait_time: Histogram
+    use_time: Histogram
     gathering: Histogram
 
 

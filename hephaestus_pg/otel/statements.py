@@ -116,6 +116,8 @@ class TracedStatement:
         times: Attributes = {}
         if source is not None:
             reporter.record(reporter.meters.wait_time, source.waited, reporter.of_pool)
+            if source.executing:  # else it had no connection
+                reporter.record(reporter.meters.use_time, source.executing, reporter.of_pool)
             times = {
                 "hephaestus_pg.connection.wait_time": source.waited,
                 "hephaestus_pg.execution.duration": source.executing,

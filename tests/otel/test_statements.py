@@ -125,7 +125,9 @@ async def test_the_time_of_each_statement_is_measured(
         await storage.put(named("a"))
         [took] = recorded.points("db.client.operation.duration", operation="put")
         waits = recorded.points("db.client.connection.wait_time")
-    assert (took.count, [each.count for each in waits]) == (1, [2])  # with the look at the schema
+        uses = recorded.points("db.client.connection.use_time")
+    counts = [each.count for each in (*waits, *uses)]
+    assert (took.count, counts) == (1, [2, 2])  # with the look at the schema
     assert took.sum > 0
     assert dict(took.attributes)["db.namespace"].endswith(f"|{storage.schema}")
 
