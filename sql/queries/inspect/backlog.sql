@@ -37,7 +37,10 @@ WITH RECURSIVE ready AS (
         LIMIT 1
     ) AS following
 )
-SELECT oldest.workflow::text AS workflow, extract(epoch FROM min(oldest.since))::text AS since
+SELECT
+    oldest.workflow::text AS workflow,
+    extract(epoch FROM min(oldest.since))::text AS since,
+    extract(epoch FROM statement_timestamp())::text AS now
 FROM (
     SELECT ready.workflow, ready.inserted_at AT TIME ZONE 'UTC' AS since FROM ready
     UNION ALL
