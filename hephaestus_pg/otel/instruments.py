@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.metrics import Observation
 
+from hephaestus_pg.otel.naming import SCHEMA_URL
 from hephaestus_pg.otel.reporter import Meters
 
 if TYPE_CHECKING:
@@ -77,6 +78,12 @@ class Instruments(Meters):
             "{try}",
             "Tries of statements that followed a failed one",
             lambda each: _number(each, each.runner.retries),
+        )
+        counter(
+            "hephaestus_pg.failed_tries",
+            "{try}",
+            "Tries of statements, and of beginning a transaction, that failed",
+            lambda each: _number(each, each.runner.failed_tries),
         )
         counter(
             "hephaestus_pg.backends_terminated",
@@ -173,7 +180,9 @@ def instruments_of(provider: MeterProvider) -> Instruments:
     """Returns the instruments of a meter provider: each time the same."""
     found = _instruments.get(provider)
     if found is None:
-        found = _instruments[provider] = Instruments(provider.get_meter("hephaestus_pg"))
+        found = _instruments[provider] = Instruments(
+            provider.get_meter("hephaestus_pg", schema_url=SCHEMA_URL)
+        )
     return found
 
 

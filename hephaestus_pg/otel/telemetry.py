@@ -8,6 +8,7 @@ from opentelemetry import metrics, trace
 
 from hephaestus_pg.otel.executor import TracedExecutor
 from hephaestus_pg.otel.instruments import instruments_of
+from hephaestus_pg.otel.naming import SCHEMA_URL
 from hephaestus_pg.otel.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class OpenTelemetry:
         root_calls: bool = False,
         query_text: bool = False,
     ) -> None:
-        self._tracer = trace.get_tracer("hephaestus_pg", tracer_provider=tracer_provider)
+        self._tracer = trace.get_tracer("hephaestus_pg", None, tracer_provider, SCHEMA_URL)
         self._instruments = instruments_of(meter_provider or metrics.get_meter_provider())
         self._root_calls = root_calls
         self._query_text = query_text

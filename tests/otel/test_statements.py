@@ -148,6 +148,7 @@ async def test_tries_are_counted(storage: AsyncStorage, recorded: Recorded, faul
     [statement] = recorded.statements("put")
     assert given(statement)["hephaestus_pg.tries"] == 3
     assert recorded.number("hephaestus_pg.retries") == 2
+    assert recorded.number("hephaestus_pg.failed_tries") == 2
     assert recorded.number("hephaestus_pg.backends_terminated") == 2
     assert recorded.number("hephaestus_pg.errors") == 0
 
