@@ -105,14 +105,19 @@ class PoolRunner:
             text: The statement that it runs, if it is but one.
             source: The source of connections, if not that of this runner.
         """
-        policy = retrying.NON_IDEMPOTENT if kind == "non_idempotent" else retrying.IDEMPOTENT
         source = source or self.connections
-        tries = _Tries(self, deadline, work, text, source, kind != "read", bounded, is_batch)
+        return self.run_all(
+            Tries(self, deadline, name, work, text, source, kind, bounded, is_batch)
+        )
+
+    def run_all(self, tries: Tries[Result]) -> Awaitable[Result]:
+        """The result of the first try that succeeds, or the error of the last one."""
+        is_idempotent = tries.kind != "non_idempotent"
         return retrying.run(
             tries.run_once,
-            policy,
-            deadline,
-            name=name,
+            retrying.IDEMPOTENT if is_idempotent else retrying.NON_IDEMPOTENT,
+            tries.deadline,
+            name=tries.name,
             schema=self.schema,
             on_failure=tries.on_failure,
         )
@@ -153,15 +158,16 @@ class PoolRunner:
 
 
 @dataclass(slots=True)
-class _Tries(Generic[Result]):
+class Tries(Generic[Result]):
     """The tries of one piece of work: the last one's backend, and how many failed."""
 
     runner: PoolRunner
     deadline: float
+    name: str
     work: Callable[[AnyConnection], Awaitable[Result]]
     text: str
     source: Connections
-    is_write: bool
+    kind: Kind
     bounded: bool
     is_batch: bool
     backend: Backend | None = None
@@ -186,7 +192,7 @@ class _Tries(Generic[Result]):
                         connection = await source.acquire(self.text)
                     finally:
                         runner.waiting -= 1
-                if self.is_write:
+                if self.kind != "read":
                     self.backend = Backend.behind(connection, now)
                 if not self.bounded:
                     limit.lift()

@@ -6,12 +6,10 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import Context
-from datetime import UTC, datetime
-from math import inf
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 from hephaestus_pg.errors import HephaestusError
-from hephaestus_pg.inspect.findings import moment
 
 if TYPE_CHECKING:
     from hephaestus_pg.execution.pool_executor import PoolExecutor
@@ -49,7 +47,8 @@ class Backlog:
     def _look_soon(self) -> None:
         lifecycle = self._executor.lifecycle
         is_due = lifecycle.loop.time() >= self._looked + LOOK_SECONDS
-        if is_due and not lifecycle.closed:
+        is_idle = self._task is None or self._task.done()
+        if is_due and is_idle and not lifecycle.closed:
             self._looked = lifecycle.loop.time()
             self._task = Context().run(lifecycle.loop.create_task, self._look())
 
@@ -62,9 +61,6 @@ class Backlog:
             logger.debug("a look at the backlog failed, and comes again: %s", error)
             self._lags = {}
             return
-        now = datetime.now(UTC)
-        self._lags = {
-            row["workflow"]: max((now - since).total_seconds(), 0.0)
-            for row in rows
-            if (since := moment(row["since"])) is not None
-        }
+        lags = {row["workflow"]: float(row["now"]) - float(row["since"]) for row in rows}
+        # A due_at may be infinite, set by hand.
+        self._lags = {workflow: max(lag, 0.0) for workflow, lag in lags.items() if isfinite(lag)}

@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.metrics import Observation
 
-from hephaestus_pg.otel.statements import Meters
+from hephaestus_pg.otel.naming import SCHEMA_URL
+from hephaestus_pg.otel.reporter import Meters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,7 +46,13 @@ class Instruments(Meters):
         self.wait_time = histogram(
             "db.client.connection.wait_time",
             "s",
-            "The time that statements waited for a connection of the pool",
+            "The time that statements and transactions waited for a connection of the pool",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self.use_time = histogram(
+            "db.client.connection.use_time",
+            "s",
+            "The time that statements and transactions had a connection of the pool",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self.gathering = histogram(
@@ -71,6 +78,12 @@ class Instruments(Meters):
             "{try}",
             "Tries of statements that followed a failed one",
             lambda each: _number(each, each.runner.retries),
+        )
+        counter(
+            "hephaestus_pg.failed_tries",
+            "{try}",
+            "Tries of statements, and of beginning a transaction, that failed",
+            lambda each: _number(each, each.runner.failed_tries),
         )
         counter(
             "hephaestus_pg.backends_terminated",
@@ -99,6 +112,12 @@ class Instruments(Meters):
             "Connections of the pool, by state",
         )
         meter.create_observable_up_down_counter(
+            "db.client.connection.max",
+            [self._max],
+            "{connection}",
+            "Connections that the pool may have",
+        )
+        meter.create_observable_up_down_counter(
             "db.client.connection.pending_requests",
             [self._pending],
             "{request}",
@@ -120,7 +139,7 @@ class Instruments(Meters):
         """Returns the name of a pool, which is that of the first ``storage`` on it."""
         for each in self._open():
             if each.shared is shared:
-                return each.watched.pool_name
+                return each.reporter.pool_name
         return storage
 
     def _open(self) -> list[TracedExecutor]:
@@ -134,17 +153,22 @@ class Instruments(Meters):
             yield from observe(each)
 
     def _connections(self, _: CallbackOptions) -> Iterable[Observation]:
-        pools = {each.watched.pool_name: each.stats() for each in self._open()}
+        pools = {each.reporter.pool_name: each.stats() for each in self._open()}
         for name, stats in pools.items():
             for state in ("idle", "used"):
                 number = stats.connections_idle if state == "idle" else stats.connections_in_use
                 attributes = {**_pool(name), "db.client.connection.state": state}
                 yield Observation(number, attributes)
 
+    def _max(self, _: CallbackOptions) -> Iterable[Observation]:
+        pools = {each.reporter.pool_name: each.pool for each in self._open()}
+        for name, pool in pools.items():
+            yield Observation(pool.get_max_size(), _pool(name))
+
     def _pending(self, _: CallbackOptions) -> Iterable[Observation]:
         waiting: Counter[str] = Counter()
         for each in self._open():
-            waiting[each.watched.pool_name] += each.runner.waiting
+            waiting[each.reporter.pool_name] += each.runner.waiting
         for name, number in waiting.items():
             yield Observation(number, _pool(name))
 
@@ -156,7 +180,9 @@ def instruments_of(provider: MeterProvider) -> Instruments:
     """Returns the instruments of a meter provider: each time the same."""
     found = _instruments.get(provider)
     if found is None:
-        found = _instruments[provider] = Instruments(provider.get_meter("hephaestus_pg"))
+        found = _instruments[provider] = Instruments(
+            provider.get_meter("hephaestus_pg", schema_url=SCHEMA_URL)
+        )
     return found
 
 
@@ -174,12 +200,12 @@ def _number(executor: TracedExecutor, number: int) -> Iterable[Observation]:
 
 
 def _calls(executor: TracedExecutor) -> Iterable[Observation]:
-    for verb, number in list(executor.calls.begun.items()):
+    for verb, number in list(executor.reporter.begun.items()):
         yield Observation(number, {**_of(executor), "db.operation.name": verb})
 
 
 def _errors(executor: TracedExecutor) -> Iterable[Observation]:
-    for (verb, kind), number in list(executor.calls.failed.items()):
+    for (verb, kind), number in list(executor.reporter.failed.items()):
         attributes = {**_of(executor), "db.operation.name": verb, "error.type": kind}
         yield Observation(number, attributes)
 

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
     Attributes = dict[str, str | int | float]
 
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.33.0"
+"""The first conventions in which those for databases are stable."""
+
 COLLECTION = "workflow_instances"
 
 _WITHOUT_COLLECTION = frozenset(

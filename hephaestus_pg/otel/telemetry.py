@@ -8,6 +8,8 @@ from opentelemetry import metrics, trace
 
 from hephaestus_pg.otel.executor import TracedExecutor
 from hephaestus_pg.otel.instruments import instruments_of
+from hephaestus_pg.otel.naming import SCHEMA_URL
+from hephaestus_pg.otel.reporter import Reporter
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -38,7 +40,7 @@ class OpenTelemetry:
         root_calls: bool = False,
         query_text: bool = False,
     ) -> None:
-        self._tracer = trace.get_tracer("hephaestus_pg", tracer_provider=tracer_provider)
+        self._tracer = trace.get_tracer("hephaestus_pg", None, tracer_provider, SCHEMA_URL)
         self._instruments = instruments_of(meter_provider or metrics.get_meter_provider())
         self._root_calls = root_calls
         self._query_text = query_text
@@ -47,17 +49,16 @@ class OpenTelemetry:
         self, shared: SharedPool, *, name: str, schema: str, batching: bool, timeout: float
     ) -> TracedExecutor:
         """See :class:`Telemetry`."""
-        made = TracedExecutor(
-            shared,
-            name=name,
+        reporter = Reporter(
+            self._tracer,
+            self._instruments,
             schema=schema,
-            batching=batching,
-            timeout=timeout,
-            tracer=self._tracer,
-            meters=self._instruments,
             pool_name=self._instruments.pool_name(shared, name),
             root_calls=self._root_calls,
             query_text=self._query_text,
+        )
+        made = TracedExecutor(
+            shared, reporter, name=name, schema=schema, batching=batching, timeout=timeout
         )
         self._instruments.add(made)
         return made

@@ -6,17 +6,17 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.trace import get_current_span
+
 from hephaestus_pg.batching.queue import Request
 from hephaestus_pg.driver.connection import Server
-from hephaestus_pg.otel.calls import current_call
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Sequence
 
-    from asyncpg import Pool, Record
+    from asyncpg import Pool
 
-    from hephaestus_pg.batching.queue import Batchable, Run
+    from hephaestus_pg.batching.queue import Run
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.connections import Connections
     from hephaestus_pg.otel.naming import Naming
@@ -27,16 +27,10 @@ class MarkedRequest(Request):
 
     __slots__ = ("queued_at", "span")
 
-    def __init__(
-        self,
-        answer: asyncio.Future[Record | None],
-        deadline: float,
-        statement: Batchable,
-        arguments: tuple[Any, ...],
-    ) -> None:
-        Request.__init__(self, answer, deadline, statement, arguments)
+    def __init__(self, *given: Any) -> None:
+        Request.__init__(self, *given)
         self.queued_at = monotonic()
-        self.span = current_call.get()
+        self.span = get_current_span()
 
     @classmethod
     def run_for(cls, run: Run, batch: list[Any]) -> Run:

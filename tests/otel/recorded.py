@@ -9,12 +9,14 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
 
 from hephaestus_pg.otel import OpenTelemetry
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.sdk.trace.sampling import SamplingResult
 
 
 KEYS = {
@@ -84,3 +86,19 @@ class Recorded:
 def given(span: ReadableSpan) -> dict[str, Any]:
     """The attributes of a span."""
     return dict(span.attributes or {})
+
+
+class Every(Sampler):
+    """Samples the traces that begin with one verb."""
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+
+    def should_sample(
+        self, parent_context: Context | None, trace_id: int, name: str, *given: Any, **named: Any
+    ) -> SamplingResult:
+        sampler = ALWAYS_ON if name.startswith(self._verb) else ALWAYS_OFF
+        return ParentBased(sampler).should_sample(parent_context, trace_id, name, *given, **named)
+
+    def get_description(self) -> str:
+        return f"traces of {self._verb}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import Instance
+from hephaestus_pg import Instance, Status
 from tests.support.lag import happens
 
 pytest.importorskip("opentelemetry.sdk", reason="the group test is not installed")
@@ -15,6 +17,8 @@ pytest.importorskip("opentelemetry.sdk", reason="the group test is not installed
 from hephaestus_pg.otel import backlog
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from hephaestus_pg import AsyncStorage
     from tests.otel.recorded import Recorded
     from tests.support.faults import Faults
@@ -25,11 +29,24 @@ LAG = "hephaestus_pg.oldest_due.lag"
 async def test_who_reads_is_given_what_the_last_look_found(
     storage: AsyncStorage, recorded: Recorded
 ) -> None:
-    await storage.put(Instance.new("Orders", {}, id="a"))
+    since = datetime.now(UTC) - timedelta(hours=1)
+    due = replace(Instance.new("Orders", {}, id="a"), status=Status.WAITING, due_at=since)
+    await storage.put(due)
     assert recorded.points(LAG) == []
     await happens(lambda: recorded.points(LAG))
     [point] = recorded.points(LAG, workflow="Orders")
-    assert point.value >= 0
+    assert 3600 <= point.value < 3660
+
+
+async def test_one_odd_moment_does_not_hide_the_others(
+    storage: AsyncStorage, recorded: Recorded, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    for id in ("Odd", "Orders"):
+        await storage.put(Instance.new(id, {}, id=id))
+    odd = "due_at = '-infinity' WHERE id = 'Odd'"
+    await pool.execute(f'UPDATE "{storage.schema}".workflow_instances SET {odd}')
+    await happens(lambda: recorded.points(LAG, workflow="Orders"))
+    assert recorded.points(LAG, workflow="Odd") == []
 
 
 async def test_it_may_be_read_on_another_thread(storage: AsyncStorage, recorded: Recorded) -> None:

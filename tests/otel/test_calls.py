@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests.support.lag import happens
 pytest.importorskip("opentelemetry.sdk", reason="the group test is not installed")
 
 from opentelemetry.context import attach, detach
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -30,12 +30,9 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from tests.otel.recorded import Recorded, given
+from tests.otel.recorded import Every, Recorded, given
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-    from opentelemetry.sdk.trace.sampling import SamplingResult
-
     from hephaestus_pg import AsyncStorage
     from tests.support.faults import Faults
     from tests.support.starting import Start
@@ -134,7 +131,7 @@ async def test_in_a_trace_that_is_not_sampled_there_are_no_spans(
 async def test_the_statement_of_a_call_that_is_not_sampled_is_not_either(
     start: Start, batching: bool
 ) -> None:
-    recorded = Recorded(_Every("put"))
+    recorded = Recorded(Every("put"))
     async with start(telemetry=recorded.telemetry, batching=batching) as storage:
         recorded.forget()
         await storage.get("a")
@@ -145,7 +142,7 @@ async def test_the_statement_of_a_call_that_is_not_sampled_is_not_either(
 
 
 async def test_a_call_within_one_that_is_not_sampled_is_not_either(start: Start) -> None:
-    recorded = Recorded(_Every("get"))
+    recorded = Recorded(Every("get"))
     async with start(telemetry=recorded.telemetry) as storage:
         recorded.forget()
         async with storage.transaction() as transaction:
@@ -153,14 +150,6 @@ async def test_a_call_within_one_that_is_not_sampled_is_not_either(start: Start)
         assert recorded.spans == []
         await storage.get(SECRET)
         assert len(recorded.calls("get")) == 1
-
-
-async def test_what_a_sampler_raises_leaves_no_call_under_way(start: Start) -> None:
-    recorded = Recorded(_Every("put", fails=True))
-    async with start(telemetry=recorded.telemetry) as storage:
-        with pytest.raises(ZeroDivisionError):
-            await storage.put(one())
-        assert storage.process_stats().calls_under_way == 0
 
 
 @pytest.mark.parametrize("batching", (True, False))
@@ -208,6 +197,18 @@ async def test_what_happens_in_a_transaction_is_below_it(
     assert (call.parent, statement.parent) == (around.context, call.context)
 
 
+async def test_a_transaction_may_end_in_another_context(
+    storage: AsyncStorage, recorded: Recorded, caplog: pytest.LogCaptureFixture
+) -> None:
+    transaction = storage.transaction()
+    await asyncio.create_task(transaction.__aenter__())
+    with recorded.tracer.start_as_current_span("other") as other:
+        await transaction.__aexit__(None, None, None)
+        assert get_current_span() is other
+    assert len(recorded.calls("transaction")) == 1
+    assert caplog.records == []
+
+
 async def test_a_call_that_may_not_begin_has_no_span(
     storage: AsyncStorage, recorded: Recorded
 ) -> None:
@@ -215,22 +216,3 @@ async def test_a_call_that_may_not_begin_has_no_span(
     with pytest.raises(StorageClosedError):
         await storage.put(one())
     assert recorded.spans == []
-
-
-class _Every(Sampler):
-    """Samples the traces that begin with one verb."""
-
-    def __init__(self, verb: str, *, fails: bool = False) -> None:
-        self._verb = verb
-        self._fails = fails
-
-    def should_sample(
-        self, parent_context: Context | None, trace_id: int, name: str, *given: Any, **named: Any
-    ) -> SamplingResult:
-        if self._fails and name.startswith(self._verb):
-            raise ZeroDivisionError
-        sampler = ALWAYS_ON if name.startswith(self._verb) else ALWAYS_OFF
-        return ParentBased(sampler).should_sample(parent_context, trace_id, name, *given, **named)
-
-    def get_description(self) -> str:
-        return f"traces of {self._verb}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg import Instance
+from tests.support.lag import happens
 
 pytest.importorskip("opentelemetry.sdk", reason="the group test is not installed")
 
@@ -39,13 +40,16 @@ async def test_verbs_on_a_callers_connection_are_reported_too(
     assert statement.parent == call.context
 
 
-async def test_a_transaction_that_waits_for_a_connection_is_measured(
-    storage: AsyncStorage, recorded: Recorded
+@pytest.mark.parametrize("time", ("wait_time", "use_time"))
+async def test_a_transaction_waits_for_a_connection_and_uses_it(
+    storage: AsyncStorage, recorded: Recorded, time: str
 ) -> None:
-    [before] = recorded.points("db.client.connection.wait_time")
+    recorded.points(f"db.client.connection.{time}")
+    await happens(lambda: recorded.statements("backlog"))  # the reading has the table looked at
+    [before] = recorded.points(f"db.client.connection.{time}")
     async with storage.transaction():
         pass
-    [after] = recorded.points("db.client.connection.wait_time")
+    [after] = recorded.points(f"db.client.connection.{time}")
     assert after.count == before.count + 1
 
 

@@ -31,6 +31,7 @@ async def test_storages_that_share_a_pool_report_it_once(start: Start, recorded:
         await second.ping()
         assert len(recorded.points("db.client.connection.count")) == 2  # idle and used
         assert len(recorded.points("db.client.connection.count", pool=first.name)) == 2
+        assert len(recorded.points("db.client.connection.max", pool=first.name)) == 1
         assert recorded.number("hephaestus_pg.calls", operation="ping", storage=second.name) == 1
         assert recorded.points("hephaestus_pg.calls", operation="ping", storage=first.name) == []
 

@@ -14,11 +14,11 @@ pytest.importorskip("opentelemetry.sdk", reason="the group test is not installed
 
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tests.otel.recorded import Recorded, given
+from tests.otel.recorded import Every, Recorded, given
+from tests.support.faults import Faults
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
-    from tests.support.faults import Faults
     from tests.support.starting import Start
 
 
@@ -91,6 +91,15 @@ async def test_a_gathered_call_that_goes_alone_has_its_statement_as_a_child(
     assert given(statement)["hephaestus_pg.gathering.duration"] > 0
 
 
+async def test_nor_is_it_sampled_where_its_call_is_not(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = Recorded(Every("put"))
+    async with start(telemetry=recorded.telemetry) as storage:
+        await gathered(storage, Faults(storage, monkeypatch), recorded, ["a"])
+    assert recorded.statements("put") == []
+
+
 async def test_the_halves_of_a_batch_that_was_refused_link_to_their_own_calls(
     storage: AsyncStorage, recorded: Recorded, faults: Faults
 ) -> None:
@@ -116,7 +125,9 @@ async def test_the_time_of_each_statement_is_measured(
         await storage.put(named("a"))
         [took] = recorded.points("db.client.operation.duration", operation="put")
         waits = recorded.points("db.client.connection.wait_time")
-    assert (took.count, [each.count for each in waits]) == (1, [2])  # with the look at the schema
+        uses = recorded.points("db.client.connection.use_time")
+    counts = [each.count for each in (*waits, *uses)]
+    assert (took.count, counts) == (1, [2, 2])  # with the look at the schema
     assert took.sum > 0
     assert dict(took.attributes)["db.namespace"].endswith(f"|{storage.schema}")
 
@@ -137,6 +148,7 @@ async def test_tries_are_counted(storage: AsyncStorage, recorded: Recorded, faul
     [statement] = recorded.statements("put")
     assert given(statement)["hephaestus_pg.tries"] == 3
     assert recorded.number("hephaestus_pg.retries") == 2
+    assert recorded.number("hephaestus_pg.failed_tries") == 2
     assert recorded.number("hephaestus_pg.backends_terminated") == 2
     assert recorded.number("hephaestus_pg.errors") == 0
 

@@ -43,4 +43,8 @@ async def test_the_global_providers_are_the_default(
     async with start(telemetry=OpenTelemetry()) as storage:
         await storage.ping()
         assert recorded.number("hephaestus_pg.calls", operation="ping") == 1
-    assert len(recorded.calls("ping")) == 1
+    [call] = recorded.calls("ping")
+    scope = call.instrumentation_scope
+    assert scope is not None
+    assert scope.name == "hephaestus_pg"
+    assert scope.schema_url == "https://opentelemetry.io/schemas/1.33.0"

@@ -26,6 +26,7 @@ async def test_waiting_for_a_connection_is_told_apart_from_execution(
             await happens(lambda: storage.process_stats().connections_waited_for == 1)
             assert recorded.number("db.client.connection.pending_requests") == 1
             assert recorded.number("db.client.connection.count", state="used") == 1
+            assert recorded.number("db.client.connection.max") == 1
         await waiting
     [statement] = recorded.statements("ping")
     told = given(statement)

@@ -21,7 +21,7 @@ from hephaestus_pg.batching import batcher
 from hephaestus_pg.batching.queue import RequestQueue
 from hephaestus_pg.driver.happy_eyeballs import first_to_connect
 from hephaestus_pg.execution.kept import KeptConnections
-from hephaestus_pg.execution.pool_runner import _Tries
+from hephaestus_pg.execution.pool_runner import Tries
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Interrupt(BaseException):
 PLACES: dict[str, tuple[Any, str]] = {
     "a worker that takes its batch": (RequestQueue, "next_batch"),
     "a worker that sends": (batcher, "send"),
-    "a statement that begins": (_Tries, "run_once"),
+    "a statement that begins": (Tries, "run_once"),
     "a connection that is taken": (KeptConnections, "try_acquire"),
     "a connection that is waited for": (KeptConnections, "acquire"),
     "a connection that is given back": (KeptConnections, "try_release"),

@@ -22,7 +22,10 @@ WITH RECURSIVE ready AS (
     FROM timed
     WHERE timed.workflow IS NOT NULL
 )
-SELECT next.workflow::text AS workflow, extract(epoch FROM min(next.since))::text AS since
+SELECT
+    next.workflow::text AS workflow,
+    extract(epoch FROM min(next.since))::text AS since,
+    extract(epoch FROM statement_timestamp())::text AS now
 FROM (
     SELECT ready.workflow, following.since
     FROM ready
