@@ -21,6 +21,7 @@ from hephaestus_pg.errors import HephaestusError, InvalidTypeError, InvalidValue
 from hephaestus_pg.storage import AsyncStorage
 from hephaestus_pg.values.instance import Status
 from hephaestus_pg.web import asked, showing, steps
+from hephaestus_pg.web.hours import chart
 from hephaestus_pg.web.reading import Reading
 
 if TYPE_CHECKING:
@@ -93,18 +94,23 @@ class Pages:
     async def _overview(self, _: Request) -> Response:
         storage, reading = self._opened()
         stats, hours = await reading.stats(), await reading.hours()
-        workflows = _by_workflow(stats)
+        counts = _by_workflow(stats)
+        workflows = dict(islice(counts.items(), MOST_WORKFLOWS))
         return self._page(
             "overview.html",
             storage,
             stats=stats,
-            workflows=dict(islice(workflows.items(), MOST_WORKFLOWS)),
-            more=max(0, len(workflows) - MOST_WORKFLOWS),
+            workflows=workflows,
+            more=len(counts) - len(workflows),
             stuck=await reading.stuck(limit=MOST_STUCK),
             most_stuck=MOST_STUCK,
             runners=await storage.runners(),
             hours=hours,
-            most_an_hour=max(1, *(max(each.inserted, each.written) for each in hours)),
+            charts={
+                name: chart([each.written.get(name, {}) for each in hours]) for name in workflows
+            },
+            inserted=chart([{"inserted": each.inserted} for each in hours]),
+            written=chart([each.by_status() for each in hours]),
         )
 
     async def _instances(self, request: Request) -> Response:

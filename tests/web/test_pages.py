@@ -131,13 +131,20 @@ async def test_the_overview_shows_what_is_stuck_and_why(
     assert "1 stuck" in text
 
 
-async def test_the_overview_draws_the_last_day(
+async def test_the_overview_draws_the_last_day_by_workflow_and_status(
     client: httpx.AsyncClient, storage: AsyncStorage
 ) -> None:
     await storage.put_many([order(f"orderid::{n}") for n in range(7)])
+    await storage.put(order("refund", workflow="Refund", status=Status.FAILED))
     html = await page(client, "/")
-    assert len([each for each in html.all("rect") if each["class"] == "inserted"]) == 24
-    assert "at most 7 an hour" in html.text
+    assert "Inserted in the last 24 hours, at most 8 an hour" in html.text
+    assert "Last written in the last 24 hours, at most 8 an hour" in html.text
+    drawn = [each for each in html.all("rect") if each["class"] != "inserted"]
+    heights = [(each["class"], float(each["height"] or 0)) for each in drawn]
+    # Of Order, of Refund, and of both.
+    assert heights == [("pending", 40), ("failed", 40), ("pending", 35), ("failed", 5)]
+    assert re.search(r"Refund 0 0 0 0 1 \S failed 1", html.text)
+    assert "pending 7, failed 1" in html.text
 
 
 async def test_of_many_workflows_the_overview_shows_some(
