@@ -17,10 +17,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hephaestus_pg.errors import HephaestusError, InvalidTypeError, InvalidValueError
+from hephaestus_pg.errors import (
+    HephaestusError,
+    InvalidTypeError,
+    InvalidValueError,
+    OperationTimeoutError,
+)
 from hephaestus_pg.storage import AsyncStorage
 from hephaestus_pg.values.instance import Status
-from hephaestus_pg.web import asked, showing, steps
+from hephaestus_pg.web import filters, showing, steps
 from hephaestus_pg.web.hours import chart
 from hephaestus_pg.web.reading import Reading
 
@@ -43,6 +48,9 @@ HEADERS = {
 
 ROWS = 50
 """Rows of a page of the list."""
+
+LIST_SECONDS = 5.0
+"""Seconds after which a list is given up, since no index serves its filters together."""
 
 MOST_WORKFLOWS = 100
 """Workflows whose instances the overview counts."""
@@ -115,24 +123,30 @@ class Pages:
 
     async def _instances(self, request: Request) -> Response:
         storage, reading = self._opened()
-        given = asked.texts(request.query_params.multi_items())
+        given = filters.fields(request.query_params.multi_items())
         first = {name: text for name, text in given.items() if name != "after"}
-        found, following, error = [], None, None
+        found, following, status = [], None, 200
+        error: InvalidValueError | str | None = None
         try:
-            wanted = asked.asked(given)
-            found = [each async for each in reading.summaries(limit=ROWS + 1, **wanted)]
+            wanted = filters.arguments(given)
+            found = [
+                each
+                async for each in reading.summaries(limit=ROWS + 1, timeout=LIST_SECONDS, **wanted)
+            ]
             if len(found) > ROWS:
                 after = reading.cursor(found[ROWS - 1], order_by=wanted["order_by"])
                 following = {**first, "after": after}
         except InvalidValueError as wrong:
-            error = wrong
+            error, status = wrong, 400
+        except OperationTimeoutError as late:
+            error, status = f"{late}. Give a filter that leaves fewer.", 503
         return self._page(
             "instances.html",
             storage,
-            status=400 if error else 200,
+            status=status,
             given=given,
             first=first,
-            orders=asked.ORDERS,
+            orders=filters.ORDERS,
             rows=found[:ROWS],
             following=following,
             error=error,
