@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hephaestus_pg.cli.moments import exact
 from hephaestus_pg.errors import (
     HephaestusError,
     InvalidTypeError,
@@ -25,7 +26,7 @@ from hephaestus_pg.errors import (
 )
 from hephaestus_pg.storage import AsyncStorage
 from hephaestus_pg.values.instance import Status
-from hephaestus_pg.web import filters, showing, steps
+from hephaestus_pg.web import filters, formats, steps
 from hephaestus_pg.web.hours import chart
 from hephaestus_pg.web.reading import Reading
 
@@ -75,12 +76,15 @@ class Pages:
             undefined=StrictUndefined,
         )
         self._templates.filters |= {
-            name: getattr(showing, name)
-            for name in ("moment", "duration", "size", "json_text", "cut")
+            "cut": formats.cut,
+            "duration": formats.duration,
+            "json_text": formats.json_text,
+            "moment": exact,
+            "size": formats.size,
         }
         self._templates.globals |= {
-            "listed": showing.listed,
-            "shown": showing.shown,
+            "listed": formats.listed,
+            "shown": formats.shown,
             "statuses": [*Status],
         }
         static = files("hephaestus_pg.web") / "static"
@@ -168,7 +172,7 @@ class Pages:
             row=found.columns,
             instance=instance,
             moments={
-                name: showing.column_moment(found.columns[name])
+                name: formats.column_moment(found.columns[name])
                 for name in ("due_at", "inserted_at", "updated_at")
             },
             owners={str(each.token): each.name for each in await storage.runners()},
