@@ -6,7 +6,6 @@ under any prefix, whichever proxy or application has put it there.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hephaestus_pg.cli.moments import exact
+from hephaestus_pg.cli.storages import server_time
 from hephaestus_pg.errors import (
     HephaestusError,
     InvalidTypeError,
@@ -111,6 +111,7 @@ class Pages:
         return self._page(
             "overview.html",
             storage,
+            now=await server_time(storage),
             stats=stats,
             workflows=workflows,
             more=len(counts) - len(workflows),
@@ -164,7 +165,7 @@ class Pages:
             return self._page(
                 "error.html", storage, status=404, title="Not found", message=f"{id}: no such row"
             )
-        now, instance = datetime.now(UTC), found.instance
+        now, instance = await server_time(storage), found.instance
         return self._page(
             "instance.html",
             storage,
@@ -204,7 +205,6 @@ class Pages:
         content = self._templates.get_template(template).render(
             here=template.partition(".")[0],
             schema=storage.schema if storage else self._storage,
-            now=datetime.now(UTC),
             **shown,
         )
         return Response(content, status, HEADERS, "text/html")

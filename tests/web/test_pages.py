@@ -131,6 +131,18 @@ async def test_the_overview_shows_what_is_stuck_and_why(
     assert "1 stuck" in text
 
 
+async def test_time_goes_by_the_servers_clock(
+    client: httpx.AsyncClient, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ahead(_: AsyncStorage) -> datetime:
+        return datetime.now(UTC) + timedelta(hours=1)
+
+    monkeypatch.setattr("hephaestus_pg.web.pages.server_time", ahead)
+    await storage.put(order(status=Status.RUNNING, current_step="charge"))
+    assert "1 h 0 min" in (await page(client, "/")).text
+    assert "charge active 1 h 0 min" in (await page(client, shown("orderid::1"))).text
+
+
 async def test_the_overview_draws_the_last_day_by_workflow_and_status(
     client: httpx.AsyncClient, storage: AsyncStorage
 ) -> None:
