@@ -28,6 +28,8 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 """The exit code when nobody reads the output any longer: 128 and the number of SIGPIPE."""
 
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that reports a wrong argument in one line."""
@@ -166,9 +168,12 @@ def _flushed() -> bool:
 
 
 def duration(seconds: float) -> str:
-    """Formats a duration for a reader: ``12 ms``, ``3.4 s``, ``5 min 10 s``."""
+    """Formats a duration for a reader: ``12 ms``, ``3.4 s``, ``5 min 10 s``, ``1 d 2 h``."""
+    sign, seconds = "-" * (seconds < 0), abs(seconds)
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{sign}{seconds * 1000:.0f} ms"
     if seconds < 60:  # noqa: PLR2004 - a minute
-        return f"{seconds:.1f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+        return f"{sign}{seconds:.1f} s"
+    at = next(i for i, (size, _) in enumerate(_UNITS) if seconds >= size)
+    (size, unit), (small, below) = _UNITS[at : at + 2]
+    return f"{sign}{seconds // size:.0f} {unit} {seconds % size // small:.0f} {below}"

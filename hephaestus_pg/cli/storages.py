@@ -26,9 +26,11 @@ _CLOSE_SECONDS = 2.0
 
 
 @asynccontextmanager
-async def connected(dsn: str | None, *, timeout: float = TIMEOUT) -> AsyncIterator[Pool[Any]]:
-    """Opens one connection, which the storages of a command share."""
-    pool = await open_pool(dsn, timeout=timeout, pgbouncer=False, max_size=1)
+async def connected(
+    dsn: str | None, *, timeout: float = TIMEOUT, max_size: int = 1, **options: Any
+) -> AsyncIterator[Pool[Any]]:
+    """Opens a connection, or up to ``max_size``, which the storages of a command share."""
+    pool = await open_pool(dsn, timeout=timeout, pgbouncer=False, max_size=max_size, **options)
     try:
         yield pool
     finally:

@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import re
 import socket
 import sys
 from importlib.util import find_spec
@@ -15,14 +17,13 @@ from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from hephaestus_pg.cli import options
-from hephaestus_pg.storage import AsyncStorage
-from hephaestus_pg.values.references import Names
+from hephaestus_pg.cli.storages import connected, started
 from hephaestus_pg.web import app
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
+_NAME = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-fA-F:.]+\]")
 _OPEN = (
     "warning: whoever reaches {} reads every instance: the page has no authentication; to add it, "
     "mount hephaestus_pg.web.app(storage) in an application of yours"
@@ -43,13 +44,17 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
         metavar="ADDRESS",
         help="the address to listen on; default: %(default)s, which only this machine reaches",
     )
-    parser.add_argument("--port", type=int, default=8765, metavar="P", help="default: %(default)s")
+    parser.add_argument(
+        "--port", type=_port, default=8765, metavar="P", help="0: any; default: %(default)s"
+    )
     parser.add_argument(
         "--name",
+        type=_name,
         action="append",
         default=[],
         metavar="N",
-        help="another name or address in the URLs by which browsers reach it; repeatable",
+        help="another name or address in the URLs by which browsers reach it, or *.NAME for all "
+        "below it; repeatable",
     )
     arguments = parser.parse_args(argv)
     if not all(map(find_spec, ("jinja2", "starlette", "uvicorn"))):
@@ -67,14 +72,11 @@ async def _serve(arguments: argparse.Namespace) -> int:
     family, host = socket.AF_INET, str(address)
     if isinstance(address, IPv6Address):
         family, host = socket.AF_INET6, f"[{address}]"
-    async with AsyncStorage.start(
-        arguments.dsn,
-        schema=arguments.schema,
-        references=Names(),
-        min_size=1,
-        max_size=4,
-        server_settings={"default_transaction_read_only": "on"},
-    ) as storage:
+    read_only = {"default_transaction_read_only": "on"}
+    async with (
+        connected(arguments.dsn, max_size=4, server_settings=read_only) as pool,
+        started(pool, arguments.schema) as storage,
+    ):
         with socket.create_server((str(address), arguments.port), family=family) as listening:
             url = f"http://{host}:{listening.getsockname()[1]}/"
             if not address.is_loopback:
@@ -88,3 +90,15 @@ async def _serve(arguments: argparse.Namespace) -> int:
             config = Config(page, log_level="warning", lifespan="off", server_header=False)
             await Server(config).serve([listening])
     return 0
+
+
+def _port(text: str) -> int:
+    if not 0 <= int(text) <= 65_535:  # noqa: PLR2004 - two bytes
+        raise argparse.ArgumentTypeError(f"{text} is no port")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name, such as ops.example")
+    return text

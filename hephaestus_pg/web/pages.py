@@ -6,7 +6,6 @@ under any prefix, whichever proxy or application has put it there.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hephaestus_pg.errors import HephaestusError, InvalidTypeError, InvalidValueError
+from hephaestus_pg.cli.moments import exact
+from hephaestus_pg.cli.storages import server_time
+from hephaestus_pg.errors import (
+    HephaestusError,
+    InvalidTypeError,
+    InvalidValueError,
+    OperationTimeoutError,
+)
 from hephaestus_pg.storage import AsyncStorage
 from hephaestus_pg.values.instance import Status
-from hephaestus_pg.web import asked, showing, steps
+from hephaestus_pg.web import filters, formats, steps
+from hephaestus_pg.web.hours import chart
 from hephaestus_pg.web.reading import Reading
 
 if TYPE_CHECKING:
@@ -42,6 +49,9 @@ HEADERS = {
 
 ROWS = 50
 """Rows of a page of the list."""
+
+LIST_SECONDS = 5.0
+"""Seconds after which a list is given up, since no index serves its filters together."""
 
 MOST_WORKFLOWS = 100
 """Workflows whose instances the overview counts."""
@@ -66,12 +76,15 @@ class Pages:
             undefined=StrictUndefined,
         )
         self._templates.filters |= {
-            name: getattr(showing, name)
-            for name in ("moment", "duration", "size", "json_text", "cut")
+            "cut": formats.cut,
+            "duration": formats.duration,
+            "json_text": formats.json_text,
+            "moment": exact,
+            "size": formats.size,
         }
         self._templates.globals |= {
-            "listed": showing.listed,
-            "shown": showing.shown,
+            "listed": formats.listed,
+            "shown": formats.shown,
             "statuses": [*Status],
         }
         static = files("hephaestus_pg.web") / "static"
@@ -93,40 +106,52 @@ class Pages:
     async def _overview(self, _: Request) -> Response:
         storage, reading = self._opened()
         stats, hours = await reading.stats(), await reading.hours()
-        workflows = _by_workflow(stats)
+        counts = _by_workflow(stats)
+        workflows = dict(islice(counts.items(), MOST_WORKFLOWS))
         return self._page(
             "overview.html",
             storage,
+            now=await server_time(storage),
             stats=stats,
-            workflows=dict(islice(workflows.items(), MOST_WORKFLOWS)),
-            more=max(0, len(workflows) - MOST_WORKFLOWS),
+            workflows=workflows,
+            more=len(counts) - len(workflows),
             stuck=await reading.stuck(limit=MOST_STUCK),
             most_stuck=MOST_STUCK,
             runners=await storage.runners(),
             hours=hours,
-            most_an_hour=max(1, *(max(each.inserted, each.written) for each in hours)),
+            charts={
+                name: chart([each.written.get(name, {}) for each in hours]) for name in workflows
+            },
+            inserted=chart([{"inserted": each.inserted} for each in hours]),
+            written=chart([each.by_status() for each in hours]),
         )
 
     async def _instances(self, request: Request) -> Response:
         storage, reading = self._opened()
-        given = asked.texts(request.query_params.multi_items())
+        given = filters.fields(request.query_params.multi_items())
         first = {name: text for name, text in given.items() if name != "after"}
-        found, following, error = [], None, None
+        found, following, status = [], None, 200
+        error: InvalidValueError | str | None = None
         try:
-            wanted = asked.asked(given)
-            found = [each async for each in reading.summaries(limit=ROWS + 1, **wanted)]
+            wanted = filters.arguments(given)
+            found = [
+                each
+                async for each in reading.summaries(limit=ROWS + 1, timeout=LIST_SECONDS, **wanted)
+            ]
             if len(found) > ROWS:
                 after = reading.cursor(found[ROWS - 1], order_by=wanted["order_by"])
                 following = {**first, "after": after}
         except InvalidValueError as wrong:
-            error = wrong
+            error, status = wrong, 400
+        except OperationTimeoutError as late:
+            error, status = f"{late}. Give a filter that leaves fewer.", 503
         return self._page(
             "instances.html",
             storage,
-            status=400 if error else 200,
+            status=status,
             given=given,
             first=first,
-            orders=asked.ORDERS,
+            orders=filters.ORDERS,
             rows=found[:ROWS],
             following=following,
             error=error,
@@ -140,7 +165,7 @@ class Pages:
             return self._page(
                 "error.html", storage, status=404, title="Not found", message=f"{id}: no such row"
             )
-        now, instance = datetime.now(UTC), found.instance
+        now, instance = await server_time(storage), found.instance
         return self._page(
             "instance.html",
             storage,
@@ -148,7 +173,7 @@ class Pages:
             row=found.columns,
             instance=instance,
             moments={
-                name: showing.column_moment(found.columns[name])
+                name: formats.column_moment(found.columns[name])
                 for name in ("due_at", "inserted_at", "updated_at")
             },
             owners={str(each.token): each.name for each in await storage.runners()},
@@ -180,7 +205,6 @@ class Pages:
         content = self._templates.get_template(template).render(
             here=template.partition(".")[0],
             schema=storage.schema if storage else self._storage,
-            now=datetime.now(UTC),
             **shown,
         )
         return Response(content, status, HEADERS, "text/html")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _sql
 from hephaestus_pg.codec.serializer import Serializer
 from hephaestus_pg.errors import CorruptInstanceError
 from hephaestus_pg.execution.statements import Statement
-from hephaestus_pg.inspect.looking import SAMPLED_PAGES, InspectVerbs
+from hephaestus_pg.inspect.looking import EXACT_UP_TO, SAMPLED_PAGES, InspectVerbs
 from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.values.references import Names
+from hephaestus_pg.web.hours import Count, Hour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,18 +33,6 @@ READ_OF_A_QUARTER = 500
 
 _ROW_COLUMNS = 10
 """Columns of ``row.sql``, which the statement's own follow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hour:
-    """The numbers of instances inserted, and last written, in the hour from ``start``."""
-
-    start: datetime
-    inserted: int
-    is_exact: bool
-    written: int
-    is_whole: bool
-    """``written`` is exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +56,22 @@ class Reading(InspectVerbs):
 
     async def hours(self) -> list[Hour]:
         """The last 24 hours, the oldest first; the last one is not over."""
+        few, many = str(EXACT_UP_TO + 1), str(SAMPLED_PAGES)
         with self._executor.operation("hours", None, None) as deadline:
-            rows = await self._executor.fetch(
-                deadline, self._statement("hours"), str(READ_OF_A_QUARTER), str(SAMPLED_PAGES)
-            )
+            fetch = partial(self._executor.fetch, deadline)
+            inserted = await fetch(self._statement("inserted_by_hour"), str(READ_OF_A_QUARTER))
+            groups = await fetch(self._statement("written_by_hour"), few, many)
+        written: dict[str, dict[str, dict[str, Count]]] = defaultdict(lambda: defaultdict(dict))
+        for row in groups:
+            number = _count(row["instances"], row["is_exact"])
+            written[row["hour"]][row["workflow"]][row["status"]] = number
         return [
             Hour(
                 datetime.fromtimestamp(float(row["hour"]), UTC),
-                int(row["inserted"]),
-                row["is_exact"] == "true",
-                int(row["written"]),
-                row["is_whole"] == "true",
+                _count(row["inserted"], row["is_exact"]),
+                written[row["hour"]],
             )
-            for row in rows
+            for row in inserted
         ]
 
     async def found(self, id: str) -> Found | None:
@@ -99,3 +93,7 @@ class Reading(InspectVerbs):
 
     def _statement(self, name: str) -> Statement:
         return Statement(name, _sql.statement(name, self.schema), "read")
+
+
+def _count(number: str, is_exact: str) -> Count:
+    return Count(int(number), is_exact == "true")

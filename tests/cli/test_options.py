@@ -134,9 +134,19 @@ def test_warnings_are_shown_within_the_block_alone(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    ((0.0123, "12 ms"), (3.42, "3.4 s"), (310, "5 min 10 s")),
+    (
+        (0, "0 ms"),
+        (0.0123, "12 ms"),
+        (3.42, "3.4 s"),
+        (59.9, "59.9 s"),
+        (60, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h 0 min"),
+        (90_000, "1 d 1 h"),
+        (-90, "-1 min 30 s"),
+    ),
 )
-def test_a_duration_is_given_in_the_unit_that_suits_it(seconds: float, text: str) -> None:
+def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
     assert options.duration(seconds) == text
 
 

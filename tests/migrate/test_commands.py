@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-import pytest
 
 from hephaestus_pg import (
     migrate,
@@ -18,6 +17,8 @@ from hephaestus_pg.migrations.state import read_state
 from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.support.commands import Run
 
 
@@ -158,10 +159,3 @@ def test_an_interruption_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == "interrupted\n"
     assert options.exit_code(failing) == 2
     assert capsys.readouterr().err == "error: two lines of postgresql://user:***@host/x\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), ((0.0123, "12 ms"), (3.44, "3.4 s"), (310.0, "5 min 10 s"))
-)
-def test_durations_are_rounded_for_readers(seconds: float, text: str) -> None:
-    assert options.duration(seconds) == text

@@ -63,11 +63,16 @@ class Browser:
         self._thread.shutdown()
 
     async def visit(
-        self, address: str, look: Callable[[Page], Result], *, faults: int = 0, **context: Any
+        self,
+        address: str,
+        look: Callable[[Page], Result],
+        *,
+        expected: str | None = None,
+        **context: Any,
     ) -> Result:
         """Opens a page, and gives what ``look`` does; a complaint of the browser is a failure.
 
-        ``faults`` are the answers that are errors on purpose, each of which it complains of.
+        But for one, or several, in which the ``expected`` text is.
         """
 
         def visit() -> Result:
@@ -81,7 +86,11 @@ class Browser:
                 page.on("request", lambda request: requests.append(request.url))
                 page.goto(address)
                 result = look(page)
-                assert len(complaints) == faults, complaints
+                if expected is None:
+                    assert complaints == []
+                else:
+                    assert complaints
+                    assert [each for each in complaints if expected not in each] == []
                 origin = "/".join(address.split("/")[:3])
                 assert [each for each in requests if not each.startswith(f"{origin}/")] == []
                 return result

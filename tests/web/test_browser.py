@@ -10,7 +10,7 @@ import pytest
 from hephaestus_pg import Status
 from tests.support.instances import order
 from tests.web.browser import Browser, serving
-from tests.web.test_pages import HOSTILE, full, shown
+from tests.web.looking import HOSTILE, full, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -68,7 +68,8 @@ async def test_the_policy_stops_a_script_that_got_in(browser: Browser, address: 
         """)
         return page.evaluate("[window.ran, getComputedStyle(document.body).display]")
 
-    assert await browser.visit(address, look, faults=2) == [None, "block"]
+    result = await browser.visit(address, look, expected="Content Security Policy")
+    assert result == [None, "block"]
 
 
 async def test_all_can_be_reached_by_keyboard_in_the_order_seen(
@@ -182,7 +183,7 @@ async def test_a_page_whose_server_went_away_says_so(
         return page.locator("h1").inner_text()
 
     async with serving(storage) as address:
-        visit = asyncio.create_task(browser.visit(address, look, faults=1))
+        visit = asyncio.create_task(browser.visit(address, look, expected="ERR_CONNECTION_REFUSED"))
         await left.wait()
     assert await visit == "Overview"
 

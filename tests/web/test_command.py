@@ -75,10 +75,11 @@ def test_it_serves_the_page_here_alone_until_it_is_interrupted(
 
 
 def test_a_name_may_be_given_and_an_open_address_is_warned_of(dsn: str, migrated: str) -> None:
-    given = ("--host", "0.0.0.0", "--name", "ops.example")
+    given = ("--host", "0.0.0.0", "--name", "ops.example", "--name", "*.internal")
     with served("--dsn", dsn, "--schema", migrated, *given) as (url, process):
         local = url.replace("0.0.0.0", "127.0.0.1")
         assert status(local, Host="ops.example") == 200
+        assert status(local, Host="a.internal") == 200
         assert status(local, Host="evil.example") == 400
         process.send_signal(signal.SIGINT)
         assert "the page has no authentication" in process.communicate()[1]
@@ -90,6 +91,11 @@ def test_a_name_may_be_given_and_an_open_address_is_warned_of(dsn: str, migrated
     (
         (("--host", "here"), "argument --host: invalid ip_address value: 'here'"),
         (("--port", "x"), "argument --port"),
+        (("--port", "65536"), "argument --port: 65536 is no port"),
+        (("--port", "-1"), "argument --port: -1 is no port"),
+        (("--name", "https://ops.example/"), "argument --name: 'https://ops.example/' is no name"),
+        (("--name", "*"), "argument --name: '*' is no name"),
+        (("--name", "o*.example"), "argument --name: 'o*.example' is no name"),
     ),
 )
 def test_a_wrong_argument_is_told_in_one_line(
@@ -115,4 +121,4 @@ def test_a_schema_without_a_table_is_an_error_in_one_line(
     dsn: str, schema: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--dsn", dsn, "--schema", schema, "--port", "0"]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    assert f"there is no table workflow_instances in schema {schema!r}" in capsys.readouterr().err

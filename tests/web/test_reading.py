@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import Context, LoadedClasses, _sql
+from hephaestus_pg import Context, LoadedClasses, Status, _sql
+from hephaestus_pg.web.hours import Count
 from hephaestus_pg.web.reading import PART_BYTES, Reading
 from tests.support.instances import order
 
@@ -38,29 +39,53 @@ async def filled(storage: AsyncStorage, pool: Pool) -> None:
     await pool.execute(f"VACUUM ANALYZE {table}")
 
 
-async def test_an_hour_of_few_is_counted(storage: AsyncStorage) -> None:
+async def explained(storage: AsyncStorage, pool: Pool, name: str, *arguments: str) -> str:
+    statement = _sql.statement(name, storage.schema)
+    rows = await pool.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {statement}", *arguments)
+    return "\n".join([row[0] for row in rows])
+
+
+async def test_an_hour_of_few_is_counted_by_workflow_and_status(storage: AsyncStorage) -> None:
     await storage.put_many([order(f"orderid::{n}") for n in range(7)])
+    await storage.put(order("refund", workflow="Refund", status=Status.FAILED))
     *before, last = await Reading(storage).hours()
     assert len(before) == 23
-    assert {(hour.inserted, hour.written) for hour in before} == {(0, 0)}
-    assert (last.inserted, last.is_exact, last.written, last.is_whole) == (7, True, 7, True)
+    assert {hour.inserted for hour in before} == {Count(0, is_exact=True)}
+    assert not any(hour.written for hour in before)
+    assert last.inserted == Count(8, is_exact=True)
+    assert last.written == {
+        "Order": {"pending": Count(7, is_exact=True)},
+        "Refund": {"failed": Count(1, is_exact=True)},
+    }
     assert timedelta() <= datetime.now(UTC) - last.start < timedelta(hours=1, minutes=5)
 
 
 async def test_an_hour_of_many_is_estimated(storage: AsyncStorage, pool: Pool) -> None:
     await filled(storage, pool)
     hours = await Reading(storage).hours()
-    assert not hours[-3].is_exact
-    assert 18_000 < hours[-3].inserted < 22_000
-    assert (hours[-2].written, hours[-2].is_whole) == (20_000, True)
+    assert not hours[-3].inserted.is_exact
+    assert 18_000 < hours[-3].inserted.instances < 22_000
+    assert hours[-2].written == {"Order": {"completed": Count(20_000, is_exact=True)}}
+
+
+async def test_few_failures_among_many_instances_are_counted(
+    storage: AsyncStorage, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hephaestus_pg.web.reading.SAMPLED_PAGES", 20)  # about a tenth
+    await filled(storage, pool)
+    await storage.put(order(status=Status.FAILED))
+    hours = await Reading(storage).hours()
+    assert hours[-1].written == {"Order": {"failed": Count(1, is_exact=True)}}
+    [number, is_exact] = hours[-2].written["Order"]["completed"]
+    assert not is_exact
+    assert 12_000 < number < 30_000
 
 
 async def test_of_an_hour_of_many_few_are_read_from_the_index(
     storage: AsyncStorage, pool: Pool
 ) -> None:
     await filled(storage, pool)
-    explain = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {_sql.statement('hours', storage.schema)}"
-    plan = "\n".join([row[0] for row in await pool.fetch(explain, "500", "1000")])
+    plan = await explained(storage, pool, "inserted_by_hour", "500")
     [scan] = [
         line for line in plan.splitlines() if "workflow_instances_inserted_at_id_index" in line
     ]
@@ -68,6 +93,9 @@ async def test_of_an_hour_of_many_few_are_read_from_the_index(
     [rows] = re.findall(r"actual rows=([\d.]+) loops=96", scan)
     assert float(rows) * 96 < 1000  # of 20,000
     assert "Seq Scan" not in plan
+    plan = await explained(storage, pool, "written_by_hour", "5001", "1000")
+    assert "Seq Scan" not in plan
+    assert "Sample Scan" in plan
 
 
 async def test_a_part_that_is_too_large_stays_on_the_server(storage: AsyncStorage) -> None:

@@ -35,12 +35,17 @@ WITH RECURSIVE bound AS (
         LIMIT $2::text::bigint
     ) AS oldest
     UNION ALL
-    SELECT id, 'unclaimed', greatest(due_at, updated_at AT TIME ZONE 'UTC')
-    FROM /* schema */workflow_instances
-    WHERE
-        due_at < (SELECT bound FROM bound)
-        AND runner IS NULL
-        AND status IN ('pending', 'running', 'waiting')
+    (
+        SELECT id, 'unclaimed', greatest(due_at, updated_at AT TIME ZONE 'UTC')
+        FROM /* schema */workflow_instances
+        WHERE
+            due_at < (SELECT bound FROM bound)
+            AND updated_at < (SELECT bound AT TIME ZONE 'UTC' FROM bound)
+            AND runner IS NULL
+            AND status IN ('pending', 'running', 'waiting')
+        ORDER BY due_at
+        LIMIT $2::text::bigint
+    )
 ), oldest AS (
     SELECT found.id, found.reason, found.since
     FROM found

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from hephaestus_pg.cli import options
 from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.timestamps import from_epoch
 from hephaestus_pg.errors import SerializationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime, timedelta
 
 MOST_CHARACTERS = 100_000
 """Characters of a value that are shown."""
 
 _JSON = json.JSONEncoder(indent=2, ensure_ascii=False)
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-
-
-def moment(value: datetime) -> str:
-    """A moment in UTC, to the second."""
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def column_moment(seconds: str | None) -> datetime | str | None:
@@ -37,15 +32,7 @@ def column_moment(seconds: str | None) -> datetime | str | None:
 
 def duration(value: timedelta) -> str:
     """A duration in its two largest units, such as ``2 h 5 min``."""
-    seconds = value.total_seconds()
-    sign, seconds = "-" * (seconds < 0), abs(seconds)
-    if seconds < 1:
-        return f"{sign}{seconds * 1000:.0f} ms"
-    if seconds < 60:  # noqa: PLR2004 - a minute
-        return f"{sign}{seconds:.1f} s"
-    at = next(i for i, (size, _) in enumerate(_UNITS) if seconds >= size)
-    (size, unit), (small, below) = _UNITS[at : at + 2]
-    return f"{sign}{seconds // size:.0f} {unit} {seconds % size // small:.0f} {below}"
+    return options.duration(value.total_seconds())
 
 
 def size(number: int) -> str:
