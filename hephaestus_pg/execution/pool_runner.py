@@ -141,7 +141,7 @@ class PoolRunner:
         finally:
             await connections.release(connection)
 
-    async def expire_after(self, error: BaseException) -> bool:
+    async def expire_after(self, error: Exception) -> bool:
         """Has every connection replaced, if the error says that others are broken too."""
         if is_broken := should_reset_pool(error):
             await self.connections.pool.expire_connections()
