@@ -1,0 +1,4 @@
+"""For tests of workflow runners: a storage of their own each, a clock to move, faults to order.
+
+The pytest plug-in gives them as fixtures. Nothing here is imported unless it is asked for.
+"""
