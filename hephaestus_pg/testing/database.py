@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import uuid4
 
@@ -25,7 +25,7 @@ from hephaestus_pg.migrations.usable import Usable, check_usable
 from hephaestus_pg.storage import AsyncStorage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from asyncpg import Connection, Record
 
@@ -67,22 +67,30 @@ class Database:
     dsn: str
     """The DSN of the database, for ``AsyncStorage.start``, a pool, or an application's settings."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, aside: _Aside) -> None:
         self._server = server
+        self._aside = aside
         self._name = f"hephaestus_test_{uuid4().hex[:12]}"
-        self.dsn = _with_database(server.dsn, self._name)
-        self._aside = _Aside()
+        self.dsn = with_database(server.dsn, self._name)
         self._connection: Connection[Any] | None = None
         self._is_plain = False
 
-    def create(self) -> None:
-        """Creates the database and brings it to the latest version.
+    @classmethod
+    @contextmanager
+    def created(cls, server: Server) -> Iterator[Self]:
+        """A new database, dropped after the block, whoever is connected to it.
 
         Raises:
             AccessDeniedError: The role may not create databases.
             DatabaseError: The server cannot be used.
         """
-        self._aside.run(self._create)
+        with closing(_Aside()) as aside:
+            database = cls(server, aside)
+            aside.run(database._create)
+            try:
+                yield database
+            finally:
+                aside.run(database._drop)
 
     def empty(self) -> None:
         """Deletes all instances and runners.
@@ -99,13 +107,6 @@ class Database:
         if total > len(found):
             lines.append(f"and {total - len(found):,} more")
         return "\n".join(lines) if lines else "it is empty"
-
-    def drop(self) -> None:
-        """Drops the database, whoever is connected to it."""
-        try:
-            self._aside.run(self._drop)
-        finally:
-            self._aside.close()
 
     @asynccontextmanager
     async def storage(self, **options: Any) -> AsyncIterator[AsyncStorage]:
@@ -254,12 +255,13 @@ def _lines(row: Record) -> list[str]:
     return ["  ".join(columns), f"    {shortened(printable(row['state']), _STATE_SHOWN)}"]
 
 
-def _with_database(dsn: str, name: str) -> str:
-    """The DSN with another database, wherever it names one."""
+def with_database(dsn: str, name: str) -> str:
+    """Returns the DSN with another database, wherever it names one."""
     url = urlsplit(dsn)
     parameters = [
         (key, value)
         for key, value in parse_qsl(url.query, keep_blank_values=True)
         if key not in {"dbname", "database"}
     ]
-    return url._replace(path=f"/{name}", query=urlencode(parameters)).geturl()
+    query = f"?{urlencode(parameters)}" if parameters else ""
+    return f"{url.scheme}://{url.netloc}/{name}{query}"

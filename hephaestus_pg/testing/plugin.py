@@ -96,11 +96,9 @@ def hephaestus_server(request: pytest.FixtureRequest) -> Iterator[Database]:
     with ExitStack() as stack:
         try:
             server = stack.enter_context(running(given or os.environ.get("HEPHAESTUS_PG_TEST_DSN")))
-            database = Database(server)
-            database.create()
+            database = stack.enter_context(Database.created(server))
         except HephaestusError as error:
             pytest.fail(str(error), pytrace=False)
-        stack.callback(database.drop)
         yield database
 
 
