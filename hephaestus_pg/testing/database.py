@@ -23,6 +23,7 @@ from hephaestus_pg.errors import (
 )
 from hephaestus_pg.migrations.usable import Usable, check_usable
 from hephaestus_pg.storage import AsyncStorage
+from hephaestus_pg.testing import clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -98,6 +99,13 @@ class Database:
         Whoever has written to the tables and not yet committed loses the connection.
         """
         self._aside.run(self._empty)
+
+    def install_clock(self) -> None:
+        """Installs the clock for tests to move, in sessions that begin later; again, sets it back.
+
+        It is left out until a test asks for it: it makes each session's first statements dearer.
+        """
+        self._aside.run(self._install_clock)
 
     def last_instances(self) -> str:
         """Returns the instances that were written last as a text of some lines each."""
@@ -179,6 +187,9 @@ class Database:
         connection = await self._connected()
         with translated_errors():
             await connection.execute(f"{_text('lock_tables')}; {_text('empty_tables')}")
+
+    async def _install_clock(self) -> None:
+        await clock.install(await self._connected())
 
     async def _last_instances(self) -> list[Record]:
         async with asyncio.timeout(_READ_SECONDS):

@@ -268,6 +268,44 @@ async def test_it_begins_empty(hephaestus_storage):
     result.assert_outcomes(passed=2)
 
 
+def test_a_clock_that_one_test_moves_is_right_in_the_next(run_suite: RunSuite) -> None:
+    result = run_suite(
+        """
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hephaestus_pg import Status
+
+async def is_late(storage):
+    async with storage.transaction() as transaction:
+        now = await transaction.connection.fetchval("SELECT statement_timestamp()")
+    return now - datetime.now(UTC) > timedelta(hours=1)
+
+async def test_without_it(hephaestus_storage):
+    async with hephaestus_storage.transaction() as transaction:
+        path = await transaction.connection.fetchval("SHOW search_path")
+    assert "hephaestus_clock" not in path
+
+async def test_a_timer(hephaestus_storage, hephaestus_clock):
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    await hephaestus_storage.put(replace(order(), status=Status.WAITING, due_at=tomorrow))
+    async with hephaestus_storage.runner(workflows=["Order"]) as runner:
+        assert await runner.claim("order::1") is None
+        await hephaestus_clock.advance(timedelta(days=2))
+        assert await runner.claim("order::1")
+    assert await is_late(hephaestus_storage)
+
+async def test_the_next(hephaestus_storage):
+    assert not await is_late(hephaestus_storage)
+
+async def test_the_clock_again(hephaestus_storage, hephaestus_clock):
+    assert not await is_late(hephaestus_storage)
+""",
+        settings="asyncio_mode = auto",
+    )
+
+    result.assert_outcomes(passed=4)
+
+
 # What a failed test shows
 
 
