@@ -13,7 +13,6 @@ import psycopg
 import pytest
 
 from tests.support.databases import SERVER, Owner
-from tests.system.test_readme import GUIDE, blocks
 from tests.testing.conftest import PLUGIN
 
 if TYPE_CHECKING:
@@ -176,16 +175,6 @@ async def test_it(reports):
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*'reports' belongs to another event loop*"])
-
-
-@pytest.mark.skipif(not GUIDE.exists(), reason="there is no guide beside these tests")
-def test_the_test_in_the_guide_passes(pytester: pytest.Pytester, run_suite: RunSuite) -> None:
-    program = next(block for block in blocks(GUIDE, "python") if "asyncio.run(" in block)
-    [suite] = [block for block in blocks(GUIDE, "python") if "def test_" in block]
-    pytester.makepyfile(orders=program.removesuffix("asyncio.run(main())\n"))
-    pytester.syspathinsert()
-
-    run_suite(suite).assert_outcomes(passed=1)
 
 
 # What a test may leave
