@@ -91,6 +91,47 @@ async def test_it(hephaestus_storage): ...
 """
 
 
+HYPOTHESIS = """
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import integers
+
+@settings(max_examples=3, database=None, suppress_health_check=HealthCheck)
+@given(number=integers())
+async def test_it(hephaestus_storage, number):
+    await hephaestus_storage.put(order(number))
+"""
+
+
+@pytest.mark.parametrize(
+    ("beginning", "settings"),
+    (
+        ("", "asyncio_mode = auto"),
+        ("anyio_backend = pytest.fixture(lambda: 'asyncio')\npytestmark = pytest.mark.anyio", ""),
+    ),
+    ids=("pytest-asyncio", "anyio"),
+)
+def test_hypothesis_has_one_storage_for_all_examples(
+    run_suite: RunSuite, beginning: str, settings: str
+) -> None:
+    run_suite(beginning + HYPOTHESIS, settings=settings).assert_outcomes(passed=1)
+
+
+def test_a_test_that_forks_is_not_warned_of_threads(run_suite: RunSuite) -> None:
+    result = run_suite(
+        """
+import os
+
+def test_it(hephaestus_database):
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    )
+
+    result.assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("tests", "settings", "advice"),
     (
