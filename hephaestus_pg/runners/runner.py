@@ -241,6 +241,17 @@ class Runner:
             else:  # the caller's own, and those that ignore it
                 claim.stop(cancel=False)
 
+    # What tests ask of it; see hephaestus_pg.testing.
+
+    @property
+    def is_alive(self) -> bool:
+        """Its heartbeats come: it is neither stopped nor dead."""
+        return self._end is None and self._heartbeat.is_alive
+
+    def look_at_once(self) -> None:
+        """Has its :meth:`claims` look for what is due by now."""
+        self._lifecycle.loop.call_soon_threadsafe(self._claiming.look_at_once)
+
     # What its claims ask of it.
 
     def require_alive(self, id: str) -> None:
@@ -257,6 +268,7 @@ class Runner:
     def ended(self, claim: Claim) -> None:
         """See :class:`Owner`."""
         self._held.ended(claim)
+        self._claiming.claim_ended()
 
     async def _taken(self, instance: Instance) -> Claim:
         """Returns the claim of what a statement has just made this runner's."""

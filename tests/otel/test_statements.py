@@ -15,10 +15,10 @@ pytest.importorskip("opentelemetry.sdk", reason="the group test is not installed
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.otel.recorded import Every, Recorded, given
-from tests.support.faults import Faults
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
+    from tests.support.faults import Faults, FaultsOf
     from tests.support.starting import Start
 
 
@@ -30,10 +30,10 @@ async def gathered(
     storage: AsyncStorage, faults: Faults, recorded: Recorded, ids: list[str]
 ) -> None:
     """Put these in one statement, while one is under way for each worker, each in a trace."""
-    held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    faults.before("get", lambda: held)
+    held = [faults.delay("get") for _ in range(2)]
     gets = [asyncio.create_task(storage.get(f"other-{i}")) for i in range(2)]
-    await happens(lambda: faults.tried == ["get", "get"])
+    for each in held:
+        await each.started.wait()
 
     async def put(id: str) -> None:
         with recorded.tracer.start_as_current_span(id):
@@ -41,7 +41,8 @@ async def gathered(
 
     puts = [asyncio.create_task(put(id)) for id in ids]
     await happens(lambda: storage.process_stats().calls_queued == len(ids) + 2)
-    held.set_result(None)
+    for each in held:
+        each.release()
     await asyncio.gather(*gets, *puts, return_exceptions=True)
 
 
@@ -91,12 +92,10 @@ async def test_a_gathered_call_that_goes_alone_has_its_statement_as_a_child(
     assert given(statement)["hephaestus_pg.gathering.duration"] > 0
 
 
-async def test_nor_is_it_sampled_where_its_call_is_not(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nor_is_it_sampled_where_its_call_is_not(start: Start, faults_of: FaultsOf) -> None:
     recorded = Recorded(Every("put"))
     async with start(telemetry=recorded.telemetry) as storage:
-        await gathered(storage, Faults(storage, monkeypatch), recorded, ["a"])
+        await gathered(storage, faults_of(storage), recorded, ["a"])
     assert recorded.statements("put") == []
 
 
@@ -105,7 +104,7 @@ async def test_the_halves_of_a_batch_that_was_refused_link_to_their_own_calls(
 ) -> None:
     refused = RejectedError("no", applied="no", retryable=False)
     refused.sqlstate = "23514"
-    faults.fail("put_many", refused)
+    faults.refuse("BATCH put", error=refused)
     await gathered(storage, faults, recorded, ["a", "b", "c", "d"])
     whole, *halves = sorted(
         recorded.statements("BATCH put"), key=lambda each: -given(each)["db.operation.batch.size"]
@@ -143,7 +142,7 @@ async def test_gathering_and_batches_are_measured(
 
 
 async def test_tries_are_counted(storage: AsyncStorage, recorded: Recorded, faults: Faults) -> None:
-    faults.break_before("put", times=2)
+    faults.break_connection("put", times=2)
     await storage.put(named("a"))
     [statement] = recorded.statements("put")
     assert given(statement)["hephaestus_pg.tries"] == 3
