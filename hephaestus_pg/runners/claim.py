@@ -110,8 +110,9 @@ class Claim:
         try:
             if self._lost is None and not (self._given_up or self._stopped):
                 failed = isinstance(error, Exception)
-                if not (await self._owner.give_back(self, failed=failed) or self._stopped):
-                    self._lost = "somebody else has ended it"
+                is_own_end = await self._owner.give_back(self, failed=failed) or self._stopped
+                # Who has claimed it since, in this process too, did so behind that.
+                self._lost = None if is_own_end else "somebody else has ended it"
         finally:
             self._end()
         if self._lost is not None and (is_own_cancel or not _is_cancel(error)):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import AccessDeniedError, CorruptInstanceError, UnavailableError
+from hephaestus_pg import AccessDeniedError, CorruptInstanceError, Status, UnavailableError
 from tests.runners.conftest import next_claim, order
 from tests.support.lag import happens
 from tests.watch.conftest import listens
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
+    from hephaestus_pg.runners.claim import Claim
     from tests.runners.conftest import Table
     from tests.support.faults import Faults
 
@@ -73,6 +74,30 @@ async def test_a_give_back_whose_answer_is_lost_counts_once(
                     raise KeyError
         row = await table.row("a")
         assert (row["runner"], row["attempts"]) == (None, int(fails))
+
+
+@pytest.mark.parametrize("fails", (False, True))
+async def test_one_that_is_claimed_again_before_the_answer_is_here_was_not_lost(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"], retry_after=lambda _: 0) as runner:
+        claim = await next_claim(runner)
+        send_back = runner._giving_back._send_back
+        again: list[Claim] = []
+
+        async def send_back_slowly(id: str, *, failed: bool) -> bool:
+            is_given_back = await send_back(id, failed=failed)
+            if not again:
+                again.append(await next_claim(runner))
+            return is_given_back
+
+        monkeypatch.setattr(runner._giving_back, "_send_back", send_back_slowly)
+        with pytest.raises(ZeroDivisionError) if fails else nullcontext():
+            async with claim:
+                assert 1 / (not fails)
+        async with again[0] as instance:
+            await storage.update(replace(instance, status=Status.COMPLETED))
 
 
 async def test_a_give_back_that_fails_is_made_up_for(
