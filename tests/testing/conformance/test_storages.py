@@ -1,0 +1,133 @@
+"""Each thing that has the verbs keeps the promises of the conformance suite."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from hephaestus_pg import RejectedError, migrations
+from hephaestus_pg.testing import conformance
+from tests.support.faults import Faults
+from tests.system.test_pgbouncer import PROGRAM, SESSIONS, running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from hephaestus_pg import AsyncStorage, Storage
+    from tests.support.databases import Owner
+    from tests.support.starting import Start
+
+pytestmark = pytest.mark.quick
+
+
+IN_TRANSACTIONS = {"put_many", "delete_many"}
+
+
+class Broken:
+    """The faults of the tests here, as the suite orders them."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def lose_answer(self, of: str) -> None:
+        self._faults.lose_answer(_statement(of))
+
+    def break_connection(self, of: str) -> None:
+        self._faults.break_before(_statement(of))
+
+    def refuse(self, of: str) -> None:
+        error = RejectedError("refused", applied="no", retryable=False)
+        self._faults.fail(_statement(of), error)
+
+
+    @property
+    def planned(self) -> int:
+        return self._faults.planned
+
+
+def _statement(verb: str) -> str:
+    """The statement of a verb, where it has another name."""
+    return {"stream": "page_by_id"}.get(verb, "transaction" if verb in IN_TRANSACTIONS else verb)
+
+
+@pytest.fixture(scope="module")
+def migrated(owner: Owner) -> Iterator[str]:
+    """A schema with the table for all tests here: each looks only at rows of its own."""
+    name = f"schema_{uuid4().hex[:12]}"
+    owner.execute(f"CREATE SCHEMA {name}")
+    owner.execute(migrations.sql("up", schema=name))
+    yield name
+    owner.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture(scope="module")
+def bouncer(dsn: str) -> Iterator[str]:
+    with running(dsn) as bouncer:
+        yield bouncer.dsn
+
+
+class Pooled:
+    """What the storages on a pool have beside their own options."""
+
+    @pytest.fixture
+    async def another(self, start: Start) -> AsyncStorage:
+        return await start()
+
+    @pytest.fixture
+    def faults(self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Broken:
+        return Broken(Faults(storage, monkeypatch))
+
+
+class TestBatched(Pooled, conformance.All):
+    @pytest.fixture
+    async def storage(self, start: Start) -> AsyncStorage:
+        return await start()
+
+
+class TestOneByOne(Pooled, conformance.All):
+    @pytest.fixture
+    async def storage(self, start: Start) -> AsyncStorage:
+        return await start(batching=False)
+
+
+class OnOneConnection(
+    conformance.Values, conformance.Single, conformance.Bulk, conformance.Search
+):
+    pass
+
+
+class TestTransaction(OnOneConnection):
+    @pytest.fixture
+    async def storage(self, start: Start) -> AsyncIterator[Storage]:
+        async with await start() as pooled:
+            with pytest.raises(ZeroDivisionError):
+                async with pooled.transaction() as transaction:
+                    yield transaction
+                    1 / 0  # noqa: B018 - it is rolled back
+
+
+@pytest.mark.parametrize("is_in_transaction", (True, False), ids=("transaction", "autocommit"))
+class TestUsing(OnOneConnection):
+    @pytest.fixture
+    async def storage(
+        self, start: Start, pool: asyncpg.Pool[asyncpg.Record], is_in_transaction: bool
+    ) -> AsyncIterator[Storage]:
+        async with await start() as pooled, pool.acquire() as connection:
+            within: Any = connection.transaction() if is_in_transaction else nullcontext()
+            async with within:
+                yield pooled.using(connection)
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed: apt-get install pgbouncer")
+class TestThroughPgBouncer(conformance.All):
+    @pytest.fixture
+    async def storage(self, start: Start, bouncer: str) -> AsyncStorage:
+        return await start(bouncer, pgbouncer=True, max_size=4 * SESSIONS)
+
+    @pytest.fixture
+    async def another(self, start: Start, bouncer: str) -> AsyncStorage:
+        return await start(bouncer, pgbouncer=True, max_size=4 * SESSIONS)
