@@ -1,0 +1,265 @@
+"""A migrated database for the tests of one process: created, emptied after each, dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit
+from uuid import uuid4
+
+from hephaestus_pg import _sql, migrations
+from hephaestus_pg.cli.terminal import printable, shortened
+from hephaestus_pg.driver.connection import terminate
+from hephaestus_pg.driver.connector import connect
+from hephaestus_pg.driver.errors import translated_errors
+from hephaestus_pg.driver.rows import fetch_rows
+from hephaestus_pg.errors import (
+    AccessDeniedError,
+    ConflictError,
+    ConnectionLostError,
+    RejectedError,
+)
+from hephaestus_pg.migrations.usable import Usable, check_usable
+from hephaestus_pg.storage import AsyncStorage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from asyncpg import Connection, Record
+
+    from hephaestus_pg.testing.server import Server
+
+T = TypeVar("T")
+
+SCHEMA = "public"
+
+CLOSE_SECONDS = 1.0
+"""Seconds that a storage has to close after its test; then it loses its connections."""
+
+_LOCK_MILLISECONDS = 200
+"""Milliseconds that emptying waits for a writer before it ends the writer's session."""
+
+_TRIES = 25
+
+_READ_SECONDS = 2.0
+
+_SETTINGS = {
+    "application_name": "hephaestus_pg.testing",
+    "lock_timeout": f"{_LOCK_MILLISECONDS}ms",
+    "statement_timeout": "10s",
+}
+
+_ROWS_SHOWN = 20
+_STATE_SHOWN = 400
+
+# What another storage on the database needs to be told of it: nothing, but on Citus.
+_PLAIN = Usable((), [])
+
+
+class Database:
+    """A database of its own on a server, with all migrations in its schema ``public``.
+
+    What it does runs on a connection and an event loop of its own, also while another loop runs.
+    """
+
+    dsn: str
+    """The DSN of the database, for ``AsyncStorage.start``, a pool, or an application's settings."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._name = f"hephaestus_test_{uuid4().hex[:12]}"
+        self.dsn = _with_database(server.dsn, self._name)
+        self._aside = _Aside()
+        self._connection: Connection[Any] | None = None
+        self._is_plain = False
+
+    def create(self) -> None:
+        """Creates the database and brings it to the latest version.
+
+        Raises:
+            AccessDeniedError: The role may not create databases.
+            DatabaseError: The server cannot be used.
+        """
+        self._aside.run(self._create)
+
+    def empty(self) -> None:
+        """Deletes all instances and runners.
+
+        Whoever has written to the tables and not yet committed loses the connection.
+        """
+        self._aside.run(self._empty)
+
+    def last_instances(self) -> str:
+        """Returns the instances that were written last as a text of some lines each."""
+        found = self._aside.run(self._last_instances)
+        lines = [line for row in found for line in _lines(row)]
+        total = int(found[0]["total"]) if found else 0
+        if total > len(found):
+            lines.append(f"and {total - len(found):,} more")
+        return "\n".join(lines) if lines else "it is empty"
+
+    def drop(self) -> None:
+        """Drops the database, whoever is connected to it."""
+        try:
+            self._aside.run(self._drop)
+        finally:
+            self._aside.close()
+
+    @asynccontextmanager
+    async def storage(self, **options: Any) -> AsyncIterator[AsyncStorage]:
+        """Starts a storage on it, which takes no longer to close than :data:`CLOSE_SECONDS`.
+
+        Args:
+            options: Those of :meth:`AsyncStorage.start`.
+        """
+        is_ours = self._is_plain and not options.keys() & {"dsn", "pool", "share", "schema"}
+        kind = MigratedStorage if is_ours else AsyncStorage
+        if not options.keys() & {"dsn", "pool", "share"}:
+            options = {"dsn": self.dsn, **self._server.options, **options}
+        storage = await kind.start(**options)
+        try:
+            yield storage
+        finally:
+            with suppress(TimeoutError):  # a transaction, or a call, that the test has left open
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await storage.close()
+
+    async def _create(self) -> None:
+        await self._create_empty()
+        try:
+            await migrations.up(self.dsn, schema=SCHEMA)
+            connection = await self._connected()
+            self._is_plain = await check_usable(connection, SCHEMA) == _PLAIN
+        except BaseException:
+            await self._drop()
+            raise
+
+    async def _create_empty(self) -> None:
+        connection = await self._connect(self._server.dsn)
+        try:
+            with translated_errors():
+                await connection.execute(f"CREATE DATABASE {self._name}")
+        except AccessDeniedError as error:
+            role = await connection.fetchval("SELECT quote_ident(current_user)")
+            raise AccessDeniedError(
+                f"the role {role} may not create a database for the tests: let a superuser run "
+                f"ALTER ROLE {role} CREATEDB",
+                applied="no",
+                retryable=False,
+            ) from error
+        finally:
+            await connection.close()
+
+    async def _connected(self) -> Connection[Any]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect(self.dsn)
+        return self._connection
+
+    async def _connect(self, dsn: str) -> Connection[Any]:
+        return await connect(dsn, server_settings=_SETTINGS, **self._server.options)
+
+    async def _empty(self) -> None:
+        for _ in range(_TRIES):
+            try:
+                return await self._emptied()
+            except ConflictError:
+                await self._fetch("end_writers")
+            except ConnectionLostError:  # a test may end it, or restart the server
+                self._connection = None
+            except RejectedError as error:
+                if not error.missing:
+                    raise
+                await migrations.up(self.dsn, schema=SCHEMA)  # a test has dropped a table
+        return await self._emptied()
+
+    async def _emptied(self) -> None:
+        connection = await self._connected()
+        with translated_errors():
+            await connection.execute(f"{_text('lock_tables')}; {_text('empty_tables')}")
+
+    async def _last_instances(self) -> list[Record]:
+        async with asyncio.timeout(_READ_SECONDS):
+            return await self._fetch("last_instances", str(_ROWS_SHOWN), str(_STATE_SHOWN + 1))
+
+    async def _fetch(self, name: str, *arguments: str) -> list[Record]:
+        connection = await self._connected()
+        with translated_errors():
+            return await fetch_rows(connection, _text(name), arguments)
+
+    async def _drop(self) -> None:
+        if self._connection is not None:
+            terminate(self._connection)
+        connection = await self._connect(self._server.dsn)
+        try:
+            with translated_errors():
+                await connection.execute(f"DROP DATABASE IF EXISTS {self._name} WITH (FORCE)")
+        finally:
+            await connection.close()
+
+
+class MigratedStorage(AsyncStorage):
+    """A storage that takes its schema as it is.
+
+    Looking at it takes longer than opening the connection, and it was made in this process.
+    """
+
+    async def _check_schema(self) -> None:
+        pass
+
+
+class _Aside:
+    """An event loop beside those of the tests, which runs only while there is something to do.
+
+    It runs in this thread unless another loop does: a thread takes as long to start as what is to
+    be done, and one that lives on would have tests warned that fork.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._loop.run_until_complete(work())
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(lambda: self._loop.run_until_complete(work())).result()
+
+    def close(self) -> None:
+        self.run(self._loop.shutdown_default_executor)  # which looks names of hosts up
+        self._loop.close()
+
+
+def _text(name: str) -> str:
+    return _sql.statement(name, SCHEMA)
+
+
+def _lines(row: Record) -> list[str]:
+    """The lines of an instance: its columns, as far as they say something, and its state."""
+    columns = [
+        printable(row["id"]),
+        printable(row["workflow"]),
+        printable(row["status"]),
+        f"revision {row['revision']}",
+        f"updated {row['updated_at']}",
+    ]
+    if row["attempts"] != "0":
+        columns.append(f"{row['attempts']} failed attempts")
+    if row["due_at"] is not None:
+        columns.append(f"due {row['due_at']}")
+    if row["owner"] is not None:
+        columns.append(f"owned by {printable(row['owner'])}")
+    return ["  ".join(columns), f"    {shortened(printable(row['state']), _STATE_SHOWN)}"]
+
+
+def _with_database(dsn: str, name: str) -> str:
+    """The DSN with another database, wherever it names one."""
+    url = urlsplit(dsn)
+    parameters = [
+        (key, value)
+        for key, value in parse_qsl(url.query, keep_blank_values=True)
+        if key not in {"dbname", "database"}
+    ]
+    return url._replace(path=f"/{name}", query=urlencode(parameters)).geturl()

@@ -1,0 +1,188 @@
+"""The pytest plug-in: fixtures for tests of what uses ``hephaestus_pg``.
+
+::
+
+    async def test_an_order_is_charged(hephaestus_storage):
+        await place(hephaestus_storage, "order::1")
+        assert await hephaestus_storage.count(status="pending") == 1
+
+Nothing is started, opened or imported before a test asks for a fixture.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+try:
+    import pytest_asyncio
+except ImportError:
+    pytest_asyncio = None  # type: ignore[assignment] # a module, where it is installed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Generator, Iterator
+
+    from hephaestus_pg import AsyncStorage
+    from hephaestus_pg.testing.database import Database
+
+SECTION = "hephaestus_pg: workflow_instances"
+"""The heading in a failed test's report over what was in the table."""
+
+_LOOP_SCOPES = ("function", "class", "module", "package", "session")
+
+_NOT_ASYNCHRONOUS = (
+    "hephaestus_storage belongs to an event loop: write `async def {name}`. A test that is not "
+    "asynchronous asks for hephaestus_database, whose .dsn an application can be given"
+)
+_NO_PLUGIN = (
+    "nobody runs {name} in an event loop: pip install pytest-asyncio, and mark the test with "
+    "@pytest.mark.asyncio; or mark it with @pytest.mark.anyio"
+)
+_TWO_PLUGINS = (
+    "pytest-asyncio runs {name}, but anyio's plug-in its fixtures, in another event loop: set "
+    "asyncio_mode = strict, or take the mark `anyio` and the fixture anyio_backend away"
+)
+_NOT_ASYNCIO = (
+    "hephaestus_storage needs asyncio, and this test runs on {backend}. Write in its module, or in "
+    'conftest.py:\n\n@pytest.fixture\ndef anyio_backend():\n    return "asyncio"'
+)
+
+_database = pytest.StashKey["Database"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds ``--hephaestus-dsn``."""
+    parser.getgroup("hephaestus_pg").addoption(
+        "--hephaestus-dsn",
+        metavar="DSN",
+        help="the PostgreSQL on which hephaestus_pg's fixtures create a database for the tests; "
+        "default: HEPHAESTUS_PG_TEST_DSN, else the embedded server, else a container",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds to the report of a failed test what was in the table."""
+    report = yield
+    database = item.stash.get(_database, None)
+    if database is not None and report.failed and report.when != "teardown":
+        try:
+            shown = database.last_instances()
+        except Exception as error:  # noqa: BLE001 - the test's own failure is what counts
+            shown = f"it could not be read: {error}"
+        report.sections.append((SECTION, shown))
+    return report
+
+
+@pytest.fixture(scope="session")
+def hephaestus_server(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database for the tests of this process, migrated; ``.dsn`` leads to it.
+
+    It is created on the server of ``--hephaestus-dsn`` or ``HEPHAESTUS_PG_TEST_DSN``, else on an
+    embedded one, else on one in a container, and dropped in the end. A fixture that needs a storage
+    for longer than a test, or an application, starts one on the DSN.
+    """
+    from hephaestus_pg.errors import HephaestusError
+    from hephaestus_pg.testing.database import Database
+    from hephaestus_pg.testing.server import running
+
+    given = request.config.getoption("--hephaestus-dsn")
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running(given or os.environ.get("HEPHAESTUS_PG_TEST_DSN")))
+            database = Database(server)
+            database.create()
+        except HephaestusError as error:
+            pytest.fail(str(error), pytrace=False)
+        stack.callback(database.drop)
+        yield database
+
+
+@pytest.fixture
+def hephaestus_database(
+    request: pytest.FixtureRequest, hephaestus_server: Database
+) -> Iterator[Database]:
+    """The database, empty, and emptied again after the test; ``.dsn`` leads to it."""
+    hephaestus_server.empty()
+    request.node.stash[_database] = hephaestus_server
+    yield hephaestus_server
+    hephaestus_server.empty()
+
+
+@pytest.fixture
+def hephaestus_options() -> dict[str, Any]:
+    """Options for ``AsyncStorage.start``, none; a fixture of yours of this name gives others."""
+    return {}
+
+
+@pytest.fixture
+def hephaestus_storage(request: pytest.FixtureRequest) -> AsyncStorage:
+    """A storage for this test alone, on an empty table, started under the name ``default``."""
+    storage: AsyncStorage = request.getfixturevalue(_storage_fixture(request))
+    return storage
+
+
+def _storage_fixture(request: pytest.FixtureRequest) -> str:
+    """Names the fixture that starts a storage in the event loop in which the test will run."""
+    item = request.node
+    name = getattr(item, "originalname", item.name)
+    is_anyio = "anyio_backend" in request.fixturenames
+    if pytest_asyncio is not None and pytest_asyncio.is_async_test(item):
+        if is_anyio:
+            pytest.fail(_TWO_PLUGINS.format(name=name), pytrace=False)
+        return f"_hephaestus_storage_{_loop_scope(item)}"
+    if not _is_asynchronous(getattr(item, "obj", None)):
+        pytest.fail(_NOT_ASYNCHRONOUS.format(name=name), pytrace=False)
+    if not is_anyio:
+        pytest.fail(_NO_PLUGIN.format(name=name), pytrace=False)
+    backend = request.getfixturevalue("anyio_backend_name")
+    if backend != "asyncio":
+        pytest.fail(_NOT_ASYNCIO.format(backend=backend), pytrace=False)
+    return "_hephaestus_storage_anyio"
+
+
+def _loop_scope(item: pytest.Item) -> str:
+    """The scope of the event loop in which pytest-asyncio runs a test."""
+    marker = item.get_closest_marker("asyncio")
+    given = {} if marker is None else marker.kwargs
+    default = item.config.getini("asyncio_default_test_loop_scope")
+    return str(given.get("loop_scope") or given.get("scope") or default)
+
+
+def _is_asynchronous(test: Any) -> bool:
+    """Tells whether a function is ``async def``, or the one that Hypothesis gives its examples."""
+    given = getattr(test, "hypothesis", None)
+    return inspect.iscoroutinefunction(test if given is None else given.inner_test)
+
+
+@pytest.fixture
+async def _hephaestus_storage_anyio(
+    hephaestus_database: Database, hephaestus_options: dict[str, Any]
+) -> AsyncIterator[AsyncStorage]:
+    async with hephaestus_database.storage(**hephaestus_options) as storage:
+        yield storage
+
+
+def _define_storage_fixture(loop_scope: Any) -> None:
+    """Defines the fixture that pytest-asyncio runs in the loop of that scope."""
+    name = f"_hephaestus_storage_{loop_scope}"
+
+    @pytest_asyncio.fixture(loop_scope=loop_scope, name=name)
+    async def started(
+        hephaestus_database: Database, hephaestus_options: dict[str, Any]
+    ) -> AsyncIterator[AsyncStorage]:
+        async with hephaestus_database.storage(**hephaestus_options) as storage:
+            yield storage
+
+    globals()[name] = started
+
+
+if pytest_asyncio is not None:
+    for _scope in _LOOP_SCOPES:
+        _define_storage_fixture(_scope)
