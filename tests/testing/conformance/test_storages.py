@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -110,20 +109,24 @@ class TestTransaction(OnOneConnection):
                     1 / 0  # noqa: B018 - it is rolled back
 
 
-@pytest.mark.parametrize("is_in_transaction", (True, False), ids=("transaction", "autocommit"))
 class TestUsing(OnOneConnection):
     @pytest.fixture
     async def storage(
-        self, start: Start, pool: asyncpg.Pool[asyncpg.Record], is_in_transaction: bool
+        self, start: Start, pool: asyncpg.Pool[asyncpg.Record]
     ) -> AsyncIterator[Storage]:
         async with await start() as pooled, pool.acquire() as connection:
-            within: Any = connection.transaction() if is_in_transaction else nullcontext()
-            async with within:
-                yield pooled.using(connection)
+            yield pooled.using(connection)
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed: apt-get install pgbouncer")
-class TestThroughPgBouncer(conformance.All):
+class TestThroughPgBouncer(
+    conformance.Values,
+    conformance.Single,
+    conformance.Bulk,
+    conformance.Search,
+    conformance.Concurrency,
+    conformance.Claims,
+):
     @pytest.fixture
     async def storage(self, start: Start, bouncer: str) -> AsyncStorage:
         return await start(bouncer, pgbouncer=True, max_size=4 * SESSIONS)
