@@ -39,7 +39,7 @@ pytest.register_assert_rewrite(
     )
 )
 
-from hephaestus_pg.testing.conformance.all import All  # noqa: E402
+from hephaestus_pg.testing.conformance.all import CAPABILITIES, All  # noqa: E402
 from hephaestus_pg.testing.conformance.bulk import Bulk  # noqa: E402
 from hephaestus_pg.testing.conformance.claims import Claims  # noqa: E402
 from hephaestus_pg.testing.conformance.concurrency import Concurrency  # noqa: E402
@@ -50,6 +50,7 @@ from hephaestus_pg.testing.conformance.suite import Own, Suite  # noqa: E402
 from hephaestus_pg.testing.conformance.values import Values  # noqa: E402
 
 __all__ = [
+    "CAPABILITIES",
     "All",
     "Breaks",
     "Bulk",

@@ -1,0 +1,79 @@
+"""The suite over each mutant, and over a storage without a bug; test_mutants.py has pytest run it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+import pytest_asyncio
+
+from hephaestus_pg import AsyncStorage, Names
+from hephaestus_pg.testing import conformance
+from tests.support.faults import Faults
+from tests.testing.conformance.mutants import mutants
+from tests.testing.conformance.test_storages import Broken
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+DSN, SCHEMA = os.environ["HEPHAESTUS_PG_DSN"], os.environ["CONFORMANCE_SCHEMA"]
+
+
+class Started:
+    """Storages on one pool, two of each kind, started when they are first asked for."""
+
+    def __init__(self, stack: AsyncExitStack, base: AsyncStorage) -> None:
+        self._stack = stack
+        self._base = base
+        self._storages: dict[str, AsyncStorage] = {}
+
+    async def of(self, kind: type[AsyncStorage], which: str) -> AsyncStorage:
+        name = f"{kind.__name__} {which}"
+        if name not in self._storages:
+            start = kind.start(
+                share=self._base, name=name, schema=SCHEMA, references=Names(), batching=False
+            )
+            self._storages[name] = await self._stack.enter_async_context(start)
+        return self._storages[name]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def started() -> AsyncIterator[Started]:
+    async with (
+        AsyncStorage.start(DSN, schema=SCHEMA, references=Names(), max_size=4) as base,
+        AsyncExitStack() as stack,
+    ):
+        yield Started(stack, base)
+
+
+class Seeded:
+    kind: ClassVar[type[AsyncStorage]]
+
+    @pytest_asyncio.fixture(loop_scope="session")
+    async def storage(self, started: Started) -> AsyncStorage:
+        return await started.of(self.kind, "one")
+
+    @pytest_asyncio.fixture(loop_scope="session")
+    async def another(self, started: Started) -> AsyncStorage:
+        return await started.of(self.kind, "another")
+
+    @pytest.fixture
+    def faults(self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Broken:
+        return Broken(Faults(storage, monkeypatch))
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+class TestSound(Seeded, conformance.All):
+    kind = AsyncStorage
+
+
+for mutant in mutants():
+    suite = conformance.CAPABILITIES[mutant.capability]
+    if os.environ.get("CONFORMANCE_ALL"):
+        suite = conformance.All
+    name = f"Test{mutant.__name__}"
+    globals()[name] = type(name, (Seeded, suite), {"kind": mutant, "__module__": __name__})
