@@ -14,6 +14,7 @@ from benchmarks.reporting import report
 from benchmarks.scenarios import (
     claim_shapes,
     empty_claims,
+    fixtures,
     garbage,
     growth,
     history,
@@ -48,6 +49,7 @@ SCENARIOS = (
     "notifications",
     "claim_shapes",
     "empty_claims",
+    "fixtures",
 )
 RESULTS = Path(__file__).parent / "results"
 
@@ -78,6 +80,8 @@ class Scale:
     claimable: int = 100_000
     pairs: int = 10
     """Runs with a listener and without, in each round."""
+    tests: int = 100
+    """Tests of each kind in a suite."""
 
 
 QUICK = Scale(
@@ -98,6 +102,7 @@ QUICK = Scale(
     orders=0.1,
     claimable=10_000,
     pairs=1,
+    tests=5,
 )
 
 
@@ -216,6 +221,11 @@ def _records(
             server, rows=scale.claimable, rounds=scale.rounds
         ),
         "empty_claims": lambda: empty_claims.empty_claims(server, rounds=scale.rounds),
+        "fixtures": lambda: fixtures.fixtures(
+            tests=scale.tests,
+            processes=tuple(each for each in (1, 2) if not options.quick or each == 2),
+            rounds=scale.rounds,
+        ),
     }
     for name, scenario in scenarios.items():
         if name in options.only:

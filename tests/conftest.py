@@ -64,10 +64,11 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     stack = ExitStack()
     config.add_cleanup(stack.close)
-    where, config.stash[SERVER] = stack.enter_context(server())
-    with psycopg.connect(config.stash[SERVER]) as connection:
+    found = stack.enter_context(server())
+    config.stash[SERVER] = found.dsn
+    with psycopg.connect(found.dsn) as connection:
         version = connection.info.parameter_status("server_version")
-    config.stash[_header] = [f"PostgreSQL {version}: {where}"]
+    config.stash[_header] = [f"PostgreSQL {version}: {found.about}"]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -89,7 +89,7 @@ SENT = {
     **{name: sent(name, "tenant_a") for name in (*QUERIES, *WHOLE)},
     **{
         path.stem: _sql.rendered(path.read_text(encoding="utf-8"), "tenant_a")
-        for folder in ("migrations", "profiles", "repairs")
+        for folder in ("migrations", "profiles", "repairs", "testing")
         for path in (_sql.root() / folder).glob("*.sql")
     },
 }

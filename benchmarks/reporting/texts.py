@@ -177,3 +177,13 @@ EMPTY_CLAIMS = """
 Eight processes claim 2,000 instances, 50 at a time, until all are owned: each reaches for the
 first 50, or for 50 at random of the first 200, which is what a runner does that is not alone.
 """
+
+FIXTURES = """
+## Fixtures
+
+A suite of {tests} tests of each kind, run by pytest, on an embedded server without fsync, one for
+each process of pytest-xdist: how many milliseconds it took to set up, call and tear down a test,
+beyond the {without:.2f} of one that does nothing and has no fixture. The first test of each
+process, which starts the server, is left out. *truncate* starts a storage in a fixture of one's own
+and empties the tables, and *create database from template* starts it on a database of its own.
+"""

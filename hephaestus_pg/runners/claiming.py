@@ -110,6 +110,11 @@ class Claiming:
             if has_timer:
                 self._takeover.look_soon()  # to know when that is
 
+    def look_at_once(self) -> None:
+        """Looks anew, for dead runners too, and for when the next is due: the clock was moved."""
+        self._takeover.look_soon()
+        self._wake.set()
+
     async def end(self, error: HephaestusError | None) -> None:
         """Hands nothing out any more: those who wait get ``None``, or the ``error``.
 

@@ -241,6 +241,17 @@ class Runner:
             else:  # the caller's own, and those that ignore it
                 claim.stop(cancel=False)
 
+    # What tests that move the server's clock ask of it.
+
+    @property
+    def is_alive(self) -> bool:
+        """Its heartbeats come: it is neither stopped nor dead."""
+        return self._end is None and self._heartbeat.is_alive
+
+    def look_at_once(self) -> None:
+        """Has its :meth:`claims` look for what is due by now."""
+        self._lifecycle.loop.call_soon_threadsafe(self._claiming.look_at_once)
+
     # What its claims ask of it.
 
     def require_alive(self, id: str) -> None:

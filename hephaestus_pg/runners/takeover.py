@@ -36,6 +36,8 @@ class Takeover:
         # By the time that a runner counts as dead, its instances have waited for its lease.
         self._delays = delays_text(max(each - settings.lease, 0.0) for each in settings.delays)
         self._looked = -inf
+        self._is_asked = False
+        """The next look shall happen, however soon it comes: one under way may have been early."""
         self._found_some = False
         """The last look has freed what somebody owned, and left what somebody had locked."""
         self.looks = 0
@@ -47,13 +49,14 @@ class Takeover:
 
     def look_soon(self) -> None:
         """Lets the next :meth:`look` happen, however soon it comes."""
-        self._looked, self.next_due = -inf, inf
+        self._is_asked, self.next_due = True, inf
 
     async def look(self) -> None:
         """Frees what the dead own, unless that was done less than :data:`LOOK_SECONDS` ago."""
         now = asyncio.get_running_loop().time
-        if now() < self._looked + LOOK_SECONDS:
+        if now() < self._looked + LOOK_SECONDS and not self._is_asked:
             return
+        self._is_asked = False
         share = ORPHANS_EVERY * self.runners
         is_ones_turn = random.random() * share < 1  # noqa: S311 - one of them does
         with_orphans = not self.looks or self._found_some or is_ones_turn

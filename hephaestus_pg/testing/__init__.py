@@ -2,3 +2,7 @@
 
 The pytest plug-in gives them as fixtures. Nothing here is imported unless it is asked for.
 """
+
+from hephaestus_pg.testing.clock import Clock
+
+__all__ = ["Clock"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import uuid4
 
@@ -23,9 +23,10 @@ from hephaestus_pg.errors import (
 )
 from hephaestus_pg.migrations.usable import Usable, check_usable
 from hephaestus_pg.storage import AsyncStorage
+from hephaestus_pg.testing import clock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from asyncpg import Connection, Record
 
@@ -67,22 +68,30 @@ class Database:
     dsn: str
     """The DSN of the database, for ``AsyncStorage.start``, a pool, or an application's settings."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, aside: _Aside) -> None:
         self._server = server
+        self._aside = aside
         self._name = f"hephaestus_test_{uuid4().hex[:12]}"
-        self.dsn = _with_database(server.dsn, self._name)
-        self._aside = _Aside()
+        self.dsn = with_database(server.dsn, self._name)
         self._connection: Connection[Any] | None = None
         self._is_plain = False
 
-    def create(self) -> None:
-        """Creates the database and brings it to the latest version.
+    @classmethod
+    @contextmanager
+    def created(cls, server: Server) -> Iterator[Self]:
+        """A new database, dropped after the block, whoever is connected to it.
 
         Raises:
             AccessDeniedError: The role may not create databases.
             DatabaseError: The server cannot be used.
         """
-        self._aside.run(self._create)
+        with closing(_Aside()) as aside:
+            database = cls(server, aside)
+            aside.run(database._create)
+            try:
+                yield database
+            finally:
+                aside.run(database._drop)
 
     def empty(self) -> None:
         """Deletes all instances and runners.
@@ -90,6 +99,13 @@ class Database:
         Whoever has written to the tables and not yet committed loses the connection.
         """
         self._aside.run(self._empty)
+
+    def install_clock(self) -> None:
+        """Installs the clock for tests to move, in sessions that begin later; again, sets it back.
+
+        It is left out until a test asks for it: it makes each session's first statements dearer.
+        """
+        self._aside.run(self._install_clock)
 
     def last_instances(self) -> str:
         """Returns the instances that were written last as a text of some lines each."""
@@ -99,13 +115,6 @@ class Database:
         if total > len(found):
             lines.append(f"and {total - len(found):,} more")
         return "\n".join(lines) if lines else "it is empty"
-
-    def drop(self) -> None:
-        """Drops the database, whoever is connected to it."""
-        try:
-            self._aside.run(self._drop)
-        finally:
-            self._aside.close()
 
     @asynccontextmanager
     async def storage(self, **options: Any) -> AsyncIterator[AsyncStorage]:
@@ -178,6 +187,9 @@ class Database:
         connection = await self._connected()
         with translated_errors():
             await connection.execute(f"{_text('lock_tables')}; {_text('empty_tables')}")
+
+    async def _install_clock(self) -> None:
+        await clock.install(await self._connected())
 
     async def _last_instances(self) -> list[Record]:
         async with asyncio.timeout(_READ_SECONDS):
@@ -254,12 +266,13 @@ def _lines(row: Record) -> list[str]:
     return ["  ".join(columns), f"    {shortened(printable(row['state']), _STATE_SHOWN)}"]
 
 
-def _with_database(dsn: str, name: str) -> str:
-    """The DSN with another database, wherever it names one."""
+def with_database(dsn: str, name: str) -> str:
+    """Returns the DSN with another database, wherever it names one."""
     url = urlsplit(dsn)
     parameters = [
         (key, value)
         for key, value in parse_qsl(url.query, keep_blank_values=True)
         if key not in {"dbname", "database"}
     ]
-    return url._replace(path=f"/{name}", query=urlencode(parameters)).geturl()
+    query = f"?{urlencode(parameters)}" if parameters else ""
+    return f"{url.scheme}://{url.netloc}/{name}{query}"

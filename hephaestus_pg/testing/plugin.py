@@ -6,7 +6,7 @@
         await place(hephaestus_storage, "order::1")
         assert await hephaestus_storage.count(status="pending") == 1
 
-Nothing is started, opened or imported before a test asks for a fixture.
+Nothing is started or opened before a test asks for a fixture.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from hephaestus_pg.testing.clock import Clock
 
 try:
     import pytest_asyncio
@@ -117,11 +119,9 @@ def hephaestus_server(request: pytest.FixtureRequest) -> Iterator[Database]:
     with ExitStack() as stack:
         try:
             server = stack.enter_context(running(given or os.environ.get("HEPHAESTUS_PG_TEST_DSN")))
-            database = Database(server)
-            database.create()
+            database = stack.enter_context(Database.created(server))
         except HephaestusError as error:
             pytest.fail(str(error), pytrace=False)
-        stack.callback(database.drop)
         yield database
 
 
@@ -130,10 +130,15 @@ def hephaestus_database(
     request: pytest.FixtureRequest, hephaestus_server: Database
 ) -> Iterator[Database]:
     """The database, empty, and emptied again after the test; ``.dsn`` leads to it."""
-    hephaestus_server.empty()
-    request.node.stash[_database] = hephaestus_server
-    yield hephaestus_server
-    hephaestus_server.empty()
+    has_clock = "hephaestus_clock" in request.fixturenames
+    with ExitStack() as stack:
+        if has_clock:  # before sessions begin, and back to the machine's time
+            hephaestus_server.install_clock()
+            stack.callback(hephaestus_server.install_clock)
+        hephaestus_server.empty()
+        request.node.stash[_database] = hephaestus_server
+        stack.callback(hephaestus_server.empty)
+        yield hephaestus_server
 
 
 @pytest.fixture
@@ -147,6 +152,12 @@ def hephaestus_storage(request: pytest.FixtureRequest) -> AsyncStorage:
     """A storage for this test alone, on an empty table, started under the name ``default``."""
     storage: AsyncStorage = request.getfixturevalue(_storage_fixture(request))
     return storage
+
+
+@pytest.fixture
+def hephaestus_clock(hephaestus_storage: AsyncStorage) -> Clock:
+    """The clock of leases, due times and backoff on the storage's server, for tests to move."""
+    return Clock(hephaestus_storage)
 
 
 def _storage_fixture(request: pytest.FixtureRequest) -> str:

@@ -81,17 +81,16 @@ def container(image: str = IMAGE) -> Iterator[Server]:
     Raises:
         NoContainerError: testcontainers is not installed, or no Docker engine answers.
     """
-    # Docker's client leaves its socket behind when no engine answers.
-    with ExitStack() as stack, warnings.catch_warnings(action="ignore"):
-        try:
-            dsn = stack.enter_context(_container(image))
-        except Exception as error:
-            # Of Docker, of HTTP, of the system.
-            raise NoContainerError((str(error) or repr(error)).splitlines()[0][:100]) from error
-        finally:
-            gc.collect()
-        container = stack.pop_all()
-    with container:
+    with ExitStack() as stack:
+        reason = ""
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                dsn = stack.enter_context(_container(image))
+            except Exception as error:  # noqa: BLE001 - of Docker, of HTTP, of the system
+                reason = (str(error) or repr(error)).splitlines()[0][:100]
+            gc.collect()  # Docker's client leaves its socket behind when no engine answers
+        if reason:
+            raise NoContainerError(reason)
         yield Server(dsn, f"testcontainers, image {image}", _OPTIONS)
 
 
