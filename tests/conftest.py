@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
     from hephaestus_pg.execution.starting import Starting
     from tests.chaos.proxy import Proxy
-    from tests.support.faults import Faults
+    from tests.support.faults import Faults, FaultsOf
     from tests.support.starting import Start
 
 # How long an example takes is the machine's affair.
@@ -202,13 +202,18 @@ async def small(request: pytest.FixtureRequest, start: Start, schema: str) -> As
 
 
 @pytest.fixture
-def faults(storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
-    """Faults of the storage's statements; none yet, and in the end none that did not happen."""
+def faults_of() -> Iterator[FaultsOf]:
+    """Gives the faults of a storage; none yet, and in the end none that did not happen."""
     from tests.support.faults import Faults
 
-    faults = Faults(storage, monkeypatch)
-    yield faults
-    assert faults.planned == 0
+    with ExitStack() as stack:
+        yield lambda storage: stack.enter_context(Faults(storage))
+
+
+@pytest.fixture
+def faults(storage: AsyncStorage, faults_of: FaultsOf) -> Faults:
+    """The faults of the storage; see :func:`faults_of`."""
+    return faults_of(storage)
 
 
 @pytest.fixture

@@ -58,6 +58,8 @@ class PoolRunner:
         self._ask_at = 0.0
         self.timeouts = Timeouts()
         """Those of the tries under way."""
+        self.make_tries: Callable[..., Tries[Any]] = Tries
+        """Makes the tries of a piece of work: where a test makes them fail."""
 
     def fetch(
         self,
@@ -107,7 +109,7 @@ class PoolRunner:
         """
         source = source or self.connections
         return self.run_all(
-            Tries(self, deadline, name, work, text, source, kind, bounded, is_batch)
+            self.make_tries(self, deadline, name, work, text, source, kind, bounded, is_batch)
         )
 
     def run_all(self, tries: Tries[Result]) -> Awaitable[Result]:

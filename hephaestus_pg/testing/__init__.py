@@ -4,5 +4,6 @@ The pytest plug-in gives them as fixtures. Nothing here is imported unless it is
 """
 
 from hephaestus_pg.testing.clock import Clock
+from hephaestus_pg.testing.faults import Delay, Faults
 
-__all__ = ["Clock"]
+__all__ = ["Clock", "Delay", "Faults"]

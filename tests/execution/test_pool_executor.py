@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 async def test_reading_the_version_may_have_a_deadline_of_its_own(
     storage: AsyncStorage, faults: Faults
 ) -> None:
-    faults.before("migrated_version", lambda: asyncio.sleep(9))
+    faults.delay("migrated_version")
     async with within(2):
         with pytest.raises(OperationTimeoutError):
             await storage.migrated_version(timeout=0.2)

@@ -22,9 +22,9 @@ from hephaestus_pg.execution.connections import PoolConnections
 from hephaestus_pg.execution.pinned import PinnedConnection
 from hephaestus_pg.execution.pool_runner import PoolRunner
 from hephaestus_pg.execution.statements import statements_of
-from tests.support.faults import Faults
 
 if TYPE_CHECKING:
+    from tests.support.faults import Faults, FaultsOf
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -90,15 +90,15 @@ async def test_what_failed_is_not_kept(two: Pool) -> None:
 
 
 @pytest.fixture
-def faults(small: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
-    return Faults(small, monkeypatch)
+def faults(small: AsyncStorage, faults_of: FaultsOf) -> Faults:
+    return faults_of(small)
 
 
 async def test_an_earlier_try_that_may_have_been_applied_is_not_forgotten(
     small: AsyncStorage, faults: Faults
 ) -> None:
-    faults.break_before("put")
-    faults.fail("put", RejectedError("refused", applied="no", retryable=False))
+    faults.break_connection("put")
+    faults.refuse("put", error=RejectedError("refused", applied="no", retryable=False))
     with pytest.raises(RejectedError) as caught:
         await small.put(order(1))
     assert caught.value.applied == "unknown"
@@ -113,12 +113,12 @@ async def test_what_is_safe_twice_is_tried_until_the_deadline(
     assert caplog.text.count("put in schema") == 1
     assert caplog.text.count("terminate_backend in schema") == 1  # of two
 
-    faults.break_before(times=10_000)
+    faults.break_connection(times=10_000)
     # The deadline may come between two tries, or in the middle of one.
     with pytest.raises((ConnectionLostError, OperationTimeoutError)):
         await small.get(stored.id, timeout=0.3)
     assert caplog.text.count("get in schema") == 1  # of many
-    faults.stop()
+    faults.clear()
 
 
 async def test_a_write_asks_now_and_then_who_listens_and_each_in_a_transaction(

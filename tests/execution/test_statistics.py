@@ -87,7 +87,7 @@ async def test_a_transaction_that_waits_for_a_connection_is_counted(start: Start
 
 
 async def test_each_failed_try_is_counted(storage: AsyncStorage, faults: Faults) -> None:
-    faults.break_before("get", times=2)
+    faults.break_connection("get", times=2)
     assert await storage.get("x") is None
     assert storage.process_stats().failed_tries == 2
 

@@ -77,7 +77,7 @@ async def test_after_a_failed_look_nothing_is_reported_until_the_next(
     await happens(lambda: recorded.points(LAG))
     error = lost()
     error.retryable = False
-    faults.fail("backlog", error)
+    faults.refuse("backlog", error=error)
     await happens(lambda: not recorded.points(LAG))
     await happens(lambda: recorded.points(LAG))
 
@@ -85,8 +85,8 @@ async def test_after_a_failed_look_nothing_is_reported_until_the_next(
 async def test_a_look_that_is_under_way_does_not_hold_up_the_end(
     storage: AsyncStorage, recorded: Recorded, faults: Faults
 ) -> None:
-    faults.before("backlog", lambda: asyncio.sleep(60))
+    look = faults.delay("backlog")
     recorded.points(LAG)
-    await happens(lambda: "backlog" in faults.tried)
+    await look.started.wait()
     async with asyncio.timeout(10):
         await storage.close()

@@ -14,7 +14,6 @@ from hephaestus_pg import (
     OperationTimeoutError,
     StorageClosedError,
 )
-from tests.support.lag import happens
 
 pytest.importorskip("opentelemetry.sdk", reason="the group test is not installed")
 
@@ -65,7 +64,7 @@ async def test_no_value_of_a_call_is_reported(
     await storage.insert(one())
     with pytest.raises(InstanceExistsError, match=SECRET):
         await storage.insert(one())
-    faults.fail("get", error)
+    faults.refuse("get", error=error)
     with pytest.raises(ConnectionLostError, match=SECRET):
         await storage.get(SECRET)
     told = "".join(each.to_json() for each in recorded.spans)
@@ -93,10 +92,9 @@ async def test_an_error_is_reported_by_its_class(storage: AsyncStorage, recorded
 async def test_a_call_that_is_cancelled_ends_its_span(
     storage: AsyncStorage, recorded: Recorded, faults: Faults
 ) -> None:
-    held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    faults.before("get", lambda: held)
+    held = faults.delay("get")
     task = asyncio.create_task(storage.get("a"))
-    await happens(lambda: faults.tried)
+    await held.started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -107,7 +105,7 @@ async def test_a_call_that_is_cancelled_ends_its_span(
 async def test_a_deadline_ends_its_span(
     storage: AsyncStorage, recorded: Recorded, faults: Faults
 ) -> None:
-    faults.before("get", lambda: asyncio.sleep(60))
+    faults.delay("get")
     with pytest.raises(OperationTimeoutError, match="get"):
         await storage.get("a", timeout=0.05)
     [call] = recorded.calls("get")

@@ -15,10 +15,10 @@ pytest.importorskip("opentelemetry.sdk", reason="the group test is not installed
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.otel.recorded import Every, Recorded, given
-from tests.support.faults import Faults
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
+    from tests.support.faults import Faults, FaultsOf
     from tests.support.starting import Start
 
 
@@ -91,12 +91,10 @@ async def test_a_gathered_call_that_goes_alone_has_its_statement_as_a_child(
     assert given(statement)["hephaestus_pg.gathering.duration"] > 0
 
 
-async def test_nor_is_it_sampled_where_its_call_is_not(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nor_is_it_sampled_where_its_call_is_not(start: Start, faults_of: FaultsOf) -> None:
     recorded = Recorded(Every("put"))
     async with start(telemetry=recorded.telemetry) as storage:
-        await gathered(storage, Faults(storage, monkeypatch), recorded, ["a"])
+        await gathered(storage, faults_of(storage), recorded, ["a"])
     assert recorded.statements("put") == []
 
 
@@ -105,7 +103,7 @@ async def test_the_halves_of_a_batch_that_was_refused_link_to_their_own_calls(
 ) -> None:
     refused = RejectedError("no", applied="no", retryable=False)
     refused.sqlstate = "23514"
-    faults.fail("put_many", refused)
+    faults.refuse("BATCH put", error=refused)
     await gathered(storage, faults, recorded, ["a", "b", "c", "d"])
     whole, *halves = sorted(
         recorded.statements("BATCH put"), key=lambda each: -given(each)["db.operation.batch.size"]
@@ -143,7 +141,7 @@ async def test_gathering_and_batches_are_measured(
 
 
 async def test_tries_are_counted(storage: AsyncStorage, recorded: Recorded, faults: Faults) -> None:
-    faults.break_before("put", times=2)
+    faults.break_connection("put", times=2)
     await storage.put(named("a"))
     [statement] = recorded.statements("put")
     assert given(statement)["hephaestus_pg.tries"] == 3

@@ -223,7 +223,7 @@ class TestLostAnswers:
         self, storage: AsyncStorage, faults: Faults
     ) -> None:
         async with storage.runner(workflows=["Order"]) as runner:
-            faults.fail("claim", AccessDeniedError("no", applied="no", retryable=False))
+            faults.refuse("claim", error=AccessDeniedError("no", applied="no", retryable=False))
             with pytest.raises(AccessDeniedError):
                 await next_claim(runner)
 
@@ -250,15 +250,14 @@ async def test_what_a_call_is_about_to_own_is_not_taken_for_a_lost_answer(
     storage: AsyncStorage, faults: Faults
 ) -> None:
     async with storage.runner(workflows=["Order"]) as runner:
-        answered = asyncio.Event()
         faults.lose_answer("insert")
-        faults.before("get", answered.wait)
+        looking = faults.delay("get")
         inserting = asyncio.create_task(runner.insert(order("x")))
-        await happens(lambda: "get" in faults.tried)  # it is stored, and nobody was told
+        await looking.started.wait()  # it is stored, and nobody was told
         faults.lose_answer("claim")
         waiting = asyncio.create_task(next_claim(runner))
         await happens(lambda: faults.tried.count("claim") == 2)  # nothing was found
-        answered.set()
+        looking.release()
         async with await inserting as held:
             running = await storage.update(replace(held, status=Status.RUNNING))
             assert not waiting.done()
@@ -271,14 +270,13 @@ async def test_what_a_call_owns_by_then_is_not_taken_for_a_lost_answer(
     storage: AsyncStorage, faults: Faults
 ) -> None:
     async with storage.runner(workflows=["Order"]) as runner:
-        goes_on = asyncio.Event()
-        faults.before("owned", goes_on.wait)
+        looking = faults.delay("owned")
         faults.lose_answer("claim")
         waiting = asyncio.create_task(next_claim(runner))
-        await happens(lambda: "owned" in faults.tried)  # with the ids that it leaves out
+        await looking.started.wait()  # with the ids that it leaves out
         async with await runner.insert(order("x")) as held:
             running = await storage.update(replace(held, status=Status.RUNNING))
-            goes_on.set()
+            looking.release()
             await happens(lambda: faults.tried.count("claim") == 2)
             assert not waiting.done()
             await storage.update(replace(running, status=Status.COMPLETED))

@@ -33,7 +33,7 @@ async def test_a_claim_that_nobody_waits_for_any_more_is_given_back(
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await happens(lambda: faults.tried.count("give_back") == 1)
-        faults.stop()
+        faults.clear()
         assert (await next_claim(runner)).id == "x"
 
 
@@ -53,7 +53,7 @@ async def test_one_that_was_cancelled_under_way_is_given_back(
         faults.before(verb, cancel_soon)
         with pytest.raises(asyncio.CancelledError):
             await task
-        faults.stop()
+        faults.clear()
         # Whether it was carried out or not, nobody of this runner's keeps it.
         await happens(lambda: not runner._held)
         row = await table.row("a")
@@ -81,7 +81,7 @@ async def test_a_give_back_that_fails_is_made_up_for(
     await storage.insert(order("a"))
     async with storage.runner(workflows=["Order"]) as runner:
         denied = AccessDeniedError("not now", applied="no", retryable=False)
-        faults.fail("give_back", denied, times=2)
+        faults.refuse("give_back", error=denied, times=2)
         async with await next_claim(runner):
             pass
         assert (await table.row("a"))["runner"] == runner.token
@@ -165,7 +165,7 @@ class TestAttempts:
     ) -> None:
         await storage.put_many([order("bad"), order("good")])
         await table.set("bad", """state = '{"context": 1}', inserted_at = 'epoch'""")
-        faults.fail("fail", UnavailableError("down", applied="no", retryable=False))
+        faults.refuse("fail", error=UnavailableError("down", applied="no", retryable=False))
         async with storage.runner(workflows=["Order"]) as runner:
             tasks = [asyncio.create_task(next_claim(runner)) for _ in range(2)]
             done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

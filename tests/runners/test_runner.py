@@ -23,7 +23,6 @@ from hephaestus_pg import (
 )
 from tests.runners.conftest import next_claim, order
 from tests.runners.processes import said, worker
-from tests.support.faults import Faults
 from tests.support.lag import happens, within
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from hephaestus_pg import AsyncStorage
     from tests.runners.conftest import Table
+    from tests.support.faults import Faults, FaultsOf
     from tests.support.starting import Start
 
 
@@ -125,7 +125,7 @@ async def test_what_fails_to_go_back_once_its_runner_is_stopped_is_not_tried_aga
     claim = await anext(aiter(runner.claims()))
     goes_on = asyncio.Event()
     faults.before("give_back", goes_on.wait)
-    faults.fail("give_back", AccessDeniedError("not now", applied="no", retryable=False))
+    faults.refuse("give_back", error=AccessDeniedError("not now", applied="no", retryable=False))
 
     async def work() -> None:
         async with claim:
@@ -145,12 +145,11 @@ async def test_an_insert_that_outlives_its_runner_leaves_nothing_owned(
     storage: AsyncStorage, faults: Faults, table: Table
 ) -> None:
     runner = await storage.runner(workflows=["Order"])
-    goes_on = asyncio.Event()
-    faults.before("insert", goes_on.wait)
+    held = faults.delay("insert")
     inserting = asyncio.create_task(runner.insert(Instance("x", "Order")))
-    await happens(lambda: "insert" in faults.tried)
+    await held.started.wait()
     await runner.stop()
-    goes_on.set()
+    held.release()
     with pytest.raises(ClaimLostError, match="it was stopped"):
         async with await inserting:
             pass
@@ -190,12 +189,12 @@ async def test_a_body_that_ignores_its_cancellation_is_fenced(
 
 
 async def test_a_stop_without_a_server_ends_too(
-    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    start: Start, faults_of: FaultsOf, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage = await start()
-    faults = Faults(storage, monkeypatch)
+    faults = faults_of(storage)
     runner = await storage.runner(workflows=["Order"])
-    faults.fail("end_runner", AccessDeniedError("no", applied="no", retryable=False))
+    faults.refuse("end_runner", error=AccessDeniedError("no", applied="no", retryable=False))
     await runner.stop()
     assert "could not give back" in caplog.text
 

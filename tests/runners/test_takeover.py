@@ -9,7 +9,6 @@ import pytest
 
 from hephaestus_pg import ConflictError
 from tests.runners.conftest import OTHER, next_claim, order
-from tests.support.faults import Faults
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from hephaestus_pg import AsyncStorage
     from tests.runners.conftest import Table
+    from tests.support.faults import Faults, FaultsOf
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -129,15 +129,34 @@ async def test_what_its_frozen_owner_has_locked_keeps_nobody_from_the_rest(
 
 
 async def test_a_look_that_fails_keeps_nobody_from_claiming(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, faults_of: FaultsOf
 ) -> None:
     async with start(timeout=0.5) as storage:
         await storage.insert(order("a"))
-        faults = Faults(storage, monkeypatch)
-        faults.fail("take_over", ConflictError("locked", applied="no", retryable=True), times=1000)
+        faults = faults_of(storage)
+        faults.refuse(
+            "take_over", error=ConflictError("locked", applied="no", retryable=True), times=1000
+        )
         async with storage.runner(workflows=["Order"]) as runner:
             assert (await next_claim(runner)).id == "a"
             assert faults.planned == 1
+        faults.clear()
+
+
+async def test_one_that_is_asked_for_while_another_is_under_way_comes_after_it(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    async with storage.runner(workflows=["Order"]) as runner:
+        takeover = runner._claiming._takeover
+        held = faults.delay("take_over")
+        looking = asyncio.create_task(takeover.look())
+        await held.started.wait()
+        takeover.look_soon()
+        held.release()
+        await looking
+        for _ in range(2):
+            await takeover.look()
+    assert faults.tried.count("take_over") == 2
 
 
 @pytest.mark.parametrize("to", ("completed", "claimed"))

@@ -1,20 +1,17 @@
-"""Faults of one storage: the only place where tests reach into a storage's statements."""
+"""Faults as users have them, and beside them what these tests alone see and do of statements."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg import ConnectionLostError
+from hephaestus_pg import AsyncStorage, ConnectionLostError, testing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     import asyncpg
-    import pytest
 
-    from hephaestus_pg import AsyncStorage, DatabaseError
+    from hephaestus_pg.execution.pool_runner import Tries
 
 
 def lost() -> ConnectionLostError:
@@ -27,77 +24,37 @@ def pool_of(storage: AsyncStorage) -> asyncpg.Pool[Any]:
     return storage._pool_executor._pool
 
 
-class Faults:
-    """Makes the next tries of a storage's statements fail, in the order in which it is told to.
+class Faults(testing.Faults):
+    """The faults of a storage, as users have them; of a batch, ``BATCH put`` is a name too."""
 
-    ``of`` names a statement, such as ``put_many``, or is ``transaction``; without it the fault is
-    that of whichever comes next.
-    """
-
-    def __init__(self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.tried: list[str] = []
-        """The names of the statements that were tried, in order."""
+    def __init__(self, storage: AsyncStorage) -> None:
+        super().__init__(storage)
+        self.sent: list[str] = []
+        """The names of the statements that were tried, in order: ``BATCH put`` for several."""
         self.rows: list[int] = []
         """The number of rows in each answer to a statement that gives rows."""
-        self._planned: list[_Fault] = []
         self._before: dict[str, Callable[[], Any]] = {}
-        runner = storage._pool_executor._runner
-        real = runner.run
-
-        def run(deadline: float, name: str, work: Callable[[Any], Any], **options: Any) -> Any:
-            return real(deadline, name, lambda link: self._try(name, lambda: work(link)), **options)
-
-        monkeypatch.setattr(runner, "run", run)
-
-    @property
-    def planned(self) -> int:
-        """The number of faults that have not happened yet."""
-        return len(self._planned)
-
-    def lose_answer(self, of: str | None = None, *, times: int = 1) -> None:
-        """Have a statement carried out, and its answer lost with its connection."""
-        self._planned.append(_Fault(of, lost, times, is_carried_out=True))
-
-    def break_before(self, of: str | None = None, *, times: int = 1) -> None:
-        """Have the connection break before the server heard of the statement."""
-        self._planned.append(_Fault(of, lost, times))
-
-    def fail(self, of: str | None, error: DatabaseError, *, times: int = 1) -> None:
-        """Have a statement fail with the error, without being carried out."""
-        self._planned.append(_Fault(of, lambda: error, times))
 
     def before(self, of: str, act: Callable[[], Any]) -> None:
         """Have ``act`` run, and awaited, before each try of the statement from now on."""
         self._before[of] = act
 
-    def stop(self) -> None:
-        """Let everything succeed from now on."""
-        self._planned.clear()
+    def clear(self) -> None:
+        super().clear()
         self._before.clear()
 
-    async def _try(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
-        self.tried.append(name)
+    async def _meet(self, tries: Tries[Any], work: Callable[[Any], Any], connection: Any) -> Any:
+        name = tries.name
+        self.sent.append(f"BATCH {name.removesuffix('_many')}" if tries.is_batch else name)
         if act := self._before.get(name):
             done = act()
             if isawaitable(done):
                 await done
-        fault = next((each for each in self._planned if each.of in {None, name}), None)
-        if fault is None:
-            answer = await work()
-            if isinstance(answer, list):
-                self.rows.append(len(answer))
-            return answer
-        fault.times -= 1
-        if not fault.times:
-            self._planned.remove(fault)
-        if fault.is_carried_out:
-            await work()
-        raise fault.error()
+        answer = await super()._meet(tries, work, connection)
+        if isinstance(answer, list):
+            self.rows.append(len(answer))
+        return answer
 
 
-@dataclass
-class _Fault:
-    of: str | None
-    error: Callable[[], DatabaseError]
-    times: int
-    is_carried_out: bool = False
+FaultsOf = Callable[[AsyncStorage], Faults]
+"""Gives the faults of a storage; see the fixture."""

@@ -20,7 +20,6 @@ import pytest
 
 from hephaestus_pg import AsyncStorage, ClaimLostError, Instance, Names, Status, migrations
 from tests.runners.conftest import Table, next_claim, order
-from tests.support.faults import Faults
 from tests.support.lag import happens, within
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from hephaestus_pg import Claim, Runner
+    from tests.support.faults import FaultsOf
 
     Start = Callable[[], Awaitable[AsyncStorage]]
 
@@ -142,9 +142,9 @@ async def test_each_instance_is_claimed_once_and_finished(start_here: Start) -> 
 
 
 async def test_all_who_wait_are_one_statement(
-    here: AsyncStorage, monkeypatch: pytest.MonkeyPatch, asking: None
+    here: AsyncStorage, faults_of: FaultsOf, asking: None
 ) -> None:
-    faults = Faults(here, monkeypatch)
+    faults = faults_of(here)
     async with here.runner(workflows=["Order"]) as runner:
         tasks = [asyncio.create_task(next_claim(runner)) for _ in range(100)]
         await happens(lambda: 0 in faults.rows)

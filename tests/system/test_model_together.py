@@ -24,12 +24,12 @@ from hephaestus_pg import (
     StaleInstanceError,
     Status,
 )
-from tests.support.faults import Faults
 from tests.support.model import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tests.support.faults import FaultsOf
     from tests.support.starting import Start
 
 SHARED = [f"shared::{number}" for number in range(5)]
@@ -181,13 +181,13 @@ class Caller(Rows):
 
 @pytest.mark.parametrize(("callers", "calls"), ((1, 500), (64, 40), (1000, 5)))
 async def test_what_shares_statements_does_what_a_dictionary_each_would(
-    start: Start, monkeypatch: pytest.MonkeyPatch, callers: int, calls: int
+    start: Start, faults_of: FaultsOf, callers: int, calls: int
 ) -> None:
     seed = int(os.environ.get("HEPHAESTUS_PG_TEST_SEED") or random.randrange(10**6))
     print(f"HEPHAESTUS_PG_TEST_SEED={seed}")
     shared = Shared()
     async with start() as storage:
-        sent = Faults(storage, monkeypatch).tried  # nothing goes wrong
+        sent = faults_of(storage).sent  # nothing goes wrong
         first = {
             each.id: each.revision or 0
             for each in await storage.put_many(
@@ -210,5 +210,7 @@ async def test_what_shares_statements_does_what_a_dictionary_each_would(
         assert all(row.revision == expected[id].revision for id, row in held.items())
     assert sum(map(len, shared.acknowledged.values())) > len(SHARED)
     if callers > 1:
-        together = {name for name in sent if name.endswith("_many")}
-        assert together == {f"{verb}_many" for verb in ("get", "put", "insert", "update", "delete")}
+        together = {name for name in sent if name.startswith("BATCH ")}
+        assert together == {
+            f"BATCH {verb}" for verb in ("get", "put", "insert", "update", "delete")
+        }

@@ -141,10 +141,10 @@ class TestARealServer:
         self, storage: AsyncStorage, faults: Faults
     ) -> None:
         changed = ConflictError("the schema changed", applied="unknown", retryable=True)
-        faults.fail("put_many", changed)
+        faults.refuse("BATCH put", error=changed)
         puts = await asyncio.gather(*(storage.put(order(f"x::{n}")) for n in range(9)))
 
-        assert faults.tried == ["put", "put_many", "put_many"]
+        assert faults.sent == ["put", "BATCH put", "BATCH put"]
         assert await storage.get_many(put.id for put in puts) == {put.id: put for put in puts}
 
     async def test_what_is_stored_is_what_was_passed_at_the_call(

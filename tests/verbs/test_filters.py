@@ -370,7 +370,7 @@ class TestIndexProfiles:
         self, searched: AsyncStorage, faults: Faults
     ) -> None:
         late = OperationTimeoutError("late", applied="no", retryable=True)
-        faults.fail("query", late)
+        faults.refuse("query", error=late)
         with pytest.raises(OperationTimeoutError) as caught:
             await searched.query(contains=self.IN_INITIAL[0])
         assert caught.value.retryable is True

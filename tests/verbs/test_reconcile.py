@@ -16,10 +16,11 @@ from hephaestus_pg import (
     Status,
 )
 from hephaestus_pg.verbs import reconcile
-from tests.support.faults import Faults
 
 if TYPE_CHECKING:
     from asyncpg import Record
+
+    from tests.support.faults import Faults, FaultsOf
 
 pytestmark = pytest.mark.quick
 
@@ -82,15 +83,15 @@ def test_the_row_tells_what_became_of_a_delete(
 
 
 @pytest.fixture
-def faults(small: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Faults:
-    return Faults(small, monkeypatch)
+def faults(small: AsyncStorage, faults_of: FaultsOf) -> Faults:
+    return faults_of(small)
 
 
 def lose(faults: Faults, *, applied: bool) -> None:
     if applied:
         faults.lose_answer()
     else:
-        faults.break_before()
+        faults.break_connection()
 
 
 @pytest.mark.parametrize("applied", (True, False))
@@ -111,7 +112,7 @@ async def test_an_update_that_another_one_beat_is_stale(
 ) -> None:
     held = await small.insert(order())
     other = await small.put(replace(held, runtime_metadata={"other": True}))
-    faults.break_before()
+    faults.break_connection()
 
     with pytest.raises(StaleInstanceError) as caught:
         await small.update(replace(held, status=Status.RUNNING))
@@ -122,7 +123,7 @@ async def test_what_cannot_be_found_out_is_said(small: AsyncStorage, faults: Fau
     held = await small.insert(order())
     await small.put(held)
     await small.put(held)
-    faults.break_before()
+    faults.break_connection()
 
     with pytest.raises(ConnectionLostError) as caught:
         await small.update(replace(held, status=Status.RUNNING))
@@ -156,7 +157,7 @@ async def test_a_mark_of_its_own_tells_an_insert_from_its_like(
     small: AsyncStorage, faults: Faults
 ) -> None:
     await small.insert(order(runtime_metadata={"runner": "one"}))
-    faults.break_before()
+    faults.break_connection()
 
     # Whether it came before the row that is there, and went again, nobody can say.
     with pytest.raises(ConnectionLostError) as caught:
@@ -168,7 +169,7 @@ async def test_an_insert_that_another_one_beat_is_in_doubt(
     small: AsyncStorage, faults: Faults
 ) -> None:
     other = await small.insert(order(workflow_version=2))
-    faults.break_before()
+    faults.break_connection()
 
     with pytest.raises(ConnectionLostError) as caught:
         await small.insert(order())
@@ -196,7 +197,7 @@ async def test_a_failed_look_leaves_it_unknown(small: AsyncStorage, faults: Faul
         ("delete", small.delete(held.id)),
     ):
         faults.lose_answer(name)
-        faults.fail("get", OperationTimeoutError("too late", applied="no", retryable=True))
+        faults.refuse("get", error=OperationTimeoutError("too late", applied="no", retryable=True))
         with pytest.raises(ConnectionLostError) as caught:
             await write
         assert caught.value.applied == "unknown"

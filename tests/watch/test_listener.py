@@ -169,9 +169,9 @@ async def test_a_close_that_is_cancelled_ends_it(
     waits = [asyncio.create_task(each.wait("x")) for each in (storage, other)]
     await listens(storage)
     await listens(other)
-    faults.before("notify", asyncio.Event().wait)
+    telling = faults.delay("notify")
     await storage.put(Instance("a", "Order"))
-    await happens(lambda: "notify" in faults.tried)
+    await telling.started.wait()
     closing = asyncio.create_task(storage.close())
     await asyncio.wait({waits[0]})
     closing.cancel()

@@ -9,7 +9,6 @@ from hephaestus_pg import Instance, Status, UnavailableError, migrations
 from hephaestus_pg.watch import notifier
 from hephaestus_pg.watch.news import News
 from hephaestus_pg.watch.watching import channel_of
-from tests.support.faults import Faults
 from tests.support.lag import happens
 from tests.watch.conftest import listens
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from hephaestus_pg import AsyncStorage
+    from tests.support.faults import Faults, FaultsOf
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -37,13 +37,12 @@ async def test_what_is_written_while_one_is_under_way_is_sent_after_it(
     waiting = asyncio.create_task(other.wait("x"))
     await listens(other)
     monkeypatch.setattr(other._subscription, "_on_news", heard.append)
-    goes_on = asyncio.Event()
-    faults.before("notify", goes_on.wait)
+    telling = faults.delay("notify")
     await storage.put(Instance("a", "Order"))
-    await happens(lambda: "notify" in faults.tried)
+    await telling.started.wait()
     for id in ("b", "c"):
         await storage.put(Instance(id, "Order"))
-    goes_on.set()
+    telling.release()
     await happens(lambda: len(heard) == 2)
     assert [news.ids for news in heard] == [{"a"}, {"b", "c"}]
     waiting.cancel()
@@ -69,12 +68,11 @@ async def test_closing_sends_what_was_written_while_one_was_under_way(
 ) -> None:
     waiting = asyncio.create_task(other.wait("x"))
     await listens(other)
-    goes_on = asyncio.Event()
-    faults.before("notify", goes_on.wait)
+    telling = faults.delay("notify")
     await storage.put(Instance("a", "Order"))
-    await happens(lambda: "notify" in faults.tried)
+    await telling.started.wait()
     await storage.put(Instance("b", "Order"))
-    asyncio.get_running_loop().call_soon(goes_on.set)
+    asyncio.get_running_loop().call_soon(telling.release)
     await storage.close()
     assert faults.tried.count("notify") == 2
     waiting.cancel()
@@ -85,7 +83,7 @@ async def test_one_that_fails_fails_nothing_else(
 ) -> None:
     waiting = asyncio.create_task(other.wait("x"))
     await listens(other)
-    faults.fail("notify", UnavailableError("full", applied="no", retryable=False))
+    faults.refuse("notify", error=UnavailableError("full", applied="no", retryable=False))
     await storage.put(Instance("a", "Order"))
     await happens(lambda: "notify" in faults.tried)
     await storage.put(Instance("b", "Order"))
@@ -123,10 +121,10 @@ async def writers(
 
 
 async def test_the_storages_of_a_pool_tell_in_one_notification(
-    writers: list[AsyncStorage], monkeypatch: pytest.MonkeyPatch
+    writers: list[AsyncStorage], monkeypatch: pytest.MonkeyPatch, faults_of: FaultsOf
 ) -> None:
     one, two = writers
-    tried = [Faults(writer, monkeypatch).tried for writer in writers]
+    tried = [faults_of(writer).tried for writer in writers]
     monkeypatch.setattr(one._outlet.notifier, "_sent", asyncio.get_running_loop().time())
     monkeypatch.setattr(notifier, "INTERVAL", 0.5)
     for writer in writers:
@@ -137,20 +135,19 @@ async def test_the_storages_of_a_pool_tell_in_one_notification(
 
 
 async def test_one_that_closes_in_haste_leaves_the_others_news_to_be_told(
-    writers: list[AsyncStorage], monkeypatch: pytest.MonkeyPatch
+    writers: list[AsyncStorage], faults_of: FaultsOf
 ) -> None:
     one, two = writers
-    faults, tried = Faults(one, monkeypatch), Faults(two, monkeypatch).tried
-    goes_on = asyncio.Event()
-    faults.before("notify", goes_on.wait)
+    faults, tried = faults_of(one), faults_of(two).tried
+    telling = faults.delay("notify")
     await one.put(Instance("a", "Order"))
-    await happens(lambda: "notify" in faults.tried)
+    await telling.started.wait()
     for writer in writers:
         await writer.put(Instance("b", "Order"))
     closing = asyncio.create_task(one.close())
     await happens(lambda: not one._can_listen)
     closing.cancel()
-    goes_on.set()
+    telling.release()
     with pytest.raises(asyncio.CancelledError):
         await closing
     await happens(lambda: one._outlet.notifier.is_idle)

@@ -18,7 +18,6 @@ from hephaestus_pg.watch import watchers
 from hephaestus_pg.watch.news import News
 from hephaestus_pg.watch.watchers import Watcher
 from tests.support.catalog import WAIT_SECONDS
-from tests.support.faults import Faults
 from tests.support.lag import happens
 from tests.watch.conftest import has_looked
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from hephaestus_pg import AsyncStorage
+    from tests.support.faults import Faults, FaultsOf
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -79,7 +79,7 @@ async def test_a_look_that_fails_comes_again(
 ) -> None:
     monkeypatch.setattr(watchers, "LOOK_SECONDS", 0.05)
     await storage.put(Instance("a", "Order", status=Status.COMPLETED))
-    faults.fail("changed", UnavailableError("down", applied="no", retryable=True), times=2)
+    faults.refuse("changed", error=UnavailableError("down", applied="no", retryable=True), times=2)
     assert (await storage.wait("a")).id == "a"
 
 
@@ -149,30 +149,30 @@ async def test_an_error_of_the_users_own_code_is_raised_by_all(
 
 
 async def test_one_that_hangs_is_given_up_soon_however_many_failed_before(
-    start: Start, other: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+    start: Start, other: AsyncStorage, monkeypatch: pytest.MonkeyPatch, faults_of: FaultsOf
 ) -> None:
     monkeypatch.setattr(watchers, "ANSWER_SECONDS", 0.05)
     stored = await other.put(Instance("a", "Order"))
     async with start(name="patient", timeout=3600) as storage:
-        faults = Faults(storage, monkeypatch)
+        faults = faults_of(storage)
 
         async def hang_once() -> None:
-            if faults.tried.count("changed") == 13:
+            if faults.sent.count("changed") == 13:
                 await asyncio.Event().wait()
 
-        faults.fail("changed", slow(), times=12)
+        faults.refuse("changed", error=slow(), times=12)
         faults.before("changed", hang_once)
         with storage._watchers.watching(["a"]) as watcher:
             async with asyncio.timeout(WAIT_SECONDS):
                 assert await watcher.next() == stored
-        assert faults.tried.count("changed") > 13
+        assert faults.sent.count("changed") > 13
 
 
 async def test_one_that_is_too_slow_is_divided_and_grows_again(
     storage: AsyncStorage, faults: Faults
 ) -> None:
     stored = await storage.put_many([Instance(str(n), "Order") for n in range(1000)])
-    faults.fail("changed", slow(), times=2)
+    faults.refuse("changed", error=slow(), times=2)
     with storage._watchers.watching([each.id for each in stored]) as watcher:
         assert {(await watcher.next()).id for _ in stored} == {each.id for each in stored}
     assert faults.rows[-3:] == [250, 500, 250]
@@ -180,7 +180,7 @@ async def test_one_that_is_too_slow_is_divided_and_grows_again(
 
 async def test_one_that_is_refused_is_raised_by_all(storage: AsyncStorage, faults: Faults) -> None:
     refused = AccessDeniedError("no right", applied="no", retryable=False)
-    faults.fail("changed", refused)
+    faults.refuse("changed", error=refused)
     waits = [asyncio.create_task(storage.wait(id)) for id in ("a", "b")]
     await asyncio.wait(waits)
     errors = [task.exception() for task in waits]
@@ -196,7 +196,7 @@ async def test_many_ids_are_looked_at_in_chunks(
     stored = await storage.put_many([Instance(str(n), "Order") for n in range(5)])
     with storage._watchers.watching([each.id for each in stored]) as watcher:
         assert {(await watcher.next()).id for _ in stored} == {each.id for each in stored}
-    assert faults.tried.count("changed") == 3
+    assert faults.sent.count("changed") == 3
 
 
 @pytest.mark.parametrize("rounds", range(4))

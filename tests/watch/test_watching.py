@@ -22,13 +22,13 @@ from hephaestus_pg import (
     migrations,
 )
 from hephaestus_pg.watch import watchers
-from tests.support.faults import Faults
 from tests.support.lag import happens
 from tests.watch.conftest import has_looked, listens, waiting, waits
 
 if TYPE_CHECKING:
     import asyncpg
 
+    from tests.support.faults import Faults, FaultsOf
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -269,12 +269,12 @@ class TestBeingTold:
 
 class TestWhatItCosts:
     async def test_unused_it_costs_nothing(
-        self, start: Start, pool: Pool, schema: str, monkeypatch: pytest.MonkeyPatch
+        self, start: Start, pool: Pool, schema: str, faults_of: FaultsOf
     ) -> None:
         count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
         tasks = asyncio.all_tasks()
         async with start(max_size=1, server_settings={"application_name": schema}) as storage:
-            faults = Faults(storage, monkeypatch)
+            faults = faults_of(storage)
             order = await storage.insert(Instance("x", "Order"))
             await storage.update(finished(order))
             async with storage.transaction() as tx:
@@ -287,9 +287,9 @@ class TestWhatItCosts:
             assert await pool.fetchval(count, schema) == 1
 
     async def test_a_thousand_who_wait_are_one_connection_and_one_look(
-        self, storage: AsyncStorage, other: AsyncStorage, pool: Pool, monkeypatch: Any
+        self, storage: AsyncStorage, other: AsyncStorage, pool: Pool, faults_of: FaultsOf
     ) -> None:
-        faults = Faults(other, monkeypatch)
+        faults = faults_of(other)
         orders = await storage.put_many([Instance(str(n), "Order") for n in range(1000)])
         before = await connections(pool)
         async with asyncio.TaskGroup() as tasks:
@@ -298,9 +298,9 @@ class TestWhatItCosts:
             await listens(other)
             assert await connections(pool) == before + 1
             await has_looked(other)
-            faults.tried.clear()
+            faults.sent.clear()
             await storage.put_many(map(finished, orders))
-        assert faults.tried == ["changed"]
+        assert faults.sent == ["changed"]
 
     async def test_many_writes_are_one_notification(
         self, storage: AsyncStorage, other: AsyncStorage, faults: Faults

@@ -12,7 +12,8 @@
 ``Values``, ``Single``, ``Bulk``, ``Search``, ``Concurrency``, ``Claims`` and ``Faults``, or ``All`` of
 them. Inherit what yours can have: a transaction has no ``Concurrency``, no ``Claims`` and no
 ``Faults``. ``another`` is a second storage on the same table, as another process has one, and by
-default the same; ``faults`` orders faults (:class:`Breaks`), and without it ``Faults`` is not tried.
+default the same; ``faults`` orders faults (:class:`Breaks`, as ``hephaestus_pg.testing.Faults``),
+and without it ``Faults`` is not tried.
 
 The tests are coroutines without marks: pytest-asyncio in its mode ``auto`` runs them, and so does a
 mark of the class, ``pytest.mark.asyncio`` or ``pytest.mark.anyio``. Each uses ids and a workflow of
@@ -43,10 +44,10 @@ from hephaestus_pg.testing.conformance.all import CAPABILITIES, All  # noqa: E40
 from hephaestus_pg.testing.conformance.bulk import Bulk  # noqa: E402
 from hephaestus_pg.testing.conformance.claims import Claims  # noqa: E402
 from hephaestus_pg.testing.conformance.concurrency import Concurrency  # noqa: E402
-from hephaestus_pg.testing.conformance.faults import Breaks, Faults  # noqa: E402
+from hephaestus_pg.testing.conformance.faults import Faults  # noqa: E402
 from hephaestus_pg.testing.conformance.search import Search  # noqa: E402
 from hephaestus_pg.testing.conformance.single import Single  # noqa: E402
-from hephaestus_pg.testing.conformance.suite import Own, Suite  # noqa: E402
+from hephaestus_pg.testing.conformance.suite import Breaks, Own, Suite  # noqa: E402
 from hephaestus_pg.testing.conformance.values import Values  # noqa: E402
 
 __all__ = [

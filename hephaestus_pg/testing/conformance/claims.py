@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hephaestus_pg.errors import ClaimLostError, InstanceExistsError, StaleInstanceError
-from hephaestus_pg.testing.conformance.suite import Own, Suite, held
+from hephaestus_pg.testing.conformance.suite import Breaks, Own, Suite, held
 from hephaestus_pg.values.instance import Context, Status
 
 if TYPE_CHECKING:
@@ -143,22 +143,38 @@ class Claims(Suite):
                     await storage.update(replace(seen, status=Status.FAILED))
                 await storage.update(replace(instance, status=Status.COMPLETED))
 
-    async def test_who_has_lost_its_claim_cannot_write_any_more(
+    async def test_whose_claim_is_released_cannot_write_any_more(
         self, storage: AsyncStorage, another: AsyncStorage, own: Own
     ) -> None:
         await storage.insert(own.instance())
+        async with storage.runner(workflows=[own.workflow]) as zombie:
+            old = await _claimed(zombie, own.id())
+            with pytest.raises(ClaimLostError):
+                async with old as stale:
+                    assert await another.release(own.id()) is True
+                    with pytest.raises(StaleInstanceError):
+                        await storage.update(replace(stale, current_step="Zombie"))
+            new = await _claimed(zombie, own.id())
+            assert new.token > old.token
+            async with new as instance:
+                assert instance.current_step is None
+
+    async def test_who_outlives_its_lease_cannot_write_any_more(
+        self, storage: AsyncStorage, another: AsyncStorage, own: Own, faults: Breaks
+    ) -> None:
+        await storage.insert(own.instance())
         async with (
-            storage.runner(workflows=[own.workflow]) as zombie,
+            storage.runner(workflows=[own.workflow], retry_after=lambda _: 0.0) as zombie,
             another.runner(workflows=[own.workflow]) as runner,
         ):
             old = await _claimed(zombie, own.id())
             with pytest.raises(ClaimLostError):
                 async with old as stale:
-                    assert await another.release(own.id()) is True
+                    await faults.expire_lease(zombie)
                     new = await _claimed(runner, own.id())
-                    assert new.token > old.token
                     with pytest.raises(StaleInstanceError):
                         await storage.update(replace(stale, current_step="Zombie"))
+            assert new.token > old.token
             async with new as instance:
                 written = await another.update(replace(instance, current_step="New"))
                 assert written.runner == runner.token

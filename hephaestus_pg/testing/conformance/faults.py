@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hephaestus_pg.errors import DatabaseError, InstanceExistsError
-from hephaestus_pg.testing.conformance.suite import Own, Suite, held
+from hephaestus_pg.testing.conformance.suite import Breaks, Own, Suite, held
 from hephaestus_pg.values.instance import Context, Instance, Status
 
 if TYPE_CHECKING:
@@ -17,26 +17,15 @@ if TYPE_CHECKING:
     from hephaestus_pg.protocol import Storage
 
 
-class Breaks(Protocol):
-    """Faults of the storage under test, each of the next call of a verb; ``of`` is its name."""
-
-    def lose_answer(self, of: str) -> object:
-        """Have it carried out, and its answer lost with its connection."""
-
-    def break_connection(self, of: str) -> object:
-        """Have the connection break before the server has heard of it."""
-
-    def refuse(self, of: str) -> object:
-        """Have the server refuse it."""
-
-    @property
-    def planned(self) -> int:
-        """The number of faults that have not happened yet."""
-
-
 _WRITES = ("insert", "put", "update", "delete", "put_many", "delete_many")
 _READS = ("get", "get_many", "query", "count", "stream")
 _NEW = Context({"new": 1})
+
+
+def _order_of(verb: str) -> str:
+    """The name under which a fault of that verb is ordered."""
+    names = {"stream": "query", "put_many": "transaction", "delete_many": "transaction"}
+    return names.get(verb, verb)
 
 
 async def _write(storage: Storage, verb: str, seen: Instance, own: Own) -> Any:
@@ -75,25 +64,19 @@ async def _read(storage: Storage, verb: str, own: Own) -> Any:
 
 
 class Faults(Suite):
-    """Faults. The class defines a fixture ``faults`` too, which has the methods of `Breaks`."""
+    """Faults, which a fixture of the class orders."""
 
-    @pytest.fixture
-    def faults(self, request: pytest.FixtureRequest) -> Breaks:
-        """Faults of the storage under test, to order."""
-        pytest.skip(f"{request.cls.__name__} has no fixture named faults")
-
-    @pytest.fixture
-    def breaks(self, faults: Breaks) -> Iterator[Breaks]:
-        """The same; a fault that is ordered and does not happen fails the test."""
-        yield faults
+    @pytest.fixture(autouse=True)
+    def _all_have_happened(self, faults: Breaks) -> Iterator[None]:
+        yield
         assert faults.planned == 0, "a fault that was ordered did not happen"
 
     @pytest.mark.parametrize("verb", _WRITES)
     async def test_a_write_whose_answer_is_lost_is_found_to_be_done(
-        self, storage: Storage, own: Own, breaks: Breaks, verb: str
+        self, storage: Storage, own: Own, faults: Breaks, verb: str
     ) -> None:
         seen = await storage.insert(own.instance())
-        breaks.lose_answer(verb)
+        faults.lose_answer(_order_of(verb))
         result = await _write(storage, verb, seen, own)
         assert await _was_written(storage, verb, own)
         if verb == "delete":
@@ -101,19 +84,19 @@ class Faults(Suite):
 
     @pytest.mark.parametrize("verb", _WRITES)
     async def test_a_write_before_which_the_connection_breaks_is_done(
-        self, storage: Storage, own: Own, breaks: Breaks, verb: str
+        self, storage: Storage, own: Own, faults: Breaks, verb: str
     ) -> None:
         seen = await storage.insert(own.instance())
-        breaks.break_connection(verb)
+        faults.break_connection(_order_of(verb))
         await _write(storage, verb, seen, own)
         assert await _was_written(storage, verb, own)
 
     @pytest.mark.parametrize("fault", ("lose_answer", "break_connection"))
     async def test_an_update_happens_once(
-        self, storage: Storage, own: Own, breaks: Breaks, fault: str
+        self, storage: Storage, own: Own, faults: Breaks, fault: str
     ) -> None:
         seen = await storage.insert(own.instance())
-        getattr(breaks, fault)("update")
+        getattr(faults, fault)("update")
         written = await storage.update(replace(seen, status=Status.RUNNING))
         assert seen.revision is not None
         assert written.revision == seen.revision + 1
@@ -121,27 +104,27 @@ class Faults(Suite):
 
     @pytest.mark.parametrize("fault", ("lose_answer", "break_connection"))
     async def test_a_change_by_modify_happens_once(
-        self, storage: Storage, own: Own, breaks: Breaks, fault: str
+        self, storage: Storage, own: Own, faults: Breaks, fault: str
     ) -> None:
         await storage.insert(own.instance(context=Context({"n": 0})))
-        getattr(breaks, fault)("update")
+        getattr(faults, fault)("update")
         await storage.modify(
             own.id(), lambda it: replace(it, context=Context({"n": it.context.initial["n"] + 1}))
         )
         assert (await held(storage, own.id())).context.initial == {"n": 1}
 
     async def test_an_insert_whose_answer_is_lost_does_not_find_itself_in_its_way(
-        self, storage: Storage, own: Own, breaks: Breaks
+        self, storage: Storage, own: Own, faults: Breaks
     ) -> None:
-        breaks.lose_answer("insert")
+        faults.lose_answer("insert")
         written = await storage.insert(own.instance())
         assert asdict(await held(storage, own.id())) == asdict(written)
 
     async def test_an_insert_of_a_taken_id_is_never_taken_for_done(
-        self, storage: Storage, own: Own, breaks: Breaks
+        self, storage: Storage, own: Own, faults: Breaks
     ) -> None:
         before = await storage.insert(own.instance())
-        for fault in (breaks.lose_answer, breaks.break_connection):
+        for fault in (faults.lose_answer, faults.break_connection):
             fault("insert")
             with pytest.raises((InstanceExistsError, DatabaseError)) as caught:
                 await storage.insert(own.instance(status=Status.RUNNING))
@@ -151,20 +134,20 @@ class Faults(Suite):
 
     @pytest.mark.parametrize("verb", _READS)
     async def test_a_read_is_tried_again(
-        self, storage: Storage, own: Own, breaks: Breaks, verb: str
+        self, storage: Storage, own: Own, faults: Breaks, verb: str
     ) -> None:
         await storage.insert(own.instance())
         expected = await _read(storage, verb, own)
-        for fault in (breaks.lose_answer, breaks.break_connection):
-            fault(verb)
+        for fault in (faults.lose_answer, faults.break_connection):
+            fault(_order_of(verb))
             assert await _read(storage, verb, own) == expected
 
     @pytest.mark.parametrize("verb", _WRITES)
     async def test_a_refused_write_says_that_nothing_was_written(
-        self, storage: Storage, own: Own, breaks: Breaks, verb: str
+        self, storage: Storage, own: Own, faults: Breaks, verb: str
     ) -> None:
         seen = await storage.insert(own.instance())
-        breaks.refuse(verb)
+        faults.refuse(_order_of(verb))
         with pytest.raises(DatabaseError) as caught:
             await _write(storage, verb, seen, own)
         assert caught.value.applied == "no"
@@ -175,10 +158,10 @@ class Faults(Suite):
 
     @pytest.mark.parametrize("verb", _READS)
     async def test_a_refused_read_is_an_error_and_the_next_works(
-        self, storage: Storage, own: Own, breaks: Breaks, verb: str
+        self, storage: Storage, own: Own, faults: Breaks, verb: str
     ) -> None:
         await storage.insert(own.instance())
-        breaks.refuse(verb)
+        faults.refuse(_order_of(verb))
         with pytest.raises(DatabaseError):
             await _read(storage, verb, own)
         assert await _read(storage, verb, own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import pytest
@@ -12,6 +12,7 @@ from hephaestus_pg.values.instance import Instance
 
 if TYPE_CHECKING:
     from hephaestus_pg.protocol import Storage
+    from hephaestus_pg.runners.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,30 @@ class Own:
         return [self.instance(f"{each:05}", **fields) for each in range(number)]
 
 
+class Breaks(Protocol):
+    """Faults of the storage under test, to order: :class:`hephaestus_pg.testing.Faults` has them.
+
+    Each is one of the next call of a verb. ``of`` is its name, but ``query`` for a ``stream``, and
+    ``transaction`` for a ``put_many`` or a ``delete_many``.
+    """
+
+    @property
+    def planned(self) -> int:
+        """The number of faults that have not happened yet."""
+
+    def lose_answer(self, of: str) -> object:
+        """Has it carried out, and its answer lost with its connection."""
+
+    def break_connection(self, of: str) -> object:
+        """Has the connection break before the server heard of it."""
+
+    def refuse(self, of: str) -> object:
+        """Has the server refuse it."""
+
+    async def expire_lease(self, runner: Runner) -> object:
+        """Has the lease of a runner end, whose process does not know, so that others take over."""
+
+
 class Suite:
     """The fixtures of a suite. A class that inherits it defines ``storage`` anew."""
 
@@ -54,6 +79,11 @@ class Suite:
     def another(self, storage: Storage) -> Storage:
         """A second storage on the same table, as another process has one; by default the same."""
         return storage
+
+    @pytest.fixture
+    def faults(self, request: pytest.FixtureRequest) -> Breaks:
+        """Faults of the storage under test. Without them the tests that need them are not tried."""
+        pytest.skip(f"{request.cls.__name__} has no fixture named faults")
 
     @pytest.fixture
     def own(self) -> Own:

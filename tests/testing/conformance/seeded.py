@@ -10,13 +10,11 @@ import pytest
 import pytest_asyncio
 
 from hephaestus_pg import AsyncStorage, Names
-from hephaestus_pg.testing import conformance
-from tests.support.faults import Faults
+from hephaestus_pg.testing import Faults, conformance
 from tests.testing.conformance.mutants import mutants
-from tests.testing.conformance.test_storages import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 DSN, SCHEMA = os.environ["HEPHAESTUS_PG_DSN"], os.environ["CONFORMANCE_SCHEMA"]
 
@@ -60,8 +58,9 @@ class Seeded:
         return await started.of(self.kind, "another")
 
     @pytest.fixture
-    def faults(self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Broken:
-        return Broken(Faults(storage, monkeypatch))
+    def faults(self, storage: AsyncStorage) -> Iterator[Faults]:
+        with Faults(storage) as faults:
+            yield faults
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from hephaestus_pg import RejectedError, migrations
-from hephaestus_pg.testing import conformance
-from tests.support.faults import Faults
+from hephaestus_pg import migrations
+from hephaestus_pg.testing import Faults, conformance
 from tests.system.test_pgbouncer import PROGRAM, SESSIONS, running
 
 if TYPE_CHECKING:
@@ -21,36 +20,6 @@ if TYPE_CHECKING:
     from tests.support.starting import Start
 
 pytestmark = pytest.mark.quick
-
-
-IN_TRANSACTIONS = {"put_many", "delete_many"}
-
-
-class Broken:
-    """The faults of the tests here, as the suite orders them."""
-
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
-
-    def lose_answer(self, of: str) -> None:
-        self._faults.lose_answer(_statement(of))
-
-    def break_connection(self, of: str) -> None:
-        self._faults.break_before(_statement(of))
-
-    def refuse(self, of: str) -> None:
-        error = RejectedError("refused", applied="no", retryable=False)
-        self._faults.fail(_statement(of), error)
-
-
-    @property
-    def planned(self) -> int:
-        return self._faults.planned
-
-
-def _statement(verb: str) -> str:
-    """The statement of a verb, where it has another name."""
-    return {"stream": "page_by_id"}.get(verb, "transaction" if verb in IN_TRANSACTIONS else verb)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +46,9 @@ class Pooled:
         return await start()
 
     @pytest.fixture
-    def faults(self, storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch) -> Broken:
-        return Broken(Faults(storage, monkeypatch))
+    def faults(self, storage: AsyncStorage) -> Iterator[Faults]:
+        with Faults(storage) as faults:
+            yield faults
 
 
 class TestBatched(Pooled, conformance.All):
