@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hephaestus_pg import (
@@ -20,6 +20,9 @@ from hephaestus_pg import (
     Filters,
     Instance,
     InstanceExistsError,
+    InstanceNotFoundError,
+    InvalidValueError,
+    RunnerInfo,
     StaleInstanceError,
     Status,
 )
@@ -210,7 +213,105 @@ class KeepsWhatItIsGiven(Mutant):
         return kept
 
 
+class ReadsWaitingAsRunning(ChangesWhatIsRead):
+    capability = "values"
+
+    def read(self, instance: Instance) -> Instance:
+        is_waiting = instance.status is Status.WAITING
+        return replace(instance, status=Status.RUNNING) if is_waiting else instance
+
+
+class GivesMomentsInItsOwnZone(Mutant):
+    capability = "values"
+
+    async def insert(self, instance: Instance, **options: Any) -> Instance:
+        stored = await super().insert(instance, **options)
+        assert stored.inserted_at is not None
+        return replace(stored, inserted_at=stored.inserted_at.astimezone(timezone(timedelta(hours=2))))
+
+
 # On one instance
+
+
+class GetRaisesForNone(Mutant):
+    capability = "single"
+
+    async def get(self, id: str, **options: Any) -> Instance | None:
+        found = await super().get(id, **options)
+        if found is None:
+            raise InstanceNotFoundError(id)
+        return found
+
+
+class NoRowHasAWrongId(Mutant):
+    capability = "single"
+
+    async def get(self, id: str, **options: Any) -> Instance | None:
+        try:
+            return await super().get(id, **options)
+        except InvalidValueError:
+            return None
+
+
+class PutGivesWhatItWasGiven(Mutant):
+    capability = "single"
+
+    async def put(self, instance: Instance, **options: Any) -> Instance:
+        await super().put(instance, **options)
+        return instance
+
+
+class InsertForgetsTheDueTime(Mutant):
+    capability = "single"
+    texts: ClassVar = {"insert": ("$5::text::timestamptz", "nullif($5::text, $5)::timestamptz")}
+
+
+class UpdateTakesWhatWasNeverRead(Mutant):
+    capability = "single"
+
+    async def update(self, instance: Instance, **options: Any) -> Instance:
+        if instance.revision is None:
+            return await self.put(instance, **options)
+        return await super().update(instance, **options)
+
+
+class UpdateSetsTheClockBack(Mutant):
+    capability = "single"
+    texts: ClassVar = {"update": ("updated_at = ", "updated_at = - interval '1 hour' + ")}
+
+
+class DeleteTakesTheWholeWorkflow(Mutant):
+    capability = "single"
+
+    async def delete(self, id: str, **options: Any) -> bool:
+        if (held := await self.get(id)) is not None and not options:
+            for each in await self.query(workflow=held.workflow):
+                await super().delete(each.id)
+            return True
+        return await super().delete(id, **options)
+
+
+class ModifyChangesWhatItRemembers(Mutant):
+    capability = "single"
+
+    async def insert(self, instance: Instance, **options: Any) -> Instance:
+        self.remembered = await super().insert(instance, **options)
+        return self.remembered
+
+    async def modify(self, id: str, change: Any, **options: Any) -> Instance:
+        def changed(held: Instance) -> Any:
+            return change(replace(self.remembered, id=id, revision=held.revision))
+
+        return await super().modify(id, changed, **options)
+
+
+class ModifyMakesWhatIsMissing(Mutant):
+    capability = "single"
+
+    async def modify(self, id: str, change: Any, **options: Any) -> Instance:
+        if await self.get(id) is None:
+            await self.insert(Instance(id, "W"))
+        return await super().modify(id, change, **options)
 
 
 class PutReplacesTheVersion(Mutant):
@@ -418,13 +519,36 @@ class ADryRunDeletes(Mutant):
         return await super().prune(**options)
 
 
+class GetManyReadsItsArgumentTwice(Mutant):
+    capability = "bulk"
+
+    async def get_many(self, ids: Iterable[str], **options: Any) -> dict[str, Instance]:
+        return await super().get_many(ids, **options) if any(map(len, ids)) else {}
+
+
+class NoInstancesAreAnError(Mutant):
+    capability = "bulk"
+
+    async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
+        stored = await super().put_many(instances, **options)
+        if not stored:
+            raise ValueError
+        return stored
+
+
+class PruneTakesAMomentForUtc(Mutant):
+    capability = "bulk"
+
+    async def prune(self, *, finished_before: datetime, **options: Any) -> int:
+        moment = finished_before.astimezone(UTC)
+        return await super().prune(finished_before=moment, **options)
+
+
 # Search
 
 
 class Searches(Mutant):
     """One that changes the filters, or what they let through."""
-
-    capability = "search"
 
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         return filters
@@ -446,6 +570,8 @@ class Searches(Mutant):
 
 
 class TakesAFamilyForAPattern(Searches):
+    capability = "search"
+
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         if "workflow_family" not in filters:
             return filters
@@ -459,6 +585,8 @@ class TakesAFamilyForAPattern(Searches):
 
 
 class IgnoresTheCaseOfAFamily(Searches):
+    capability = "search"
+
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         if "workflow_family" not in filters:
             return filters
@@ -471,6 +599,8 @@ class IgnoresTheCaseOfAFamily(Searches):
 
 
 class IgnoresUnknownFilters(Searches):
+    capability = "search"
+
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         options = ("order_by", "limit", "after", "on_error", "timeout")
         known = {*Filters.__annotations__, *options}
@@ -478,6 +608,8 @@ class IgnoresUnknownFilters(Searches):
 
 
 class IgnoresFiltersThatAreNone(Searches):
+    capability = "search"
+
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         return {
             name: value
@@ -487,6 +619,8 @@ class IgnoresFiltersThatAreNone(Searches):
 
 
 class TakesNoStatusForAnyStatus(Searches):
+    capability = "search"
+
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         if "status_in" in filters and not filters["status_in"]:
             return {name: value for name, value in filters.items() if name != "status_in"}
@@ -494,6 +628,8 @@ class TakesNoStatusForAnyStatus(Searches):
 
 
 class BoundsAreInclusive(Searches):
+    capability = "search"
+
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         if "due_before" not in filters:
             return filters
@@ -502,6 +638,8 @@ class BoundsAreInclusive(Searches):
 
 
 class CountIgnoresContains(Searches):
+    capability = "search"
+
     async def count(self, **filters: Any) -> int:
         filters.pop("contains", None)
         return await super().count(**filters)
@@ -565,6 +703,52 @@ class TheOrderIsAlwaysAscending(Mutant):
         if filters.get("after") is not None:
             return await super().query(order_by=order_by, **filters)
         return await super().query(order_by=order, **filters)
+
+
+class AnyCursorWillDo(Mutant):
+    capability = "search"
+
+    async def query(self, *, after: str | None = None, **filters: Any) -> list[Instance]:
+        try:
+            return await super().query(after=after, **filters)
+        except InvalidValueError as error:
+            if error.field != "after":
+                raise
+            return await super().query(**filters)
+
+
+class AnOrderThatThereIsNotIsIgnored(Mutant):
+    capability = "search"
+
+    async def query(self, *, order_by: Any = None, **filters: Any) -> list[Instance]:
+        try:
+            return await super().query(order_by=order_by, **filters)
+        except InvalidValueError as error:
+            if error.field != "order_by":
+                raise
+            return await super().query(**filters)
+
+
+class ALimitCountsBeforeTheOrder(Mutant):
+    capability = "search"
+
+    async def query(self, *, order_by: Any = None, **filters: Any) -> list[Instance]:
+        found = await super().query(**filters)
+        return found[::-1] if order_by == "-id" else found
+
+
+class AStreamThatIsLeftStaysOpen(Mutant):
+    capability = "search"
+
+    async def stream(self, **filters: Any) -> AsyncIterator[Instance]:
+        self.is_open = True
+        async for each in super().stream(**filters):
+            yield each
+        self.is_open = False
+
+    async def count(self, **filters: Any) -> int:
+        assert not getattr(self, "is_open", False), "another statement is under way"
+        return await super().count(**filters)
 
 
 # Concurrency: each of them passes where there is one caller.
@@ -634,6 +818,45 @@ class PutManyShowsHalf(Mutant):
         return [await self.put(each, **options) for each in instances]
 
 
+class PutsGuessTheirRevision(Mutant):
+    capability = "concurrency"
+
+    async def put(self, instance: Instance, **options: Any) -> Instance:
+        held = await self.get(instance.id)
+        stored = await super().put(instance, **options)
+        if held is None or held.revision is None:
+            return stored
+        return replace(stored, revision=held.revision + 1)
+
+
+class RevisionsComeAgain(RevisionsBeginAtOne):
+    capability = "concurrency"
+
+
+class PutManyLocksInTheGivenOrder(Mutant):
+    capability = "concurrency"
+
+    async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
+        async with self.transaction() as transaction:
+            return [await transaction.put(each) for each in instances]
+
+
+class ACancelledCallEndsTheOthers(Mutant):
+    """As where they share one connection."""
+
+    capability = "concurrency"
+
+    async def put(self, instance: Instance, **options: Any) -> Instance:
+        try:
+            stored = await super().put(instance, **options)
+        except asyncio.CancelledError:
+            self.is_cut = True
+            raise
+        if getattr(self, "is_cut", False):
+            raise ConnectionError
+        return stored
+
+
 # Claims
 
 
@@ -643,10 +866,12 @@ class ClaimsWhatIsOwned(Mutant):
 
 
 class ClaimsGivesWhatIsOwned(Mutant):
-    """Instances of two runners are given to both of them."""
-
     capability = "claims"
-    texts: ClassVar = {"claim": ("runner IS NULL", "TRUE")}
+    texts: ClassVar = {"claim": ("held.runner IS NULL", "TRUE")}
+
+    async def _check_schema(self) -> None:
+        await super()._check_schema()
+        self._statements.claim = rewritten(self._statements.claim, "runner IS NULL\n", "TRUE\n")
 
 
 class ClaimDoesNotRaiseTheRevision(Mutant):
@@ -655,13 +880,33 @@ class ClaimDoesNotRaiseTheRevision(Mutant):
 
 
 class ReleaseDoesNotRaiseTheRevision(Mutant):
-    """Nor does the claim after it, so that the old owner's revision is still good."""
+    capability = "claims"
+    texts: ClassVar = {"release": ("revision = revision + 1", "revision = revision")}
+
+
+class ATakeoverDoesNotRaiseTheRevision(Mutant):
+    """Nor does a claim, so that who was thought dead may still write."""
 
     capability = "claims"
     texts: ClassVar = {
-        "release": ("revision = revision + 1", "revision = revision"),
+        "take_over": ("revision = revision + 1", "revision = revision"),
         "claim_one": ("revision = revision + 1", "revision = revision"),
     }
+
+
+class ReleaseIsAlwaysTrue(Mutant):
+    capability = "claims"
+
+    async def release(self, id: str, **options: Any) -> bool:
+        await super().release(id, **options)
+        return True
+
+
+class RunnersDoNotSayWhatTheyOwn(Mutant):
+    capability = "claims"
+
+    async def runners(self, **options: Any) -> list[RunnerInfo]:
+        return [replace(each, owned=0) for each in await super().runners(**options)]
 
 
 class ClaimsWhatIsNotDue(Mutant):
@@ -746,6 +991,13 @@ class PutIsNotTriedAgain(Mutant):
     kinds: ClassVar = {"put": "non_idempotent"}
 
 
+class AnInsertTakesWhateverIsThereForItsOwn(Mutant):
+    capability = "faults"
+
+    def _equals(self, held: Any, new: Any) -> bool:
+        return held is not None
+
+
 class ErrorsAreSwallowed(Mutant):
     capability = "faults"
 
@@ -779,5 +1031,5 @@ class ARefusalMayHaveBeenApplied(Mutant):
 
 def mutants(kind: type[Mutant] = Mutant) -> list[type[Mutant]]:
     """Those of them that have a bug."""
-    found = [kind] if "capability" in dir(kind) and not kind.__subclasses__() else []
+    found = [kind] if "capability" in vars(kind) else []
     return found + [each for below in kind.__subclasses__() for each in mutants(below)]
