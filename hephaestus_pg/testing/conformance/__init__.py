@@ -9,8 +9,8 @@
         async def storage(self):
             yield MyStorage(references=Names())
 
-``Values``, ``Single``, ``Bulk``, ``Search``, ``Concurrency``, ``Claims`` and ``Faults``, or ``All`` of
-them. Inherit what yours can have: a transaction has no ``Concurrency``, no ``Claims`` and no
+``Values``, ``Single``, ``Bulk``, ``Search``, ``Concurrency``, ``Claims`` and ``Faults``, or ``All``
+of them. Inherit what yours can have: a transaction has no ``Concurrency``, no ``Claims`` and no
 ``Faults``. ``another`` is a second storage on the same table, as another process has one, and by
 default the same; ``faults`` orders faults (:class:`Breaks`, as ``hephaestus_pg.testing.Faults``),
 and without it ``Faults`` is not tried.

@@ -64,7 +64,12 @@ class Claims(Suite):
         ("status", "due", "is_claimable"), list(_CLAIMABLE.values()), ids=list(_CLAIMABLE)
     )
     async def test_what_is_due_and_has_work_left_can_be_claimed(
-        self, storage: AsyncStorage, own: Own, status: Status, due: Any, is_claimable: bool  # noqa: FBT001
+        self,
+        storage: AsyncStorage,
+        own: Own,
+        status: Status,
+        due: Any,
+        is_claimable: bool,  # noqa: FBT001
     ) -> None:
         if isinstance(due, tuple):
             due = (datetime.now(UTC) + due[0]).astimezone(due[1])
@@ -202,9 +207,9 @@ class Claims(Suite):
         await storage.insert(own.instance())
         async with storage.runner(workflows=[own.workflow]) as runner:
             async with await _claimed(runner, own.id()) as instance:
-                instance = await storage.update(replace(instance, status=Status.RUNNING))
-                assert instance.runner == runner.token
-                written = await getattr(storage, verb)(replace(instance, status=status))
+                running = await storage.update(replace(instance, status=Status.RUNNING))
+                assert running.runner == runner.token
+                written = await getattr(storage, verb)(replace(running, status=status))
                 assert written.runner is None
                 assert (await held(storage, own.id())).runner is None
             assert await runner.claim(own.id()) is None
@@ -242,9 +247,7 @@ class Claims(Suite):
 
     async def test_the_next_attempt_waits(self, storage: AsyncStorage, own: Own) -> None:
         await storage.insert(own.instance())
-        async with storage.runner(
-            workflows=[own.workflow], retry_after=lambda _: 3600.0
-        ) as runner:
+        async with storage.runner(workflows=[own.workflow], retry_after=lambda _: 3600.0) as runner:
             with pytest.raises(_StepFailedError):
                 async with await _claimed(runner, own.id()):
                     raise _StepFailedError
@@ -294,14 +297,14 @@ class Claims(Suite):
                 await storage.update(replace(instance, current_step="Own"))
             await storage.update(replace(theirs, status=Status.COMPLETED))
 
-    async def test_a_runner_is_listed_while_it_lives(
-        self, storage: AsyncStorage, own: Own
-    ) -> None:
+    async def test_a_runner_is_listed_while_it_lives(self, storage: AsyncStorage, own: Own) -> None:
         await storage.insert(own.instance())
-        async with storage.runner(workflows=[own.workflow], name="listed") as runner:
-            async with await _claimed(runner, own.id()):
-                [info] = [each for each in await storage.runners() if each.token == runner.token]
-                assert (info.name, info.workflows, info.owned) == ("listed", (own.workflow,), 1)
+        async with (
+            storage.runner(workflows=[own.workflow], name="listed") as runner,
+            await _claimed(runner, own.id()),
+        ):
+            [info] = [each for each in await storage.runners() if each.token == runner.token]
+            assert (info.name, info.workflows, info.owned) == ("listed", (own.workflow,), 1)
         assert runner.token not in {each.token for each in await storage.runners()}
 
     async def test_release_takes_only_what_somebody_has(

@@ -126,10 +126,8 @@ class Faults(Suite):
         before = await storage.insert(own.instance())
         for fault in (faults.lose_answer, faults.break_connection):
             fault("insert")
-            with pytest.raises((InstanceExistsError, DatabaseError)) as caught:
+            with pytest.raises((InstanceExistsError, DatabaseError)):
                 await storage.insert(own.instance(status=Status.RUNNING))
-            if isinstance(caught.value, DatabaseError):
-                assert caught.value.applied != "yes"
             assert asdict(await held(storage, own.id())) == asdict(before)
 
     @pytest.mark.parametrize("verb", _READS)

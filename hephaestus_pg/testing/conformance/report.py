@@ -34,8 +34,8 @@ def pytest_pycollect_makeitem(
     if made is None and _is_left_out(obj):
         collector.warn(
             pytest.PytestCollectionWarning(
-                f"{name} inherits the conformance suite, but none of it runs, since pytest collects "
-                f"no class of that name: call it Test{name}"
+                f"{name} inherits the conformance suite, but none of it runs, since pytest "
+                f"collects no class of that name: call it Test{name}"
             )
         )
     return made
@@ -127,9 +127,9 @@ def _outcome(reports: list[pytest.TestReport]) -> str:
             reason = each.longrepr[2] if isinstance(each.longrepr, tuple) else ""
             return f"not tried: {reason.removeprefix('Skipped: ')}"
     passed = {each.nodeid for each in reports if each.when == "call" and each.passed}
-    if not passed or len(passed) < reports[0].conformance["variants"]:  # type: ignore[attr-defined]
+    if not passed or len(passed) < reports[0].conformance["variants"]:
         return "not tried"
-    if reports[0].conformance["is_own"]:  # type: ignore[attr-defined]
+    if reports[0].conformance["is_own"]:
         return "replaced by a test of its own"
     return "holds"
 

@@ -74,9 +74,7 @@ class Single(Suite):
         assert written.inserted_at == old.inserted_at
         assert asdict(await held(storage, own.id())) == asdict(written)
 
-    async def test_put_wins_whatever_revision_it_has_seen(
-        self, storage: Storage, own: Own
-    ) -> None:
+    async def test_put_wins_whatever_revision_it_has_seen(self, storage: Storage, own: Own) -> None:
         first = await storage.put(own.instance())
         second = await storage.put(replace(first, status=Status.RUNNING))
         third = await storage.put(replace(first, status=Status.WAITING))
@@ -105,9 +103,7 @@ class Single(Suite):
     ) -> None:
         for status in Status.FINISHED:
             old = await storage.insert(
-                own.instance(
-                    status, status=status, workflow_version=2, context=Context({"old": 1})
-                )
+                own.instance(status, status=status, workflow_version=2, context=Context({"old": 1}))
             )
             new = own.instance(status, workflow=f"{own.workflow}.Other", workflow_version=5)
             written = await storage.insert(new, replace_finished=True)

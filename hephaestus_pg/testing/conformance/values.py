@@ -26,9 +26,30 @@ _FAR_EAST, _WEST = timezone(timedelta(hours=14)), timezone(-timedelta(hours=9, m
 
 _EXACT: dict[str, Any] = {
     "whole numbers": [0, -1, 2**31, 2**53 + 1, 2**63, -(2**64) - 1, 10**40 + 7],
-    "floats": [0.1, 0.0, 1.0, -1.5, 1e25, 1e22, 5e-324, 1.7976931348623157e308, 1 / 3, 123456789.125],
+    "floats": [
+        0.1,
+        0.0,
+        1.0,
+        -1.5,
+        1e25,
+        1e22,
+        5e-324,
+        1.7976931348623157e308,
+        1 / 3,
+        123456789.125,
+    ],
     "truth and nothing": [True, False, None, [None], {"none": None}],
-    "texts": ["", " ", "é", "e\u0301", "\U0010ffff", "👩‍🚀", "\x01\x1f\x7f", "'\"\\ %_${}", "\\u0000"],
+    "texts": [
+        "",
+        " ",
+        "é",
+        "e\u0301",
+        "\U0010ffff",
+        "👩‍🚀",
+        "\x01\x1f\x7f",
+        "'\"\\ %_${}",
+        "\\u0000",
+    ],
     "a long text": "0123456789abcdef" * 8192,
     "keys": {"": 1, " ": 2, "é": 3, "e\u0301": 4, "a.b": 5, "__proto__": 6, "1": 7, "id": 8},
     "empty containers": [{}, [], [[]], {"a": {}}, {"a": []}],
@@ -155,9 +176,7 @@ class Values(Suite):
             "put": lambda: storage.put(new),
             "put_many": lambda: storage.put_many([new]),
             "update": lambda: storage.update(replace(new, revision=old.revision)),
-            "modify": lambda: storage.modify(
-                new.id, lambda it: replace(new, revision=it.revision)
-            ),
+            "modify": lambda: storage.modify(new.id, lambda it: replace(new, revision=it.revision)),
         }
         if verb in {"update", "modify"}:
             old = await storage.insert(own.instance())
@@ -218,9 +237,7 @@ class Values(Suite):
         assert again.unknown_state == unknown
         assert again.execution_history[0].unknown == {"node": "a"}
 
-    async def test_ids_that_look_alike_are_different_rows(
-        self, storage: Storage, own: Own
-    ) -> None:
+    async def test_ids_that_look_alike_are_different_rows(self, storage: Storage, own: Own) -> None:
         ids = [f"{own.id()}{each}" for each in _IDS]
         ids.append(own.id().ljust(255, "x"))
         for number, id in enumerate(ids):

@@ -1,4 +1,4 @@
-"""The suite over each mutant, and over a storage without a bug; test_mutants.py has pytest run it."""
+"""The suite over each mutant, and over a storage without a bug; test_mutants.py runs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
-import pytest_asyncio
 
 from hephaestus_pg import AsyncStorage, Names
 from hephaestus_pg.testing import Faults, conformance
@@ -37,7 +36,7 @@ class Started:
         return self._storages[name]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest.fixture(scope="session")
 async def started() -> AsyncIterator[Started]:
     async with (
         AsyncStorage.start(DSN, schema=SCHEMA, references=Names(), max_size=4) as base,
@@ -49,11 +48,11 @@ async def started() -> AsyncIterator[Started]:
 class Seeded:
     kind: ClassVar[type[AsyncStorage]]
 
-    @pytest_asyncio.fixture(loop_scope="session")
+    @pytest.fixture
     async def storage(self, started: Started) -> AsyncStorage:
         return await started.of(self.kind, "one")
 
-    @pytest_asyncio.fixture(loop_scope="session")
+    @pytest.fixture
     async def another(self, started: Started) -> AsyncStorage:
         return await started.of(self.kind, "another")
 
@@ -63,16 +62,11 @@ class Seeded:
             yield faults
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
 class TestSound(Seeded, conformance.All):
     kind = AsyncStorage
 
 
 for mutant in mutants():
     suite = conformance.CAPABILITIES[mutant.capability]
-    if os.environ.get("CONFORMANCE_ALL"):
-        suite = conformance.All
     name = f"Test{mutant.__name__}"
     globals()[name] = type(name, (Seeded, suite), {"kind": mutant, "__module__": __name__})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from hephaestus_pg import migrations
@@ -15,11 +14,11 @@ from tests.system.test_pgbouncer import PROGRAM, SESSIONS, running
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    import asyncpg
+
     from hephaestus_pg import AsyncStorage, Storage
     from tests.support.databases import Owner
     from tests.support.starting import Start
-
-pytestmark = pytest.mark.quick
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +62,7 @@ class TestOneByOne(Pooled, conformance.All):
         return await start(batching=False)
 
 
-class OnOneConnection(
-    conformance.Values, conformance.Single, conformance.Bulk, conformance.Search
-):
+class OnOneConnection(conformance.Values, conformance.Single, conformance.Bulk, conformance.Search):
     pass
 
 
