@@ -35,8 +35,8 @@ the instance before is stale. A claim whose answer was lost is found by its owne
 
 Beside these are ``inspect``, which looks at the table without reading states, ``web``, a page that
 shows it, ``otel``, which reports calls and statements to OpenTelemetry, ``migrations``, the
-commands (``migrate``, ``prune``, ``demo``, ``cli``) and ``embedded``, a server for tests. Imports
-only go down; ``pyproject.toml`` has the layers.
+commands (``migrate``, ``prune``, ``demo``, ``cli``), ``testing``, for tests of runners, and
+``embedded``, a server for tests. Imports only go down; ``pyproject.toml`` has the layers.
 """
 
 from typing import Any

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hephaestus_pg.testing.clock import Clock
+from hephaestus_pg.testing.faults import Faults
 
 try:
     import pytest_asyncio
@@ -57,6 +58,7 @@ _NOT_ASYNCIO = (
 _CONFORMANCE = "hephaestus_pg.testing.conformance"
 
 _database = pytest.StashKey["Database"]()
+_failed = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,6 +79,7 @@ def pytest_runtest_makereport(
     report = yield
     database = item.stash.get(_database, None)
     if database is not None and report.failed and report.when != "teardown":
+        item.stash[_failed] = True
         try:
             shown = database.last_instances()
         except Exception as error:  # noqa: BLE001 - the test's own failure is what counts
@@ -160,6 +163,22 @@ def hephaestus_storage(request: pytest.FixtureRequest) -> AsyncStorage:
 def hephaestus_clock(hephaestus_storage: AsyncStorage) -> Clock:
     """The clock of leases, due times and backoff on the storage's server, for tests to move."""
     return Clock(hephaestus_storage)
+
+
+@pytest.fixture
+def hephaestus_faults(
+    request: pytest.FixtureRequest, hephaestus_storage: AsyncStorage
+) -> Iterator[Faults]:
+    """Faults of the storage's statements, for tests to plan; one that did not happen is an error.
+
+    ::
+
+        hephaestus_faults.lose_answer("update")
+    """
+    with Faults(hephaestus_storage) as faults:
+        yield faults
+        if _failed in request.node.stash:
+            faults.clear()  # the test's own failure says more
 
 
 def _storage_fixture(request: pytest.FixtureRequest) -> str:

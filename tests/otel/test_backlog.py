@@ -27,11 +27,13 @@ LAG = "hephaestus_pg.oldest_due.lag"
 
 
 async def test_who_reads_is_given_what_the_last_look_found(
-    storage: AsyncStorage, recorded: Recorded
+    storage: AsyncStorage, recorded: Recorded, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
     since = datetime.now(UTC) - timedelta(hours=1)
     due = replace(Instance.new("Orders", {}, id="a"), status=Status.WAITING, due_at=since)
     await storage.put(due)
+    written = "updated_at = updated_at - interval '2 hours'"
+    await pool.execute(f'UPDATE "{storage.schema}".workflow_instances SET {written}')
     assert recorded.points(LAG) == []
     await happens(lambda: recorded.points(LAG))
     [point] = recorded.points(LAG, workflow="Orders")
@@ -43,7 +45,7 @@ async def test_one_odd_moment_does_not_hide_the_others(
 ) -> None:
     for id in ("Odd", "Orders"):
         await storage.put(Instance.new(id, {}, id=id))
-    odd = "due_at = '-infinity' WHERE id = 'Odd'"
+    odd = "due_at = '-infinity', updated_at = '-infinity' WHERE id = 'Odd'"
     await pool.execute(f'UPDATE "{storage.schema}".workflow_instances SET {odd}')
     await happens(lambda: recorded.points(LAG, workflow="Orders"))
     assert recorded.points(LAG, workflow="Odd") == []

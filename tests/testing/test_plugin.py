@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import SERVER, Owner
+from tests.system.test_readme import GUIDE, blocks
 from tests.testing.conftest import PLUGIN
 
 if TYPE_CHECKING:
@@ -177,6 +178,16 @@ async def test_it(reports):
     result.stdout.fnmatch_lines(["*'reports' belongs to another event loop*"])
 
 
+@pytest.mark.skipif(not GUIDE.exists(), reason="there is no guide beside these tests")
+def test_the_test_in_the_guide_passes(pytester: pytest.Pytester, run_suite: RunSuite) -> None:
+    program = next(block for block in blocks(GUIDE, "python") if "asyncio.run(" in block)
+    [suite] = [block for block in blocks(GUIDE, "python") if "def test_" in block]
+    pytester.makepyfile(orders=program.removesuffix("asyncio.run(main())\n"))
+    pytester.syspathinsert()
+
+    run_suite(suite).assert_outcomes(passed=1)
+
+
 # What a test may leave
 
 
@@ -304,6 +315,37 @@ async def test_the_clock_again(hephaestus_storage, hephaestus_clock):
     )
 
     result.assert_outcomes(passed=4)
+
+
+def test_faults_are_planned_for_one_test_and_have_to_happen(run_suite: RunSuite) -> None:
+    result = run_suite(
+        """
+async def test_an_answer_that_is_lost(hephaestus_storage, hephaestus_faults):
+    hephaestus_faults.lose_answer("insert")
+    placed = await hephaestus_storage.insert(order())
+    assert placed == await hephaestus_storage.get("order::1")
+    assert hephaestus_faults.planned == 0
+
+async def test_a_lease_that_ends(hephaestus_storage, hephaestus_faults):
+    async with hephaestus_storage.runner(workflows=["Order"]) as runner:
+        await hephaestus_faults.expire_lease(runner)
+
+async def test_one_that_does_not_happen(hephaestus_faults):
+    hephaestus_faults.lose_answer("put")
+
+async def test_one_that_fails_before(hephaestus_faults):
+    hephaestus_faults.lose_answer("put")
+    raise ValueError
+
+async def test_the_next(hephaestus_storage):
+    assert await hephaestus_storage.put(order())
+""",
+        settings="asyncio_mode = auto",
+    )
+
+    # The third passes, and is an error then; the fourth fails once.
+    result.assert_outcomes(passed=4, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*planned, and did not happen: lose_answer*"])
 
 
 # What a failed test shows

@@ -11,6 +11,7 @@ from hephaestus_pg.testing import conformance
 if TYPE_CHECKING:
     from tests.testing.conftest import RunSuite
 
+pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.quick
 
 # It needs no server: it knows no instance, and takes none.
