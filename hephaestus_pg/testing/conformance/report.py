@@ -20,6 +20,9 @@ _TESTS = {
     capability: [name for name in vars(suite) if name.startswith("test_")]
     for capability, suite in CAPABILITIES.items()
 }
+_MOST_UNTRIED = 5
+"""Of more, which an option of pytest has left out, the number says enough."""
+
 _HERE = __name__.rpartition(".")[0]
 
 _variants = pytest.StashKey[Counter[tuple[str, str]]]()
@@ -143,9 +146,16 @@ def _lines(capability: str, outcomes: dict[str, str]) -> Iterable[tuple[str, str
         yield f"{label}{kind}", "yellow"
         return
     is_broken = "does not hold" in outcomes.values()
-    colour = "red" if is_broken else "green" if held == total else "yellow"
-    yield f"{label}holds {held} of {total}", colour
+    yield (
+        f"{label}holds {held} of {total}",
+        "red" if is_broken else "green" if held == total else "yellow",
+    )
+    untried = list(outcomes.values()).count("not tried")
     for test, outcome in outcomes.items():
-        if outcome != "holds":
+        if outcome != "holds" and (outcome != "not tried" or untried <= _MOST_UNTRIED):
             name = test.removeprefix("test_").replace("_", " ")
-            yield f"    {outcome}: {name}", "red" if is_broken else "yellow"
+            kind, _, reason = outcome.partition(": ")
+            line = f"    {kind}: {name}" + (f" ({reason})" if reason else "")
+            yield line, "red" if outcome == "does not hold" else "yellow"
+    if untried > _MOST_UNTRIED:
+        yield f"    not tried: {untried} others", "yellow"

@@ -16,6 +16,8 @@ from hephaestus_pg.values.instance import Context, Instance, Status
 from hephaestus_pg.verbs.keyset import Order
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hephaestus_pg.protocol import Storage
     from hephaestus_pg.verbs.filters import Filters
 
@@ -192,7 +194,7 @@ class Search(Suite):
         rows = await storage.put_many(own.instances(9))
         found: list[Instance] = []
         after = None
-        changes = [
+        changes: list[Callable[[], Awaitable[object]]] = [
             lambda: storage.delete(rows[0].id),
             lambda: storage.put(replace(rows[4], status=Status.RUNNING)),
             lambda: storage.insert(own.instance("00004b")),

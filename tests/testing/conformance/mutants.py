@@ -1,7 +1,4 @@
-"""Storages with one seeded bug each, of kinds that adapters have had; test_mutants.py runs them.
-
-``capability`` is the suite that has to catch it.
-"""
+"""Storages with one seeded bug each, of kinds that adapters have had; test_mutants.py runs them."""
 
 from __future__ import annotations
 
@@ -34,7 +31,8 @@ if TYPE_CHECKING:
 class Mutant(AsyncStorage):
     """A storage whose statements are not as they should be, or, in a class below, its verbs."""
 
-    capability: ClassVar[str]
+    caught_by: ClassVar[tuple[str, ...]]
+    """The tests of the suite that have to fail."""
     texts: ClassVar[dict[str, tuple[str, str]]] = {}
     """A part of a statement's text, and what takes its place, by the statement."""
     kinds: ClassVar[dict[str, Any]] = {}
@@ -106,7 +104,10 @@ def with_initial(instance: Instance, change: Callable[[Any], Any]) -> Instance:
 
 
 class LosesMicroseconds(ChangesWhatIsGiven):
-    capability = "values"
+    caught_by = (
+        "test_moments_keep_their_microseconds_and_their_zone",
+        "test_every_write_stores_and_gives_the_same",
+    )
 
     def given(self, instance: Instance) -> Instance:
         due = instance.due_at
@@ -114,7 +115,10 @@ class LosesMicroseconds(ChangesWhatIsGiven):
 
 
 class LosesTheMicrosecondsOfTheHistory(ChangesWhatIsGiven):
-    capability = "values"
+    caught_by = (
+        "test_moments_keep_their_microseconds_and_their_zone",
+        "test_every_field_comes_back",
+    )
 
     def given(self, instance: Instance) -> Instance:
         history = [
@@ -125,7 +129,7 @@ class LosesTheMicrosecondsOfTheHistory(ChangesWhatIsGiven):
 
 
 class TakesWallClocksForUtc(ChangesWhatIsGiven):
-    capability = "values"
+    caught_by = ("test_moments_keep_their_microseconds_and_their_zone",)
 
     def given(self, instance: Instance) -> Instance:
         due = instance.due_at
@@ -133,14 +137,14 @@ class TakesWallClocksForUtc(ChangesWhatIsGiven):
 
 
 class DropsUnknownState(ChangesWhatIsGiven):
-    capability = "values"
+    caught_by = ("test_state_that_this_version_does_not_know_is_kept",)
 
     def given(self, instance: Instance) -> Instance:
         return replace(instance, unknown_state={})
 
 
 class SortsTheHistory(ChangesWhatIsRead):
-    capability = "values"
+    caught_by = ("test_the_history_keeps_its_order",)
 
     def read(self, instance: Instance) -> Instance:
         history = sorted(instance.execution_history, key=lambda each: each.timestamp)
@@ -148,7 +152,7 @@ class SortsTheHistory(ChangesWhatIsRead):
 
 
 class ReadsWholeFloatsAsIntegers(ChangesWhatIsRead):
-    capability = "values"
+    caught_by = ("test_json_comes_back_to_the_last_digit",)
 
     def read(self, instance: Instance) -> Instance:
         def change(leaf: Any) -> Any:
@@ -158,7 +162,7 @@ class ReadsWholeFloatsAsIntegers(ChangesWhatIsRead):
 
 
 class ReadsLargeIntegersAsFloats(ChangesWhatIsRead):
-    capability = "values"
+    caught_by = ("test_json_comes_back_to_the_last_digit", "test_every_read_gives_the_same")
 
     def read(self, instance: Instance) -> Instance:
         def change(leaf: Any) -> Any:
@@ -168,7 +172,7 @@ class ReadsLargeIntegersAsFloats(ChangesWhatIsRead):
 
 
 class NormalisesTexts(ChangesWhatIsGiven):
-    capability = "values"
+    caught_by = ("test_json_comes_back_to_the_last_digit",)
 
     def given(self, instance: Instance) -> Instance:
         def change(leaf: Any) -> Any:
@@ -178,7 +182,7 @@ class NormalisesTexts(ChangesWhatIsGiven):
 
 
 class WritesNullForNaN(ChangesWhatIsGiven):
-    capability = "values"
+    caught_by = ("test_what_cannot_be_stored_exactly_is_refused_with_its_path",)
 
     def given(self, instance: Instance) -> Instance:
         def change(leaf: Any) -> Any:
@@ -188,7 +192,7 @@ class WritesNullForNaN(ChangesWhatIsGiven):
 
 
 class StripsIds(ChangesWhatIsGiven):
-    capability = "values"
+    caught_by = ("test_ids_that_look_alike_are_different_rows",)
 
     def given(self, instance: Instance) -> Instance:
         return replace(instance, id=instance.id.strip())
@@ -197,7 +201,10 @@ class StripsIds(ChangesWhatIsGiven):
 class KeepsWhatItIsGiven(Mutant):
     """As a double in memory does that copies nothing."""
 
-    capability = "values"
+    caught_by = (
+        "test_other_values_are_stored_as_their_text_or_list",
+        "test_what_the_caller_changes_later_is_not_stored",
+    )
 
     async def put(self, instance: Instance, **options: Any) -> Instance:
         stored = await super().put(instance, **options)
@@ -213,7 +220,7 @@ class KeepsWhatItIsGiven(Mutant):
 
 
 class ReadsWaitingAsRunning(ChangesWhatIsRead):
-    capability = "values"
+    caught_by = ("test_every_status_comes_back",)
 
     def read(self, instance: Instance) -> Instance:
         is_waiting = instance.status is Status.WAITING
@@ -221,7 +228,7 @@ class ReadsWaitingAsRunning(ChangesWhatIsRead):
 
 
 class GivesMomentsInItsOwnZone(Mutant):
-    capability = "values"
+    caught_by = ("test_the_row_has_moments_in_utc",)
 
     async def insert(self, instance: Instance, **options: Any) -> Instance:
         stored = await super().insert(instance, **options)
@@ -235,7 +242,7 @@ class GivesMomentsInItsOwnZone(Mutant):
 
 
 class GetRaisesForNone(Mutant):
-    capability = "single"
+    caught_by = ("test_get_gives_none_for_an_id_that_is_not_there",)
 
     async def get(self, id: str, **options: Any) -> Instance | None:
         found = await super().get(id, **options)
@@ -245,7 +252,7 @@ class GetRaisesForNone(Mutant):
 
 
 class NoRowHasAWrongId(Mutant):
-    capability = "single"
+    caught_by = ("test_an_id_that_no_row_can_have_is_refused",)
 
     async def get(self, id: str, **options: Any) -> Instance | None:
         try:
@@ -255,7 +262,7 @@ class NoRowHasAWrongId(Mutant):
 
 
 class PutGivesWhatItWasGiven(Mutant):
-    capability = "single"
+    caught_by = ("test_put_stores_what_is_not_there",)
 
     async def put(self, instance: Instance, **options: Any) -> Instance:
         await super().put(instance, **options)
@@ -263,12 +270,12 @@ class PutGivesWhatItWasGiven(Mutant):
 
 
 class InsertForgetsTheDueTime(Mutant):
-    capability = "single"
+    caught_by = ("test_insert_stores_what_is_not_there",)
     texts: ClassVar = {"insert": ("$5::text::timestamptz", "nullif($5::text, $5)::timestamptz")}
 
 
 class UpdateTakesWhatWasNeverRead(Mutant):
-    capability = "single"
+    caught_by = ("test_update_refuses_what_was_never_read",)
 
     async def update(self, instance: Instance, **options: Any) -> Instance:
         if instance.revision is None:
@@ -277,12 +284,12 @@ class UpdateTakesWhatWasNeverRead(Mutant):
 
 
 class UpdateSetsTheClockBack(Mutant):
-    capability = "single"
+    caught_by = ("test_updated_at_never_goes_back",)
     texts: ClassVar = {"update": ("updated_at = ", "updated_at = - interval '1 hour' + ")}
 
 
 class DeleteTakesTheWholeWorkflow(Mutant):
-    capability = "single"
+    caught_by = ("test_no_verb_touches_another_row",)
 
     async def delete(self, id: str, **options: Any) -> bool:
         if (held := await self.get(id)) is not None and not options:
@@ -293,7 +300,7 @@ class DeleteTakesTheWholeWorkflow(Mutant):
 
 
 class ModifyChangesWhatItRemembers(Mutant):
-    capability = "single"
+    caught_by = ("test_modify_changes_what_is_stored_now",)
 
     async def insert(self, instance: Instance, **options: Any) -> Instance:
         self.remembered = await super().insert(instance, **options)
@@ -307,7 +314,7 @@ class ModifyChangesWhatItRemembers(Mutant):
 
 
 class ModifyMakesWhatIsMissing(Mutant):
-    capability = "single"
+    caught_by = ("test_modify_of_a_row_that_is_not_there_says_so",)
 
     async def modify(self, id: str, change: Any, **options: Any) -> Instance:
         if await self.get(id) is None:
@@ -316,7 +323,7 @@ class ModifyMakesWhatIsMissing(Mutant):
 
 
 class PutReplacesTheVersion(Mutant):
-    capability = "single"
+    caught_by = ("test_put_replaces_everything_but_version_and_inserted_at",)
     texts: ClassVar = {
         "put": (
             "status = EXCLUDED.status,",
@@ -326,7 +333,7 @@ class PutReplacesTheVersion(Mutant):
 
 
 class PutBeginsAnew(Mutant):
-    capability = "single"
+    caught_by = ("test_put_replaces_everything_but_version_and_inserted_at",)
     texts: ClassVar = {
         "put": (
             "status = EXCLUDED.status,",
@@ -336,12 +343,12 @@ class PutBeginsAnew(Mutant):
 
 
 class PutKeepsTheDueTime(Mutant):
-    capability = "single"
+    caught_by = ("test_put_replaces_everything_but_version_and_inserted_at",)
     texts: ClassVar = {"put": ("due_at = EXCLUDED.due_at,", "")}
 
 
 class PutComparesRevisions(Mutant):
-    capability = "single"
+    caught_by = ("test_put_wins_whatever_revision_it_has_seen",)
 
     async def put(self, instance: Instance, **options: Any) -> Instance:
         if instance.revision is None:
@@ -350,12 +357,12 @@ class PutComparesRevisions(Mutant):
 
 
 class InsertOverwrites(Mutant):
-    capability = "single"
+    caught_by = ("test_insert_refuses_a_taken_id_and_says_by_what",)
     texts: ClassVar = {"insert": ("WHERE $6::text::boolean AND", "WHERE $6::text IS NOT NULL AND")}
 
 
 class InsertReplacesActiveOnes(Mutant):
-    capability = "single"
+    caught_by = ("test_insert_never_replaces_an_active_one",)
     texts: ClassVar = {"insert": ("AND held.status IN ('completed', 'failed')", "")}
 
     @staticmethod
@@ -365,19 +372,19 @@ class InsertReplacesActiveOnes(Mutant):
 
 
 class InsertKeepsTheVersionOfWhatItReplaces(Mutant):
-    capability = "single"
+    caught_by = ("test_insert_may_replace_a_finished_one_entirely",)
     texts: ClassVar = {"insert": ("workflow_version = EXCLUDED.workflow_version,", "")}
 
 
 class UpdateIgnoresTheRevision(Mutant):
-    capability = "single"
+    caught_by = ("test_update_is_refused_where_another_writer_was_first",)
     texts: ClassVar = {
         "update": ("AND revision = $6::text::bigint", "AND $6::text::bigint IS NOT NULL")
     }
 
 
 class UpdateKeepsTheVersion(Mutant):
-    capability = "single"
+    caught_by = ("test_update_stores_and_raises_the_revision_by_one",)
     texts: ClassVar = {
         "update": (
             "workflow_version = $4::text::integer,",
@@ -387,7 +394,7 @@ class UpdateKeepsTheVersion(Mutant):
 
 
 class UpdateInsertsWhatIsGone(Mutant):
-    capability = "single"
+    caught_by = ("test_update_of_a_row_that_is_gone_says_so",)
 
     async def update(self, instance: Instance, **options: Any) -> Instance:
         if await self.get(instance.id) is None:
@@ -396,7 +403,7 @@ class UpdateInsertsWhatIsGone(Mutant):
 
 
 class DeleteIsAlwaysTrue(Mutant):
-    capability = "single"
+    caught_by = ("test_delete_says_whether_there_was_a_row",)
 
     async def delete(self, id: str, **options: Any) -> bool:
         await super().delete(id, **options)
@@ -404,7 +411,7 @@ class DeleteIsAlwaysTrue(Mutant):
 
 
 class DeleteIgnoresTheRevision(Mutant):
-    capability = "single"
+    caught_by = ("test_delete_with_a_revision_spares_what_has_changed",)
 
     async def delete(self, id: str, **options: Any) -> bool:
         return await super().delete(id)
@@ -413,7 +420,7 @@ class DeleteIgnoresTheRevision(Mutant):
 class RevisionsBeginAtOne(Mutant):
     """As they did before the column had its default."""
 
-    capability = "single"
+    caught_by = ("test_a_revision_never_comes_again_after_a_delete",)
     texts: ClassVar = {"insert": ("\n    runner\n)", "\n    runner, revision\n)")}
 
     async def _check_schema(self) -> None:
@@ -423,7 +430,7 @@ class RevisionsBeginAtOne(Mutant):
 
 
 class ModifyStoresOverWhatFailed(Mutant):
-    capability = "single"
+    caught_by = ("test_modify_changes_nothing_where_the_function_fails",)
 
     async def modify(self, id: str, change: Any, **options: Any) -> Instance:
         held = await self.get(id)
@@ -439,14 +446,14 @@ class ModifyStoresOverWhatFailed(Mutant):
 
 
 class PutManyIsNotAtomic(Mutant):
-    capability = "bulk"
+    caught_by = ("test_put_many_stores_all_or_none",)
 
     async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
         return [await self.put(each, **options) for each in instances]
 
 
 class PutManyIsAtomicByChunks(Mutant):
-    capability = "bulk"
+    caught_by = ("test_put_many_stores_all_or_none",)
 
     async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
         rest, stored = list(instances), list[Instance]()
@@ -457,7 +464,7 @@ class PutManyIsAtomicByChunks(Mutant):
 
 
 class PutManySortsWhatItGives(Mutant):
-    capability = "bulk"
+    caught_by = ("test_put_many_stores_each_as_put_does_in_their_order",)
 
     async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
         stored = await super().put_many(instances, **options)
@@ -465,7 +472,7 @@ class PutManySortsWhatItGives(Mutant):
 
 
 class PutManyTakesTheLastOfEqualIds(Mutant):
-    capability = "bulk"
+    caught_by = ("test_put_many_refuses_the_same_id_twice",)
 
     async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
         by_id = {each.id: each for each in instances}
@@ -473,7 +480,7 @@ class PutManyTakesTheLastOfEqualIds(Mutant):
 
 
 class GetManyDropsWhatIsAskedTwice(Mutant):
-    capability = "bulk"
+    caught_by = ("test_get_many_gives_what_there_is_whatever_is_asked_twice",)
 
     async def get_many(self, ids: Iterable[str], **options: Any) -> dict[str, Instance]:
         asked = list(ids)
@@ -481,14 +488,17 @@ class GetManyDropsWhatIsAskedTwice(Mutant):
 
 
 class GetManyReadsOneChunk(Mutant):
-    capability = "bulk"
+    caught_by = (
+        "test_many_are_put_read_and_deleted_completely",
+        "test_one_text_is_not_taken_for_many_ids",
+    )
 
     async def get_many(self, ids: Iterable[str], **options: Any) -> dict[str, Instance]:
         return await super().get_many(list(ids)[:1000], **options)
 
 
 class DeleteManyGivesWhatItWasAsked(Mutant):
-    capability = "bulk"
+    caught_by = ("test_delete_many_gives_the_ids_of_those_that_there_were",)
 
     async def delete_many(self, ids: Iterable[str], **options: Any) -> set[str]:
         asked = list(ids)
@@ -497,38 +507,38 @@ class DeleteManyGivesWhatItWasAsked(Mutant):
 
 
 class PruneTakesWhatWaits(Mutant):
-    capability = "bulk"
+    caught_by = ("test_prune_deletes_what_is_finished_and_nothing_active",)
     texts: ClassVar = {"prune": ("('completed', 'failed')", "('completed', 'failed', 'waiting')")}
 
 
 class PruneTakesEveryWorkflow(Mutant):
-    capability = "bulk"
+    caught_by = ("test_prune_deletes_what_is_finished_and_nothing_active",)
     texts: ClassVar = {
         "prune": ("workflow = $4::text", "workflow LIKE $4::text || '%'"),
     }
 
 
 class PruneIncludesTheMoment(Mutant):
-    capability = "bulk"
+    caught_by = ("test_prune_spares_what_was_written_since",)
     texts: ClassVar = {"prune": ("updated_at <", "updated_at <=")}
 
 
 class ADryRunDeletes(Mutant):
-    capability = "bulk"
+    caught_by = ("test_a_dry_run_of_prune_only_counts",)
 
     async def prune(self, *, dry_run: bool = False, **options: Any) -> int:
         return await super().prune(**options)
 
 
 class GetManyReadsItsArgumentTwice(Mutant):
-    capability = "bulk"
+    caught_by = ("test_any_iterable_is_read_once",)
 
     async def get_many(self, ids: Iterable[str], **options: Any) -> dict[str, Instance]:
         return await super().get_many(ids, **options) if any(map(len, ids)) else {}
 
 
 class NoInstancesAreAnError(Mutant):
-    capability = "bulk"
+    caught_by = ("test_nothing_is_done_for_no_instances",)
 
     async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
         stored = await super().put_many(instances, **options)
@@ -538,7 +548,7 @@ class NoInstancesAreAnError(Mutant):
 
 
 class PruneTakesAMomentForUtc(Mutant):
-    capability = "bulk"
+    caught_by = ("test_prune_refuses_a_moment_without_a_zone",)
 
     async def prune(self, *, finished_before: datetime, **options: Any) -> int:
         moment = finished_before.astimezone(UTC)
@@ -571,7 +581,7 @@ class Searches(Mutant):
 
 
 class TakesAFamilyForAPattern(Searches):
-    capability = "search"
+    caught_by = ("test_a_family_is_a_literal_prefix",)
 
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         if "workflow_family" not in filters:
@@ -586,7 +596,7 @@ class TakesAFamilyForAPattern(Searches):
 
 
 class IgnoresTheCaseOfAFamily(Searches):
-    capability = "search"
+    caught_by = ("test_a_family_is_a_literal_prefix",)
 
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         if "workflow_family" not in filters:
@@ -600,7 +610,7 @@ class IgnoresTheCaseOfAFamily(Searches):
 
 
 class IgnoresUnknownFilters(Searches):
-    capability = "search"
+    caught_by = ("test_a_wrong_filter_is_refused",)
 
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         options = ("order_by", "limit", "after", "on_error", "timeout")
@@ -609,7 +619,7 @@ class IgnoresUnknownFilters(Searches):
 
 
 class IgnoresFiltersThatAreNone(Searches):
-    capability = "search"
+    caught_by = ("test_a_wrong_filter_is_refused",)
 
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -620,7 +630,7 @@ class IgnoresFiltersThatAreNone(Searches):
 
 
 class TakesNoStatusForAnyStatus(Searches):
-    capability = "search"
+    caught_by = ("test_a_filter_lets_through_what_it_says",)
 
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         if "status_in" in filters and not filters["status_in"]:
@@ -628,8 +638,8 @@ class TakesNoStatusForAnyStatus(Searches):
         return filters
 
 
-class BoundsAreInclusive(Searches):
-    capability = "search"
+class ADueTimeIsDueBeforeItself(Searches):
+    caught_by = ("test_a_filter_lets_through_what_it_says",)
 
     def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
         if "due_before" not in filters:
@@ -638,8 +648,23 @@ class BoundsAreInclusive(Searches):
         return {**filters, "due_before": due.replace(microsecond=due.microsecond + 1)}
 
 
+class AnIdIsEnough(Searches):
+    caught_by = ("test_an_id_finds_its_row_if_the_other_filters_let_it_through",)
+
+    def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
+        return {"id": filters["id"]} if "id" in filters else filters
+
+
+class BoundsOfTimeAreInclusive(Searches):
+    caught_by = ("test_bounds_of_time_are_exclusive",)
+
+    def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
+        before = {name: filters[name] for name in filters if name.endswith("ted_before")}
+        return filters | {name: moment + timedelta(seconds=1) for name, moment in before.items()}
+
+
 class CountIgnoresContains(Searches):
-    capability = "search"
+    caught_by = ("test_a_filter_lets_through_what_it_says",)
 
     async def count(self, **filters: Any) -> int:
         filters.pop("contains", None)
@@ -647,7 +672,7 @@ class CountIgnoresContains(Searches):
 
 
 class StreamRepeatsARowAtThePagesEdge(Mutant):
-    capability = "search"
+    caught_by = ("test_a_stream_gives_each_row_once_by_id",)
 
     async def stream(self, **filters: Any) -> AsyncIterator[Instance]:
         after = None
@@ -660,7 +685,7 @@ class StreamRepeatsARowAtThePagesEdge(Mutant):
 
 
 class StreamPagesByOffset(Mutant):
-    capability = "search"
+    caught_by = ("test_a_stream_gives_what_stays_once_while_rows_change",)
 
     async def stream(self, **filters: Any) -> AsyncIterator[Instance]:
         offset = 0
@@ -671,7 +696,7 @@ class StreamPagesByOffset(Mutant):
 
 
 class StreamIsInTheOrderOfTheTable(Mutant):
-    capability = "search"
+    caught_by = ("test_a_stream_gives_each_row_once_by_id",)
 
     async def stream(self, **filters: Any) -> AsyncIterator[Instance]:
         for each in await self.query(**filters):
@@ -681,7 +706,10 @@ class StreamIsInTheOrderOfTheTable(Mutant):
 class PagesLoseWhatHasTheSameMoment(Mutant):
     """As ``WHERE inserted_at > $1`` does."""
 
-    capability = "search"
+    caught_by = (
+        "test_pages_are_complete_and_without_repeats",
+        "test_pages_hold_what_stays_once_while_rows_change",
+    )
 
     async def query(self, *, after: str | None = None, **filters: Any) -> list[Instance]:
         if after is None or "_at" not in filters.get("order_by", "id"):
@@ -697,7 +725,7 @@ class PagesLoseWhatHasTheSameMoment(Mutant):
 
 
 class TheOrderIsAlwaysAscending(Mutant):
-    capability = "search"
+    caught_by = ("test_an_order_is_kept_and_the_id_decides_between_equals",)
 
     async def query(self, *, order_by: Any = None, **filters: Any) -> list[Instance]:
         order = order_by and order_by.removeprefix("-")
@@ -707,7 +735,7 @@ class TheOrderIsAlwaysAscending(Mutant):
 
 
 class AnyCursorWillDo(Mutant):
-    capability = "search"
+    caught_by = ("test_a_cursor_of_another_order_is_refused",)
 
     async def query(self, *, after: str | None = None, **filters: Any) -> list[Instance]:
         try:
@@ -719,7 +747,7 @@ class AnyCursorWillDo(Mutant):
 
 
 class AnOrderThatThereIsNotIsIgnored(Mutant):
-    capability = "search"
+    caught_by = ("test_a_wrong_order_or_limit_is_refused",)
 
     async def query(self, *, order_by: Any = None, **filters: Any) -> list[Instance]:
         try:
@@ -731,7 +759,7 @@ class AnOrderThatThereIsNotIsIgnored(Mutant):
 
 
 class ALimitCountsBeforeTheOrder(Mutant):
-    capability = "search"
+    caught_by = ("test_a_limit_gives_the_first_in_that_order",)
 
     async def query(self, *, order_by: Any = None, **filters: Any) -> list[Instance]:
         found = await super().query(**filters)
@@ -739,7 +767,7 @@ class ALimitCountsBeforeTheOrder(Mutant):
 
 
 class AStreamThatIsLeftStaysOpen(Mutant):
-    capability = "search"
+    caught_by = ("test_a_stream_may_be_left_early",)
 
     async def stream(self, **filters: Any) -> AsyncIterator[Instance]:
         self.is_open = True
@@ -756,7 +784,10 @@ class AStreamThatIsLeftStaysOpen(Mutant):
 
 
 class InsertLooksFirst(Mutant):
-    capability = "concurrency"
+    caught_by = (
+        "test_of_many_inserts_exactly_one_succeeds",
+        "test_of_many_who_replace_a_finished_one_exactly_one_succeeds",
+    )
 
     async def insert(
         self, instance: Instance, *, replace_finished: bool = False, **options: Any
@@ -768,7 +799,7 @@ class InsertLooksFirst(Mutant):
 
 
 class UpdateLooksFirst(Mutant):
-    capability = "concurrency"
+    caught_by = ("test_of_many_updates_of_one_revision_exactly_one_succeeds",)
 
     async def update(self, instance: Instance, **options: Any) -> Instance:
         held = await self.get(instance.id)
@@ -778,7 +809,7 @@ class UpdateLooksFirst(Mutant):
 
 
 class UpdateComparesUnderALockOfItsProcess(Mutant):
-    capability = "concurrency"
+    caught_by = ("test_no_change_of_many_modifies_is_lost",)
 
     async def update(self, instance: Instance, **options: Any) -> Instance:
         self.__dict__.setdefault("lock", asyncio.Lock())
@@ -795,7 +826,7 @@ class UpdateComparesUnderALockOfItsProcess(Mutant):
 
 
 class ModifyPuts(Mutant):
-    capability = "concurrency"
+    caught_by = ("test_no_change_of_many_modifies_is_lost",)
 
     async def modify(self, id: str, change: Any, **options: Any) -> Instance:
         held = await self.get(id)
@@ -804,7 +835,7 @@ class ModifyPuts(Mutant):
 
 
 class DeleteLooksFirst(Mutant):
-    capability = "concurrency"
+    caught_by = ("test_of_many_deletes_exactly_one_says_that_there_was_a_row",)
 
     async def delete(self, id: str, **options: Any) -> bool:
         is_there = await self.get(id) is not None
@@ -813,14 +844,14 @@ class DeleteLooksFirst(Mutant):
 
 
 class PutManyShowsHalf(Mutant):
-    capability = "concurrency"
+    caught_by = ("test_nobody_sees_half_of_a_put_many",)
 
     async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
         return [await self.put(each, **options) for each in instances]
 
 
 class PutsGuessTheirRevision(Mutant):
-    capability = "concurrency"
+    caught_by = ("test_revisions_of_many_puts_grow_by_one_and_none_comes_twice",)
 
     async def put(self, instance: Instance, **options: Any) -> Instance:
         held = await self.get(instance.id)
@@ -831,11 +862,11 @@ class PutsGuessTheirRevision(Mutant):
 
 
 class RevisionsComeAgain(RevisionsBeginAtOne):
-    capability = "concurrency"
+    caught_by = ("test_no_revision_comes_twice_while_a_row_comes_and_goes",)
 
 
 class PutManyLocksInTheGivenOrder(Mutant):
-    capability = "concurrency"
+    caught_by = ("test_put_many_in_opposite_orders_does_not_deadlock",)
 
     async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
         if getattr(self, "is_caught", False):  # the first deadlock will do: each takes a second
@@ -851,7 +882,7 @@ class PutManyLocksInTheGivenOrder(Mutant):
 class ACancelledCallEndsTheOthers(Mutant):
     """As where they share one connection."""
 
-    capability = "concurrency"
+    caught_by = ("test_a_cancelled_call_disturbs_no_other",)
 
     async def put(self, instance: Instance, **options: Any) -> Instance:
         try:
@@ -868,12 +899,15 @@ class ACancelledCallEndsTheOthers(Mutant):
 
 
 class ClaimsWhatIsOwned(Mutant):
-    capability = "claims"
+    caught_by = (
+        "test_a_runner_owns_what_it_inserts",
+        "test_of_many_who_claim_one_instance_exactly_one_has_it",
+    )
     texts: ClassVar = {"claim_one": ("runner IS NULL\n", "TRUE\n")}
 
 
 class ClaimsGivesWhatIsOwned(Mutant):
-    capability = "claims"
+    caught_by = ("test_claims_gives_nobody_what_another_has",)
     texts: ClassVar = {"claim": ("held.runner IS NULL", "TRUE")}
 
     async def _check_schema(self) -> None:
@@ -882,19 +916,19 @@ class ClaimsGivesWhatIsOwned(Mutant):
 
 
 class ClaimDoesNotRaiseTheRevision(Mutant):
-    capability = "claims"
+    caught_by = ("test_a_claim_raises_the_revision_so_that_older_readers_are_stale",)
     texts: ClassVar = {"claim_one": ("revision = revision + 1", "revision = revision")}
 
 
 class ReleaseDoesNotRaiseTheRevision(Mutant):
-    capability = "claims"
+    caught_by = ("test_whose_claim_is_released_cannot_write_any_more",)
     texts: ClassVar = {"release": ("revision = revision + 1", "revision = revision")}
 
 
 class ATakeoverDoesNotRaiseTheRevision(Mutant):
     """Nor does a claim, so that who was thought dead may still write."""
 
-    capability = "claims"
+    caught_by = ("test_who_outlives_its_lease_cannot_write_any_more",)
     texts: ClassVar = {
         "take_over": ("revision = revision + 1", "revision = revision"),
         "claim_one": ("revision = revision + 1", "revision = revision"),
@@ -902,7 +936,7 @@ class ATakeoverDoesNotRaiseTheRevision(Mutant):
 
 
 class ReleaseIsAlwaysTrue(Mutant):
-    capability = "claims"
+    caught_by = ("test_release_takes_only_what_somebody_has",)
 
     async def release(self, id: str, **options: Any) -> bool:
         await super().release(id, **options)
@@ -910,34 +944,34 @@ class ReleaseIsAlwaysTrue(Mutant):
 
 
 class RunnersDoNotSayWhatTheyOwn(Mutant):
-    capability = "claims"
+    caught_by = ("test_a_runner_is_listed_while_it_lives",)
 
     async def runners(self, **options: Any) -> list[RunnerInfo]:
         return [replace(each, owned=0) for each in await super().runners(**options)]
 
 
 class ClaimsWhatIsNotDue(Mutant):
-    capability = "claims"
+    caught_by = ("test_the_next_attempt_waits", "test_what_is_due_and_has_work_left_can_be_claimed")
     texts: ClassVar = {"claim_one": ("<= statement_timestamp()", "IS NOT NULL")}
 
 
 class ClaimsEveryWorkflow(Mutant):
-    capability = "claims"
+    caught_by = ("test_a_runner_is_given_only_the_workflows_that_it_names",)
     texts: ClassVar = {"claim_one": ("workflow = ANY (", "'' <> ANY (")}
 
 
 class AttemptsAreNotCounted(Mutant):
-    capability = "claims"
+    caught_by = ("test_a_failed_attempt_counts_and_after_the_last_nobody_is_given_it",)
     texts: ClassVar = {"fail": ("attempts = attempts + 1", "attempts = attempts")}
 
 
 class AWriteDoesNotForgetAttempts(Mutant):
-    capability = "claims"
+    caught_by = ("test_a_write_begins_the_count_of_attempts_anew",)
     texts: ClassVar = {"update": ("attempts = 0,", "")}
 
 
 class APutTakesTheClaim(Mutant):
-    capability = "claims"
+    caught_by = ("test_a_put_by_somebody_else_wins_and_takes_no_claim",)
     texts: ClassVar = {
         "put": (
             "runner = CASE WHEN EXCLUDED.status IN ('pending', 'running') THEN held.runner END,",
@@ -947,7 +981,7 @@ class APutTakesTheClaim(Mutant):
 
 
 class AFinishedOneKeepsItsOwner(Mutant):
-    capability = "claims"
+    caught_by = ("test_a_write_that_leaves_no_work_gives_the_claim_up",)
     texts: ClassVar = {
         "update": (
             "runner = CASE WHEN $3::text IN ('pending', 'running') THEN runner END,",
@@ -957,12 +991,12 @@ class AFinishedOneKeepsItsOwner(Mutant):
 
 
 class AStoppedRunnerKeepsWhatItOwns(Mutant):
-    capability = "claims"
+    caught_by = ("test_a_runner_that_stops_gives_back_at_once",)
     texts: ClassVar = {"end_runner": ("WHERE runner = $1", "WHERE FALSE AND runner = $1")}
 
 
 class ABodyThatEndsKeepsTheInstance(Mutant):
-    capability = "claims"
+    caught_by = ("test_a_body_that_ends_gives_the_instance_back",)
     texts: ClassVar = {"give_back": ("SET runner = NULL,", "SET")}
 
 
@@ -972,41 +1006,41 @@ class ABodyThatEndsKeepsTheInstance(Mutant):
 class InsertIsTriedAgainBlindly(Mutant):
     """It finds itself in its way."""
 
-    capability = "faults"
+    caught_by = ("test_an_insert_whose_answer_is_lost_does_not_find_itself_in_its_way",)
     kinds: ClassVar = {"insert": "idempotent"}
 
 
 class UpdateIsTriedAgainBlindly(Mutant):
     """It finds itself stale, and ``modify`` then applies its change a second time."""
 
-    capability = "faults"
+    caught_by = ("test_a_change_by_modify_happens_once", "test_an_update_happens_once")
     kinds: ClassVar = {"update": "idempotent"}
 
 
 class DeleteIsTriedAgainBlindly(Mutant):
-    capability = "faults"
+    caught_by = ("test_a_write_whose_answer_is_lost_is_found_to_be_done",)
     kinds: ClassVar = {"delete": "idempotent"}
 
 
 class ReadsAreNotTriedAgain(Mutant):
-    capability = "faults"
+    caught_by = ("test_a_read_is_tried_again",)
     kinds: ClassVar = {"get": "non_idempotent"}
 
 
 class PutIsNotTriedAgain(Mutant):
-    capability = "faults"
+    caught_by = ("test_a_write_before_which_the_connection_breaks_is_done",)
     kinds: ClassVar = {"put": "non_idempotent"}
 
 
 class AnInsertTakesWhateverIsThereForItsOwn(Mutant):
-    capability = "faults"
+    caught_by = ("test_an_insert_of_a_taken_id_is_never_taken_for_done",)
 
     def _equals(self, held: Any, new: Any) -> bool:
         return held is not None
 
 
 class ErrorsAreSwallowed(Mutant):
-    capability = "faults"
+    caught_by = ("test_a_refused_write_says_that_nothing_was_written",)
 
     async def put(self, instance: Instance, **options: Any) -> Instance:
         try:
@@ -1016,7 +1050,7 @@ class ErrorsAreSwallowed(Mutant):
 
 
 class ARefusedReadIsEmpty(Mutant):
-    capability = "faults"
+    caught_by = ("test_a_refused_read_is_an_error_and_the_next_works",)
 
     async def query(self, **filters: Any) -> list[Instance]:
         try:
@@ -1026,7 +1060,7 @@ class ARefusedReadIsEmpty(Mutant):
 
 
 class ARefusalMayHaveBeenApplied(Mutant):
-    capability = "faults"
+    caught_by = ("test_a_refused_write_says_that_nothing_was_written",)
 
     async def insert(self, instance: Instance, **options: Any) -> Instance:
         try:
@@ -1038,5 +1072,5 @@ class ARefusalMayHaveBeenApplied(Mutant):
 
 def mutants(kind: type[Mutant] = Mutant) -> list[type[Mutant]]:
     """Those of them that have a bug."""
-    found = [kind] if "capability" in vars(kind) else []
+    found = [kind] if "caught_by" in vars(kind) else []
     return found + [each for below in kind.__subclasses__() for each in mutants(below)]
