@@ -88,7 +88,7 @@ def _about(item: pytest.Function) -> dict[str, Any] | None:
                 "capability": capability,
                 "test": test,
                 "variants": item.config.stash[_variants][_place(item)],
-                "is_own": getattr(cls, test) is not getattr(suite, test),
+                "is_own": getattr(cls, test).__code__ is not getattr(suite, test).__code__,
             }
     return None
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import update_wrapper
+from inspect import isfunction
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
@@ -66,6 +69,13 @@ class Breaks(Protocol):
 class Suite:
     """The fixtures of a suite. A class that inherits it defines ``storage`` anew."""
 
+    def __init_subclass__(cls) -> None:
+        # A plug-in may mark a function itself, as anyio's does: that would be every class's.
+        for name in dir(cls):
+            test = getattr(cls, name)
+            if name.startswith("test_") and name not in vars(cls) and isfunction(test):
+                setattr(cls, name, _copied(test))
+
     @pytest.fixture
     def storage(self, request: pytest.FixtureRequest) -> Storage:
         """The storage under test. It takes workflows and steps as text: ``references=Names()``."""
@@ -89,6 +99,21 @@ class Suite:
     def own(self) -> Own:
         """Ids and a workflow of this test alone."""
         return Own()
+
+
+def _copied(function: FunctionType) -> FunctionType:
+    copy = FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    update_wrapper(copy, function)
+    del copy.__wrapped__
+    copy.pytestmark = [*getattr(function, "pytestmark", ())]
+    return copy
 
 
 async def held(storage: Storage, id: str) -> Instance:

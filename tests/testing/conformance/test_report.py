@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg.testing import conformance
+from tests.system.test_readme import GUIDE, blocks
 
 if TYPE_CHECKING:
     from tests.testing.conftest import RunSuite
@@ -174,17 +175,35 @@ def test_a_class_that_pytest_does_not_collect_is_an_error(run_suite: RunSuite) -
     run_suite(inherited, "-k", "get_gives", settings=AUTO).assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize(
-    ("mark", "settings"),
-    (
-        ("asyncio", "asyncio_mode = strict\n"),
-        ("anyio", "asyncio_mode = strict\n"),
-    ),
-)
-def test_a_mark_of_the_class_runs_it(run_suite: RunSuite, mark: str, settings: str) -> None:
-    fixture = "pytest_asyncio.fixture" if mark == "asyncio" else "pytest.fixture"
-    tests = EMPTY.replace("class TestE", f"import pytest_asyncio\n@pytest.mark.{mark}\nclass TestE")
-    tests = tests.replace("@pytest.fixture\n    async", f"@{fixture}\n    async")
-    tests += "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
-    found = run_suite(tests, "-k", "get_gives", settings=settings)
-    found.assert_outcomes(passed=1)
+def test_a_mark_of_the_class_runs_it_and_no_other(run_suite: RunSuite) -> None:
+    by_anyio = EMPTY.replace("class TestE", "@pytest.mark.anyio\nclass TestE")
+    by_asyncio = """
+import pytest_asyncio
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+@pytest.mark.asyncio
+class TestByAsyncio(conformance.Single):
+    @pytest_asyncio.fixture
+    async def storage(self, request):
+        assert "anyio_backend" not in request.fixturenames
+        return Empty()
+"""
+    found = run_suite(by_anyio + by_asyncio, "-k", "get_gives", settings="asyncio_mode = strict\n")
+    found.assert_outcomes(passed=2)
+    found.stdout.fnmatch_lines(
+        [
+            *("*::TestByAsyncio", f"  single       holds 1 of {SINGLE}"),
+            *("*::TestEmpty", f"  single       holds 1 of {SINGLE}"),
+        ]
+    )
+
+
+@pytest.mark.skipif(not GUIDE.exists(), reason="there is no guide beside these tests")
+def test_the_class_in_the_guide_passes(run_suite: RunSuite) -> None:
+    [suite] = [block for block in blocks(GUIDE, "python") if "conformance.All" in block]
+    found = run_suite(suite, "-k", "an_update_happens_once or put_stores or exactly_one_has_it")
+    assert found.parseoutcomes().keys() == {"passed", "deselected"}
+    found.stdout.fnmatch_lines(["  single       holds 1 of *", "  claims       holds 1 of *"])

@@ -1,34 +1,67 @@
-"""Each thing that has the verbs keeps the promises of the conformance suite."""
+"""Each thing that has the verbs keeps the promises of the conformance suite.
+
+One event loop, one schema and one storage of each kind serve all tests here, as each looks only at
+rows of its own.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import asyncpg
 import pytest
+import pytest_asyncio
 
-from hephaestus_pg import migrations
+from hephaestus_pg import AsyncStorage, Names, migrations, registry
 from hephaestus_pg.testing import Faults, conformance
 from tests.system.test_pgbouncer import PROGRAM, SESSIONS, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    import asyncpg
-
-    from hephaestus_pg import AsyncStorage, Storage
+    from hephaestus_pg import Storage
     from tests.support.databases import Owner
-    from tests.support.starting import Start
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")
 def migrated(owner: Owner) -> Iterator[str]:
-    """A schema with the table for all tests here: each looks only at rows of its own."""
     name = f"schema_{uuid4().hex[:12]}"
     owner.execute(f"CREATE SCHEMA {name}")
     owner.execute(migrations.sql("up", schema=name))
     yield name
     owner.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture
+def nothing_left() -> None:
+    """Not after each test, but after all of them; see :func:`left_behind`."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def left_behind() -> AsyncIterator[None]:
+    yield
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert registry.names() == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def batched(dsn: str, migrated: str, left_behind: None) -> AsyncIterator[AsyncStorage]:
+    async with AsyncStorage.start(
+        dsn, name="batched", schema=migrated, references=Names()
+    ) as storage:
+        yield storage
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_by_one(batched: AsyncStorage, migrated: str) -> AsyncIterator[AsyncStorage]:
+    async with AsyncStorage.start(
+        share=batched, name="one by one", schema=migrated, references=Names(), batching=False
+    ) as storage:
+        yield storage
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +70,44 @@ def bouncer(dsn: str) -> Iterator[str]:
         yield bouncer.dsn
 
 
-class Pooled:
-    """What the storages on a pool have beside their own options."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def through_pgbouncer(
+    bouncer: str, migrated: str, left_behind: None
+) -> AsyncIterator[AsyncStorage]:
+    async with AsyncStorage.start(
+        bouncer,
+        name="through PgBouncer",
+        schema=migrated,
+        references=Names(),
+        pgbouncer=True,
+        max_size=4 * SESSIONS,
+    ) as storage:
+        yield storage
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def transaction(batched: AsyncStorage) -> AsyncIterator[Storage]:
+    with pytest.raises(ZeroDivisionError):
+        async with batched.transaction() as transaction:
+            yield transaction
+            1 / 0  # noqa: B018 - it is rolled back
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def on_a_connection(batched: AsyncStorage, dsn: str) -> AsyncIterator[Storage]:
+    connection = await asyncpg.connect(dsn)
+    yield batched.using(connection)
+    await connection.close()
+
+
+class TestBatched(conformance.All):
+    @pytest.fixture
+    def storage(self, batched: AsyncStorage) -> AsyncStorage:
+        return batched
 
     @pytest.fixture
-    async def another(self, start: Start) -> AsyncStorage:
-        return await start()
+    def another(self, one_by_one: AsyncStorage) -> AsyncStorage:
+        return one_by_one
 
     @pytest.fixture
     def faults(self, storage: AsyncStorage) -> Iterator[Faults]:
@@ -50,16 +115,15 @@ class Pooled:
             yield faults
 
 
-class TestBatched(Pooled, conformance.All):
+class TestOneByOne(conformance.All):
     @pytest.fixture
-    async def storage(self, start: Start) -> AsyncStorage:
-        return await start()
+    def storage(self, one_by_one: AsyncStorage) -> AsyncStorage:
+        return one_by_one
 
-
-class TestOneByOne(Pooled, conformance.All):
     @pytest.fixture
-    async def storage(self, start: Start) -> AsyncStorage:
-        return await start(batching=False)
+    def faults(self, storage: AsyncStorage) -> Iterator[Faults]:
+        with Faults(storage) as faults:
+            yield faults
 
 
 class OnOneConnection(conformance.Values, conformance.Single, conformance.Bulk, conformance.Search):
@@ -68,21 +132,14 @@ class OnOneConnection(conformance.Values, conformance.Single, conformance.Bulk, 
 
 class TestTransaction(OnOneConnection):
     @pytest.fixture
-    async def storage(self, start: Start) -> AsyncIterator[Storage]:
-        async with await start() as pooled:
-            with pytest.raises(ZeroDivisionError):
-                async with pooled.transaction() as transaction:
-                    yield transaction
-                    1 / 0  # noqa: B018 - it is rolled back
+    def storage(self, transaction: Storage) -> Storage:
+        return transaction
 
 
 class TestUsing(OnOneConnection):
     @pytest.fixture
-    async def storage(
-        self, start: Start, pool: asyncpg.Pool[asyncpg.Record]
-    ) -> AsyncIterator[Storage]:
-        async with await start() as pooled, pool.acquire() as connection:
-            yield pooled.using(connection)
+    def storage(self, on_a_connection: Storage) -> Storage:
+        return on_a_connection
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed: apt-get install pgbouncer")
@@ -95,9 +152,10 @@ class TestThroughPgBouncer(
     conformance.Claims,
 ):
     @pytest.fixture
-    async def storage(self, start: Start, bouncer: str) -> AsyncStorage:
-        return await start(bouncer, pgbouncer=True, max_size=4 * SESSIONS)
+    def storage(self, through_pgbouncer: AsyncStorage) -> AsyncStorage:
+        return through_pgbouncer
 
     @pytest.fixture
-    async def another(self, start: Start, bouncer: str) -> AsyncStorage:
-        return await start(bouncer, pgbouncer=True, max_size=4 * SESSIONS)
+    def faults(self, storage: AsyncStorage) -> Iterator[Faults]:
+        with Faults(storage) as faults:
+            yield faults
