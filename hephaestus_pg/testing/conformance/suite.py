@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import update_wrapper
 from inspect import isfunction
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,9 +109,9 @@ def _copied(function: FunctionType) -> FunctionType:
         function.__closure__,
     )
     copy.__kwdefaults__ = function.__kwdefaults__
-    update_wrapper(copy, function)
-    del copy.__wrapped__
-    copy.pytestmark = [*getattr(function, "pytestmark", ())]
+    copy.__qualname__ = function.__qualname__
+    marks = [*function.__dict__.get("pytestmark", ())]
+    copy.__dict__.update(function.__dict__, pytestmark=marks)
     return copy
 
 
