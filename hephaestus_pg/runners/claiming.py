@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.executor import Executor
+    from hephaestus_pg.runners.draining import Draining
     from hephaestus_pg.runners.giving_back import GivingBack
     from hephaestus_pg.runners.holdings import Holdings
     from hephaestus_pg.runners.settings import Settings
@@ -74,6 +75,8 @@ class Claiming:
         self._task: asyncio.Task[None] | None = None
         self._ended: HephaestusError | None = None
         self._has_ended = False
+        self.draining: Draining | None = None
+        """Those who wait get ``None`` as soon as there is nothing to claim; ``None``: they wait."""
         self._is_unsure = False
         """The answer to a claim was lost: it may have taken instances that nobody knows of."""
 
@@ -115,6 +118,16 @@ class Claiming:
         self._takeover.look_soon()
         self._wake.set()
 
+    def claim_ended(self) -> None:
+        """Looks at once whether that was the last, where somebody drains."""
+        if self.draining is not None:
+            self._wake.set()
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Somebody waits for an instance."""
+        return self._drop_cancelled() > 0
+
     async def end(self, error: HephaestusError | None) -> None:
         """Hands nothing out any more: those who wait get ``None``, or the ``error``.
 
@@ -144,6 +157,8 @@ class Claiming:
     async def _work(self) -> None:
         while self._drop_cancelled():
             self._wake.clear()
+            # What a body makes while this looks is not seen by it.
+            was_idle = self.draining is not None and not self._held.ids()
             try:
                 await self._takeover.look()
                 claimed = await self._claim()
@@ -152,9 +167,15 @@ class Claiming:
                     self._answer_all(error)
                     return
                 logger.warning("a claim failed, and is tried again: %s", error)
-                claimed = False
+                claimed = was_idle = False
             except HephaestusError as error:
                 self._answer_all(error)
+                return
+            if self.draining is not None and self.draining.is_over_limit:
+                self._answer_all(self.draining.error())
+                return
+            if was_idle and self._found_nothing and not self._held.ids():
+                self._answer_all(None)
                 return
             if not claimed:
                 await self._pause()
@@ -240,9 +261,13 @@ class Claiming:
         """Gives it to one who waits; ``False`` if nobody does any more."""
         while self._waiting:
             answer = self._waiting.popleft()
-            if not answer.done():
-                answer.set_result(instance)
-                return True
+            if answer.done():
+                continue
+            if self.draining is not None and not self.draining.takes_one():
+                self._waiting.appendleft(answer)
+                return False
+            answer.set_result(instance)
+            return True
         return False
 
     async def _pause(self) -> None:

@@ -241,7 +241,7 @@ class Runner:
             else:  # the caller's own, and those that ignore it
                 claim.stop(cancel=False)
 
-    # What tests that move the server's clock ask of it.
+    # What tests ask of it; see hephaestus_pg.testing.
 
     @property
     def is_alive(self) -> bool:
@@ -268,6 +268,7 @@ class Runner:
     def ended(self, claim: Claim) -> None:
         """See :class:`Owner`."""
         self._held.ended(claim)
+        self._claiming.claim_ended()
 
     async def _taken(self, instance: Instance) -> Claim:
         """Returns the claim of what a statement has just made this runner's."""

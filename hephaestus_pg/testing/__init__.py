@@ -4,6 +4,7 @@ The pytest plug-in gives them as fixtures. Nothing here is imported unless it is
 """
 
 from hephaestus_pg.testing.clock import Clock
+from hephaestus_pg.testing.drain import drain
 from hephaestus_pg.testing.faults import Delay, Faults
 
-__all__ = ["Clock", "Delay", "Faults"]
+__all__ = ["Clock", "Delay", "Faults", "drain"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import warnings
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -12,10 +13,10 @@ from hephaestus_pg.embedded import EmbeddedServer
 from hephaestus_pg.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping
 
 IMAGE = "postgres:18"
+"""The image of a container, unless ``HEPHAESTUS_PG_TEST_IMAGE`` names another."""
 
 # What tests write has no need to outlive the machine.
 _SETTINGS = {
@@ -75,12 +76,13 @@ def embedded(binaries: str | os.PathLike[str] | None = None) -> Iterator[Server]
 
 
 @contextmanager
-def container(image: str = IMAGE) -> Iterator[Server]:
+def container() -> Iterator[Server]:
     """A container that testcontainers starts, which ends with the block.
 
     Raises:
         NoContainerError: testcontainers is not installed, or no Docker engine answers.
     """
+    image = os.environ.get("HEPHAESTUS_PG_TEST_IMAGE", IMAGE)
     with ExitStack() as stack:
         reason = ""
         with warnings.catch_warnings(action="ignore"):

@@ -30,10 +30,10 @@ async def gathered(
     storage: AsyncStorage, faults: Faults, recorded: Recorded, ids: list[str]
 ) -> None:
     """Put these in one statement, while one is under way for each worker, each in a trace."""
-    held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    faults.before("get", lambda: held)
+    held = [faults.delay("get") for _ in range(2)]
     gets = [asyncio.create_task(storage.get(f"other-{i}")) for i in range(2)]
-    await happens(lambda: faults.tried == ["get", "get"])
+    for each in held:
+        await each.started.wait()
 
     async def put(id: str) -> None:
         with recorded.tracer.start_as_current_span(id):
@@ -41,7 +41,8 @@ async def gathered(
 
     puts = [asyncio.create_task(put(id)) for id in ids]
     await happens(lambda: storage.process_stats().calls_queued == len(ids) + 2)
-    held.set_result(None)
+    for each in held:
+        each.release()
     await asyncio.gather(*gets, *puts, return_exceptions=True)
 
 

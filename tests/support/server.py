@@ -12,7 +12,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.testing.server import IMAGE, NoContainerError, Server, container, embedded
+from hephaestus_pg.testing.server import NoContainerError, Server, container, embedded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,8 @@ def server() -> Iterator[Server]:
     with ExitStack() as stack:
         no_container = "HEPHAESTUS_PG_TEST_BINARIES is set"
         if not binaries:
-            image = os.environ.get("HEPHAESTUS_PG_TEST_IMAGE", IMAGE)
             try:
-                found = stack.enter_context(container(image))
+                found = stack.enter_context(container())
             except NoContainerError as error:
                 no_container = str(error)
             else:

@@ -241,6 +241,19 @@ def test_what_notifications_cost_is_measured_for_server_and_writer(tmp_path: Pat
     assert "| 32 listen |" in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.long
+def test_what_fixtures_cost_is_measured_beside_truncating(tmp_path: Path) -> None:
+    records = measured(tmp_path, "fixtures")["records"]
+    assert {each["contender"] for each in records} == {
+        "hephaestus_storage",
+        "hephaestus_storage, anyio",
+        "truncate",
+        "create database from template",
+    }
+    assert all(0 < each["p50"] <= each["p99"] for each in records)
+    assert "| 2 | nothing | hephaestus_storage |" in (tmp_path / "README.md").read_text()
+
+
 def test_it_runs_and_writes_tables_and_plots(tmp_path: Path) -> None:
     results = measured(tmp_path, "put", "--contenders", "ours,asyncpg,server")
     assert {each["contender"] for each in results["records"]} == {"ours", "asyncpg", "server"}

@@ -62,8 +62,8 @@ import pytest
 from hephaestus_pg import AsyncStorage, Instance, Names
 
 @pytest.fixture
-def hephaestus_options():
-    return {"references": Names()}
+def hephaestus_options(hephaestus_options):
+    return {**hephaestus_options, "references": Names()}
 
 def order(number=1):
     return Instance.new("Order", {"amount": 99}, id=f"order::{number}")

@@ -3,10 +3,22 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import asyncpg
 import psycopg
 import pytest
 
-from hephaestus_pg import AsyncStorage, Instance, Names, SchemaOutdatedError, UnavailableError
+from hephaestus_pg import (
+    AsyncStorage,
+    ConflictError,
+    Instance,
+    MigrationError,
+    Names,
+    RejectedError,
+    SchemaOutdatedError,
+    UnavailableError,
+    migrations,
+)
+from hephaestus_pg.testing import database
 from hephaestus_pg.testing.database import Database, MigratedStorage, with_database
 from hephaestus_pg.testing.server import Server
 from tests.support.databases import SERVER, Owner
@@ -59,6 +71,73 @@ async def test_a_storage_may_have_another_name_than_the_applications(made: Datab
     ):
         await application.put(Instance.new("Order", {}, id="order::1"))
         assert await storage.count() == 1
+
+
+async def test_a_storage_may_use_a_pool_of_the_tests(made: Database) -> None:
+    async with (
+        asyncpg.create_pool(made.dsn, min_size=1, max_size=1) as pool,
+        made.storage(pool=pool, references=Names()) as storage,
+    ):
+        await storage.put(Instance.new("Order", {}, id="order::1"))
+        assert storage.process_stats().connections_idle <= 1
+
+
+async def test_what_is_shown_names_owner_and_failed_attempts(made: Database) -> None:
+    async with (
+        made.storage(references=Names()) as storage,
+        storage.runner(workflows=["Order"], name="worker-7") as runner,
+    ):
+        await runner.insert(Instance.new("Order", {}, id="order::1"))
+        async with storage.transaction() as transaction:
+            await transaction.connection.execute("UPDATE workflow_instances SET attempts = 2")
+
+        assert "  2 failed attempts  owned by worker-7\n" in made.last_instances()
+
+
+def test_a_table_that_refers_to_instances_is_for_its_owner_to_empty(made: Database) -> None:
+    with closing(Owner(made.dsn)) as owner:
+        owner.execute(
+            "INSERT INTO workflow_instances (id, workflow, inserted_at, updated_at)"
+            " VALUES ('order::1', 'Order', now(), now())"
+        )
+        owner.execute("CREATE TABLE invoices AS SELECT id FROM workflow_instances")
+        owner.execute("ALTER TABLE invoices ADD FOREIGN KEY (id) REFERENCES workflow_instances")
+
+        with pytest.raises(RejectedError, match="invoices"):
+            made.empty()
+        owner.execute("TRUNCATE invoices")
+        made.empty()
+
+
+def test_a_writer_that_cannot_be_ended_is_an_error_in_the_end(
+    made: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_TRIES", 0)
+    with psycopg.connect(made.dsn) as writer:
+        writer.execute("DELETE FROM workflow_instances")
+
+        with pytest.raises(ConflictError):
+            made.empty()
+
+
+def test_a_database_that_could_not_be_migrated_is_not_left_behind(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrating: list[str] = []
+
+    async def fail(dsn: str, **_: object) -> None:
+        migrating.append(dsn)
+        raise MigrationError("public", "no")
+
+    monkeypatch.setattr(migrations, "up", fail)
+
+    with (
+        pytest.raises(MigrationError),
+        Database.created(Server(pytestconfig.stash[SERVER], "the tests'")),
+    ):
+        pass
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(*migrating)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import psycopg
 import pytest
 
 from tests.support.databases import SERVER, Owner
-from tests.system.test_readme import GUIDE, blocks
 from tests.testing.conftest import PLUGIN
 
 if TYPE_CHECKING:
@@ -90,6 +89,47 @@ anyio_backend = pytest.fixture(lambda: {!r})
 @pytest.mark.anyio
 async def test_it(hephaestus_storage): ...
 """
+
+
+HYPOTHESIS = """
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import integers
+
+@settings(max_examples=3, database=None, suppress_health_check=HealthCheck)
+@given(number=integers())
+async def test_it(hephaestus_storage, number):
+    await hephaestus_storage.put(order(number))
+"""
+
+
+@pytest.mark.parametrize(
+    ("beginning", "settings"),
+    (
+        ("", "asyncio_mode = auto"),
+        ("anyio_backend = pytest.fixture(lambda: 'asyncio')\npytestmark = pytest.mark.anyio", ""),
+    ),
+    ids=("pytest-asyncio", "anyio"),
+)
+def test_hypothesis_has_one_storage_for_all_examples(
+    run_suite: RunSuite, beginning: str, settings: str
+) -> None:
+    run_suite(beginning + HYPOTHESIS, settings=settings).assert_outcomes(passed=1)
+
+
+def test_a_test_that_forks_is_not_warned_of_threads(run_suite: RunSuite) -> None:
+    result = run_suite(
+        """
+import os
+
+def test_it(hephaestus_database):
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    )
+
+    result.assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(
@@ -176,16 +216,6 @@ async def test_it(reports):
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*'reports' belongs to another event loop*"])
-
-
-@pytest.mark.skipif(not GUIDE.exists(), reason="there is no guide beside these tests")
-def test_the_test_in_the_guide_passes(pytester: pytest.Pytester, run_suite: RunSuite) -> None:
-    program = next(block for block in blocks(GUIDE, "python") if "asyncio.run(" in block)
-    [suite] = [block for block in blocks(GUIDE, "python") if "def test_" in block]
-    pytester.makepyfile(orders=program.removesuffix("asyncio.run(main())\n"))
-    pytester.syspathinsert()
-
-    run_suite(suite).assert_outcomes(passed=1)
 
 
 # What a test may leave

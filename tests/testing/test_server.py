@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -73,6 +74,46 @@ def test_no_container_is_started_without_a_client_for_docker(
 
     with pytest.raises(NoContainerError, match="docker"), container():
         pass
+
+
+def test_a_container_has_the_settings_of_tests_and_ends_with_the_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without an engine: what is asked of one."""
+    told: list[str] = []
+
+    class PostgresContainer:
+        def __init__(self, image: str, **_: object) -> None:
+            told.append(image)
+
+        def with_command(self, command: str) -> PostgresContainer:
+            told.append(command)
+            return self
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            told.append("ended")
+
+        def get_connection_url(self) -> str:
+            return STARTED.dsn
+
+    docker = SimpleNamespace(from_env=lambda **_: SimpleNamespace(ping=lambda: True))
+    monkeypatch.setitem(sys.modules, "docker", docker)
+    monkeypatch.setitem(sys.modules, "testcontainers.community.postgres", None)
+    monkeypatch.setitem(
+        sys.modules,
+        "testcontainers.postgres",
+        SimpleNamespace(PostgresContainer=PostgresContainer),
+    )
+    monkeypatch.setenv("HEPHAESTUS_PG_TEST_IMAGE", "postgres:14")
+
+    with container() as found:
+        assert found.dsn == STARTED.dsn
+        assert told[0] == "postgres:14"
+        assert "-c fsync=off" in told[1]
+    assert told[2:] == ["ended"]
 
 
 def test_what_fails_in_the_block_is_not_taken_for_a_missing_container(
