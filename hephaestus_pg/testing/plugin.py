@@ -101,7 +101,9 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Writes that report, which with pytest-xdist has come from other processes."""
     if any(
-        hasattr(each, "conformance") for some in terminalreporter.stats.values() for each in some
+        hasattr(each, "hephaestus_conformance")
+        for some in terminalreporter.stats.values()
+        for each in some
     ):
         from hephaestus_pg.testing.conformance import report
 

@@ -68,7 +68,7 @@ def pytest_runtest_makereport(
     """Says in the report of a test what it is about."""
     report = yield
     if isinstance(item, pytest.Function) and (about := _about(item)):
-        report.conformance = about  # type: ignore[attr-defined] # it takes and sends whatever it has
+        report.hephaestus_conformance = about  # type: ignore[attr-defined] # it takes and sends whatever it has
     return report
 
 
@@ -85,35 +85,32 @@ def _about(item: pytest.Function) -> dict[str, Any] | None:
         if cls is not None and issubclass(cls, suite) and test in _TESTS[capability]:
             return {
                 "class": _place(item)[0],
-                "capability": capability,
                 "test": test,
                 "variants": item.config.stash[_variants][_place(item)],
-                "is_own": getattr(cls, test).__code__ is not getattr(suite, test).__code__,
+                "is_own": _code(getattr(cls, test)) is not _code(getattr(suite, test)),
             }
     return None
 
 
+def _code(test: object) -> object:
+    # Not the function, of which each class has a copy.
+    return getattr(test, "__code__", test)
+
+
 def write(terminal: pytest.TerminalReporter) -> None:
     """Writes what holds, by class and capability, if any test of the suite was run."""
-    reports = [
-        each
-        for some in terminal.stats.values()
-        for each in some
-        if isinstance(each, pytest.TestReport) and hasattr(each, "conformance")
-    ]
-    by_class: dict[str, list[pytest.TestReport]] = {}
-    for each in sorted(reports, key=lambda each: each.conformance["class"]):
-        by_class.setdefault(each.conformance["class"], []).append(each)
+    by_class: dict[str, dict[str, list[pytest.TestReport]]] = {}
+    for some in terminal.stats.values():
+        for each in some:
+            if about := getattr(each, "hephaestus_conformance", None):
+                of_class = by_class.setdefault(about["class"], {})
+                of_class.setdefault(about["test"], []).append(each)
     if by_class:
         terminal.section("conformance of storages")
-    for name, its_reports in by_class.items():
+    for name, reports in sorted(by_class.items()):
         terminal.write_line(name)
         for capability, tests in _TESTS.items():
-            own = [each for each in its_reports if each.conformance["capability"] == capability]
-            outcomes = {
-                test: _outcome([each for each in own if each.conformance["test"] == test])
-                for test in tests
-            }
+            outcomes = {test: _outcome(reports.get(test, [])) for test in tests}
             for line, colour in _lines(capability, outcomes):
                 terminal.write_line(line, **{colour: True})
 
@@ -130,9 +127,9 @@ def _outcome(reports: list[pytest.TestReport]) -> str:
             reason = each.longrepr[2] if isinstance(each.longrepr, tuple) else ""
             return f"not tried: {reason.removeprefix('Skipped: ')}"
     passed = {each.nodeid for each in reports if each.when == "call" and each.passed}
-    if not passed or len(passed) < reports[0].conformance["variants"]:
+    if not passed or len(passed) < reports[0].hephaestus_conformance["variants"]:
         return "not tried"
-    if reports[0].conformance["is_own"]:
+    if reports[0].hephaestus_conformance["is_own"]:
         return "replaced by a test of its own"
     return "holds"
 

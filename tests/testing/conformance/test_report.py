@@ -32,6 +32,12 @@ AUTO = "asyncio_mode = auto\n"
 SINGLE = len([name for name in vars(conformance.Single) if name.startswith("test_")])
 
 
+def test_no_suite_hides_a_test_of_another() -> None:
+    names = [name for suite in conformance.CAPABILITIES.values() for name in vars(suite)]
+    tests = [name for name in names if name.startswith("test_")]
+    assert len(tests) == len(set(tests))
+
+
 def test_it_says_by_class_and_capability_what_holds(run_suite: RunSuite) -> None:
     found = run_suite(EMPTY, "-k", "get_gives or modify_of or put_stores", settings=AUTO)
     found.assert_outcomes(passed=1, failed=2)
