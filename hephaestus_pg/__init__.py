@@ -89,6 +89,7 @@ from hephaestus_pg.errors import (
 )
 from hephaestus_pg.execution.statistics import ProcessStats
 from hephaestus_pg.inspect.findings import InstanceCount, Stats, Stuck
+from hephaestus_pg.protocol import Storage
 from hephaestus_pg.runners.claim import Claim
 from hephaestus_pg.runners.runner import Runner
 from hephaestus_pg.runners.settings import RunnerInfo
@@ -148,6 +149,7 @@ __all__ = [
     "StaleInstanceError",
     "Stats",
     "Status",
+    "Storage",
     "StorageClosedError",
     "Stuck",
     "Summary",

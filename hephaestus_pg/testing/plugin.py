@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,8 @@ _NOT_ASYNCIO = (
     'conftest.py:\n\n@pytest.fixture\ndef anyio_backend():\n    return "asyncio"'
 )
 
+_CONFORMANCE = "hephaestus_pg.testing.conformance"
+
 _database = pytest.StashKey["Database"]()
 _failed = pytest.StashKey[bool]()
 
@@ -83,6 +86,28 @@ def pytest_runtest_makereport(
             shown = f"it could not be read: {error}"
         report.sections.append((SECTION, shown))
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class) -> None:
+    """Has the conformance suite report what holds, from when a module of tests has imported it."""
+    manager = collector.config.pluginmanager
+    if _CONFORMANCE in sys.modules and not manager.has_plugin(_CONFORMANCE):
+        from hephaestus_pg.testing.conformance import report
+
+        manager.register(report, _CONFORMANCE)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Writes that report, which with pytest-xdist has come from other processes."""
+    if any(
+        hasattr(each, "hephaestus_conformance")
+        for some in terminalreporter.stats.values()
+        for each in some
+    ):
+        from hephaestus_pg.testing.conformance import report
+
+        report.write(terminalreporter)
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,19 @@ MODULES = sorted(
 )
 FOLDERS = sorted({path.parent for path in PACKAGE.rglob("__init__.py")})
 
+_SUITE = "test_storages.py runs it, and test_mutants.py shows what it catches"
+
 WITHOUT_TESTS = {
     "demo/__main__": "it calls demo.command",
     "execution/executor": "an interface; each of the two classes that have it has its tests",
     "migrate/__main__": "it calls migrate.commands",
+    **{
+        f"testing/conformance/{module}": _SUITE
+        for module in (
+            *("all", "bulk", "claims", "concurrency", "faults", "search"),
+            *("single", "suite", "values"),
+        )
+    },
     "migrations/__main__": "it says that the command is migrate; migrate/test_arguments.py runs it",
 }
 

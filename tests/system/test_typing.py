@@ -34,6 +34,7 @@ from hephaestus_pg import (
     LoadedClasses,
     Serializer,
     Status,
+    Storage,
 )
 
 assert_type(Status.ACTIVE, frozenset[Status])
@@ -69,6 +70,24 @@ async def main(storage: AsyncStorage) -> None:
     await storage.count(status="Pending")  # wrong
     await storage.query(status_in=["pendin"])  # wrong
     await storage.query(status_in="pending")  # wrong
+    async with storage.transaction() as transaction:
+        held: tuple[Storage, ...] = (storage, transaction, storage.using(transaction.connection))
+    await held[0].query(statuses="pending")  # wrong
+    await held[0].count(status="Pending")  # wrong
+
+
+class Double(AsyncStorage):
+    pass
+
+
+class Unlike(AsyncStorage):
+    async def delete(self, id: int) -> bool:  # wrong
+        return True
+
+
+doubles: list[Storage] = [Double()]
+doubles.append(Unlike())  # wrong
+doubles.append("a name")  # wrong
 """
 
 

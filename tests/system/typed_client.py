@@ -73,6 +73,23 @@ async def work(storage: pg.AsyncStorage, runner: pg.Runner) -> None:
             await storage.modify(order.id, lambda it: replace(it, status=pg.Status.COMPLETED))
 
 
+async def every_verb(storage: pg.Storage, order: pg.Instance, filters: pg.Filters) -> None:
+    assert_type(await storage.insert(order, replace_finished=True), pg.Instance)
+    assert_type(await storage.get(order.id, timeout=1.5), pg.Instance | None)
+    assert_type(await storage.modify(order.id, lambda it: it), pg.Instance)
+    assert_type(await storage.update(await storage.put(order)), pg.Instance)
+    assert_type(await storage.put_many(each for each in [order]), list[pg.Instance])
+    assert_type(await storage.get_many({order.id}), dict[str, pg.Instance])
+    found = await storage.query(order_by="-id", limit=10, status="pending")
+    assert_type(found, list[pg.Instance])
+    await storage.query(after=storage.cursor(found[-1], order_by="-id"), order_by="-id", **filters)
+    assert_type([each async for each in storage.stream(**filters)], list[pg.Instance])
+    assert_type(await storage.count(workflow=Order), int)
+    assert_type(await storage.prune(finished_before=datetime.now(UTC), dry_run=True), int)
+    assert_type(await storage.delete_many([order.id]), set[str])
+    assert_type(await storage.delete(order.id, revision=1), bool)
+
+
 async def run(filters: pg.Filters) -> None:
     migrated = await pg.migrations.up("postgresql://host/name", schema="orders")
     assert_type(migrated.to_version, int)
@@ -95,6 +112,8 @@ async def run(filters: pg.Filters) -> None:
         assert_type(await storage.delete(order.id, revision=order.revision), bool)
         async with storage.transaction() as transaction:
             assert_type(await transaction.put(order), pg.Instance)
+            await every_verb(transaction, order, filters)
+        await every_verb(storage, order, filters)
         async with storage.runner(workflows=[Order], lease=30) as runner:
             assert_type(runner, pg.Runner)
             assert_type(await runner.claim("order::2"), pg.Claim | None)
