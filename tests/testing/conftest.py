@@ -52,7 +52,12 @@ def start_moved(dsn: str, **options: Any) -> Any:
 
 class RunSuite(Protocol):
     def __call__(
-        self, tests: str, *arguments: str, settings: str = "", apart: bool = False
+        self,
+        tests: str,
+        *arguments: str,
+        settings: str = "",
+        apart: bool = False,
+        beginning: str = ...,
     ) -> RunResult: ...
 
 
@@ -80,8 +85,14 @@ def run_suite(
     """Runs a user's suite on the server of these tests, with all warnings as errors."""
     monkeypatch.setenv("HEPHAESTUS_PG_TEST_DSN", pytestconfig.stash[SERVER])
 
-    def run(tests: str, *arguments: str, settings: str = "", apart: bool = False) -> RunResult:
-        pytester.makepyfile(BEGINNING + tests)
+    def run(
+        tests: str,
+        *arguments: str,
+        settings: str = "",
+        apart: bool = False,
+        beginning: str = BEGINNING,
+    ) -> RunResult:
+        pytester.makepyfile(beginning + tests)
         pytester.makeini(
             "[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
             + settings

@@ -23,7 +23,7 @@ def test_the_tests_in_the_guide_pass(pytester: pytest.Pytester, run_suite: RunSu
     pytester.syspathinsert()
     tests = "\n".join(block for block in shown if "def test_" in block)
 
-    run_suite(tests).assert_outcomes(passed=tests.count("def test_"))
+    run_suite(tests, beginning="").assert_outcomes(passed=tests.count("def test_"))
 
 
 WORK = """
@@ -46,4 +46,4 @@ def test_the_tests_in_the_readme_pass(pytester: pytest.Pytester, run_suite: RunS
     pytester.syspathinsert()
     [tests] = [block for block in blocks(README, "python") if "def test_" in block]
 
-    run_suite(tests).assert_outcomes(passed=2)
+    run_suite(tests, beginning="").assert_outcomes(passed=2)
