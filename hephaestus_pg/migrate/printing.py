@@ -103,6 +103,8 @@ def print_status(found: SchemaStatus) -> None:
             table.add(str(each.version), each.name, _when(each))
     if found.index:
         print(f"index over states: {found.index}")
+    if found.distribution:
+        print(f"distributed: {found.distribution}")
     for difference in found.differences:
         print(f"problem: {printable(str(difference))}")
     _print_notes(found.notes)

@@ -29,6 +29,7 @@ from hephaestus_pg.migrations.engine import (
 from hephaestus_pg.migrations.profiles import REWRITE_UP_TO, index
 from hephaestus_pg.migrations.results import (
     Difference,
+    Distribution,
     IndexResult,
     MigrationPlan,
     MigrationResult,
@@ -45,6 +46,7 @@ __all__ = [
     "ONLINE_ABOVE",
     "REWRITE_UP_TO",
     "Difference",
+    "Distribution",
     "IndexResult",
     "MigrationPlan",
     "MigrationResult",

@@ -101,6 +101,27 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """The way in which Citus keeps the table of instances."""
+
+    by: Literal["id", "schema", "another column", "reference", "local"]
+    """``id``: each id's shard follows from it. ``schema``: in one shard, with the other tables of
+    its schema. The last three are no ways of ours: on every node, or on the coordinator alone."""
+    shards: int
+
+    def __str__(self) -> str:
+        match self.by:
+            case "id" | "another column":
+                return f"by {self.by}, in {self.shards} shards"
+            case "schema":
+                return "by schema, in one shard"
+            case "reference":
+                return "as a reference table, on every node"
+            case "local":
+                return "not, but known to Citus (a local table)"
+
+
+@dataclass(frozen=True, slots=True)
 class MigrationStatus:
     """One migration, and its state in a schema.
 
@@ -124,6 +145,8 @@ class SchemaStatus:
     migrations: tuple[MigrationStatus, ...]
     index: Profile | None = None
     """The index over states, which ``migrations.index`` exchanges; ``None`` without a table."""
+    distribution: Distribution | None = None
+    """How Citus keeps the table; ``None`` if it does not know it."""
     differences: tuple[Difference, ...] = ()
     """Differences from what the applied versions left, each with its fix."""
     notes: tuple[str, ...] = ()

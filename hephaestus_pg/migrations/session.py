@@ -22,6 +22,14 @@ T = TypeVar("T")
 # A statement that waits for a table's lock makes every later reader and writer wait behind it.
 LOCK_TIMEOUT = "500ms"
 
+# Only a command of the transaction takes a setting to the worker nodes, where locks are held too.
+# Shards have their turn one by one, since no function can be dropped after a parallel change.
+_ON_CITUS = (
+    "SET LOCAL citus.propagate_set_commands = 'local'; "
+    f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; "
+    "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
+)
+
 _MAX_RACES = 20  # retries because another program made the same thing in the same moment
 
 
@@ -46,10 +54,13 @@ async def migrating(
 class MigrationSession:
     """A connection that holds the lock of one schema."""
 
-    def __init__(self, connection: AnyConnection, schema: str, *, wait: float) -> None:
+    def __init__(
+        self, connection: AnyConnection, schema: str, *, wait: float, on_citus: bool = False
+    ) -> None:
         self.connection = connection
         self.schema = schema
         self._wait = wait
+        self._on_citus = on_citus
         self._set = _sql.statement("migrations_set", schema)
 
     @classmethod
@@ -64,8 +75,8 @@ class MigrationSession:
             MigrationError: Nothing can be changed over the connection.
             MigrationLockError: Another process had the lock for all of ``wait`` seconds.
         """
-        await check_connection(connection, schema)
-        session = cls(connection, schema, wait=wait)
+        on_citus = await check_connection(connection, schema)
+        session = cls(connection, schema, wait=wait, on_citus=on_citus)
         async with (
             session._locked(),
             session.settings(
@@ -125,6 +136,14 @@ class MigrationSession:
         """Changes a setting; a ``local`` one until the transaction ends."""
         await self.connection.execute(self._set, name, value, local)
 
+    async def execute(self, text: str) -> None:
+        """Runs the statements of ``text`` one by one, set to the schema.
+
+        Of a table that Citus has distributed, the server takes no text of several.
+        """
+        for statement in _sql.split(_sql.rendered(text, self.schema)):
+            await self.connection.execute(statement)
+
     def waiting(self, *, advisory: bool = False) -> Wait:
         """Begins a wait for the locks of the tables, or for the lock of the migrations."""
         return Wait(self.connection, self.schema, seconds=self._wait, advisory=advisory)
@@ -140,6 +159,8 @@ class MigrationSession:
             transaction = self.connection.transaction()
             await transaction.__aenter__()
             try:
+                if self._on_citus:
+                    await self.connection.execute(_ON_CITUS)
                 result = await work()
             except BaseException as error:
                 of = type(error), error, error.__traceback__
