@@ -37,8 +37,8 @@ _SERVER_SHARE = 0.9  # of a timeout: the rest is for the way there and back
 # A call that was given up would otherwise wait on for its lock, and might be done much later.
 _CHECK_INTERVAL = "1s"
 
-# Citus's filter of the catalog makes asyncpg's look at what an array is take most of a second on each
-# new connection: 690 ms, without it 9. To a server without Citus the name means nothing.
+# Citus's filter of the catalog makes the look of asyncpg at what an array is take most of a second
+# on each new connection: 690 ms, without it 9. Elsewhere the name means nothing.
 _VISIBILITY = {"citus.override_table_visibility": "off"}
 
 
