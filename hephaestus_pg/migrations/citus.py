@@ -13,6 +13,7 @@ from hephaestus_pg.migrations.advice import undistribute_first
 from hephaestus_pg.migrations.state import WIDE_IDS
 
 if TYPE_CHECKING:
+    from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.migrations.results import Profile
     from hephaestus_pg.migrations.session import MigrationSession
     from hephaestus_pg.migrations.state import SchemaState
@@ -61,3 +62,17 @@ async def add_local_tables(session: MigrationSession) -> None:
     """Makes known to worker nodes what stays on the coordinator of a table distributed by id."""
     text = _sql.statement("migrations_add_local", session.schema)
     await session.transaction(lambda: session.connection.execute(text))
+
+
+async def leftover_notes(connection: AnyConnection, state: SchemaState) -> tuple[str, ...]:
+    """Says how many shards Citus has still to drop, after a move that ended or was interrupted."""
+    if not state.found["may_be_distributed"]:
+        return ()
+    text = _sql.statement("migrations_leftovers", state.schema)
+    if not (count := await connection.fetchval(text, state.schema)):
+        return ()
+    note = (
+        f"Citus has still to drop {count} of the shards of a move, and does so within a minute; at "
+        "once by: CALL citus_cleanup_orphaned_resources()"
+    )
+    return (note,)

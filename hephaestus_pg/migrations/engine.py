@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.migrations.advice import absence_notes, schema_notes
-from hephaestus_pg.migrations.citus import add_local_tables, check_down, check_up
+from hephaestus_pg.migrations.citus import add_local_tables, check_down, check_up, leftover_notes
 from hephaestus_pg.migrations.connections import check_connection, connected
 from hephaestus_pg.migrations.differences import check_encoding, differences
 from hephaestus_pg.migrations.files import checked_version, shipped
@@ -216,6 +216,7 @@ async def status(
     async with connected(dsn, connection, schema) as opened:
         state = await read_state(opened, schema)
         found: Any = await opened.fetchrow(_sql.statement("index_profile", schema))
+        leftovers = await leftover_notes(opened, state)
     return SchemaStatus(
         schema=schema,
         version=state.version,
@@ -223,7 +224,7 @@ async def status(
         index=found["profile"] if state.version else None,
         distribution=state.distribution,
         differences=differences(state),
-        notes=absence_notes(state) + schema_notes(state),
+        notes=absence_notes(state) + schema_notes(state) + leftovers,
         exists=state.found["schema_present"],
     )
 

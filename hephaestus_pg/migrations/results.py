@@ -106,7 +106,8 @@ class Distribution:
 
     by: Literal["id", "schema", "another column", "reference", "local"]
     """``id``: each id's shard follows from it. ``schema``: in one shard, with the other tables of
-    its schema. The last three are no ways of ours: on every node, or on the coordinator alone."""
+    its schema. ``local``: on the coordinator alone, as after a run that was interrupted. The others
+    are no ways of ours."""
     shards: int
 
     def __str__(self) -> str:
@@ -119,6 +120,41 @@ class Distribution:
                 return "as a reference table, on every node"
             case "local":
                 return "not, but known to Citus (a local table)"
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionPlan:
+    """What ``distribute`` or ``undistribute`` would do, and what keeps it from that."""
+
+    schema: str
+    before: Distribution | None
+    after: Distribution | None
+    """The same as ``before`` if there is nothing to do."""
+    rows: int
+    """The rows of the table, estimated."""
+    bytes: int
+    """The bytes of the table, without its indexes."""
+    online: bool = False
+    """Readers and writers go on while the rows are copied."""
+    held: LockTime = "no time"
+    """For how much of the time nobody can read or write the tables."""
+    seconds: float = 0.0
+    """About how long, going by the number of rows and by what one took where it was measured."""
+    obstacles: tuple[Difference, ...] = ()
+    """What has to be done first."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionResult:
+    """The outcome of ``distribute`` or ``undistribute``."""
+
+    schema: str
+    before: Distribution | None
+    after: Distribution | None
+    seconds: float
+    online: bool = False
+    """Readers and writers went on while the rows were copied."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
