@@ -112,11 +112,11 @@ class MigrationSession:
         before = {name: await self._setting(name) for name in wanted}
         try:
             for name, value in wanted.items():
-                await self.set(name, value)
+                await self.connection.execute(self._set, name, value)
             yield
         finally:
             for name, value in before.items():
-                await self._clean_up(self._set, name, value, False)  # noqa: FBT003 - a query's parameter
+                await self._clean_up(self._set, name, value)
 
     async def _clean_up(self, text: str, *arguments: Any) -> None:
         if not self.connection.is_closed():
@@ -131,10 +131,6 @@ class MigrationSession:
             _sql.statement("migrations_setting", self.schema), name
         )
         return value
-
-    async def set(self, name: str, value: str, *, local: bool = False) -> None:
-        """Changes a setting; a ``local`` one until the transaction ends."""
-        await self.connection.execute(self._set, name, value, local)
 
     async def execute(self, text: str) -> None:
         """Runs the statements of ``text`` one by one, set to the schema.
