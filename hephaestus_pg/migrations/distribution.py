@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from hephaestus_pg import _sql
 from hephaestus_pg._checks import is_int
-from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.errors import (
-    ConflictError,
     InvalidTypeError,
     InvalidValueError,
     MigrationError,
-    RejectedError,
     RewriteRefusedError,
     SchemaOutdatedError,
 )
@@ -48,8 +45,6 @@ MAX_SHARDS: Final = 64_000
 
 # The online way holds its last lock for a moment only, and has to begin anew without it.
 _ONLINE_LOCK_TIMEOUT = "2s"
-
-_ONE_AT_A_TIME = "operation is in progress"
 
 # Measured with 50,000 rows of 1.3 KB on two busy cores, in memory, with 16 writers and without.
 _ROW_MICROSECONDS = {"schema": 30, "id": 30, "online": 110, None: 60}
@@ -280,13 +275,7 @@ async def _by_id_online(session: MigrationSession, state: SchemaState, shards: i
             await session.connection.execute(comment)
 
     async def move() -> None:
-        try:
-            with translated_errors(connection=session.connection):
-                await _run(session, "migrations_distribute_by_id_online", shards)
-        except RejectedError as error:
-            if _ONE_AT_A_TIME not in str(error):
-                raise
-            raise ConflictError(str(error), applied="no", retryable=True) from error
+        await _run(session, "migrations_distribute_by_id_online", shards)
 
     await session.transaction(prepare)
     try:

@@ -10,7 +10,7 @@ from hephaestus_pg.driver.connection import clean_up
 from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.errors import ConflictError, MigrationLockError, RejectedError
 from hephaestus_pg.migrations.connections import CLEANUP_SECONDS, check_connection, connected
-from hephaestus_pg.migrations.waits import Wait, is_race
+from hephaestus_pg.migrations.waits import Wait, is_conflict, is_race
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -142,7 +142,13 @@ class MigrationSession:
 
     def waiting(self, *, advisory: bool = False) -> Wait:
         """Begins a wait for the locks of the tables, or for the lock of the migrations."""
-        return Wait(self.connection, self.schema, seconds=self._wait, advisory=advisory)
+        return Wait(
+            self.connection,
+            self.schema,
+            seconds=self._wait,
+            advisory=advisory,
+            on_citus=self._on_citus,
+        )
 
     async def transaction(self, work: Callable[[], Awaitable[T]]) -> T:
         """Does ``work`` in a transaction of its own; see :meth:`retrying` for when again.
@@ -181,16 +187,16 @@ class MigrationSession:
             try:
                 with translated_errors(connection=self.connection):
                     return await work()
-            except ConflictError as error:
-                if wait.is_over:
+            except (ConflictError, RejectedError) as error:
+                if not is_conflict(error):
+                    races += 1
+                    if not is_race(error) or races > _MAX_RACES:
+                        raise
+                elif wait.is_over:
                     raise MigrationLockError(
                         self.schema,
                         f"the tables of schema {self.schema!r} were locked by others for "
                         f"{self._wait:g} s: {await wait.holders()}; end their long transactions "
                         "(pg_stat_activity) and run again: what is done stays done",
                     ) from error
-            except RejectedError as error:
-                races += 1
-                if not is_race(error) or races > _MAX_RACES:
-                    raise
             await wait.pause()

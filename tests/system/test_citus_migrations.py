@@ -95,11 +95,11 @@ async def has_trigger(schema: str) -> bool:
 
 
 async def worker_dsn(link: Link) -> str:
-    host, port = await link.fetchrow(
-        "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid = 1"
+    where = await link.fetchval(
+        "SELECT nodename || ':' || nodeport FROM pg_dist_node WHERE groupid = 1"
     )
     parts = urlsplit(DSN)
-    return parts._replace(netloc=f"{parts.username}@{host}:{port}").geturl()
+    return parts._replace(netloc=f"{parts.username}@{where}").geturl()
 
 
 def started(dsn: str, schema: str) -> Any:
@@ -433,6 +433,28 @@ async def test_who_is_in_the_way_is_named_and_loses_nothing(
         await holder.close()
     assert [row["id"] for row in await rows(link, schema)] == [row["id"] for row in before]
     assert await has_trigger(schema)
+
+
+@pytest.mark.parametrize("way", ("by schema", "by id"))
+@pytest.mark.parametrize("statement", ("UPDATE {} SET status = status", "SELECT 1 FROM {}"))
+async def test_who_is_in_the_way_on_a_worker_is_waited_for_no_longer(
+    link: Link, schema: str, way: str, statement: str
+) -> None:
+    await migrations.distribute(DSN, schema=schema, **WAYS[way])
+    holder = await asyncpg.connect(await worker_dsn(link))
+    try:
+        async with holder.transaction():
+            await holder.execute(statement.format(f"{schema}.workflow_instances"))
+            for refused in (
+                migrations.down(DSN, schema=schema, version=5, allow_due_loss=True, wait=0.5),
+                migrations.undistribute(DSN, schema=schema, wait=0.5),
+            ):
+                with pytest.raises(MigrationLockError, match="on a worker node"):
+                    await refused
+    finally:
+        await holder.close()
+    assert (await migrations.status(DSN, schema=schema)).distribution == NOW[way]
+    assert (await migrations.undistribute(DSN, schema=schema)).after is None
 
 
 async def test_a_server_that_ends_the_copy_leaves_what_can_be_taken_up_or_back(
