@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.migrations.advice import undistribute_first
+from hephaestus_pg.migrations.files import stages_in
+from hephaestus_pg.migrations.stages import run_stages
 from hephaestus_pg.migrations.state import WIDE_IDS
 
 if TYPE_CHECKING:
@@ -60,8 +62,7 @@ def check_index(state: SchemaState, profile: Profile) -> None:
 
 async def add_local_tables(session: MigrationSession) -> None:
     """Makes known to worker nodes what stays on the coordinator of a table distributed by id."""
-    text = _sql.statement("migrations_add_local", session.schema)
-    await session.transaction(lambda: session.connection.execute(text))
+    await run_stages(session, stages_in("distribution", "local_tables"), of="local tables")
 
 
 async def leftover_notes(connection: AnyConnection, state: SchemaState) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """The move of a schema's tables to the workers of a Citus cluster, and the way back.
 
 By schema all of them go to one worker, by id the instances go to shards on all workers, while the
-two small tables stay on the coordinator, where every node can reach them.
+two small tables stay on the coordinator, where every node can reach them. What is run for that
+stands in ``sql/distribution/``.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from hephaestus_pg import _sql
@@ -22,15 +24,19 @@ from hephaestus_pg.migrations.advice import schema_notes
 from hephaestus_pg.migrations.citus import add_local_tables, leftover_notes
 from hephaestus_pg.migrations.connections import check_connection, connected
 from hephaestus_pg.migrations.engine import ONLINE_ABOVE
-from hephaestus_pg.migrations.files import shipped
+from hephaestus_pg.migrations.files import shipped, stages_in
 from hephaestus_pg.migrations.obstacles import obstacles, obstacles_back, read_cluster
+from hephaestus_pg.migrations.planning import planned_move
 from hephaestus_pg.migrations.profiles import REWRITE_UP_TO
-from hephaestus_pg.migrations.results import Distribution, DistributionPlan, DistributionResult
+from hephaestus_pg.migrations.results import Distribution, DistributionResult
 from hephaestus_pg.migrations.session import migrating
+from hephaestus_pg.migrations.stages import run_stages
 from hephaestus_pg.migrations.state import REVISION_TRIGGER, read_state, row_count, table_size
+from hephaestus_pg.migrations.steps import apply
 
 if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.migrations.results import DistributionPlan
     from hephaestus_pg.migrations.session import MigrationSession
     from hephaestus_pg.migrations.state import SchemaState
 
@@ -42,12 +48,6 @@ SHARDS_PER_WORKER: Final = 2
 
 MAX_SHARDS: Final = 64_000
 """The most that Citus takes."""
-
-# The online way holds its last lock for a moment only, and has to begin anew without it.
-_ONLINE_LOCK_TIMEOUT = "2s"
-
-# Measured with 50,000 rows of 1.3 KB on two busy cores, in memory, with 16 writers and without.
-_ROW_MICROSECONDS = {"schema": 30, "id": 30, "online": 110, None: 60}
 
 
 async def distribute(  # noqa: PLR0913 - each is a decision of its own, given by name
@@ -92,15 +92,9 @@ async def distribute(  # noqa: PLR0913 - each is a decision of its own, given by
     async with migrating(dsn, connection, schema, wait=wait) as session:
         state = await read_state(session.connection, schema)
         plan = await _plan(session.connection, state, by, shards, online=online)
-        _check(plan, rewrite=rewrite)
-        assert plan.after is not None
+        check_move(plan, rewrite=rewrite)
         if plan.before != plan.after:
-            if by == "schema":
-                await _by_schema(session)
-            elif plan.online:
-                await _by_id_online(session, state, plan.after.shards)
-            else:
-                await _by_id(session, plan.after.shards)
+            await _move(session, plan)
         if by == "id":
             await add_local_tables(session)
         return await _result(session, plan, began)
@@ -146,10 +140,10 @@ async def undistribute(
     async with migrating(dsn, connection, schema, wait=wait) as session:
         state = await read_state(session.connection, schema)
         plan = await _plan_back(session.connection, state)
-        _check(plan, rewrite=rewrite)
-        known = await _known(session.connection, state)
-        if known or REVISION_TRIGGER in state.missing:
-            await _back(session, known)
+        check_move(plan, rewrite=rewrite)
+        if plan.before is not None:
+            await run_stages(session, stages_in("distribution", "back"), of="undistribute")
+        await _repair_trigger(session)
         return await _result(session, plan, began)
 
 
@@ -176,9 +170,19 @@ def _check_arguments(by: Way, shards: int | None, *, online: bool | None) -> Non
         raise InvalidValueError("shards", shards, f"give a number from 1 to {MAX_SHARDS}")
 
 
-def _check_version(state: SchemaState) -> None:
-    if state.version < _sql.latest_version():
-        raise SchemaOutdatedError(state.schema, found=state.version, needed=_sql.latest_version())
+def check_move(plan: DistributionPlan, *, rewrite: bool) -> None:
+    """Refuses a move that something is in the way of, or that would stop others for too long.
+
+    Raises:
+        MigrationError: There are obstacles.
+        RewriteRefusedError: The table is larger than ``REWRITE_UP_TO``.
+    """
+    if plan.obstacles:
+        move = "distributed" if plan.after else "undistributed"
+        why = "; ".join(map(str, plan.obstacles))
+        raise MigrationError(plan.schema, f"schema {plan.schema!r} cannot be {move} yet: {why}")
+    if plan.held == "all of it" and plan.bytes > REWRITE_UP_TO and not rewrite:
+        raise RewriteRefusedError(plan.schema, size=plan.bytes, flag="--rewrite")
 
 
 async def _plan(
@@ -190,146 +194,58 @@ async def _plan(
     online: bool | None,
 ) -> DistributionPlan:
     cluster = await read_cluster(connection, state)
-    _check_version(state)
     before = state.distribution
-    rows, size = await row_count(connection, state), await table_size(connection, state)
     if before is not None and before.by == by and shards in {None, before.shards}:
-        return DistributionPlan(state.schema, before, before, rows, size)
+        return await _plan_move(connection, state, before)
     by_default = SHARDS_PER_WORKER * max(cluster.workers, 1)
     wanted = Distribution(by, 1 if by == "schema" else shards or by_default)
-    if online is None:
-        online = by == "id" and size > ONLINE_ABOVE
-    return DistributionPlan(
-        state.schema,
-        before,
-        wanted,
-        rows,
-        size,
-        online=online,
-        held="moments" if online else "all of it",
-        seconds=_ROW_MICROSECONDS["online" if online else by] * rows / 1e6,
-        obstacles=tuple(await obstacles(connection, state, cluster, wanted, online=online)),
-    )
+    plan = await _plan_move(connection, state, wanted, online=online)
+    found = await obstacles(connection, state, cluster, wanted, online=plan.online)
+    return replace(plan, obstacles=tuple(found))
 
 
 async def _plan_back(connection: AnyConnection, state: SchemaState) -> DistributionPlan:
     await read_cluster(connection, state)
-    _check_version(state)
-    rows, size = await row_count(connection, state), await table_size(connection, state)
-    if not await _known(connection, state):
-        return DistributionPlan(state.schema, None, None, rows, size)
-    return DistributionPlan(
+    plan = await _plan_move(connection, state, None)
+    return replace(plan, obstacles=tuple(await obstacles_back(connection, state)))
+
+
+async def _plan_move(
+    connection: AnyConnection,
+    state: SchemaState,
+    wanted: Distribution | None,
+    *,
+    online: bool | None = None,
+) -> DistributionPlan:
+    if state.version < _sql.latest_version():
+        raise SchemaOutdatedError(state.schema, found=state.version, needed=_sql.latest_version())
+    size = await table_size(connection, state)
+    if online is None:
+        online = size > ONLINE_ABOVE
+    return planned_move(
         state.schema,
         state.distribution,
-        None,
-        rows,
-        size,
-        held="all of it",
-        seconds=_ROW_MICROSECONDS[None] * rows / 1e6,
-        obstacles=tuple(await obstacles_back(connection, state)) if state.distribution else (),
+        wanted,
+        rows=await row_count(connection, state),
+        size=size,
+        online=online,
     )
 
 
-def _check(plan: DistributionPlan, *, rewrite: bool) -> None:
-    if plan.obstacles:
-        why = "; ".join(map(str, plan.obstacles))
-        raise MigrationError(
-            plan.schema,
-            f"schema {plan.schema!r} cannot be {'' if plan.after else 'un'}distributed yet: {why}",
-        )
-    if plan.held == "all of it" and plan.bytes > REWRITE_UP_TO and not rewrite:
-        raise RewriteRefusedError(plan.schema, size=plan.bytes, flag="--rewrite")
+async def _move(session: MigrationSession, plan: DistributionPlan) -> None:
+    assert plan.after is not None
+    stages = stages_in("distribution", f"by_{plan.after.by}{'_online' * plan.online}")
+    async with session.settings(**{"hephaestus_pg.shards": str(plan.after.shards)}):
+        try:
+            await run_stages(session, stages, of=f"distribute by {plan.after.by}")
+        except Exception:
+            await _repair_trigger(session)
+            raise
 
 
-async def _by_schema(session: MigrationSession) -> None:
-    async def work() -> None:
-        await _lock(session)
-        # Rows cannot be copied to one shard after the other.
-        await session.connection.execute("SET LOCAL citus.multi_shard_modify_mode = 'parallel'")
-        await _drop_trigger(session)
-        await _run(session, "migrations_distribute_by_schema", session.schema)
-        await _run(session, "migrations_drop_local_rows")
-
-    await session.transaction(work)
-
-
-async def _by_id(session: MigrationSession, shards: int) -> None:
-    async def work() -> None:
-        await _lock(session)
-        # Rows cannot be copied to one shard after the other.
-        await session.connection.execute("SET LOCAL citus.multi_shard_modify_mode = 'parallel'")
-        await _drop_trigger(session)
-        await _run(session, "migrations_distribute_by_id", shards)
-        await _run(session, "migrations_drop_local_rows")
-        await _run(session, "migrations_add_local")
-
-    await session.transaction(work)
-
-
-async def _by_id_online(session: MigrationSession, state: SchemaState, shards: int) -> None:
-    async def prepare() -> None:
-        comment = await _comment(session)
-        await _drop_trigger(session)
-        if state.distribution is None:
-            await _run(session, "migrations_add_instances")
-            await session.connection.execute(comment)
-
-    async def move() -> None:
-        await _run(session, "migrations_distribute_by_id_online", shards)
-
-    await session.transaction(prepare)
-    try:
-        async with session.settings(lock_timeout=_ONLINE_LOCK_TIMEOUT):
-            await session.retrying(move)
-    except Exception:
-        await session.transaction(lambda: _make_trigger(session))
-        raise
-
-
-async def _back(session: MigrationSession, known: list[str]) -> None:
-    is_tenant = bool(known) and await session.connection.fetchval(
-        _sql.statement("migrations_is_tenant", session.schema), session.schema
-    )
-
-    async def work() -> None:
-        await _lock(session)
-        comment = await _comment(session)
-        if is_tenant:
-            await _run(session, "migrations_undistribute_schema", session.schema)
-        else:
-            for table in known:
-                await _run(session, "migrations_undistribute_table", table)
-        await session.connection.execute(comment)
-        await _make_trigger(session)
-
-    await session.transaction(work)
-
-
-async def _lock(session: MigrationSession) -> None:
-    await session.execute(_sql.statement("migrations_lock_tables", session.schema))
-
-
-async def _comment(session: MigrationSession) -> str:
-    text = _sql.statement("migrations_comment", session.schema)
-    comment: str = await session.connection.fetchval(text)
-    return comment
-
-
-async def _drop_trigger(session: MigrationSession) -> None:
-    await session.execute(shipped()[REVISION_TRIGGER - 1].down)
-
-
-async def _make_trigger(session: MigrationSession) -> None:
-    await session.execute(shipped()[REVISION_TRIGGER - 1].up)
-
-
-async def _run(session: MigrationSession, name: str, *arguments: object) -> None:
-    await session.connection.fetch(_sql.statement(name, session.schema), *arguments)
-
-
-async def _known(connection: AnyConnection, state: SchemaState) -> list[str]:
-    text = _sql.statement("migrations_known", state.schema)
-    return [row["name"] for row in await connection.fetch(text)]
+async def _repair_trigger(session: MigrationSession) -> None:
+    if REVISION_TRIGGER in (await read_state(session.connection, session.schema)).missing:
+        await apply(session, shipped()[REVISION_TRIGGER - 1], online=False)
 
 
 async def _result(

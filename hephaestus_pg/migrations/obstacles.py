@@ -82,7 +82,8 @@ async def obstacles(
 
 async def obstacles_back(connection: AnyConnection, state: SchemaState) -> list[Difference]:
     """Lists what has to be done before the schema can be undistributed."""
-    assert state.distribution is not None
+    if state.distribution is None:
+        return []
     by = state.distribution.by
     kinds = {"identity"} if by == "schema" else {"identity", "foreign key"}
     return await _in_tables(connection, state, by, kinds)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hephaestus_pg import InvalidTypeError, InvalidValueError, MigrationError, migrations
-from hephaestus_pg.errors import UnrecognizedSchemaError
+from hephaestus_pg.errors import RewriteRefusedError, UnrecognizedSchemaError
+from hephaestus_pg.migrations import REWRITE_UP_TO, Difference, Distribution
+from hephaestus_pg.migrations.distribution import check_move
+from hephaestus_pg.migrations.planning import planned_move
 from tests.support.catalog import assert_is_at
 
 if TYPE_CHECKING:
@@ -58,3 +62,31 @@ async def test_arguments_that_make_no_sense_are_refused(
     for work in (migrations.distribute, migrations.plan_distribute):
         with pytest.raises(kind, match=message):
             await work(dsn, **{"schema": migrated} | wanted)
+
+
+BY_ID, BY_SCHEMA = Distribution("id", 4), Distribution("schema", 1)
+
+
+@pytest.mark.parametrize(("before", "after"), ((None, BY_SCHEMA), (None, BY_ID), (BY_ID, None)))
+def test_what_stops_others_for_long_has_to_be_asked_for(
+    before: Distribution | None, after: Distribution | None
+) -> None:
+    for size in (REWRITE_UP_TO, REWRITE_UP_TO + 1):
+        plan = planned_move("tenant", before, after, rows=1, size=size, online=False)
+        check_move(plan, rewrite=True)
+        if size <= REWRITE_UP_TO:
+            check_move(plan, rewrite=False)
+        else:
+            with pytest.raises(RewriteRefusedError, match="--rewrite allows it"):
+                check_move(plan, rewrite=False)
+    plan = planned_move("tenant", before, BY_ID, rows=1, size=REWRITE_UP_TO + 1, online=True)
+    check_move(plan, rewrite=False)
+
+
+def test_obstacles_are_named_all_at_once() -> None:
+    found = (Difference("a trigger", "drop it"), Difference("a table", "move it"))
+    for before, after, move in ((None, BY_ID, "distributed"), (BY_ID, None, "undistributed")):
+        plan = planned_move("tenant", before, after, rows=1, size=1, online=False)
+        message = f"^schema 'tenant' cannot be {move} yet: a trigger; drop it; a table; move it$"
+        with pytest.raises(MigrationError, match=message):
+            check_move(replace(plan, obstacles=found), rewrite=True)

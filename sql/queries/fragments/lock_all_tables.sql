@@ -1,4 +1,4 @@
--- In one order with batched writers, and before anything is moved: whoever is in the way costs a try.
+-- Before anything is moved, so that whoever is in the way costs a try, and no work.
 LOCK TABLE
     /* schema */workflow_instances,
     /* schema */workflow_runners,

@@ -6,4 +6,4 @@ WHERE logicalrelid IN (
         to_regclass('/* schema */workflow_runners'),
         to_regclass('/* schema */hephaestus_pg_migrations')
     )
-    AND (partmethod = 'h' OR colocationid > 0)
+    AND (partmethod = 'h' OR colocationid > 0);

@@ -1,2 +1,0 @@
--- $1 the schema.
-SELECT citus_schema_distribute($1::text::regnamespace)
