@@ -24,6 +24,11 @@ FIRST_CITUS: Final = 12
 _FOUND: Final = {
     "trigger": ("the trigger {}, and a distributed table has none", "drop it"),
     "foreign key": ("the foreign key {}, which would lead to another server", "drop it"),
+    "rule": ("the rule {}, which Citus would lose", "drop it"),
+    "dependent": (
+        "{} depends on a table, and Citus would drop it together with the old one",
+        "drop it, and make it again afterwards",
+    ),
     "inheritance": ("{} inherits", "end it by ALTER TABLE … NO INHERIT …"),
     "identity": (
         "the identity column {}, with which Citus would not undistribute the table",
@@ -85,7 +90,9 @@ async def obstacles_back(connection: AnyConnection, state: SchemaState) -> list[
     if state.distribution is None:
         return []
     by = state.distribution.by
-    kinds = {"identity"} if by == "schema" else {"identity", "foreign key"}
+    kinds = {"identity", "rule", "dependent"}
+    if by != "schema":
+        kinds.add("foreign key")
     return await _in_tables(connection, state, by, kinds)
 
 

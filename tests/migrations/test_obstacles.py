@@ -55,7 +55,10 @@ UNIQUE = (
     "the unique index {1}.orders has no id in it, so that no shard can hold it alone; drop it, or "
     "distribute by schema"
 )
+DEPENDS = "{} depends on a table, and Citus would drop it together with the old one; drop it, and "
+DEPENDS += "make it again afterwards"
 OTHER = "the table orders, which would be distributed too; move it to another schema"
+COUNTS = "CREATE FUNCTION {1}.g() RETURNS bigint LANGUAGE sql"
 CALLS = "FOR EACH ROW EXECUTE FUNCTION {1}.f()"
 
 
@@ -74,11 +77,42 @@ CALLS = "FOR EACH ROW EXECUTE FUNCTION {1}.f()"
         ),
         ("CREATE TEMPORARY TABLE late () INHERITS ({0})", INHERITS, INHERITS),
         ("ALTER TABLE {0} ADD n bigint GENERATED ALWAYS AS IDENTITY", IDENTITY, IDENTITY),
+        (
+            "CREATE RULE kept AS ON DELETE TO {0} DO ALSO SELECT 1",
+            "the rule kept on workflow_instances, which Citus would lose; drop it",
+            "the rule kept on workflow_instances, which Citus would lose; drop it",
+        ),
+        (
+            "CREATE FUNCTION {1}.g({0}) RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+            DEPENDS.format("function {1}.g({0})"),
+            DEPENDS.format("function {1}.g({0})"),
+        ),
+        (
+            "CREATE FUNCTION {1}.g() RETURNS SETOF {0} LANGUAGE sql AS 'SELECT * FROM {0}'",
+            DEPENDS.format("function {1}.g()"),
+            DEPENDS.format("function {1}.g()"),
+        ),
+        (
+            f"{COUNTS} BEGIN ATOMIC SELECT count(id) FROM {{0}}; END",
+            DEPENDS.format("function {1}.g()"),
+            DEPENDS.format("function {1}.g()"),
+        ),
+        (f"{COUNTS} AS 'SELECT count(*) FROM {{0}}'", "", ""),
+        (
+            "CREATE TEMPORARY TABLE copies (copy {0}[])",
+            DEPENDS.format("column copy of table copies"),
+            DEPENDS.format("column copy of table copies"),
+        ),
         ("CREATE UNIQUE INDEX orders ON {0} ((state->>'order'))", UNIQUE, ""),
         ("CREATE UNIQUE INDEX orders ON {0} (workflow, id)", "", ""),
         ("CREATE INDEX orders ON {0} (workflow, due_at)", "", ""),
         ("CREATE TABLE {1}.orders (id bigint)", "", OTHER),
         ("CREATE VIEW {1}.orders AS SELECT id FROM {0}", "", ""),
+        (
+            "CREATE VIEW {1}.orders AS SELECT held FROM {0} AS held",
+            DEPENDS.format("column held of view {1}.orders"),
+            DEPENDS.format("column held of view {1}.orders"),
+        ),
         ("CREATE TABLE {1}.workflow_instances_102008 (id bigint)", "", ""),
     ),
 )
@@ -110,6 +144,7 @@ async def test_a_foreign_key_is_found_and_by_id_on_the_way_back_too(
     back = await obstacles_back(link, replace(state, distribution=BY_ID))
     assert list(map(str, back)) == [foreign]
     assert await obstacles_back(link, replace(state, distribution=BY_SCHEMA)) == []
+    assert await obstacles_back(link, state) == []
 
 
 async def test_an_unlogged_table_cannot_be_copied_while_writers_go_on(

@@ -49,6 +49,7 @@ FILL = f"""
     SELECT 'order::' || n, 'Order', jsonb_build_object('n', n), now(), now(), now()
     FROM generate_series(1, {ROWS}) AS n;
     COMMENT ON TABLE {{0}}.workflow_instances IS '3';
+    COMMENT ON COLUMN {{0}}.workflow_instances.id IS 'The order''s "number"';
 """
 WAYS: dict[str, dict[str, Any]] = {
     "by schema": {"by": "schema"},
@@ -87,7 +88,22 @@ async def shape(schema: str) -> dict[str, Any]:
     """The table as the catalog describes it, without what the move takes away and what it adds."""
     found = await snapshot(DSN, schema)
     others = {each for each in found["others"] if each[0] == "comment"}
-    return {**found, "others": others}
+    return {**found, "others": others, "comments": await comments(schema)}
+
+
+async def comments(schema: str) -> list[Any]:
+    link = await asyncpg.connect(DSN, server_settings=SETTINGS)
+    try:
+        return [
+            tuple(row)
+            for row in await link.fetch(
+                "SELECT objoid::regclass::text, objsubid > 0, description FROM pg_description "
+                "WHERE objoid::regclass::text ~ ('^' || $1 || '\\..*[a-z]$') ORDER BY 1, 2",
+                schema,
+            )
+        ]
+    finally:
+        await link.close()
 
 
 async def has_trigger(schema: str) -> bool:
@@ -137,6 +153,31 @@ async def test_a_move_and_the_way_back_keep_every_row_and_the_table(
     assert found == whole
     status = await migrations.status(DSN, schema=schema)
     assert (status.distribution, status.differences) == (None, ())
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_table_whose_columns_were_exchanged_online_keeps_its_rows(
+    link: Link, way: str
+) -> None:
+    """The id is then its last column, behind one that was dropped."""
+    schema = f"schema_{uuid4().hex[:12]}"
+    try:
+        await migrations.up(DSN, schema=schema, version=2)
+        await link.execute(
+            f"INSERT INTO {schema}.workflow_instances (id, workflow, inserted_at, updated_at) "
+            "SELECT gen_random_uuid(), 'Order', now(), now() FROM generate_series(1, 100)"
+        )
+        await migrations.up(DSN, schema=schema, online=True)
+        before = await rows(link, schema)
+        await migrations.distribute(DSN, schema=schema, **WAYS[way])
+        assert await rows(link, schema) == before
+        async with started(DSN, schema) as storage:
+            for row in before[:10]:
+                assert await storage.get(row["id"]) is not None
+        await migrations.undistribute(DSN, schema=schema)
+        assert await rows(link, schema) == before
+    finally:
+        await link.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 async def old_shards(link: Link) -> set[str]:

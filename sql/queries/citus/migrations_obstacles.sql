@@ -1,6 +1,6 @@
 -- What keeps Citus from distributing these tables, or from taking that back. $1 by what: id or schema.
 WITH ours AS (
-    SELECT oid AS relid, relname, relpersistence
+    SELECT oid AS relid, reltype, relname, relpersistence
     FROM pg_class
     WHERE oid IN (
         to_regclass('/* schema */workflow_instances'),
@@ -19,6 +19,29 @@ SELECT 'foreign key', conname || ' of ' || conrelid::regclass::text
 FROM pg_constraint
 WHERE contype = 'f'
     AND (conrelid IN (SELECT relid FROM ours) OR confrelid IN (SELECT relid FROM ours))
+
+UNION ALL
+SELECT 'rule', rulename || ' on ' || relname
+FROM pg_rewrite
+JOIN ours ON relid = ev_class
+
+-- Citus drops the old table with all that depends on it, and makes nothing again but views: no function
+-- that takes or gives a row or was parsed with the table, and no column of that type.
+UNION ALL
+SELECT 'dependent', pg_describe_object(classid, objid, objsubid)
+FROM pg_depend
+WHERE deptype = 'n'
+    AND classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_type'::regclass)
+    AND (
+        refclassid = 'pg_type'::regclass
+        AND refobjid IN (
+            SELECT pg_type.oid FROM pg_type
+            JOIN ours ON pg_type.oid = reltype OR typelem = reltype
+        )
+        OR refclassid = 'pg_class'::regclass
+        AND classid = 'pg_proc'::regclass
+        AND refobjid IN (SELECT relid FROM ours)
+    )
 
 UNION ALL
 SELECT 'inheritance', inhrelid::regclass || ' from ' || inhparent::regclass
