@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
@@ -22,6 +23,8 @@ _MAX_IDENTIFIER_BYTES = 63
 _INCLUDE = re.compile(r"/\* include: (\w+) \*/")
 _SCHEMA = "/* schema */"
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+# Semicolons of a body in PL/pgSQL end no statement.
+_BODY_OR_END = re.compile(r"\$\$.*?\$\$|;$", re.DOTALL | re.MULTILINE)
 
 
 def checked_schema(schema: str) -> str:
@@ -76,6 +79,16 @@ def rendered(text: str, schema: str) -> str:
     Its fragments are included, its comment lines removed, and its tables are in ``schema``.
     """
     return in_schema(_included(text), schema)
+
+
+def split(text: str) -> list[str]:
+    """Splits ``text`` into statements, each with the comment before it.
+
+    A statement ends with a semicolon at the end of a line; the last may do without.
+    """
+    ends = [match.end() for match in _BODY_OR_END.finditer(text) if match[0] == ";"]
+    parts = (text[start:end].strip() for start, end in pairwise([0, *ends, len(text)]))
+    return [part for part in parts if part]
 
 
 @cache

@@ -51,6 +51,17 @@ def sent(name: str, schema: str) -> str:
     return _sql.statement(name, schema, *variants)
 
 
+def test_a_text_is_split_into_its_statements() -> None:
+    body = "DO $$\nBEGIN\n    PERFORM 1;\nEND\n$$;"
+    assert _sql.split(f"-- One.\nSELECT 1;\n\n{body}\n\nSELECT ';',\n2") == [
+        "-- One.\nSELECT 1;",
+        body,
+        "SELECT ';',\n2",
+    ]
+    assert _sql.split("SELECT 1;\n") == ["SELECT 1;"]
+    assert _sql.split("\n") == []
+
+
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_statement_names_its_columns_and_casts_its_parameters(name: str) -> None:
     statement = text(name)

@@ -34,7 +34,11 @@ HOST_SECONDS = 5.0
 """Seconds that each of several hosts has to answer; of a shorter timeout, each has its share."""
 
 # Settings that this package gives too; those of the DSN take precedence.
-_OUR_SETTINGS = {"statement_timeout", "client_connection_check_interval"}
+_OUR_SETTINGS = {
+    "statement_timeout",
+    "client_connection_check_interval",
+    "citus.override_table_visibility",
+}
 
 
 async def connect(dsn: str | None = None, **options: Any) -> Connection[Any]:

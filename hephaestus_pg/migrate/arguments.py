@@ -21,7 +21,17 @@ def parser(prog: str) -> options.Parser:
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
-    for command in (_up, _down, _status, _version, _index, _sql, _gen):
+    for command in (
+        _up,
+        _down,
+        _status,
+        _version,
+        _index,
+        _distribute,
+        _undistribute,
+        _sql,
+        _gen,
+    ):
         command(commands.add_parser)
     return parser
 
@@ -85,6 +95,36 @@ def _index(add: _Add) -> None:
     )
 
 
+def _distribute(add: _Add) -> None:
+    parser = add(
+        "distribute",
+        parents=[*_database(), _wait(), _move()],
+        help="move the tables to the workers of a Citus cluster",
+        description="schema: all tables to one worker, for a tenant a schema. id: the instances to "
+        "shards on all workers, for one large table. Storages that run have to be started again.",
+    )
+    parser.add_argument("--by", choices=get_args(migrations.Way), required=True)
+    parser.add_argument(
+        "--shards",
+        type=options.at_least(1),
+        metavar="N",
+        help="how many, by id; default: two for each worker",
+    )
+    parser.add_argument(
+        "--online",
+        action=argparse.BooleanOptionalAction,
+        help="by id: slower, but readers and writers go on; default: if the table is large",
+    )
+
+
+def _undistribute(add: _Add) -> None:
+    add(
+        "undistribute",
+        parents=[*_database(), _wait(), _move()],
+        help="take the tables back to the coordinator",
+    )
+
+
 def _sql(add: _Add) -> None:
     parser = add(
         "sql",
@@ -128,6 +168,23 @@ def _wait() -> options.Parser:
         default=300.0,
         metavar="SECONDS",
         help="how long to try for a lock; default: %(default)g",
+    )
+    return parser
+
+
+def _move() -> options.Parser:
+    parser = options.Parser(add_help=False)
+    parser.add_argument(
+        "--rewrite",
+        action="store_true",
+        help=f"move the tables even above {migrations.REWRITE_UP_TO >> 20} MiB, where nobody can "
+        "use them meanwhile",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would be done, how long that keeps others waiting, and what is in the "
+        "way; exit 1 if there is anything to do",
     )
     return parser
 

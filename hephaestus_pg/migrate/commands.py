@@ -11,6 +11,8 @@ from hephaestus_pg.cli import options
 from hephaestus_pg.migrate.arguments import parser
 from hephaestus_pg.migrate.printing import (
     print_index,
+    print_move,
+    print_move_plan,
     print_plan,
     print_result,
     print_status,
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Coroutine, Sequence
 
-    from hephaestus_pg.migrations import MigrationResult, Step
+    from hephaestus_pg.migrations import (
+        DistributionPlan,
+        DistributionResult,
+        MigrationResult,
+        Step,
+    )
 
 
 def main(
@@ -30,7 +37,7 @@ def main(
 ) -> int:
     """Runs the command in ``argv`` (default: the process's), and gives its exit code.
 
-    0: done; 1: ``status`` found something that is not as it should be, or ``up --dry-run`` steps
+    0: done; 1: ``status`` found something that is not as it should be, or ``--dry-run`` something
     to do; 2: an error, on stderr.
     """
     arguments = parser(prog).parse_args(argv)
@@ -123,6 +130,37 @@ def _index(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _distribute(arguments: argparse.Namespace) -> int:
+    wanted = {
+        "schema": arguments.schema,
+        "by": arguments.by,
+        "shards": arguments.shards,
+        "online": arguments.online,
+    }
+    if arguments.dry_run:
+        return _plan_move(migrations.plan_distribute(arguments.dsn, **wanted))
+    return _move(arguments, partial(migrations.distribute, **wanted))
+
+
+def _undistribute(arguments: argparse.Namespace) -> int:
+    if arguments.dry_run:
+        return _plan_move(migrations.plan_undistribute(arguments.dsn, schema=arguments.schema))
+    return _move(arguments, partial(migrations.undistribute, schema=arguments.schema))
+
+
+def _plan_move(planning: Coroutine[Any, Any, DistributionPlan]) -> int:
+    plan = asyncio.run(planning)
+    print_move_plan(plan)
+    return int(plan.before != plan.after)
+
+
+def _move(
+    arguments: argparse.Namespace, work: Callable[..., Coroutine[Any, Any, DistributionResult]]
+) -> int:
+    print_move(asyncio.run(work(arguments.dsn, rewrite=arguments.rewrite, wait=arguments.wait)))
+    return 0
+
+
 def _sql(arguments: argparse.Namespace) -> int:
     if arguments.grants is not None:
         print(grants(arguments.grants, schema=arguments.schema), end="")
@@ -164,6 +202,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "status": _status,
     "version": _version,
     "index": _index,
+    "distribute": _distribute,
+    "undistribute": _undistribute,
     "sql": _sql,
     "gen": _gen,
 }

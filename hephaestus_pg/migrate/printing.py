@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hephaestus_pg.migrations import (
+        DistributionPlan,
+        DistributionResult,
         IndexResult,
         MigrationPlan,
         MigrationResult,
@@ -92,6 +94,44 @@ def print_index(result: IndexResult) -> None:
     _print_notes(result.notes)
 
 
+def print_move(result: DistributionResult) -> None:
+    """Prints a move to the workers of a cluster, or from there."""
+    took = options.duration(result.seconds)
+    now = f"distributed {result.after}" if result.after else "not distributed"
+    if result.before == result.after:
+        print(f"schema {result.schema}: nothing to do, it is {now}")
+    elif result.after:
+        print(f"schema {result.schema}: {now}{', online' * result.online}, in {took}")
+    else:
+        print(f"schema {result.schema}: undistributed, before {result.before}, in {took}")
+    _print_notes(result.notes)
+
+
+def print_move_plan(plan: DistributionPlan) -> None:
+    """Prints what a move would do, how long others would wait, and what is in its way."""
+    now = f"distributed {plan.before}" if plan.before else "not distributed"
+    if plan.before == plan.after:
+        print(f"schema {plan.schema}: nothing to do, it is {now}")
+        return
+    then = f"distribute would move it {plan.after}" if plan.after else "undistribute would end that"
+    print(f"schema {plan.schema} is {now}; {then}{', online' * plan.online}")
+    long = f"about {options.duration(plan.seconds)}" if plan.seconds >= 1 else "under 1 s"
+    if plan.online:
+        _print_notes([f"{long}, in which readers and writers wait for moments"])
+    else:
+        _print_notes([f"{long}, in which nobody can read or write the tables"])
+        if plan.bytes > migrations.REWRITE_UP_TO:
+            _print_notes([f"above {migrations.REWRITE_UP_TO >> 20} MiB it needs --rewrite"])
+    _print_notes(
+        [
+            f"the table has about {plan.rows:,} rows, {plan.bytes / 2**20:,.0f} MiB",
+            "the time is of two busy cores, without waits for locks",
+        ]
+    )
+    for obstacle in plan.obstacles:
+        print(f"problem: {printable(str(obstacle))}")
+
+
 def print_status(found: SchemaStatus) -> None:
     """Prints a table of the migrations, then the index, the differences and the notes."""
     if not found.exists:
@@ -103,6 +143,8 @@ def print_status(found: SchemaStatus) -> None:
             table.add(str(each.version), each.name, _when(each))
     if found.index:
         print(f"index over states: {found.index}")
+    if found.distribution:
+        print(f"distributed: {found.distribution}")
     for difference in found.differences:
         print(f"problem: {printable(str(difference))}")
     _print_notes(found.notes)

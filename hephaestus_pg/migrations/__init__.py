@@ -13,10 +13,17 @@ comment in which HephaestusEcto keeps its version is read and never written.
 Migrate over a connection to the server itself: the lock belongs to a session, which a pooler in
 transaction mode does not have.
 
-Inside, ``engine`` and ``profiles`` hold the public functions, which take steps over a session that
-holds the schema's lock. It knows no instance, no storage and no command.
+Inside, ``engine``, ``profiles`` and ``distribution`` hold the public functions, which take steps
+over a session that holds the schema's lock. It knows no instance, no storage and no command.
 """
 
+from hephaestus_pg.migrations.distribution import (
+    Way,
+    distribute,
+    plan_distribute,
+    plan_undistribute,
+    undistribute,
+)
 from hephaestus_pg.migrations.engine import (
     LATEST,
     ONLINE_ABOVE,
@@ -29,6 +36,9 @@ from hephaestus_pg.migrations.engine import (
 from hephaestus_pg.migrations.profiles import REWRITE_UP_TO, index
 from hephaestus_pg.migrations.results import (
     Difference,
+    Distribution,
+    DistributionPlan,
+    DistributionResult,
     IndexResult,
     MigrationPlan,
     MigrationResult,
@@ -45,6 +55,9 @@ __all__ = [
     "ONLINE_ABOVE",
     "REWRITE_UP_TO",
     "Difference",
+    "Distribution",
+    "DistributionPlan",
+    "DistributionResult",
     "IndexResult",
     "MigrationPlan",
     "MigrationResult",
@@ -53,11 +66,16 @@ __all__ = [
     "Profile",
     "SchemaStatus",
     "Step",
+    "Way",
+    "distribute",
     "down",
     "index",
     "migrated_version",
     "plan",
+    "plan_distribute",
+    "plan_undistribute",
     "sql",
     "status",
+    "undistribute",
     "up",
 ]

@@ -25,6 +25,11 @@ def run_up(schema: str) -> str:
     return f"run: python -m hephaestus_pg.migrate up --schema {schema}"
 
 
+def undistribute_first(schema: str) -> str:
+    """Returns the advice to take ``schema`` off the workers for what they cannot do."""
+    return f"first run: python -m hephaestus_pg.migrate undistribute --schema {schema}"
+
+
 def retype_column(schema: str, name: str, kind: str, wanted: str) -> str:
     """Returns the statements that change the column ``name`` from type ``kind`` to ``wanted``."""
     table = f"{schema}.workflow_instances"

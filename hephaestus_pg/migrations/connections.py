@@ -48,12 +48,12 @@ async def connected(
         await clean_up(own, own.close, seconds=CLEANUP_SECONDS)
 
 
-async def check_connection(connection: AnyConnection, schema: str) -> None:
-    """Refuses a connection over which nothing can be changed.
+async def check_connection(connection: AnyConnection, schema: str) -> bool:
+    """Refuses a connection over which nothing can be changed; returns if the server has Citus.
 
     Raises:
         InvalidValueError: It is in a transaction.
-        MigrationError: It goes through a pooler, to a standby, or is read-only.
+        MigrationError: It goes through a pooler, to a standby, to a worker node, or is read-only.
     """
     if connection.is_in_transaction():
         raise InvalidValueError(
@@ -72,6 +72,14 @@ async def check_connection(connection: AnyConnection, schema: str) -> None:
         raise MigrationError(
             schema, f"schema {schema!r} cannot be changed on a standby; connect to the primary"
         )
+    if found["has_citus"] and await connection.fetchval(
+        _sql.statement("migrations_worker", schema)
+    ):
+        raise MigrationError(
+            schema,
+            f"schema {schema!r} cannot be changed on a worker node of a Citus cluster; connect to "
+            "the coordinator",
+        )
     if found["read_only"] == "on":
         raise MigrationError(
             schema,
@@ -79,3 +87,4 @@ async def check_connection(connection: AnyConnection, schema: str) -> None:
             "connection makes every transaction read-only (default_transaction_read_only = on); "
             "migrate as another role, or set it to off for this one",
         )
+    return bool(found["has_citus"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.migrations.advice import absence_notes, schema_notes
+from hephaestus_pg.migrations.citus import add_local_tables, check_down, check_up, leftover_notes
 from hephaestus_pg.migrations.connections import check_connection, connected
 from hephaestus_pg.migrations.differences import check_encoding, differences
 from hephaestus_pg.migrations.files import checked_version, shipped
@@ -24,7 +25,7 @@ from hephaestus_pg.migrations.results import (
 )
 from hephaestus_pg.migrations.scripts import allowed
 from hephaestus_pg.migrations.session import migrating
-from hephaestus_pg.migrations.state import SchemaState, read_state
+from hephaestus_pg.migrations.state import SchemaState, read_state, row_count, table_size
 from hephaestus_pg.migrations.steps import adopt, apply, repair_key, revert
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
         before = await read_state(session.connection, schema, assume_version=assume_version)
         before.check_files()
         check_encoding(before)
+        check_up(before, target)
         await adopt(session, before)
         steps = await _apply_pending(session, before, target, online=online, progress=progress)
         notes = await repair_key(session, await read_state(session.connection, schema))
@@ -113,8 +115,9 @@ async def plan(  # noqa: PLR0913 - as up
         state = await read_state(opened, schema, assume_version=assume_version)
         state.check_files()
         check_encoding(state)
-        size: int = await opened.fetchval(_sql.statement("migrations_size", schema))
-        rows: int = await opened.fetchval(_sql.statement("migrations_rows", schema))
+        check_up(state, target)
+        size = await table_size(opened, state)
+        rows = await row_count(opened, state)
     by_stages = size > ONLINE_ABOVE if online is None else online
     return MigrationPlan(
         schema=schema,
@@ -177,6 +180,7 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
         before = await read_state(session.connection, schema, assume_version=assume_version)
         before.check_files()
         _check_known(before)
+        check_down(before, target)
         if before.versions:
             await adopt(session, before)
         steps = await revert(session, before, target, allow)
@@ -212,13 +216,15 @@ async def status(
     async with connected(dsn, connection, schema) as opened:
         state = await read_state(opened, schema)
         found: Any = await opened.fetchrow(_sql.statement("index_profile", schema))
+        leftovers = await leftover_notes(opened, state)
     return SchemaStatus(
         schema=schema,
         version=state.version,
         migrations=_listed(state),
         index=found["profile"] if state.version else None,
+        distribution=state.distribution,
         differences=differences(state),
-        notes=absence_notes(state) + schema_notes(state),
+        notes=absence_notes(state) + schema_notes(state) + leftovers,
         exists=state.found["schema_present"],
     )
 
@@ -232,17 +238,23 @@ async def _apply_pending(
     progress: Callable[[Step], object] | None,
 ) -> list[Step]:
     steps = []
+    state = before
     for migration in before.pending(target):
-        by_stages = await _is_large(session) if online is None else online
-        steps.append(await apply(session, migration, online=by_stages))
+        if state.found["may_be_distributed"]:  # a schema can be made so that its tables begin as it
+            state = await read_state(session.connection, session.schema)
+        by_stages = online
+        if online is None:
+            by_stages = await table_size(session.connection, state) > ONLINE_ABOVE
+        steps.append(
+            await apply(
+                session, migration, online=bool(by_stages), distributed=state.is_distributed
+            )
+        )
         if progress is not None:
             progress(steps[-1])
+    if steps and state.distribution is not None and state.distribution.by == "id":
+        await add_local_tables(session)
     return steps
-
-
-async def _is_large(session: MigrationSession) -> bool:
-    size: int = await session.connection.fetchval(_sql.statement("migrations_size", session.schema))
-    return size > ONLINE_ABOVE
 
 
 def _check_known(state: SchemaState) -> None:

@@ -5,7 +5,8 @@ tables it may have an online way, which keeps readers and writers going: stages
 ``NNN_name.online.K.<kind>.sql`` come first, and ``NNN_name.online.up.sql`` takes the place of the
 plain ``up`` where the stages leave less to do. ``NNN_name.before.sql`` is run before the ``up``, in
 its transaction; it holds what was found out after the ``up`` had been released, since a released
-``up`` may not change.
+``up`` may not change. ``NNN_name.distributed.up.sql`` takes the place of all of them for a table
+that Citus has distributed, and that refuses the plain ``up``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ StageKind = Literal["transaction", "chunked", "no_transaction"]
 
 _FILE = re.compile(
     r"(?P<version>\d{3})_(?P<name>[a-z][a-z0-9_]*)\."
-    r"(?P<part>before|up|down|online\.up|(?P<stage>online\.\d\."
+    r"(?P<part>before|up|down|online\.up|distributed\.up|(?P<stage>online\.\d\."
     r"(?:transaction|chunked|no_transaction)))\.sql"
 )
 _MARKER = re.compile(r"/\*.*?\*/", re.DOTALL)
@@ -55,6 +56,7 @@ class Migration:
     stages: tuple[Stage, ...] = ()
     online_up: str | None = None
     before: str = ""
+    distributed_up: str | None = None
 
     @property
     def checksum(self) -> str:
@@ -124,6 +126,7 @@ def _migration(version: int, name: str, parts: Mapping[str, str]) -> Migration:
         ),
         online_up=parts.get("online.up"),
         before=parts.get("before", ""),
+        distributed_up=parts.get("distributed.up"),
     )
 
 

@@ -1,15 +1,15 @@
-"""The locks that each migration takes, and how long it may take: what is told before it is run."""
+"""The locks that a migration or a move takes, and how long it may take: told before it is run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from hephaestus_pg.migrations.results import PlannedStep
+from hephaestus_pg.migrations.results import DistributionPlan, PlannedStep
 
 if TYPE_CHECKING:
     from hephaestus_pg.migrations.files import Migration
-    from hephaestus_pg.migrations.results import LockTime
+    from hephaestus_pg.migrations.results import Distribution, LockTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +57,30 @@ def planned(migration: Migration, *, rows: int, online: bool) -> PlannedStep:
         rewrites=way.rewrites,
         seconds=way.row_microseconds * rows / 1e6,
     )
+
+
+# With 50,000 rows of 1.3 KB on two busy cores, in memory, with 16 writers and without.
+_MOVE_MICROSECONDS: Final = 30
+_ONLINE_MOVE_MICROSECONDS: Final = 110
+_RETURN_MICROSECONDS: Final = 60
+
+
+def planned_move(  # noqa: PLR0913 - the facts of a move
+    schema: str,
+    before: Distribution | None,
+    after: Distribution | None,
+    *,
+    rows: int,
+    size: int,
+    online: bool,
+) -> DistributionPlan:
+    """Returns the plan of a move; ``online`` counts where there is such a way."""
+    plan = DistributionPlan(schema, before, after, rows, size)
+    if before == after:
+        return plan
+    online = online and after is not None and after.by == "id"
+    each = _ONLINE_MOVE_MICROSECONDS if online else _MOVE_MICROSECONDS
+    if after is None:
+        each = _RETURN_MICROSECONDS
+    held: LockTime = "moments" if online else "all of it"
+    return replace(plan, online=online, held=held, seconds=each * rows / 1e6)

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import InvalidValueError, RewriteRefusedError, SchemaOutdatedError
 from hephaestus_pg.migrations.advice import index_notes
+from hephaestus_pg.migrations.citus import check_index
 from hephaestus_pg.migrations.files import stages_in
 from hephaestus_pg.migrations.results import IndexResult, Profile
 from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.stages import run_stages
-from hephaestus_pg.migrations.state import read_state
+from hephaestus_pg.migrations.state import read_state, table_size
 
 if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.migrations.session import MigrationSession
+    from hephaestus_pg.migrations.state import SchemaState
 
 REWRITE_UP_TO: Final = 64 * 2**20
 """The size of the table, in bytes, up to which it is rewritten unasked."""
@@ -61,6 +63,7 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
     Raises:
         SchemaOutdatedError: The schema has to be migrated first.
         RewriteRefusedError: The table is too large to be rewritten unasked.
+        MigrationError: Citus has distributed the table, and cannot add the column of ``initial``.
         MigrationLockError: Others held a lock for all of ``wait`` seconds.
         DatabaseError: The server refused, or could not be reached.
     """
@@ -71,10 +74,11 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
         state = await read_state(session.connection, schema)
         if state.version < _sql.latest_version():
             raise SchemaOutdatedError(schema, found=state.version, needed=_sql.latest_version())
+        check_index(state, profile)
         found: Any = await session.connection.fetchrow(_sql.statement("index_profile", schema))
         rewritten = 0
         if profile == "initial" and not found["has_column"]:
-            rewritten = await _size_to_rewrite(session, rewrite=rewrite)
+            rewritten = await _size_to_rewrite(session, state, rewrite=rewrite)
         await run_stages(session, stages_in("profiles", profile), of=f"index {profile}")
     return IndexResult(
         schema=schema,
@@ -86,8 +90,8 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
     )
 
 
-async def _size_to_rewrite(session: MigrationSession, *, rewrite: bool) -> int:
-    size: int = await session.connection.fetchval(_sql.statement("migrations_size", session.schema))
+async def _size_to_rewrite(session: MigrationSession, state: SchemaState, *, rewrite: bool) -> int:
+    size = await table_size(session.connection, state)
     if size > REWRITE_UP_TO and not rewrite:
         raise RewriteRefusedError(session.schema, size=size, flag="--rewrite")
     return size

@@ -101,6 +101,63 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """The way in which Citus keeps the table of instances."""
+
+    by: Literal["id", "schema", "another column", "reference", "local"]
+    """``id``: each id's shard follows from it. ``schema``: in one shard, with the other tables of
+    its schema. ``local``: on the coordinator alone, as after a run that was interrupted. The others
+    are no ways of ours."""
+    shards: int
+
+    def __str__(self) -> str:
+        match self.by:
+            case "id" | "another column":
+                return f"by {self.by}, in {self.shards} shards"
+            case "schema":
+                return "by schema, in one shard"
+            case "reference":
+                return "as a reference table, on every node"
+            case "local":
+                return "not, but known to Citus (a local table)"
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionPlan:
+    """What ``distribute`` or ``undistribute`` would do, and what keeps it from that."""
+
+    schema: str
+    before: Distribution | None
+    after: Distribution | None
+    """The same as ``before`` if there is nothing to do."""
+    rows: int
+    """The rows of the table, estimated."""
+    bytes: int
+    """The bytes of the table, without its indexes."""
+    online: bool = False
+    """Readers and writers go on while the rows are copied."""
+    held: LockTime = "no time"
+    """For how much of the time nobody can read or write the tables."""
+    seconds: float = 0.0
+    """About how long, going by the number of rows and by what one took where it was measured."""
+    obstacles: tuple[Difference, ...] = ()
+    """What has to be done first."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionResult:
+    """The outcome of ``distribute`` or ``undistribute``."""
+
+    schema: str
+    before: Distribution | None
+    after: Distribution | None
+    seconds: float
+    online: bool = False
+    """Readers and writers went on while the rows were copied."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MigrationStatus:
     """One migration, and its state in a schema.
 
@@ -124,6 +181,8 @@ class SchemaStatus:
     migrations: tuple[MigrationStatus, ...]
     index: Profile | None = None
     """The index over states, which ``migrations.index`` exchanges; ``None`` without a table."""
+    distribution: Distribution | None = None
+    """How Citus keeps the table; ``None`` if it does not know it."""
     differences: tuple[Difference, ...] = ()
     """Differences from what the applied versions left, each with its fix."""
     notes: tuple[str, ...] = ()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 from hephaestus_pg import _sql
@@ -121,7 +119,7 @@ def _guarded(texts: list[str], schema: str) -> list[str]:
         *texts,
         "SET LOCAL lock_timeout TO DEFAULT;",
     ]
-    return [statement for text in texts for statement in _split(text)]
+    return [statement for text in texts for statement in _sql.split(text)]
 
 
 def script(
@@ -220,10 +218,3 @@ def _literal(statement: str, *values: int | str) -> str:
             f"${number}", str(value) if isinstance(value, int) else f"'{value}'"
         )
     return statement
-
-
-def _split(text: str) -> list[str]:
-    """Splits ``text`` into statements, each with the comment before it."""
-    found = re.finditer(r"\$\$.*?\$\$|;$", text, re.DOTALL | re.MULTILINE)
-    ends = [0, *(end.end() for end in found if end[0] == ";")]
-    return [text[start:end].strip() for start, end in pairwise(ends)]

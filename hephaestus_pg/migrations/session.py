@@ -10,7 +10,7 @@ from hephaestus_pg.driver.connection import clean_up
 from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.errors import ConflictError, MigrationLockError, RejectedError
 from hephaestus_pg.migrations.connections import CLEANUP_SECONDS, check_connection, connected
-from hephaestus_pg.migrations.waits import Wait, is_race
+from hephaestus_pg.migrations.waits import Wait, is_conflict, is_race
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +21,14 @@ T = TypeVar("T")
 
 # A statement that waits for a table's lock makes every later reader and writer wait behind it.
 LOCK_TIMEOUT = "500ms"
+
+# Only a command of the transaction takes a setting to the worker nodes, where locks are held too.
+# Shards have their turn one by one, since no function can be dropped after a parallel change.
+_ON_CITUS = (
+    "SET LOCAL citus.propagate_set_commands = 'local'; "
+    f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; "
+    "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
+)
 
 _MAX_RACES = 20  # retries because another program made the same thing in the same moment
 
@@ -46,10 +54,13 @@ async def migrating(
 class MigrationSession:
     """A connection that holds the lock of one schema."""
 
-    def __init__(self, connection: AnyConnection, schema: str, *, wait: float) -> None:
+    def __init__(
+        self, connection: AnyConnection, schema: str, *, wait: float, on_citus: bool = False
+    ) -> None:
         self.connection = connection
         self.schema = schema
         self._wait = wait
+        self._on_citus = on_citus
         self._set = _sql.statement("migrations_set", schema)
 
     @classmethod
@@ -64,8 +75,8 @@ class MigrationSession:
             MigrationError: Nothing can be changed over the connection.
             MigrationLockError: Another process had the lock for all of ``wait`` seconds.
         """
-        await check_connection(connection, schema)
-        session = cls(connection, schema, wait=wait)
+        on_citus = await check_connection(connection, schema)
+        session = cls(connection, schema, wait=wait, on_citus=on_citus)
         async with (
             session._locked(),
             session.settings(
@@ -101,11 +112,11 @@ class MigrationSession:
         before = {name: await self._setting(name) for name in wanted}
         try:
             for name, value in wanted.items():
-                await self.set(name, value)
+                await self.connection.execute(self._set, name, value)
             yield
         finally:
             for name, value in before.items():
-                await self._clean_up(self._set, name, value, False)  # noqa: FBT003 - a query's parameter
+                await self._clean_up(self._set, name, value)
 
     async def _clean_up(self, text: str, *arguments: Any) -> None:
         if not self.connection.is_closed():
@@ -121,13 +132,23 @@ class MigrationSession:
         )
         return value
 
-    async def set(self, name: str, value: str, *, local: bool = False) -> None:
-        """Changes a setting; a ``local`` one until the transaction ends."""
-        await self.connection.execute(self._set, name, value, local)
+    async def execute(self, text: str) -> None:
+        """Runs the statements of ``text`` one by one, set to the schema.
+
+        Of a table that Citus has distributed, the server takes no text of several.
+        """
+        for statement in _sql.split(_sql.rendered(text, self.schema)):
+            await self.connection.execute(statement)
 
     def waiting(self, *, advisory: bool = False) -> Wait:
         """Begins a wait for the locks of the tables, or for the lock of the migrations."""
-        return Wait(self.connection, self.schema, seconds=self._wait, advisory=advisory)
+        return Wait(
+            self.connection,
+            self.schema,
+            seconds=self._wait,
+            advisory=advisory,
+            on_citus=self._on_citus,
+        )
 
     async def transaction(self, work: Callable[[], Awaitable[T]]) -> T:
         """Does ``work`` in a transaction of its own; see :meth:`retrying` for when again.
@@ -140,6 +161,8 @@ class MigrationSession:
             transaction = self.connection.transaction()
             await transaction.__aenter__()
             try:
+                if self._on_citus:
+                    await self.connection.execute(_ON_CITUS)
                 result = await work()
             except BaseException as error:
                 of = type(error), error, error.__traceback__
@@ -164,16 +187,16 @@ class MigrationSession:
             try:
                 with translated_errors(connection=self.connection):
                     return await work()
-            except ConflictError as error:
-                if wait.is_over:
+            except (ConflictError, RejectedError) as error:
+                if not is_conflict(error):
+                    races += 1
+                    if not is_race(error) or races > _MAX_RACES:
+                        raise
+                elif wait.is_over:
                     raise MigrationLockError(
                         self.schema,
                         f"the tables of schema {self.schema!r} were locked by others for "
                         f"{self._wait:g} s: {await wait.holders()}; end their long transactions "
                         "(pg_stat_activity) and run again: what is done stays done",
                     ) from error
-            except RejectedError as error:
-                races += 1
-                if not is_race(error) or races > _MAX_RACES:
-                    raise
             await wait.pause()

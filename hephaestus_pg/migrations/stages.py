@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _sql
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.migrations.files import Stage
     from hephaestus_pg.migrations.session import MigrationSession
+
+_BUILDS = re.compile(r"INDEX CONCURRENTLY IF NOT EXISTS (\w+)")
 
 logger = logging.getLogger("hephaestus_pg")
 
@@ -34,16 +37,22 @@ async def run_stages(session: MigrationSession, stages: Sequence[Stage], *, of: 
 
 
 async def _run_stage(session: MigrationSession, stage: Stage) -> None:
-    text = _sql.rendered(stage.text, session.schema)
     match stage.kind:
         case "transaction":
-            await session.transaction(lambda: session.connection.execute(text))
+            await session.transaction(lambda: session.execute(stage.text))
         case "chunked":
-            await _run_chunks(session, text)
-        case "no_transaction":
+            await _run_chunks(session, _sql.rendered(stage.text, session.schema))
+        case "no_transaction" if not await _is_built(session, stage):
             # It stops no reader and no writer, so it may wait for them.
             async with session.settings(lock_timeout="0"), session.waiting().watched():
-                await session.connection.execute(text)
+                await session.execute(stage.text)
+
+
+async def _is_built(session: MigrationSession, stage: Stage) -> bool:
+    # Citus would mark an index that is there as invalid, and leave it so.
+    index = _BUILDS.search(stage.text)
+    text = _sql.statement("migrations_index", session.schema)
+    return bool(index and await session.connection.fetchval(text, index[1]))
 
 
 async def _run_chunks(session: MigrationSession, text: str) -> None:

@@ -14,6 +14,7 @@ from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import MigrationChangedError
 from hephaestus_pg.migrations.ecto import ecto_version
 from hephaestus_pg.migrations.files import shipped
+from hephaestus_pg.migrations.results import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,8 @@ class SchemaState:
     """The version table's rows, by version; ``None`` without a version table."""
     ecto_version: int = 0
     """The version that HephaestusEcto left, as long as nobody has recorded it."""
+    distribution: Distribution | None = None
+    """How Citus keeps the table; ``None`` if it does not know it."""
 
     @property
     def comment(self) -> str | None:
@@ -124,7 +127,12 @@ class SchemaState:
     @property
     def without_triggers(self) -> bool:
         """True for a table that cannot have our trigger: it is distributed by Citus, or a view."""
-        return bool(self.found["may_be_distributed"] or self.found["kind"] == "v")
+        return self.is_distributed or self.found["kind"] == "v"
+
+    @property
+    def is_distributed(self) -> bool:
+        """True if Citus keeps the table on its workers."""
+        return self.distribution is not None and self.distribution.by != "local"
 
     @property
     def can_have_key(self) -> bool:
@@ -159,14 +167,38 @@ async def read_state(
         UnrecognizedSchemaError: There is a table whose version cannot be told.
     """
     # An aggregate: there is always a row.
+    # The columns are one text, since the driver asks on each new connection what an array is.
     [found] = await fetch_rows(
-        connection, _sql.statement("migrations_found", schema), (OUR_COLUMNS, schema)
+        connection, _sql.statement("migrations_found", schema), (",".join(OUR_COLUMNS), schema)
     )
+    distribution = None
+    if found["may_be_distributed"]:
+        distribution = await _read_distribution(connection, schema)
     if found["recorded"]:
         rows = await connection.fetch(_sql.statement("migrations_applied", schema))
-        return SchemaState(schema, found, {row["version"]: row for row in rows})
-    if not found["present"]:
-        return SchemaState(schema, found, None)
-    return SchemaState(
-        schema, found, None, ecto_version=ecto_version(found, schema, assume_version)
-    )
+        recorded = {row["version"]: row for row in rows}
+        return SchemaState(schema, found, recorded, distribution=distribution)
+    left = ecto_version(found, schema, assume_version) if found["present"] else 0
+    return SchemaState(schema, found, None, left, distribution)
+
+
+async def table_size(connection: AnyConnection, state: SchemaState) -> int:
+    """Returns the table's bytes, without its indexes; 0 without a table."""
+    size: int = await connection.fetchval(_sized("migrations_size", state))
+    return size
+
+
+async def row_count(connection: AnyConnection, state: SchemaState) -> int:
+    """Returns the table's rows, estimated; 0 without a table."""
+    rows: int = await connection.fetchval(_sized("migrations_rows", state))
+    return rows
+
+
+def _sized(name: str, state: SchemaState) -> str:
+    return _sql.statement(name, state.schema, *["distributed"] * state.is_distributed)
+
+
+async def _read_distribution(connection: AnyConnection, schema: str) -> Distribution | None:
+    text = _sql.statement("migrations_distributed", schema)
+    rows = await fetch_rows(connection, text, ())
+    return Distribution(rows[0]["kind"], rows[0]["shards"]) if rows else None

@@ -31,7 +31,7 @@ async def adopt(session: MigrationSession, state: SchemaState) -> None:
         return
 
     async def work() -> None:
-        await session.connection.execute(_sql.statement("migrations_create", session.schema))
+        await session.execute(_sql.statement("migrations_create", session.schema))
         for migration in shipped():
             if migration.version in state.versions:
                 await _record(session, migration)
@@ -39,14 +39,18 @@ async def adopt(session: MigrationSession, state: SchemaState) -> None:
     await session.transaction(work)
 
 
-async def apply(session: MigrationSession, migration: Migration, *, online: bool) -> Step:
+async def apply(
+    session: MigrationSession, migration: Migration, *, online: bool, distributed: bool = False
+) -> Step:
     """Applies one migration; ``online`` by its stages, if it has any."""
     began = time.monotonic()
-    text = migration.up
+    text = migration.before + migration.up
+    if distributed and migration.distributed_up:
+        online, text = False, migration.distributed_up
     if online := online and bool(migration.stages):
         await run_stages(session, migration.stages, of=f"migration {migration.version}")
-        text = migration.online_up or migration.up
-    [ran] = await _run(session, [(migration.before + text, partial(_record, session, migration))])
+        text = migration.before + (migration.online_up or migration.up)
+    [ran] = await _run(session, [(text, partial(_record, session, migration))])
     return Step(
         migration.version, migration.name, time.monotonic() - began, online=online, notes=ran.notes
     )
@@ -140,11 +144,12 @@ async def _run(
     async def work() -> None:
         done.clear()
         for name in allow:
-            await session.set(f"hephaestus_pg.allow_{name}", "on", local=True)
+            # Citus may ask its workers what a condition with a setting and a table gives.
+            await session.execute(f"SET LOCAL hephaestus_pg.allow_{name} = 'on'")
         for text, then in parts:
             notes.clear()
             began = time.monotonic()
-            await session.connection.execute(_sql.rendered(text, session.schema))
+            await session.execute(text)
             if then is not None:
                 await then()
             done.append(_Ran(time.monotonic() - began, tuple(notes)))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hephaestus_pg import _sql
-from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import MigrationError, SchemaOutdatedError
 from hephaestus_pg.migrations.connections import connected
 from hephaestus_pg.migrations.differences import check_encoding, differences
-from hephaestus_pg.migrations.state import SchemaState, read_state
+from hephaestus_pg.migrations.state import read_state
 
 if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.migrations.results import Distribution
 
 
 class Usable(NamedTuple):
@@ -34,7 +34,6 @@ async def check_usable(connection: AnyConnection, schema: str) -> Usable:
     latest = _sql.latest_version()
     async with connected(None, connection, schema) as link:
         state = await read_state(link, schema)
-        variants = await _variants(link, state)
     if state.version < latest:
         raise SchemaOutdatedError(schema, found=state.version, needed=latest)
     check_encoding(state)
@@ -48,14 +47,11 @@ async def check_usable(connection: AnyConnection, schema: str) -> Usable:
             f" is at version {state.version}, newer than the {latest} that this version of "
             "hephaestus_pg knows; it works on, but upgrade it soon"
         )
-    return Usable(variants, warnings)
+    return Usable(_variants(state.distribution), warnings)
 
 
-async def _variants(connection: AnyConnection, state: SchemaState) -> tuple[str, ...]:
-    if not state.found["may_be_distributed"]:
+def _variants(distribution: Distribution | None) -> tuple[str, ...]:
+    if distribution is None:
         return ()
-    text = _sql.statement("migrations_distributed", state.schema)
-    rows = await fetch_rows(connection, text, ())
-    if not rows:
-        return ()
-    return ("citus", "distributed") if rows[0]["has_several"] == "true" else ("citus",)
+    has_several = distribution.by in {"id", "another column"}
+    return ("citus", "distributed") if has_several else ("citus",)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _sql
+from hephaestus_pg.errors import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from hephaestus_pg.driver.errors import AnyConnection
-    from hephaestus_pg.errors import RejectedError
+    from hephaestus_pg.errors import DatabaseError
 
 RETRY_INTERVAL = 0.1
 """Seconds between two tries, in which statements that queued behind the last have their turn."""
@@ -28,6 +29,10 @@ _UNIQUE_VIOLATION = "23505"
 _INTERNAL_ERROR = "XX000"
 _DUPLICATE = {"42P07", "42710"}  # duplicate_table, duplicate_object
 
+# What Citus says without a code of its own: a worker node gave up waiting for a lock; another table
+# is copied while its writers go on, which it does one at a time.
+_CITUS_CONFLICTS = ("connection marked as essential", "operation is in progress")
+
 logger = logging.getLogger("hephaestus_pg")
 
 
@@ -35,11 +40,18 @@ class Wait:
     """A limited wait for the lock of a schema's migrations, or for those of its tables."""
 
     def __init__(
-        self, connection: AnyConnection, schema: str, *, seconds: float, advisory: bool = False
+        self,
+        connection: AnyConnection,
+        schema: str,
+        *,
+        seconds: float,
+        advisory: bool = False,
+        on_citus: bool = False,
     ) -> None:
         self._connection = connection
         self._schema = schema
         self._advisory = advisory
+        self._on_citus = on_citus
         self._began = time.monotonic()
         self._until = self._began + seconds
         self._warned = False
@@ -59,7 +71,8 @@ class Wait:
 
     async def holders(self) -> str:
         """Names the sessions that hold the lock at this moment."""
-        return await self._holders() or "somebody who has just gone"
+        elsewhere = "on a worker node (citus_lock_waits), or " if self._on_citus else ""
+        return await self._holders() or f"somebody {elsewhere}who has just gone"
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
@@ -83,7 +96,16 @@ class Wait:
         return ", ".join(map(_in_words, await self._connection.fetch(text, self._advisory)))
 
 
-def is_race(error: RejectedError) -> bool:
+def is_conflict(error: DatabaseError) -> bool:
+    """Returns ``True`` if somebody held what was needed, on this server or on a worker node."""
+    if isinstance(error, ConflictError):
+        return True
+    return error.sqlstate == _INTERNAL_ERROR and any(
+        words in str(error) for words in _CITUS_CONFLICTS
+    )
+
+
+def is_race(error: DatabaseError) -> bool:
     """Returns ``True`` if another session made the same object at the same moment.
 
     CREATE … IF NOT EXISTS looks before it takes a lock, so that the catalog's unique index may

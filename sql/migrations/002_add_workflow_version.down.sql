@@ -13,8 +13,19 @@ EXCEPTION
 END
 $$;
 
--- An interrupted online run of 003 that was never repeated leaves these.
-DROP TRIGGER IF EXISTS hephaestus_pg_wide_id ON /* schema */workflow_instances;
+-- An interrupted online run of 003 that was never repeated leaves these. A distributed table refuses
+-- even DROP TRIGGER IF EXISTS, so the catalog is asked first.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT 1 FROM pg_trigger
+        WHERE tgrelid = to_regclass('/* schema */workflow_instances')
+            AND tgname = 'hephaestus_pg_wide_id'
+    ) THEN
+        DROP TRIGGER hephaestus_pg_wide_id ON /* schema */workflow_instances;
+    END IF;
+END
+$$;
 
 DROP FUNCTION IF EXISTS /* schema */hephaestus_pg_wide_id();
 

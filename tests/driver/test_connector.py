@@ -199,6 +199,9 @@ class TestSettings:
         assert await self.shown(f"{dsn}?{query}", migrated, *names) == ["mine", "8s", "1s"]
         theirs = {"server_settings": {"application_name": "theirs"}}
         assert await self.shown(f"{dsn}?{query}", migrated, *names[:1], **theirs) == ["theirs"]
+        name = "citus.override_table_visibility"
+        query = f"options=-c%20{name}%3Don"
+        assert await self.shown(f"{dsn}?{query}", migrated, name) == ["on"]
 
     async def test_an_option_that_is_none_is_as_if_it_were_not_given(
         self, dsn: str, migrated: str

@@ -32,6 +32,17 @@ async def test_a_closed_pool_is_an_error_at_once(pool: Any, start: Start) -> Non
         assert not caught.value.retryable
 
 
+async def test_on_a_citus_database_the_driver_looks_at_types_without_its_filter(
+    start: Start,
+) -> None:
+    name = "citus.override_table_visibility"
+    async with start() as storage, storage.transaction() as transaction:
+        assert await transaction.connection.fetchval(f"SHOW {name}") == "off"
+    theirs = {"server_settings": {name: "on"}}
+    async with start(**theirs) as storage, storage.transaction() as transaction:
+        assert await transaction.connection.fetchval(f"SHOW {name}") == "on"
+
+
 async def test_a_server_without_client_checks_is_not_asked_for_them(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -11,7 +12,10 @@ import pytest
 from hephaestus_pg import (
     migrations,
 )
+from hephaestus_pg.migrate.printing import print_move, print_move_plan, print_status
+from hephaestus_pg.migrations import Difference, Distribution, DistributionResult, SchemaStatus
 from hephaestus_pg.migrations.files import shipped
+from hephaestus_pg.migrations.planning import planned_move
 from tests.support.commands import set_terminal
 
 if TYPE_CHECKING:
@@ -148,3 +152,87 @@ def test_a_dry_run_prints_the_steps_and_exits_1_while_there_are_any(
     assert code == 1
     assert out.endswith("  note: there is no schema not_there\n")
     assert max(map(len, re.sub(r"\x1b\[\d+m", "", out).splitlines())) == 80
+
+
+BY_ID, BY_SCHEMA = Distribution("id", 4), Distribution("schema", 1)
+
+
+def test_a_move_is_printed_with_its_way(capsys: pytest.CaptureFixture[str]) -> None:
+    moves = {
+        DistributionResult("a", None, BY_ID, 2.0, online=True, notes=("a note",)): (
+            "schema a: distributed by id, in 4 shards, online, in 2.0 s\n  note: a note\n"
+        ),
+        DistributionResult("a", None, BY_SCHEMA, 0.2): (
+            "schema a: distributed by schema, in one shard, in 200 ms\n"
+        ),
+        DistributionResult("a", BY_ID, None, 0.2): (
+            "schema a: undistributed, before by id, in 4 shards, in 200 ms\n"
+        ),
+        DistributionResult("a", BY_ID, BY_ID, 0.2): (
+            "schema a: nothing to do, it is distributed by id, in 4 shards\n"
+        ),
+        DistributionResult("a", None, None, 0.2): (
+            "schema a: nothing to do, it is not distributed\n"
+        ),
+    }
+    for result, words in moves.items():
+        print_move(result)
+        assert capsys.readouterr().out == words
+
+
+def test_a_planned_move_is_printed_with_the_wait_and_the_obstacles(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    large = {"rows": 100_000, "size": 2**27}
+    print_move_plan(planned_move("a", None, BY_SCHEMA, **large, online=True))
+    assert capsys.readouterr().out == (
+        "schema a is not distributed; distribute would move it by schema, in one shard\n"
+        "  note: about 3.0 s, in which nobody can read or write the tables\n"
+        "  note: above 64 MiB it needs --rewrite\n"
+        "  note: the table has about 100,000 rows, 128 MiB\n"
+        "  note: the time is of two busy cores, without waits for locks\n"
+    )
+    plan = planned_move("a", None, BY_ID, **large, online=True)
+    print_move_plan(replace(plan, obstacles=(Difference("a trigger", "drop it"),)))
+    assert capsys.readouterr().out == (
+        "schema a is not distributed; distribute would move it by id, in 4 shards, online\n"
+        "  note: about 11.0 s, in which readers and writers wait for moments\n"
+        "  note: the table has about 100,000 rows, 128 MiB\n"
+        "  note: the time is of two busy cores, without waits for locks\n"
+        "problem: a trigger; drop it\n"
+    )
+    print_move_plan(planned_move("a", BY_ID, None, rows=9, size=8192, online=False))
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "schema a is distributed by id, in 4 shards; undistribute would end that",
+        "  note: under 1 s, in which nobody can read or write the tables",
+    ]
+    print_move_plan(planned_move("a", BY_ID, BY_ID, rows=9, size=8192, online=False))
+    assert capsys.readouterr().out == (
+        "schema a: nothing to do, it is distributed by id, in 4 shards\n"
+    )
+
+
+def test_status_prints_how_the_table_is_distributed(capsys: pytest.CaptureFixture[str]) -> None:
+    for distribution, words in (
+        (BY_ID, "distributed: by id, in 4 shards"),
+        (BY_SCHEMA, "distributed: by schema, in one shard"),
+        (Distribution("another column", 32), "distributed: by another column, in 32 shards"),
+        (Distribution("reference", 1), "distributed: as a reference table, on every node"),
+        (Distribution("local", 1), "distributed: not, but known to Citus (a local table)"),
+    ):
+        print_status(SchemaStatus("a", 6, (), index="full", distribution=distribution))
+        assert capsys.readouterr().out.splitlines()[-1] == words
+
+
+def test_moves_on_a_server_without_citus_are_refused_in_a_line(run: Run) -> None:
+    run("up")
+    for command in (
+        ("distribute", "--by", "schema"),
+        ("distribute", "--by", "id"),
+        ("undistribute",),
+    ):
+        for flags in ((), ("--dry-run",)):
+            code, out, err = run(*command, *flags)
+            assert (code, out) == (2, "")
+            assert err.startswith("error: there is no extension citus in the database ")
+            assert err.endswith(" run CREATE EXTENSION citus on its every node\n")

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg import migrations
+from hephaestus_pg import _sql, migrations
 from hephaestus_pg.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -42,6 +42,19 @@ async def test_each_version_up_and_down_leaves_its_own_table(dsn: str, schema: s
         assert [step.version for step in result.steps] == [version + 1]
         assert await migrations.migrated_version(dsn, schema=schema) == version
         await assert_is_at(dsn, schema, version)
+
+
+async def test_statements_are_sent_one_by_one_as_citus_needs_them(link: Link, schema: str) -> None:
+    """Of a distributed table it takes no text of several, if one makes or drops an index."""
+    sent: list[str] = []
+    link.add_query_logger(lambda record: sent.append(record.query))
+    for online in (False, True):
+        await migrations.up(connection=link, schema=schema, online=online)
+        for profile in ("initial", "none", "full"):
+            await migrations.index(connection=link, schema=schema, profile=profile)
+        await migrations.down(connection=link, schema=schema, version=0)
+    assert sum("INDEX" in text for text in sent) > 20
+    assert [text for text in sent if len(_sql.split(text)) != 1] == []
 
 
 async def test_one_step_at_a_time_makes_the_same_schema_as_all_at_once(database: str) -> None:

@@ -36,10 +36,12 @@ def test_the_shipped_set_is_complete() -> None:
 
 def test_a_complete_set_is_loaded_in_order(tmp_path: Path) -> None:
     stages = ("002_second.online.2.no_transaction.sql", "002_second.online.1.chunked.sql")
-    first, second = load(written(tmp_path, *WHOLE, *stages, "002_second.online.up.sql"))
+    others = ("002_second.online.up.sql", "002_second.distributed.up.sql")
+    first, second = load(written(tmp_path, *WHOLE, *stages, *others))
     assert (first.version, first.name, first.stages, first.online_up) == (1, "first", (), None)
     assert [stage.kind for stage in second.stages] == ["chunked", "no_transaction"]
-    assert second.online_up == "SELECT 1;\n"
+    assert second.online_up == second.distributed_up == "SELECT 1;\n"
+    assert first.distributed_up is None
 
 
 @pytest.mark.parametrize(

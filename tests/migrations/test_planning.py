@@ -6,8 +6,9 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import InvalidValueError, MigrationChangedError, migrations
+from hephaestus_pg.migrations import Distribution
 from hephaestus_pg.migrations.files import shipped
-from hephaestus_pg.migrations.planning import ONLINE, PLAIN, planned
+from hephaestus_pg.migrations.planning import ONLINE, PLAIN, planned, planned_move
 from tests.support.catalog import snapshot
 
 if TYPE_CHECKING:
@@ -113,3 +114,21 @@ async def test_what_up_would_refuse_is_refused(dsn: str, migrated: str) -> None:
     with pytest.raises(MigrationChangedError):
         await migrations.plan(connection=connection, schema=migrated)
     await connection.close()
+
+
+def test_a_move_is_planned_by_its_way_and_its_rows() -> None:
+    by_id, by_schema = Distribution("id", 4), Distribution("schema", 1)
+    moves = {
+        (None, by_schema, False): ("all of it", False, 30.0),
+        # There is no such way by schema, nor back.
+        (None, by_schema, True): ("all of it", False, 30.0),
+        (by_id, None, True): ("all of it", False, 60.0),
+        (None, by_id, False): ("all of it", False, 30.0),
+        (None, by_id, True): ("moments", True, 110.0),
+        (by_id, by_id, True): ("no time", False, 0.0),
+        (None, None, False): ("no time", False, 0.0),
+    }
+    for (before, after, online), expected in moves.items():
+        plan = planned_move("tenant", before, after, rows=10**6, size=2**30, online=online)
+        assert (plan.before, plan.after, plan.bytes) == (before, after, 2**30)
+        assert (plan.held, plan.online, plan.seconds) == expected

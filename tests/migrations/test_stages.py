@@ -233,6 +233,19 @@ async def test_an_index_that_a_kill_left_invalid_is_built_again(
     await asyncio.gather(link.close(), holder.close())
 
 
+async def test_an_index_that_is_there_is_not_built_again(link: Link, dsn: str, schema: str) -> None:
+    await migrations.up(dsn, schema=schema, version=3)
+    await link.execute(
+        f'CREATE INDEX {FAMILY_INDEX} ON {schema}.workflow_instances (workflow COLLATE "C")'
+    )
+    sent: list[str] = []
+    link.add_query_logger(lambda record: sent.append(record.query))
+    await migrations.up(connection=link, schema=schema, version=4, online=True)
+    built = [text.split()[6] for text in sent if "CONCURRENTLY" in text]
+    assert built == [INSERTED_INDEX]
+    await assert_is_at(dsn, schema, 4)
+
+
 async def test_down_removes_what_an_abandoned_online_run_left(
     link: Link, dsn: str, filled: str
 ) -> None:

@@ -1,4 +1,4 @@
--- The catalog's view of a schema, always one row. $1 the columns that we know, $2 the schema: planning
+-- The catalog's view of a schema, always one row. $1 the columns that we know, by commas, $2 the schema: planning
 -- this takes ten times as long as running it, and a process with many schemas plans it once.
 -- Numbers are oids, since no owner of a connection has a reason to change the codec of that type. layout is
 -- HephaestusEcto's version with these columns, 0 for none; columns are "name type", one a line.
@@ -74,6 +74,6 @@ FROM (
     LEFT JOIN pg_attribute
         ON attrelid = named.instances
         AND NOT attisdropped
-        AND attname = ANY ($1::text[])
+        AND attname = ANY (string_to_array($1::text, ','))
     GROUP BY named.instances
 ) AS found

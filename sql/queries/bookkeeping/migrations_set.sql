@@ -1,2 +1,2 @@
--- $1 the setting's name, $2 its value, $3 true to let it end with the transaction.
-SELECT set_config($1::text, $2::text, $3::boolean)
+-- $1 the setting's name, $2 its value.
+SELECT set_config($1::text, $2::text, false)

@@ -1,2 +1,2 @@
--- $1 the setting's name.
-SELECT current_setting($1::text)
+-- $1 the setting's name; one that nobody has set is empty.
+SELECT coalesce(current_setting($1::text, true), '')
