@@ -90,7 +90,7 @@ QUICK = Scale(
     large=("1mb",),
     profiled=("a put of 64",),
     queues=tuple(name for name in QUEUES if name != "dbos"),  # dbos-polling is DBOS too
-    rows=(1_000, 10_000),
+    rows=(500, 2_000),
     entries=(0, 100, 1_000),
     tenants=(1, 10),
     puts=2_000,
