@@ -22,10 +22,10 @@ WORKFLOWS = 40
 ROWS = Rows(
     id="'order::' || md5(n::text)::uuid",
     workflow=f"'Shop.Orders.Fulfil' || n % {WORKFLOWS}",
-    status="""
+    status=f"""
     CASE
         WHEN n >= $2 - ($2 - $1) / 100
-            THEN (ARRAY['pending', 'running', 'waiting', 'running'])[1 + n % 4]
+            THEN (ARRAY['pending', 'running', 'waiting', 'running'])[1 + n / {WORKFLOWS} % 4]
         WHEN n % 200 = 7 THEN 'failed'
         ELSE 'completed'
     END""",

@@ -43,7 +43,8 @@ SELECT
     coalesce(pg_total_relation_size(nullif(reltoastrelid, 0)), 0) AS toast,
     (bt_metap('workflow_instances_pkey')).level + 1 AS levels,
     (
-        SELECT avg(pg_column_size(state)) FROM (SELECT state FROM workflow_instances LIMIT 1000) AS s
+        SELECT avg(pg_column_size(state))
+        FROM (SELECT state FROM workflow_instances LIMIT 1000) AS some
     ) AS state
 FROM pg_class WHERE oid = 'workflow_instances'::regclass
 """
