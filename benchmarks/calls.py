@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from dataclasses import replace
@@ -14,7 +15,7 @@ from benchmarks.load import Sample
 from hephaestus_pg import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
     from hephaestus_pg import AsyncStorage, Instance
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 PAGE = 50
 """Rows that a query brings, whatever the size of the table."""
+
+CALLERS = 64
+"""Callers at once, where there is not one."""
 
 
 async def reads(storage: AsyncStorage, rows: int, seconds: float) -> AsyncIterator[dict[str, Any]]:
@@ -116,7 +120,7 @@ async def _writes(storage: AsyncStorage, rows: int, seconds: float) -> dict[str,
         "put": await timed(put, seconds),
         "delete": await timed(delete, seconds, at_most=len(inserted) - 1),
     }
-    await storage.delete_many(each.id for each in inserted)
+    await together(storage.delete, [each.id for each in inserted])
     return samples
 
 
@@ -131,3 +135,14 @@ async def timed(call: Call, seconds: float, *, at_most: float = float("inf")) ->
         await call()
         latencies.append(clock() - began)
     return Sample(len(latencies), clock() - start, time.process_time() - cpu, latencies)
+
+
+async def together(call: Callable[[Any], Awaitable[Any]], given: Iterable[Any]) -> list[Any]:
+    """The results of all calls, of which so many callers have one each under way."""
+    places = asyncio.Semaphore(CALLERS)
+
+    async def one(value: Any) -> Any:
+        async with places:
+            return await call(value)
+
+    return await asyncio.gather(*map(one, given))

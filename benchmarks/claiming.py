@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import kept
+from benchmarks.calls import CALLERS, together
 from benchmarks.load import Sample
 from hephaestus_pg import Status
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage, Runner
 
 CLAIMABLE = 10_000
-WORKERS = 64
 
 _WORKFLOW = "Shop.Orders.Claimed"
 _ALONE = 20
@@ -30,10 +30,10 @@ async def claims(storage: AsyncStorage, number: int) -> list[dict[str, Any]]:
     records = [
         {"operation": "claim and finish", "callers": callers}
         | (await _finished(storage, callers, most)).figures()
-        for callers, most in ((1, alone), (WORKERS, number - alone))
+        for callers, most in ((1, alone), (CALLERS, number - alone))
     ]
     assert await storage.count(workflow=_WORKFLOW, status=Status.COMPLETED) == number
-    await storage.delete_many(order.id for order in orders)
+    await together(storage.delete, [order.id for order in orders])
     return records
 
 

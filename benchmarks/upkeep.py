@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from benchmarks import kept
+from benchmarks.calls import together
 from hephaestus_pg import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from hephaestus_pg import AsyncStorage, Instance
 
@@ -44,7 +45,7 @@ SELECT
     (bt_metap('workflow_instances_pkey')).level + 1 AS levels,
     (
         SELECT avg(pg_column_size(state))
-        FROM (SELECT state FROM workflow_instances LIMIT 1000) AS some
+        FROM (SELECT state FROM workflow_instances LIMIT 1000) AS first
     ) AS state
 FROM pg_class WHERE oid = 'workflow_instances'::regclass
 """
@@ -128,7 +129,7 @@ async def wal(connection: Connection, storage: AsyncStorage, rows: int) -> list[
     held: list[Instance] = []
 
     async def insert() -> None:
-        held[:] = await _together(storage.insert, map(kept.new, range(number)))
+        held[:] = await together(storage.insert, map(kept.new, range(number)))
 
     async def update(stage: int, status: Status) -> None:
         changed = [
@@ -137,18 +138,18 @@ async def wal(connection: Connection, storage: AsyncStorage, rows: int) -> list[
             )
             for each in held
         ]
-        held[:] = await _together(storage.update, changed)
+        held[:] = await together(storage.update, changed)
 
     async def put() -> None:
         active = range(rows - min(number, rows // 200), rows)
-        await _together(storage.put, (kept.order(each, each % 4) for each in active))
+        await together(storage.put, (kept.order(each, each % 4) for each in active))
 
     writes: dict[str, tuple[int, Callable[[], Awaitable[Any]]]] = {
         "insert": (number, insert),
         "update": (number, lambda: update(1, Status.RUNNING)),
         "update again": (number, lambda: update(2, Status.RUNNING)),
         "finish": (number, lambda: update(3, Status.COMPLETED)),
-        "delete": (number, lambda: _together(storage.delete, (each.id for each in held))),
+        "delete": (number, lambda: together(storage.delete, (each.id for each in held))),
         "put": (min(number, rows // 200), put),
     }
     records = []
@@ -162,17 +163,6 @@ def _of_each(number: int, counted: dict[str, float]) -> dict[str, float]:
     """How many a second, and what each of so many cost."""
     costs = {name: value / number for name, value in counted.items() if name != "seconds"}
     return {"throughput": number / counted["seconds"], **costs}
-
-
-async def _together(call: Callable[[Any], Awaitable[Any]], given: Iterable[Any]) -> list[Any]:
-    """The results of all calls, of which 64 are under way at a time."""
-    places = asyncio.Semaphore(64)
-
-    async def one(value: Any) -> Any:
-        async with places:
-            return await call(value)
-
-    return await asyncio.gather(*map(one, given))
 
 
 async def pruned(connection: Connection, storage: AsyncStorage, before: int) -> dict[str, Any]:
