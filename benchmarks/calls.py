@@ -15,7 +15,7 @@ from benchmarks.load import Sample
 from hephaestus_pg import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable
 
     from hephaestus_pg import AsyncStorage, Instance
 
@@ -28,19 +28,8 @@ CALLERS = 64
 """Callers at once, where there is not one."""
 
 
-async def reads(storage: AsyncStorage, rows: int, seconds: float) -> AsyncIterator[dict[str, Any]]:
-    """A record for each verb that reads."""
-    for name, call in (await _reads(storage, rows)).items():
-        yield {"operation": name, **(await timed(call, seconds)).figures()}
-
-
-async def writes(storage: AsyncStorage, rows: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """A record for each verb that writes; the table has the same rows afterwards."""
-    samples = await _writes(storage, rows, seconds)
-    return ({"operation": name, **sample.figures()} for name, sample in samples.items())
-
-
-async def _reads(storage: AsyncStorage, rows: int) -> dict[str, Call]:
+async def reads(storage: AsyncStorage, rows: int) -> dict[str, Call]:
+    """The verbs that read, by what they read."""
     chosen = random.Random(rows)
     page = partial(storage.query, limit=PAGE)
     by_moment = partial(page, order_by="inserted_at")
@@ -94,8 +83,8 @@ async def _all_of(summaries: Any) -> list[Any]:
     return [each async for each in summaries]
 
 
-async def _writes(storage: AsyncStorage, rows: int, seconds: float) -> dict[str, Sample]:
-    """Orders that are placed, updated and deleted, and puts to the active ones."""
+async def writes(storage: AsyncStorage, rows: int, seconds: float) -> dict[str, Sample]:
+    """Orders that are inserted, updated and deleted, and puts to the active ones."""
     chosen = random.Random(rows)
     inserted: list[Instance] = []
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import tenancy
 from benchmarks.contenders import CONTENDERS
-from benchmarks.reporting import growth, plots, reading, runners, texts, waking
+from benchmarks.reporting import growth, plots, reading, runners, sharded, texts, waking
 from benchmarks.reporting.profile import profile
 from benchmarks.reporting.summary import medians
 from benchmarks.reporting.tables import milliseconds, ratio, table
@@ -215,6 +215,7 @@ _SECTIONS: dict[str, Callable[[Records], str]] = {
     "profile": profile,
     "garbage": reading.garbage,
     "growth": growth.growth,
+    "sharded": sharded.sharded,
     "history": history,
     "tenants": tenants,
     "profiles": profiles,

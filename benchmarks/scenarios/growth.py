@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import psutil
 
 from benchmarks import kept, upkeep
-from benchmarks.calls import reads, writes
+from benchmarks.calls import reads, timed, writes
 from benchmarks.claiming import CLAIMABLE, claims
 from benchmarks.filling import TEMPLATE, fill
 from benchmarks.fresh_process import alone, resident
+from benchmarks.records import as_they_come
 from benchmarks.states import HALFWAY, build
 from hephaestus_pg import AsyncStorage, Names, migrations
 
@@ -51,7 +52,7 @@ def growth(server: Server, sizes: Sequence[int], *, seconds: float) -> Iterator[
             yield {"rows": rows, "part": "fill", **filled}
             for number, profile in enumerate(PROFILES, 1):
                 measured = _kept(dsn, rows, profile, seconds, rows * number // 100)
-                for record in _each(measured):
+                for record in as_they_come(measured):
                     about = {"rows": rows, "profile": profile, "load": psutil.getloadavg()[0]}
                     yield about | record
             yield {"rows": rows, "part": "stream", **alone(_streamed, dsn)}
@@ -59,13 +60,6 @@ def growth(server: Server, sizes: Sequence[int], *, seconds: float) -> Iterator[
                 restored = other if rows <= _RESTORED else None
                 figures = upkeep.dumped(server.programs, dsn, restored)
             yield {"rows": rows, "part": "dump", **figures}
-
-
-def _each(records: AsyncIterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The records as they come."""
-    with asyncio.Runner() as runner:
-        while record := runner.run(anext(records, None)):
-            yield record
 
 
 async def _kept(
@@ -78,10 +72,11 @@ async def _kept(
     ):
         if profile == PROFILES[0]:
             yield {"part": "bytes", **await upkeep.sizes(connection)}
-            async for record in reads(storage, rows, seconds):
-                yield {"part": "calls", **record}
-        for record in await writes(storage, rows, seconds):
-            yield {"part": "calls", **record}
+            for name, call in (await reads(storage, rows)).items():
+                figures = (await timed(call, seconds)).figures()
+                yield {"part": "calls", "operation": name, **figures}
+        for name, sample in (await writes(storage, rows, seconds)).items():
+            yield {"part": "calls", "operation": name, **sample.figures()}
         for record in await upkeep.wal(connection, storage, rows):
             yield {"part": "wal", **record}
         for record in await claims(storage, min(CLAIMABLE, rows // 5)):
