@@ -33,6 +33,7 @@ async def reads(storage: AsyncStorage, rows: int) -> dict[str, Call]:
     chosen = random.Random(rows)
     page = partial(storage.query, limit=PAGE)
     by_moment = partial(page, order_by="inserted_at")
+    newest = partial(page, order_by="-inserted_at")
 
     def number() -> int:
         return kept.any_of(rows, chosen)
@@ -53,6 +54,8 @@ async def reads(storage: AsyncStorage, rows: int) -> dict[str, Call]:
         "query: id": lambda: storage.query(id=kept.id(number())),
         "status, few": lambda: page(status=Status.WAITING),
         "status, most": lambda: page(status=Status.COMPLETED),
+        "status, few, the newest": lambda: newest(status=Status.WAITING),
+        "status, some, the newest": lambda: newest(status=Status.FAILED),
         "status_in": lambda: page(status_in=Status.ACTIVE),
         "workflow": lambda: page(workflow=kept.workflow(number())),
         "workflow, status": lambda: page(
@@ -64,7 +67,7 @@ async def reads(storage: AsyncStorage, rows: int) -> dict[str, Call]:
             contains={"context": {"initial": {"order": number()}}}
         ),
         "inserted_after": lambda: by_moment(inserted_after=moment()),
-        "the newest": lambda: page(order_by="-inserted_at"),
+        "the newest": newest,
         "due_before": lambda: page(due_before=kept.inserted_at(rows)),
         "page in the middle": lambda: page(after=chosen.choice(places)),
         "page in the middle by inserted_at": lambda: by_moment(after=chosen.choice(moments)),

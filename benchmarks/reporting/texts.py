@@ -63,9 +63,10 @@ GROWTH = """
 A table as a service keeps it: ids with a UUID, forty workflows, all finished but the newest
 hundredth; states of 1.3 KB. The load is how many processes ran or waited for a core when that size
 was begun. One caller; p50 / p99 in milliseconds against the rows in the table. Filters bring 50
-rows, `query: id` and `contains` one. *few* are the instances that wait, a four-hundredth, *most*
-those that are completed. There is no index by `updated_at`, for which every write would pay:
-filters by it read all that the others let through. So do counts.
+rows, by id unless it says otherwise, `query: id` and `contains` one. *few* are the instances that
+wait, a four-hundredth, *some* those that have failed, a two-hundredth, *most* those completed.
+There is no index by `updated_at`, for which every write would pay: filters by it read all that the
+others let through. So do counts.
 """
 
 GROWTH_BYTES = """
