@@ -219,17 +219,23 @@ def test_a_look_at_the_whole_table_reads_little_of_it(
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_a_batch_of_prune_reads_what_it_deletes(filled: psycopg.Connection[Any], plan: str) -> None:
-    executed = explained(
-        filled,
-        _sql.statement("prune", "plans"),
-        "text, timestamp, bigint, text",
-        ("orderid::55", EPOCH + timedelta(seconds=90_000), 20, None),
-        plan,
-    )
+    first = EPOCH.replace(tzinfo=UTC).timestamp()
+    for begun, old, size, most in (
+        (f"{first + 55} orderid::55", 90_000, 20, 200),
+        # All that is old, which is less than a batch.
+        ("", 500, 10_000, 2_000),
+    ):
+        moment = EPOCH + timedelta(seconds=old)
+        executed = explained(
+            filled,
+            _sql.statement("prune", "plans"),
+            "text, timestamp, bigint, text",
+            (begun, moment, size, None),
+            plan,
+        )
 
-    assert scanned(executed) == {KEY}
-    assert "Sort" not in {node["Node Type"] for node in executed}
-    assert rows_read(executed) < 200
+        assert scanned(executed) == {INSERTED, KEY}
+        assert rows_read(executed) < most
 
 
 @pytest.fixture(scope="module")
