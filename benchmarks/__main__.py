@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders import CONTENDERS, OPERATIONS
 from benchmarks.queues import QUEUES
+from benchmarks.records import as_they_come
 from benchmarks.reporting import report
 from benchmarks.scenarios import (
     claim_shapes,
@@ -25,6 +26,7 @@ from benchmarks.scenarios import (
     profiles,
     reading,
     runners,
+    sharded,
     tenants,
     wake_ups,
 )
@@ -41,6 +43,7 @@ SCENARIOS = (
     "profile",
     "garbage",
     "growth",
+    "sharded",
     "history",
     "tenants",
     "profiles",
@@ -94,7 +97,7 @@ QUICK = Scale(
     large=("1mb",),
     profiled=("a put of 64",),
     queues=tuple(name for name in QUEUES if name != "dbos"),  # dbos-polling is DBOS too
-    rows=(1_000, 10_000),
+    rows=(500, 2_000),
     entries=(0, 100, 1_000),
     tenants=(1, 10),
     puts=2_000,
@@ -123,6 +126,7 @@ def _arguments() -> argparse.Namespace:
         "--quick", action="store_true", help="does it work? It says nothing about speed"
     )
     parser.add_argument("--large", action="store_true", help="ten million rows, a million puts")
+    parser.add_argument("--citus", metavar="DSN", help="of a coordinator, for sharded")
     parser.add_argument("--set", type=listed, default=(), help="server settings: name=value,…")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the folder for the results")
     options = parser.parse_args()
@@ -135,6 +139,8 @@ def _arguments() -> argparse.Namespace:
         for name in given:
             if name not in known:
                 parser.error(f"{name}: choose from {', '.join(known)}")
+    if options.only == ("sharded",) and not options.citus:
+        parser.error("sharded: give --citus, the DSN of a cluster's coordinator")
     return options
 
 
@@ -196,6 +202,9 @@ def _records(
         ),
         "garbage": lambda: garbage.garbage(server, rounds=scale.rounds, seconds=seconds),
         "growth": lambda: growth.growth(server, scale.rows, seconds=seconds),
+        "sharded": lambda: as_they_come(
+            sharded.sharded(options.citus, scale.rows, seconds=seconds)
+        ),
         "history": lambda: history.history(server, scale.entries, seconds=seconds),
         "tenants": lambda: tenants.tenants(
             server, scale.tenants, rounds=scale.rounds, seconds=2 * seconds
@@ -228,7 +237,7 @@ def _records(
         ),
     }
     for name, scenario in scenarios.items():
-        if name in options.only:
+        if name in options.only and (name != "sharded" or options.citus):
             for record in scenario():
                 yield name, record
 

@@ -70,6 +70,34 @@ def test_it_deletes_what_finished_before_and_nothing_else(run: Run, dsn: str, fi
     assert left(dsn, filled) == {"completed": 19, "failed": 19, "waiting": 30}
 
 
+def test_it_goes_on_from_row_to_row_whatever_their_moments(run: Run, dsn: str, filled: str) -> None:
+    oldest = "'completed::1', 'failed::1', 'failed::2'"
+    execute(
+        dsn,
+        f"UPDATE {filled}.workflow_instances SET inserted_at = '-infinity', "
+        f"updated_at = '-infinity' WHERE id IN ({oldest})",
+    )
+    code, out, _ = run("--finished-before", "20d", "--yes", "--batch-size", "1")
+    assert code == 0
+    assert out.endswith("25 instances deleted\n")
+    assert left(dsn, filled) == {"completed": 18, "failed": 17, "waiting": 30}
+
+
+def test_one_that_was_written_before_it_was_inserted_is_left_to_a_later_prune(
+    run: Run, dsn: str, filled: str
+) -> None:
+    execute(
+        dsn,
+        f"UPDATE {filled}.workflow_instances SET updated_at = now() - interval '25 days' "
+        "WHERE id = 'completed::1'",
+    )
+    code, out, _ = run("--finished-before", "20d", "--yes")
+    assert code == 0
+    assert "22 instances finished" in out
+    assert out.endswith("22 instances deleted\n")
+    assert left(dsn, filled)["completed"] == 19
+
+
 def test_a_dry_run_only_counts(run: Run, dsn: str, filled: str) -> None:
     code, out, err = run("--finished-before", "29d", "--dry-run")
     assert (code, err) == (0, "")

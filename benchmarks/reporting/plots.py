@@ -61,7 +61,9 @@ def _by_contender(lines: Records, figure: str) -> Lines:
 
 def growth(folder: Path, records: Records) -> list[str]:
     """p50 and p99 of each call against the rows."""
-    timed = [record for record in records if "p50" in record]
+    timed = [
+        record for record in records if (record["part"], record.get("profile")) == ("calls", "full")
+    ]
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, name in zip(axes, ("p50", "p99"), strict=True):

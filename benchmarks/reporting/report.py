@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import tenancy
 from benchmarks.contenders import CONTENDERS
-from benchmarks.reporting import plots, reading, runners, texts, waking
+from benchmarks.reporting import growth, plots, reading, runners, sharded, texts, waking
 from benchmarks.reporting.fixtures import fixtures
 from benchmarks.reporting.profile import profile
 from benchmarks.reporting.summary import medians
@@ -104,42 +104,6 @@ def _operation(lines: Records) -> str:
             )
             for line in lines
         ],
-    )  # fmt: skip
-
-
-def growth(records: Records) -> str:
-    """p50 and p99 of each call against the size; below, what is a rate."""
-    sizes = list(dict.fromkeys(record["rows"] for record in records))
-    found = {(record["operation"], record["rows"]): record for record in records}
-    names = dict.fromkeys(record["operation"] for record in records)
-    timed = [name for name in names if name not in {"prune", "stream"}]
-    return "\n\n".join(
-        (
-            texts.GROWTH.strip(),
-            table(
-                ("", *(f"{size:,}" for size in sizes)),
-                [
-                    (name, *(" / ".join(milliseconds(found[name, size], "p50", "p99"))
-                             for size in sizes))
-                    for name in timed
-                ],
-            ),
-            texts.GROWTH_RATES.strip(),
-            table(
-                ("rows", "pruned/s", "streamed/s", "streamed", "MiB", "MiB grown"),
-                [
-                    (
-                        f"{size:,}",
-                        f"{found['prune', size]['throughput']:,.0f}",
-                        f"{found['stream', size]['throughput']:,.0f}",
-                        f"{found['stream', size]['instances']:,}",
-                        f"{found['stream', size]['memory']:.0f}",
-                        f"{found['stream', size]['memory_grown']:.1f}",
-                    )
-                    for size in sizes
-                ],
-            ),
-        )
     )  # fmt: skip
 
 
@@ -251,7 +215,8 @@ _SECTIONS: dict[str, Callable[[Records], str]] = {
     "large_states": reading.large_states,
     "profile": profile,
     "garbage": reading.garbage,
-    "growth": growth,
+    "growth": growth.growth,
+    "sharded": sharded.sharded,
     "history": history,
     "tenants": tenants,
     "profiles": profiles,

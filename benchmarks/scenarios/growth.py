@@ -1,129 +1,92 @@
-"""Measures each call of one caller as the table grows, and the memory that ``stream`` takes."""
+"""Measures a table as it grows: each call, bytes, WAL, vacuum, claims, prunes, a dump.
+
+It is a table as a service keeps it, of which a hundredth is active, with the index over states and
+without; and the memory that ``stream`` takes.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
+
+from benchmarks import kept, upkeep
+from benchmarks.calls import reads, timed, writes
+from benchmarks.claiming import CLAIMABLE, claims
 from benchmarks.filling import TEMPLATE, fill
 from benchmarks.fresh_process import alone, resident
-from benchmarks.load import Sample
+from benchmarks.records import as_they_come
 from benchmarks.states import HALFWAY, build
-from hephaestus_pg import (
-    AsyncStorage,
-    Names,
-    Status,
-    migrations,
-)
+from hephaestus_pg import AsyncStorage, Names, migrations
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from benchmarks.server import Server
 
 ROWS = (10_000, 100_000, 1_000_000)
 LARGE = 10_000_000
 
-PAGE = 50
-"""Rows that a query brings, whatever the size of the table."""
+PROFILES: tuple[Literal["full", "none"], ...] = ("full", "none")
+"""The index over states that the table has, the second after the first."""
 
-_BEGAN = datetime(2025, 1, 1, tzinfo=UTC)
-_PRUNED_BEFORE = datetime(2021, 1, 1, tzinfo=UTC)
+_RESTORED = 1_000_000
+"""Rows up to which a dump is restored too."""
+
 _STREAM_SECONDS = 30
+_TIMEOUT = 3600.0
 
 
 def growth(server: Server, sizes: Sequence[int], *, seconds: float) -> Iterator[dict[str, Any]]:
-    """A record for each size and operation."""
+    """Records for each size, each of them a ``part``."""
     template = build(TEMPLATE, HALFWAY, lines=1)
     with server.database("bench_growth") as dsn:
         asyncio.run(migrations.up(dsn))
         for held, rows in zip((0, *sizes), sizes, strict=False):
-            asyncio.run(fill(dsn, held, rows, template))
-            for measured in (_calls, _prune):
-                for record in asyncio.run(measured(dsn, rows, seconds)):
-                    yield {"rows": rows, **record}
-            yield {"rows": rows, "operation": "stream", **alone(_streamed, dsn)}
+            asyncio.run(migrations.index(dsn, profile="full"))
+            began = time.perf_counter()
+            built = asyncio.run(fill(dsn, held, rows, template, rows=kept.ROWS))
+            filled = {"filled": time.perf_counter() - began, "built": built}
+            yield {"rows": rows, "part": "fill", **filled}
+            for number, profile in enumerate(PROFILES, 1):
+                measured = _kept(dsn, rows, profile, seconds, rows * number // 100)
+                for record in as_they_come(measured):
+                    about = {"rows": rows, "profile": profile, "load": psutil.getloadavg()[0]}
+                    yield about | record
+            yield {"rows": rows, "part": "stream", **alone(_streamed, dsn)}
+            with server.database("bench_restored") as other:
+                restored = other if rows <= _RESTORED else None
+                figures = upkeep.dumped(server.programs, dsn, restored)
+            yield {"rows": rows, "part": "dump", **figures}
 
 
-async def _calls(dsn: str, rows: int, seconds: float) -> list[dict[str, Any]]:
-    chosen = random.Random(rows)
-
-    def number() -> int:
-        return chosen.randrange(rows) // 50 * 50 + 1
-
-    def id() -> str:
-        return build(number(), 0, lines=0).id
-
-    def workflow() -> str:
-        return f"Shop.Orders.Fulfil{number() // 50:08d}"
-
-    def moment() -> datetime:
-        return _BEGAN + timedelta(seconds=number())
-
-    async with AsyncStorage.start(dsn, name="growth", references=Names()) as storage:
-        found = [await storage.get(id()) for _ in range(100)]
-        places = [storage.cursor(instance) for instance in found if instance]
-        moments = [
-            storage.cursor(instance, order_by="inserted_at") for instance in found if instance
-        ]
-        page = partial(storage.query, limit=PAGE)
-        by_moment = partial(page, order_by="inserted_at")
-
-        def written_within() -> Awaitable[Any]:
-            start = moment()
-            return page(updated_after=start, updated_before=start + timedelta(seconds=PAGE))
-
-        operations: dict[str, Callable[[], Awaitable[Any]]] = {
-            "get": lambda: storage.get(id()),
-            "id": lambda: storage.query(id=id()),
-            "status": lambda: page(status=Status.WAITING),
-            "status_in": lambda: page(status_in=[Status.WAITING, Status.RUNNING]),
-            "workflow": lambda: storage.query(workflow=workflow()),
-            "workflow_version": lambda: page(workflow_version=2),
-            "workflow_family": lambda: storage.query(workflow_family=workflow()),
-            "contains": lambda: storage.query(
-                contains={"context": {"initial": {"order": number()}}}
-            ),
-            "inserted_after": lambda: by_moment(inserted_after=moment()),
-            "inserted_before": lambda: by_moment(inserted_before=moment()),
-            "updated_after and updated_before": written_within,
-            "page in the middle": lambda: page(after=chosen.choice(places)),
-            "page in the middle by inserted_at": lambda: by_moment(after=chosen.choice(moments)),
-            "count": storage.count,
-            "count of a status": lambda: storage.count(status=Status.WAITING),
-            # The last, since it changes what the filters find.
-            "put": lambda: storage.put(build(number(), chosen.randrange(4), lines=1)),
-        }
-        return [
-            {"operation": name, **(await _timed(call, seconds)).figures()}
-            for name, call in operations.items()
-        ]
-
-
-async def _timed(call: Callable[[], Awaitable[Any]], seconds: float) -> Sample:
-    """One caller's calls for that long, three at the least."""
-    clock = time.perf_counter
-    await call()
-    latencies: list[float] = []
-    cpu, start = time.process_time(), clock()
-    while len(latencies) < 3 or clock() - start < seconds:
-        began = clock()
-        await call()
-        latencies.append(clock() - began)
-    return Sample(len(latencies), clock() - start, time.process_time() - cpu, latencies)
-
-
-async def _prune(dsn: str, rows: int, seconds: float) -> list[dict[str, Any]]:
-    """How fast what finished long ago goes: rows a second, of which one in fifty does."""
-    async with AsyncStorage.start(dsn, name="growth", references=Names()) as storage:
-        began = time.perf_counter()
-        pruned = await storage.prune(finished_before=_PRUNED_BEFORE)
-        elapsed = time.perf_counter() - began
-    return [{"operation": "prune", "instances": pruned, "throughput": pruned / elapsed}]
+async def _kept(
+    dsn: str, rows: int, profile: Literal["full", "none"], seconds: float, prunable: int
+) -> AsyncIterator[dict[str, Any]]:
+    await migrations.index(dsn, profile=profile)
+    async with (
+        upkeep.looking(dsn) as connection,
+        AsyncStorage.start(dsn, references=Names(), timeout=_TIMEOUT) as storage,
+    ):
+        if profile == PROFILES[0]:
+            yield {"part": "bytes", **await upkeep.sizes(connection)}
+            for name, call in (await reads(storage, rows)).items():
+                figures = (await timed(call, seconds)).figures()
+                yield {"part": "calls", "operation": name, **figures}
+        for name, sample in (await writes(storage, rows, seconds)).items():
+            yield {"part": "calls", "operation": name, **sample.figures()}
+        for record in await upkeep.wal(connection, storage, rows):
+            yield {"part": "wal", **record}
+        for record in await claims(storage, min(CLAIMABLE, rows // 5)):
+            yield {"part": "claims", **record}
+        await upkeep.vacuumed(connection)
+        yield {"part": "prune", **await upkeep.pruned(connection, storage, prunable)}
+        await upkeep.updated(connection, rows)
+        yield {"part": "vacuum", **await upkeep.vacuumed(connection)}
+        if profile == PROFILES[-1]:
+            yield {"part": "freeze", **await upkeep.vacuumed(connection, "FREEZE")}
 
 
 def _streamed(dsn: str) -> dict[str, Any]:

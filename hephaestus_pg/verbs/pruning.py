@@ -44,11 +44,12 @@ class Verbs(SearchVerbs):
 
         With a ``workflow`` only those of that one.
 
-        It goes once through the table by id, in batches of ``batch_size``, each a transaction of
-        its own unless it is in one: interrupted, it has done whole batches. A row that another
-        transaction holds at that moment is left to the next prune; so is one that a trigger or a
-        policy keeps, with a line in the log at the end. ``progress`` is called with the number so
-        far after each batch. ``dry_run`` only counts.
+        It goes once through what was inserted before that moment, the oldest first, in batches of
+        ``batch_size``, each a transaction of its own unless it is in one: interrupted, it has done
+        whole batches. A row that another transaction holds at that moment is left to the next
+        prune; so is one that a trigger or a policy keeps, with a line in the log at the end, and
+        one that by another clock was inserted later than it was last written. ``progress`` is
+        called with the number so far after each batch. ``dry_run`` only counts.
 
         Raises:
             InvalidValueError: The moment has no time zone, or another argument is wrong.
@@ -59,7 +60,11 @@ class Verbs(SearchVerbs):
         if not (progress is None or callable(progress)) or iscoroutinefunction(progress):
             raise InvalidTypeError("progress", progress, "give a function of a number, not async")
         if dry_run:
-            given: Filters = {"status_in": Status.FINISHED, "updated_before": finished_before}
+            given: Filters = {
+                "status_in": Status.FINISHED,
+                "inserted_before": finished_before,
+                "updated_before": finished_before,
+            }
             if workflow is not None:
                 given["workflow"] = workflow
             return await self.count(timeout=timeout, **given)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
+from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,19 +17,24 @@ import pytest
 # The tests run on the built wheel too, where there are none.
 pytest.importorskip("benchmarks")
 
+from benchmarks import kept
 from benchmarks.claimable import CLAIM, REGISTER, WORKFLOWS
+from benchmarks.claiming import claims
 from benchmarks.filling import TEMPLATE, fill
 from benchmarks.listening import CHANNEL, listening
 from benchmarks.load import Load, PacedLoad, Sample, percentile
+from benchmarks.planning import Plan, plan_lines
 from benchmarks.reporting.summary import medians
 from benchmarks.scenarios.claim_shapes import ONE_SCAN
 from benchmarks.scenarios.claim_shapes import fill as fill_claimable
 from benchmarks.states import HALFWAY, STAGES, order, text
-from hephaestus_pg import AsyncStorage, Names, migrations
+from hephaestus_pg import AsyncStorage, Names, Status, migrations
 from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+CITUS = os.environ.get("HEPHAESTUS_PG_TEST_CITUS_DSN", "")
 
 
 def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed() -> None:
@@ -109,6 +116,79 @@ async def test_rows_that_the_server_makes_have_moments_of_their_own(database: st
     assert [each.context.initial["order"] for each in found] == [4, 5, 6]
     moments = {entry.timestamp for each in found for entry in each.execution_history}
     assert len(moments) == 15
+
+
+async def test_a_table_is_kept_as_the_numbers_of_its_rows_say(database: str) -> None:
+    await migrations.up(database)
+    for start, end in ((0, 800), (800, 8000)):
+        await fill(database, start, end, order(TEMPLATE, HALFWAY, "1kb"), rows=kept.ROWS)
+    chosen = Random(1)
+    async with AsyncStorage.start(database, references=Names()) as storage:
+        for number in (0, 7, kept.any_of(8000, chosen), kept.active_of(8000, chosen)):
+            held = await storage.get(kept.id(number))
+            assert held is not None
+            assert held.workflow == kept.workflow(number)
+            assert held.inserted_at == kept.inserted_at(number)
+            assert held.context.initial["order"] == number
+            assert (held.status in Status.ACTIVE) is (number >= 7928)
+        by_status = await storage.count_by("status")
+        # The newest hundredth of each of the two fills is active.
+        active = [*range(792, 800), *range(7928, 8000)]
+        assert sum(by_status.get(status, 0) for status in Status.ACTIVE) == len(active)
+        assert by_status["waiting"] == sum(number // 40 % 4 == 2 for number in active)
+        assert await storage.get(kept.new(0).id) is None
+
+
+async def test_claims_are_finished_once_each_and_leave_nothing(database: str) -> None:
+    await migrations.up(database)
+    async with AsyncStorage.start(database, references=Names()) as storage:
+        alone, together = await claims(storage, 80)
+        assert (alone["callers"], alone["instances"]) == (1, 4)
+        assert (together["callers"], together["instances"]) == (64, 76)
+        assert await storage.count() == 0
+
+
+def _grown(rows: int, times: float) -> list[dict[str, Any]]:
+    """What a growth measures of a table of so many rows, each of which costs ``times`` as much."""
+    each = {"wal": 100.0 * times, "images": 50.0 * times, "transactions": 0.5}
+    about = {"rows": rows, "profile": "none"}
+    pages = {"seconds": 0.36 * rows * times, "paused": 0.0, **each}
+    return [
+        {"rows": rows, "part": "fill", "built": {"pkey": 1.0, "gin": 2.0}},
+        {"rows": rows, "part": "bytes", "heap": 1000.0 * rows, "indexes": {"pkey": 10 * rows}},
+        *(
+            {**about, "part": "wal", "operation": name, **each}
+            for name in ("insert", "update again", "finish")
+        ),
+        {**about, "part": "prune", "throughput": 100.0, **each},
+        {**about, "part": "vacuum", **pages},
+        {**about, "part": "freeze", **pages},
+        {"rows": rows, "part": "dump", "dump": 1.0} | ({"restore": 2.0} if rows < 1000 else {}),
+    ]
+
+
+def test_a_plan_is_the_largest_table_times_the_rows_that_there_are_to_be() -> None:
+    plan = Plan(instances=100_000, days=1, updates=2, profile="none")
+    lines = {each.name: each for each in plan_lines([*_grown(1000, 2.0), *_grown(100, 1.0)], plan)}
+    expected = {
+        "heap": 0.1,
+        "all of it": 0.101,
+        "vacuum": 20.0,
+        # An insert, two updates, a finish and a prune, of the largest table.
+        "WAL of an instance's life": 1000.0,
+        "WAL a month": 3.0,
+        "with images, at the most": 4.5,
+        "freezes are forced each": 800.0,
+        # The largest table whose dump was restored has a tenth of the rows.
+        "restore": 2 * 1000 / 3600,
+        "build of pkey": 100 / 3600,
+    }
+    assert {name: lines[name].value for name in expected} == pytest.approx(expected)
+    # Twice as slow a row, with ten times the rows.
+    assert lines["heap"].grown == 10
+    assert lines["vacuum"].grown == pytest.approx(20)
+    # Without the index over states nobody builds it.
+    assert "build of gin" not in lines
 
 
 async def test_every_caller_goes_on_with_its_own_turns() -> None:
@@ -252,6 +332,40 @@ def test_what_fixtures_cost_is_measured_beside_truncating(tmp_path: Path) -> Non
     }
     assert all(0 < each["p50"] <= each["p99"] for each in records)
     assert "| 2 | nothing | hephaestus_storage |" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.long
+def test_a_table_that_grows_is_measured_with_the_index_over_states_and_without(
+    tmp_path: Path,
+) -> None:
+    records = measured(tmp_path, "growth")["records"]
+    vacuums = [each for each in records if each["part"] == "vacuum"]
+    prunes = [each for each in records if each["part"] == "prune"]
+    assert [(each["rows"], each["profile"]) for each in vacuums] == [
+        (500, "full"),
+        (500, "none"),
+        (2000, "full"),
+        (2000, "none"),
+    ]
+    # What was pruned, and one row in twenty that was updated.
+    assert [each["removed"] for each in vacuums] == [
+        each["instances"] + each["rows"] // 20 for each in prunes
+    ]
+    written = [each for each in records if each["part"] == "wal"]
+    assert all(min(each["wal"], each["images"], each["throughput"]) > 0 for each in written)
+    assert all(0 < each["p50"] <= each["p99"] for each in records if each["part"] == "calls")
+    assert "| get of an active one |" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not CITUS, reason="HEPHAESTUS_PG_TEST_CITUS_DSN names no cluster")
+def test_a_table_in_shards_is_measured_beside_one(tmp_path: Path) -> None:
+    records = measured(tmp_path, "sharded", "--citus", CITUS)["records"]
+    assert {each["kind"] for each in records} == {"one table", "8 shards"}
+    claimed = [each for each in records if each.get("operation") == "claim and finish"]
+    assert len(claimed) == 8
+    assert all(each["throughput"] > 0 for each in claimed)
+    assert "500: 8 shards" in (tmp_path / "README.md").read_text()
 
 
 def test_it_runs_and_writes_tables_and_plots(tmp_path: Path) -> None:

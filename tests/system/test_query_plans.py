@@ -217,19 +217,53 @@ def test_a_look_at_the_whole_table_reads_little_of_it(
     assert rows_read(executed) < ROWS // 100
 
 
+@pytest.fixture(scope="module")
+def busy(filled: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    """``filled``, with a schema in which one of fifty is active, and no timer is set."""
+    to = filled.info
+    dsn = f"postgresql://{to.user}:{to.password}@{to.host}:{to.port}/{to.dbname}"
+    asyncio.run(migrations.up(dsn, schema="busy"))
+    filled.execute(
+        "INSERT INTO busy.workflow_instances "
+        "(id, workflow, status, state, inserted_at, updated_at) "
+        "SELECT id, 'W' || length(id), "
+        "CASE WHEN right(id, 2) IN ('00', '50') THEN 'running' ELSE 'completed' END, "
+        f"state, inserted_at, updated_at FROM {TABLE} LIMIT 40000"
+    )
+    filled.execute("VACUUM ANALYZE busy.workflow_instances")
+    return filled
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_is_stuck_is_found_without_reading_all_that_is_active(
+    busy: psycopg.Connection[Any], plan: str
+) -> None:
+    statement = statements_of("busy").stuck.text
+
+    executed = explained(busy, statement, "text, text", ("900", "20"), plan)
+
+    assert rows_read(executed) < 400
+
+
 @pytest.mark.parametrize("plan", PLANS)
 def test_a_batch_of_prune_reads_what_it_deletes(filled: psycopg.Connection[Any], plan: str) -> None:
-    executed = explained(
-        filled,
-        _sql.statement("prune", "plans"),
-        "text, timestamp, bigint, text",
-        ("orderid::55", EPOCH + timedelta(seconds=90_000), 20, None),
-        plan,
-    )
+    first = EPOCH.replace(tzinfo=UTC).timestamp()
+    for begun, old, size, most in (
+        (f"{first + 55} orderid::55", 90_000, 20, 200),
+        # All that is old, which is less than a batch.
+        ("", 500, 10_000, 2_000),
+    ):
+        moment = EPOCH + timedelta(seconds=old)
+        executed = explained(
+            filled,
+            _sql.statement("prune", "plans"),
+            "text, timestamp, bigint, text",
+            (begun, moment, size, None),
+            plan,
+        )
 
-    assert scanned(executed) == {KEY}
-    assert "Sort" not in {node["Node Type"] for node in executed}
-    assert rows_read(executed) < 200
+        assert scanned(executed) == {INSERTED, KEY}
+        assert rows_read(executed) < most
 
 
 @pytest.fixture(scope="module")

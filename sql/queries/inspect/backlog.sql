@@ -4,23 +4,7 @@
 WITH RECURSIVE ready AS (
     /* include: ready_workflows */
 ), timed AS (
-    (
-        SELECT held.workflow
-        FROM /* schema */workflow_instances AS held
-        WHERE held.due_at IS NOT NULL AND /* include: is_timed */
-        ORDER BY held.workflow
-        LIMIT 1
-    )
-    UNION ALL
-    SELECT (
-        SELECT held.workflow
-        FROM /* schema */workflow_instances AS held
-        WHERE held.workflow > timed.workflow AND held.due_at IS NOT NULL AND /* include: is_timed */
-        ORDER BY held.workflow
-        LIMIT 1
-    )
-    FROM timed
-    WHERE timed.workflow IS NOT NULL
+    /* include: timed_workflows */
 )
 SELECT
     next.workflow::text AS workflow,

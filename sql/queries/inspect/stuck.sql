@@ -7,6 +7,8 @@ WITH RECURSIVE bound AS (
     SELECT statement_timestamp() - $1::text::float8 * interval '1 second' AS bound
 ), ready AS (
     /* include: ready_workflows */
+), timed AS (
+    /* include: timed_workflows */
 ), found AS (
     SELECT id, 'exhausted' AS reason, updated_at AT TIME ZONE 'UTC' AS since
     FROM /* schema */workflow_instances
@@ -35,17 +37,19 @@ WITH RECURSIVE bound AS (
         LIMIT $2::text::bigint
     ) AS oldest
     UNION ALL
-    (
-        SELECT id, 'unclaimed', greatest(due_at, updated_at AT TIME ZONE 'UTC')
-        FROM /* schema */workflow_instances
+    SELECT oldest.id, 'unclaimed', greatest(oldest.due_at, oldest.updated_at AT TIME ZONE 'UTC')
+    FROM timed
+    CROSS JOIN LATERAL (
+        SELECT held.id, held.due_at, held.updated_at
+        FROM /* schema */workflow_instances AS held
         WHERE
-            due_at < (SELECT bound FROM bound)
-            AND updated_at < (SELECT bound AT TIME ZONE 'UTC' FROM bound)
-            AND runner IS NULL
-            AND status IN ('pending', 'running', 'waiting')
-        ORDER BY due_at
+            held.workflow = timed.workflow
+            AND /* include: is_timed */
+            AND held.due_at < (SELECT bound FROM bound)
+            AND held.updated_at < (SELECT bound AT TIME ZONE 'UTC' FROM bound)
+        ORDER BY held.due_at
         LIMIT $2::text::bigint
-    )
+    ) AS oldest
 ), oldest AS (
     SELECT found.id, found.reason, found.since
     FROM found
