@@ -18,7 +18,7 @@ over a session that holds the schema's lock. It knows no instance, no storage an
 """
 
 from hephaestus_pg.migrations.distribution import (
-    Way,
+    DistributedBy,
     distribute,
     plan_distribute,
     plan_undistribute,
@@ -55,6 +55,7 @@ __all__ = [
     "ONLINE_ABOVE",
     "REWRITE_UP_TO",
     "Difference",
+    "DistributedBy",
     "Distribution",
     "DistributionPlan",
     "DistributionResult",
@@ -66,7 +67,6 @@ __all__ = [
     "Profile",
     "SchemaStatus",
     "Step",
-    "Way",
     "distribute",
     "down",
     "index",

@@ -63,7 +63,7 @@ async def read_cluster(connection: AnyConnection, state: SchemaState) -> Cluster
         raise MigrationError(
             state.schema,
             f"there is no extension citus in the database {state.found['database']!r}; connect to "
-            "the coordinator of a Citus cluster, or run CREATE EXTENSION citus on its every node",
+            "the coordinator of a Citus cluster, or run CREATE EXTENSION citus on every node",
         )
     text = _sql.statement("migrations_cluster", state.schema)
     [found] = await fetch_rows(connection, text, ())
