@@ -10,8 +10,8 @@ Versions 1, 2, 3 are those of HephaestusEcto, and a database that it migrated is
 is. Applied versions are recorded in ``hephaestus_pg_migrations``, a table in the same schema. The
 comment in which HephaestusEcto keeps its version is read and never written.
 
-``distribute`` moves a schema's tables to the workers of a Citus cluster, ``undistribute`` back; what
-is there is migrated as any other.
+``distribute`` moves a schema's tables to the workers of a Citus cluster, ``undistribute`` back;
+what is there is migrated as any other.
 
 Migrate over a connection to the server itself: the lock belongs to a session, which a pooler in
 transaction mode does not have.
