@@ -103,7 +103,7 @@ def _distribute(add: _Add) -> None:
         description="schema: all tables to one worker, for a tenant a schema. id: the instances to "
         "shards on all workers, for one large table. Storages that run have to be started again.",
     )
-    parser.add_argument("--by", choices=get_args(migrations.Way), required=True)
+    parser.add_argument("--by", choices=get_args(migrations.DistributedBy), required=True)
     parser.add_argument(
         "--shards",
         type=options.at_least(1),

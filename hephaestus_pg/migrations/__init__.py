@@ -10,6 +10,9 @@ Versions 1, 2, 3 are those of HephaestusEcto, and a database that it migrated is
 is. Applied versions are recorded in ``hephaestus_pg_migrations``, a table in the same schema. The
 comment in which HephaestusEcto keeps its version is read and never written.
 
+``distribute`` moves a schema's tables to the workers of a Citus cluster, ``undistribute`` back;
+what is there is migrated as any other.
+
 Migrate over a connection to the server itself: the lock belongs to a session, which a pooler in
 transaction mode does not have.
 
@@ -18,7 +21,7 @@ over a session that holds the schema's lock. It knows no instance, no storage an
 """
 
 from hephaestus_pg.migrations.distribution import (
-    Way,
+    DistributedBy,
     distribute,
     plan_distribute,
     plan_undistribute,
@@ -55,6 +58,7 @@ __all__ = [
     "ONLINE_ABOVE",
     "REWRITE_UP_TO",
     "Difference",
+    "DistributedBy",
     "Distribution",
     "DistributionPlan",
     "DistributionResult",
@@ -66,7 +70,6 @@ __all__ = [
     "Profile",
     "SchemaStatus",
     "Step",
-    "Way",
     "distribute",
     "down",
     "index",

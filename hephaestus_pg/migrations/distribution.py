@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.migrations.session import MigrationSession
     from hephaestus_pg.migrations.state import SchemaState
 
-Way = Literal["schema", "id"]
+DistributedBy = Literal["schema", "id"]
 """``schema``: all tables of a schema on one worker. ``id``: the instances in shards on all."""
 
 SHARDS_PER_WORKER: Final = 2
@@ -55,7 +55,7 @@ async def distribute(  # noqa: PLR0913 - each is a decision of its own, given by
     *,
     connection: AnyConnection | None = None,
     schema: str = "public",
-    by: Way,
+    by: DistributedBy,
     shards: int | None = None,
     online: bool | None = None,
     rewrite: bool = False,
@@ -105,7 +105,7 @@ async def plan_distribute(  # noqa: PLR0913 - as distribute
     *,
     connection: AnyConnection | None = None,
     schema: str = "public",
-    by: Way,
+    by: DistributedBy,
     shards: int | None = None,
     online: bool | None = None,
 ) -> DistributionPlan:
@@ -156,9 +156,9 @@ async def plan_undistribute(
         return await _plan_back(opened, await read_state(opened, schema))
 
 
-def _check_arguments(by: Way, shards: int | None, *, online: bool | None) -> None:
-    if by not in get_args(Way):
-        raise InvalidValueError("by", by, f"give one of {', '.join(get_args(Way))}")
+def _check_arguments(by: DistributedBy, shards: int | None, *, online: bool | None) -> None:
+    if by not in get_args(DistributedBy):
+        raise InvalidValueError("by", by, f"give one of {', '.join(get_args(DistributedBy))}")
     if by == "schema" and (shards, online) != (None, None):
         name, value = ("shards", shards) if shards is not None else ("online", online)
         raise InvalidValueError(name, value, "leave it out: by schema it has no meaning")
@@ -188,7 +188,7 @@ def check_move(plan: DistributionPlan, *, rewrite: bool) -> None:
 async def _plan(
     connection: AnyConnection,
     state: SchemaState,
-    by: Way,
+    by: DistributedBy,
     shards: int | None,
     *,
     online: bool | None,

@@ -51,6 +51,8 @@ class Cluster(NamedTuple):
     workers: int
     """The nodes that may have shards."""
     wal_level: str
+    has_coordinator: int = 1
+    """1 if its nodes know the coordinator, where tables may then be local."""
 
 
 async def read_cluster(connection: AnyConnection, state: SchemaState) -> Cluster:
@@ -63,7 +65,7 @@ async def read_cluster(connection: AnyConnection, state: SchemaState) -> Cluster
         raise MigrationError(
             state.schema,
             f"there is no extension citus in the database {state.found['database']!r}; connect to "
-            "the coordinator of a Citus cluster, or run CREATE EXTENSION citus on its every node",
+            "the coordinator of a Citus cluster, or run CREATE EXTENSION citus on every node",
         )
     text = _sql.statement("migrations_cluster", state.schema)
     [found] = await fetch_rows(connection, text, ())
@@ -118,6 +120,9 @@ def _of_cluster(
     if not cluster.workers:
         what = "the cluster has no worker nodes"
         found.append(Difference(what, "run SELECT citus_add_node('host', 5432) for each"))
+    if wanted.by == "id" and not cluster.has_coordinator:
+        what = "the nodes do not know the coordinator, where two of the tables stay"
+        found.append(Difference(what, "run SELECT citus_set_coordinator_host('host', 5432)"))
     if state.is_distributed:
         found.append(
             Difference(f"it is distributed {state.distribution}", undistribute_first(state.schema))

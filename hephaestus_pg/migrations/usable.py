@@ -54,4 +54,4 @@ def _variants(distribution: Distribution | None) -> tuple[str, ...]:
     if distribution is None:
         return ()
     has_several = distribution.by in {"id", "another column"}
-    return ("citus", "distributed") if has_several else ("citus",)
+    return ("distributed", "citus") if has_several else ("citus",)

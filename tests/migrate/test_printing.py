@@ -235,4 +235,4 @@ def test_moves_on_a_server_without_citus_are_refused_in_a_line(run: Run) -> None
             code, out, err = run(*command, *flags)
             assert (code, out) == (2, "")
             assert err.startswith("error: there is no extension citus in the database ")
-            assert err.endswith(" run CREATE EXTENSION citus on its every node\n")
+            assert err.endswith(" run CREATE EXTENSION citus on every node\n")

@@ -164,6 +164,10 @@ async def test_what_the_cluster_lacks_is_found(link: Link, migrated: str) -> Non
     assert level.startswith("to go on meanwhile needs wal_level = logical, and it is replica; set")
     assert level.endswith("or stop writers: --no-online")
     assert len(await found(link, migrated, BY_ID, cluster=old)) == 2
+    unknown = CLUSTER._replace(has_coordinator=0)
+    [coordinator] = await found(link, migrated, BY_ID, cluster=unknown)
+    assert coordinator.startswith("the nodes do not know the coordinator, where two of the tables")
+    assert await found(link, migrated, BY_SCHEMA, cluster=unknown) == []
 
 
 async def test_what_is_distributed_otherwise_goes_back_first(link: Link, migrated: str) -> None:
