@@ -1,13 +1,13 @@
 """Measures a table that a Citus cluster keeps in shards, beside one on the same coordinator.
 
-The cluster is somebody's, given by its coordinator's DSN: this makes a schema in it, and drops it.
+The cluster is somebody's, given by its coordinator's DSN: two schemas are made in it, and dropped.
 """
 
 from __future__ import annotations
 
 import random
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 import asyncpg
@@ -27,23 +27,32 @@ if TYPE_CHECKING:
 
     Connection = asyncpg.Connection[asyncpg.Record]
 
-SCHEMA = "bench_sharded"
 SHARDS = 8
 
 # Without it the driver looks at every type for most of a second on each new connection.
 _SETTINGS = {"citus.override_table_visibility": "off"}
 
-_DISTRIBUTE = (
-    "DROP TRIGGER hephaestus_pg_raise_revision ON workflow_instances",
-    f"SELECT create_distributed_table('workflow_instances', 'id', shard_count => {SHARDS})",
-    "SELECT create_reference_table('workflow_runners')",
-)
 
-KINDS: dict[str, tuple[tuple[str, ...], str]] = {
-    "one table": ((), "pg_total_relation_size"),
-    f"{SHARDS} shards": (_DISTRIBUTE, "citus_total_relation_size"),
+class Kind(NamedTuple):
+    """A way to keep the table: its schema, what makes that of it, and what tells its bytes."""
+
+    schema: str
+    changes: tuple[str, ...]
+    size: str
+
+
+KINDS = {
+    "one table": Kind("bench_one", (), "SELECT pg_total_relation_size('workflow_instances')"),
+    f"{SHARDS} shards": Kind(
+        "bench_shards",
+        (
+            "DROP TRIGGER hephaestus_pg_raise_revision ON workflow_instances",
+            f"SELECT create_distributed_table('workflow_instances', 'id', shard_count => {SHARDS})",
+            "SELECT create_reference_table('workflow_runners')",
+        ),
+        "SELECT citus_total_relation_size('workflow_instances')",
+    ),
 }
-"""How the table is kept: what makes that of it, and the function that tells its bytes."""
 
 _ABOUT = """
 SELECT
@@ -59,18 +68,21 @@ _TIMEOUT = 600.0
 async def sharded(
     dsn: str, sizes: Sequence[int], *, seconds: float
 ) -> AsyncIterator[dict[str, Any]]:
-    """Records for each kind of table and each size, each of them a ``part``."""
-    for kind, (changes, size_of) in KINDS.items():
-        async with _schema(dsn, changes) as (connection, inside):
-            yield {"kind": kind, "part": "about", **dict(await connection.fetchrow(_ABOUT) or {})}
-            for held, rows in zip((0, *sizes), sizes, strict=False):
+    """Records for each size and kind of table, by turns, each of them a ``part``."""
+    async with AsyncExitStack() as stack:
+        kinds = {kind: await stack.enter_async_context(_schema(dsn, kind)) for kind in KINDS}
+        connection = next(iter(kinds.values()))
+        yield {"part": "about", **dict(await connection.fetchrow(_ABOUT) or {})}
+        for held, rows in zip((0, *sizes), sizes, strict=False):
+            for kind, connection in kinds.items():
+                inside = _inside(dsn, kind)
                 await fill(inside, held, rows, build(TEMPLATE, HALFWAY, lines=1), rows=kept.ROWS)
                 about = {"kind": kind, "rows": rows}
-                size = await connection.fetchval(f"SELECT {size_of}('workflow_instances')")
+                size = await connection.fetchval(KINDS[kind].size)
                 yield {**about, "part": "bytes", "bytes": size}
                 async with AsyncStorage.start(
                     dsn,
-                    schema=SCHEMA,
+                    schema=KINDS[kind].schema,
                     references=Names(),
                     server_settings=_SETTINGS,
                     timeout=_TIMEOUT,
@@ -79,19 +91,25 @@ async def sharded(
                         yield about | record
 
 
+def _inside(dsn: str, kind: str) -> str:
+    """A DSN whose connections have the schema of that kind in their path."""
+    settings = {**_SETTINGS, "search_path": KINDS[kind].schema}
+    return f"{dsn}{'&' if '?' in dsn else '?'}{urlencode(settings)}"
+
+
 @asynccontextmanager
-async def _schema(dsn: str, changes: Sequence[str]) -> AsyncIterator[tuple[Connection, str]]:
-    """A connection with the schema in its path, and a DSN whose connections have it too."""
-    settings = {**_SETTINGS, "search_path": SCHEMA}
-    connection = await asyncpg.connect(dsn, server_settings=settings)
-    drop = f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"
+async def _schema(dsn: str, kind: str) -> AsyncIterator[Connection]:
+    """A connection to a schema with a table of that kind, which ends with the block."""
+    schema = KINDS[kind].schema
+    connection = await asyncpg.connect(_inside(dsn, kind))
+    drop = f"DROP SCHEMA IF EXISTS {schema} CASCADE"
     try:
         await connection.execute(drop)
-        await connection.execute(f"CREATE SCHEMA {SCHEMA}")
-        await connection.execute(migrations.sql("up", schema=SCHEMA))
-        for change in changes:
+        await connection.execute(f"CREATE SCHEMA {schema}")
+        await connection.execute(migrations.sql("up", schema=schema))
+        for change in KINDS[kind].changes:
             await connection.execute(change)
-        yield connection, f"{dsn}{'&' if '?' in dsn else '?'}{urlencode(settings)}"
+        yield connection
     finally:
         await connection.execute(drop)
         await connection.close()

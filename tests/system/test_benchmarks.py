@@ -361,7 +361,7 @@ def test_a_table_that_grows_is_measured_with_the_index_over_states_and_without(
 @pytest.mark.skipif(not CITUS, reason="HEPHAESTUS_PG_TEST_CITUS_DSN names no cluster")
 def test_a_table_in_shards_is_measured_beside_one(tmp_path: Path) -> None:
     records = measured(tmp_path, "sharded", "--citus", CITUS)["records"]
-    assert {each["kind"] for each in records} == {"one table", "8 shards"}
+    assert {each.get("kind") for each in records[1:]} == {"one table", "8 shards"}
     claimed = [each for each in records if each.get("operation") == "claim and finish"]
     assert len(claimed) == 8
     assert all(each["throughput"] > 0 for each in claimed)
