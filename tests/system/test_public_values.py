@@ -50,7 +50,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # What these name is no value: a storage lives in one process, a protocol and a module are code.
-NO_VALUES = {"AsyncStorage", "Claim", "References", "Runner", "business_key", "migrations"}
+NO_VALUES = {
+    "AsyncStorage",
+    "Claim",
+    "References",
+    "Runner",
+    "Storage",
+    "business_key",
+    "migrations",
+}
 
 TEXTS = ("2026-04-06T12:00:00.5Z", "2026-04-06T12:00:00.123456789Z", "2026-04-06T14:00:00+02:00")
 CEST = timezone(timedelta(hours=2))
