@@ -151,6 +151,10 @@ async def values(storage: AsyncStorage, dsn: str) -> dict[str, list[Any]]:
     named = NamedClasses({"order": OrderedDict})
     warm, now = LoadedClasses(), datetime.now(UTC)
     warm.to_name(OrderedDict)
+    by_id = migrations.Distribution("id", 8)
+    move = migrations.DistributionPlan(
+        storage.schema, None, by_id, 9, 8192, obstacles=(migrations.Difference("a view", "drop"),)
+    )
     references: list[Any] = [LoadedClasses(), warm, LoadedClasses(allow_main=True), named, Names()]
     found: dict[str, list[Any]] = {
         "Instance": [*held, Serializer().decode(row_of(full(references)))],
@@ -173,6 +177,9 @@ async def values(storage: AsyncStorage, dsn: str) -> dict[str, list[Any]]:
         "MigrationStatus": [*status.migrations],
         "SchemaStatus": [status],
         "Difference": [migrations.Difference("the table has no primary key", "run up")],
+        "Distribution": [by_id],
+        "DistributionPlan": [move],
+        "DistributionResult": [migrations.DistributionResult(storage.schema, by_id, None, 1.5)],
         "Step": [*down.steps, *up.steps],
         "MigrationPlan": [plan],
         "PlannedStep": [*plan.steps],
