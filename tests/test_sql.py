@@ -37,7 +37,9 @@ QUERIES += [
         for driver in DRIVERS
     ),
     *(f"{name}:batched" for name in QUERIES if name.endswith("_many")),
-    *("claim:batched", "claim:batched:distributed", "take_over:distributed"),
+    *("claim:batched", "take_over:distributed"),
+    *(f"{name}:citus:batched" for name in QUERIES if name.endswith("_many")),
+    *("insert_many:citus:batched:always", "insert_many:citus:batched:never"),
 ]
 
 

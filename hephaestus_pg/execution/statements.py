@@ -78,8 +78,7 @@ def _one(kind: Kind = "read", result: Shape = "rows") -> Lazy[Statement]:
 
 def _batched(kind: Kind) -> Lazy[Statement]:
     def make(statements: Statements, name: str) -> Statement:
-        many = statements.one(f"{name}_many", kind, "row_per_call", "batched")
-        return replace(statements.one(name, kind, "row"), many=many)
+        return statements.batched(name, kind)
 
     return Lazy(make)
 
@@ -96,7 +95,13 @@ class Statements:
 
     get = _batched("read")
     put = _batched("idempotent")
-    insert = _batched("non_idempotent")
+    insert = Lazy(lambda statements, _: statements.inserting("never"))
+    insert_over_finished = Lazy(
+        lambda statements, _: (
+            statements.inserting("always") if statements.of_citus else statements.insert
+        )
+    )
+    """Where a finished row makes way."""
     update = _batched("non_idempotent")
     delete = _batched("non_idempotent")
     get_many = _one()
@@ -132,14 +137,29 @@ class Statements:
     stuck = Lazy(lambda statements, name: statements.one(name, "read", "rows", "summary"))
 
     def text(self, name: str, *own: str) -> str:
-        """The text of ``sql/queries``, in its own variants and those of the table."""
-        return _sql.statement(name, self._schema, *own, *self._variants)
+        """The text of ``sql/queries``, in the variants of the table and its own."""
+        return _sql.statement(name, self._schema, *self._variants, *own)
+
+    @property
+    def of_citus(self) -> bool:
+        """Citus has the table."""
+        return "citus" in self._variants
+
+    def inserting(self, makes_way: str) -> Statement:
+        """The statement that inserts; only that of Citus says in its text which rows make way."""
+        own = (makes_way,) if self.of_citus else ()
+        return self.batched("insert", "non_idempotent", *own)
+
+    def batched(self, name: str, kind: Kind, *own: str) -> Statement:
+        """A statement with its sibling for many calls."""
+        many = self.one(f"{name}_many", kind, "row_per_call", "batched", *own)
+        return replace(self.one(name, kind, "row"), many=many)
 
     def one(self, name: str, kind: Kind, result: Shape, *own: str) -> Statement:
         """A statement, with its sibling that asks who listens, if it has one."""
         statement = Statement(name, self.text(name, *own), kind, result)
         asking = replace(statement, text=self.text(name, "asking", *own))
-        if "citus" in self._variants or asking.text == statement.text:
+        if self.of_citus or asking.text == statement.text:
             return statement
         return replace(statement, asking=asking)
 

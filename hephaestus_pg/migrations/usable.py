@@ -58,4 +58,4 @@ async def _variants(connection: AnyConnection, state: SchemaState) -> tuple[str,
     rows = await fetch_rows(connection, text, ())
     if not rows:
         return ()
-    return ("citus", "distributed") if rows[0]["has_several"] == "true" else ("citus",)
+    return ("distributed", "citus") if rows[0]["has_several"] == "true" else ("citus",)

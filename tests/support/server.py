@@ -1,5 +1,6 @@
 """The server that the tests run against: the first of these that there is.
 
+- ``HEPHAESTUS_PG_TEST_CITUS_DSN``, where ``HEPHAESTUS_PG_TEST_CITUS`` asks for a cluster;
 - ``HEPHAESTUS_PG_TEST_DSN``: one that runs already; its role must be allowed to create databases;
 - ``HEPHAESTUS_PG_TEST_BINARIES``: the embedded server with the binaries in this folder;
 - a container of ``HEPHAESTUS_PG_TEST_IMAGE`` (``postgres:18``), if a Docker engine answers;
@@ -15,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from hephaestus_pg.embedded import EmbeddedServer
+from tests.support import citus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,9 @@ SETTINGS = {
 @contextmanager
 def server() -> Iterator[tuple[str, str]]:
     """What the header says of the server, and its DSN."""
+    if citus.KIND:
+        yield f"Citus, distributed by {citus.KIND}", citus.coordinator()
+        return
     if dsn := os.environ.get("HEPHAESTUS_PG_TEST_DSN"):
         yield "given by HEPHAESTUS_PG_TEST_DSN", dsn
         return
