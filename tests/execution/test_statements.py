@@ -37,6 +37,7 @@ EXPECTED = {
     "prune": ("idempotent", "row", None),
     "searches": ("read", "rows", None),
     "index_profile": ("read", "row", None),
+    "shards": ("read", "rows", None),
     "terminate_backend": ("read", "row", None),
     "get_locked": ("read", "row", None),
     "register": ("non_idempotent", "row", None),
@@ -51,6 +52,7 @@ EXPECTED = {
     "release": ("non_idempotent", "row", None),
     "runners": ("read", "rows", None),
     "notify": ("idempotent", "row", None),
+    "who_listens": ("read", "row", None),
     "changed": ("read", "rows", None),
     "never_idle": ("idempotent", "row", None),
     "counted_some": ("read", "rows", None),
@@ -178,8 +180,11 @@ def test_calls_that_may_replace_and_that_may_not_are_statements_apart_for_citus_
     assert OWN.insert is OWN.insert_over_finished
     for may_replace, way in ((of_citus.insert, "false"), (of_citus.insert_over_finished, "true")):
         assert may_replace.name == "insert"
-        assert may_replace.many is not None
-        assert f"held.status IN ('completed', 'failed')\n    AND {way}\n" in may_replace.many.text
+        many = may_replace.many
+        assert many is not None
+        assert many.multi_row is not None
+        assert f"held.status IN ('completed', 'failed')\n    AND {way}\n" in many.text
+        assert f"held.status IN ('completed', 'failed') AND {way}\n" in many.multi_row.text(2)
         assert "$6::text::boolean" in may_replace.text
 
 

@@ -16,7 +16,7 @@ SELECT
     given.runner::uuid
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]
-) AS given (id, workflow, status, workflow_version, due_at, makes_way, runner, state)
+) AS given (id, workflow, status, workflow_version, due_at, gives_way, runner, state)
 WHERE
     /* include: lock_timeout */
 ORDER BY given.id COLLATE "C"
@@ -33,6 +33,6 @@ ON CONFLICT (id) DO UPDATE SET
     revision = held.revision + 1
 WHERE
     held.status IN ('completed', 'failed')
-    AND /* include: makes_way */
+    AND /* include: each_gives_way */
 RETURNING
     /* include: written */

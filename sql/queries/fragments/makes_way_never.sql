@@ -1,2 +1,0 @@
--- As makes_way_always.sql, for the other calls. The row that is in the way is locked all the same.
-false
