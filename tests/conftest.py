@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hephaestus_pg import migrations, registry
 from hephaestus_pg.embedded import EmbeddedServer
 from hephaestus_pg.execution import pool_runner
-from hephaestus_pg.watch import subscription
+from hephaestus_pg.watch import notifier, subscription
 from tests.support import citus
 from tests.support.databases import SERVER, Owner, new_database
 from tests.support.proxied import port_here
@@ -282,6 +282,7 @@ def _forget_storages_and_connections() -> None:
 def asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each write asks who listens, so that who begins to listen need not look twice."""
     monkeypatch.setattr(pool_runner, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(notifier, "ASK_SECONDS", 0.0)
     monkeypatch.setattr(subscription, "AGAIN_SECONDS", 3600.0)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-MAX_ROWS = 64
-"""Rows above which arrays are as good: their text grows with each row, and is prepared for each
-number of them. The driver keeps no statement of more than 15 KiB."""
+MAX_ROWS = 40
+"""Rows above which arrays are as good. The driver keeps no statement of more than 15 KiB, and
+prepares one for each number of rows."""
 
 _ROW = re.compile(r"(?<=^VALUES )\(\n.*?^\)", re.MULTILINE | re.DOTALL)
 _PARAMETER = re.compile(r"\$(\d+)")
