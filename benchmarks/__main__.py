@@ -12,6 +12,7 @@ from benchmarks.contenders import CONTENDERS, OPERATIONS
 from benchmarks.queues import QUEUES
 from benchmarks.reporting import report
 from benchmarks.scenarios import (
+    citus,
     claim_shapes,
     empty_claims,
     garbage,
@@ -48,6 +49,7 @@ SCENARIOS = (
     "notifications",
     "claim_shapes",
     "empty_claims",
+    "citus",
 )
 RESULTS = Path(__file__).parent / "results"
 
@@ -216,6 +218,7 @@ def _records(
             server, rows=scale.claimable, rounds=scale.rounds
         ),
         "empty_claims": lambda: empty_claims.empty_claims(server, rounds=scale.rounds),
+        "citus": lambda: citus.citus(rounds=scale.rounds, seconds=2 * seconds),
     }
     for name, scenario in scenarios.items():
         if name in options.only:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import tenancy
 from benchmarks.contenders import CONTENDERS
-from benchmarks.reporting import plots, reading, runners, texts, waking
+from benchmarks.reporting import citus, plots, reading, runners, texts, waking
 from benchmarks.reporting.profile import profile
 from benchmarks.reporting.summary import medians
 from benchmarks.reporting.tables import milliseconds, ratio, table
@@ -259,6 +259,7 @@ _SECTIONS: dict[str, Callable[[Records], str]] = {
     "notifications": waking.notifications,
     "claim_shapes": runners.claim_shapes,
     "empty_claims": runners.empty_claims,
+    "citus": citus.citus,
 }
 
 

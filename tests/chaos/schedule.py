@@ -110,7 +110,7 @@ class Arena:
     async def _terminate(self, fault: Fault) -> None:
         async with self.admin() as admin:
             for backend in self._some(await self._backends(admin), fault.share):
-                await admin.execute("SELECT pg_terminate_backend($1)", backend)
+                await admin.execute("SELECT pg_terminate_backend($1::integer)", backend)
 
     async def _freeze(self, fault: Fault) -> None:
         async with self._frozen():
