@@ -135,6 +135,8 @@ class Statements:
     """Gives back after a failed attempt."""
     take_over = _one("idempotent", "row")
     """Frees what dead runners own."""
+    end_dead = _one("idempotent")
+    """Ends dead runners before that, where the table lies in several shards."""
     owned = _one()
     end_runner = _one("idempotent", "row")
     release = _one("non_idempotent", "row")
@@ -157,6 +159,11 @@ class Statements:
     def of_citus(self) -> bool:
         """Citus has the table."""
         return "citus" in self._variants
+
+    @property
+    def is_distributed(self) -> bool:
+        """The table lies in several shards."""
+        return "distributed" in self._variants
 
     def inserting(self, gives_way: str) -> Statement:
         """The statement that inserts; that of Citus says whether finished rows give way."""

@@ -253,3 +253,39 @@ async def test_who_waits_is_told_by_another_process_through_the_coordinator(
         done = await here.update(replace(order, status=Status.COMPLETED))
         async with asyncio.timeout(20):
             assert await waiting == done
+
+
+async def test_a_row_that_somebody_holds_ends_no_runner_that_lives(sharded: str) -> None:
+    by_hand = await asyncpg.connect(DSN, server_settings=SETTINGS)
+    table = f"{sharded}.workflow_instances"
+    try:
+        async with (
+            start(sharded) as theirs,
+            start(sharded) as ours,
+            ours.runner(workflows=["Order"], lease=2, retry_after=lambda _: 0.0) as runner,
+        ):
+            dead = await theirs.runner(workflows=["Order"])
+            await dead.insert(Instance("held", "Order"))
+            async with by_hand.transaction():
+                await by_hand.execute(f"UPDATE {table} SET attempts = 1 WHERE id = 'held'")
+                await ours.put(Instance("free", "Order"))
+                runners = f"{sharded}.workflow_runners"
+                expire = f"UPDATE {runners} SET expires_at = now() WHERE token = $1"
+                await by_hand_beside(expire, dead.token)
+                async with asyncio.timeout(60):
+                    assert (await anext(runner.claims())).id == "free"
+                    await asyncio.sleep(4)  # two leases
+                    [lives] = await ours.runners()
+                    assert lives.token == runner.token
+            async with asyncio.timeout(60):
+                assert (await anext(runner.claims())).id == "held"
+    finally:
+        await by_hand.close()
+
+
+async def by_hand_beside(statement: str, *arguments: object) -> None:
+    connection = await asyncpg.connect(DSN, server_settings=SETTINGS)
+    try:
+        await connection.execute(statement, *arguments)
+    finally:
+        await connection.close()
