@@ -135,7 +135,7 @@ class Statements:
     """Gives back after a failed attempt."""
     take_over = _one("idempotent", "row")
     """Frees what dead runners own."""
-    end_dead = _one("idempotent")
+    end_dead = _one("idempotent", "row")
     """Ends dead runners before that, where the table lies in several shards."""
     owned = _one()
     end_runner = _one("idempotent", "row")

@@ -61,14 +61,14 @@ class Takeover:
         is_ones_turn = random.random() * share < 1  # noqa: S311 - one of them does
         with_orphans = not self.looks or self._found_some or is_ones_turn
         statements = self._executor.statements
-        arguments: list[str | list[str]] = [self._delays, str(with_orphans), self._workflows]
+        arguments = [self._delays, str(with_orphans), self._workflows]
         try:
             with self._executor.operation("take_over", None, None) as latest:
                 deadline = latest
                 if statements.is_distributed:
                     deadline = min(latest, now() + HELD_SECONDS)
-                    ended = await self._executor.fetch(deadline, statements.end_dead)
-                    arguments.append([each["token"] for each in ended])
+                    [ended] = await self._executor.fetch(deadline, statements.end_dead)
+                    arguments.append(ended["tokens"])
                 [row] = await self._executor.fetch(deadline, statements.take_over, *arguments)
         except DatabaseError as error:
             if not error.retryable:

@@ -47,7 +47,7 @@ EXPECTED = {
     "give_back": ("non_idempotent", "row", "row_per_call"),
     "fail": ("non_idempotent", "row", "row_per_call"),
     "take_over": ("idempotent", "row", None),
-    "end_dead": ("idempotent", "rows", None),
+    "end_dead": ("idempotent", "row", None),
     "owned": ("read", "rows", None),
     "end_runner": ("idempotent", "row", None),
     "release": ("non_idempotent", "row", None),
