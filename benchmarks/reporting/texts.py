@@ -181,8 +181,8 @@ first 50, or for 50 at random of the first 200, which is what a runner does that
 CITUS = """
 ## On Citus
 
-A cluster of a coordinator and two workers, all on this machine, without `fsync`. The plain table is
-on its coordinator too. *x batching=False* is the median of the ratios within a round to one
+A cluster of a coordinator and two workers, all on this machine, without `fsync`: not the server
+above, but Citus 13.2 on PostgreSQL 15. The plain table is on its coordinator too. *x batching=False* is the median of the ratios within a round to one
 statement a call, *x plain* to the plain table's gathered calls. Tenants are 20 schemas over one
 pool, which Citus spreads over both workers.
 """
