@@ -13,6 +13,7 @@ from benchmarks.queues import QUEUES
 from benchmarks.records import as_they_come
 from benchmarks.reporting import report
 from benchmarks.scenarios import (
+    citus,
     claim_shapes,
     empty_claims,
     fixtures,
@@ -53,6 +54,7 @@ SCENARIOS = (
     "claim_shapes",
     "empty_claims",
     "fixtures",
+    "citus",
 )
 RESULTS = Path(__file__).parent / "results"
 
@@ -235,6 +237,7 @@ def _records(
             processes=tuple(each for each in (1, 2) if not options.quick or each == 2),
             rounds=scale.rounds,
         ),
+        "citus": lambda: citus.citus(rounds=scale.rounds, seconds=2 * seconds),
     }
     for name, scenario in scenarios.items():
         if name in options.only and (name != "sharded" or options.citus):

@@ -12,6 +12,7 @@ import anyio
 
 from hephaestus_pg import _sql, migrations, registry
 from hephaestus_pg.batching.keyed import checked_batch_by
+from hephaestus_pg.batching.shards import Shards
 from hephaestus_pg.codec.serializer import MAX_STATE_BYTES, Serializer
 from hephaestus_pg.driver.connection import checked_connection
 from hephaestus_pg.errors import InvalidTypeError
@@ -24,7 +25,7 @@ from hephaestus_pg.inspect.looking import InspectVerbs
 from hephaestus_pg.migrations.usable import check_usable
 from hephaestus_pg.runners.ownership import OwnershipVerbs
 from hephaestus_pg.values.arguments import checked_flag
-from hephaestus_pg.verbs.observers import Observers
+from hephaestus_pg.verbs.observers import EVERYTHING, Observers
 from hephaestus_pg.verbs.pruning import Verbs
 from hephaestus_pg.watch.recorders import ConnectionRecorder, Recorder
 from hephaestus_pg.watch.watching import WatchVerbs
@@ -60,7 +61,8 @@ class Transaction(Verbs):
     ) -> None:
         super().__init__(executor, serializer)
         self.connection: AnyConnection = executor.connection
-        self._observers = Observers(*observers, is_certain=False)
+        listened = EVERYTHING if executor.statements.of_citus else None
+        self._observers = Observers(*observers, is_certain=False, listened=listened)
 
     def runner(self, *_: Any, **__: Any) -> NoReturn:
         """Refuses: a runner outlives a transaction, and has a connection of its own."""
@@ -294,6 +296,16 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
         if found.variants:
             statements = statements_of(self.schema, *found.variants)
             self._pool_executor.statements = self._statements = statements
-            self._can_listen = False  # since they do not find out whether somebody listens
+            self._observers.listened = EVERYTHING
+            self._outlet.asks = True  # since what is written there cannot ask who listens
+        if "distributed" in found.variants:
+            shards = Shards(self._lowest_hashes)
+            await shards.read()
+            self._pool_executor.gather_by_shard(shards.of)
         for warning in found.warnings:
             logger.warning("schema %s%s", self.schema, warning)
+
+    async def _lowest_hashes(self) -> list[int]:
+        with self._pool_executor.operation("shards", None, None) as deadline:
+            rows = await self._pool_executor.fetch(deadline, self._statements.shards)
+        return [int(row["lowest"]) for row in rows]

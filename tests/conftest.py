@@ -19,7 +19,8 @@ from hypothesis import settings as hypothesis_settings
 from hephaestus_pg import migrations, registry
 from hephaestus_pg.embedded import EmbeddedServer
 from hephaestus_pg.execution import pool_runner
-from hephaestus_pg.watch import subscription
+from hephaestus_pg.watch import notifier, subscription
+from tests.support import citus
 from tests.support.databases import SERVER, Owner, new_database
 from tests.support.proxied import port_here
 from tests.support.server import server
@@ -82,6 +83,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if citus.KIND:
+        citus.skip_what_cannot_apply(items)
     for item in items:
         if pytest_asyncio.is_async_test(item):
             # The first to be set up is the last to look, and the last the first to act.
@@ -102,6 +105,9 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def dsn(pytestconfig: pytest.Config) -> Iterator[str]:
     """A database that the tests of this process share; each takes a schema of its own in it."""
+    if citus.KIND:
+        yield citus.coordinator()
+        return
     with new_database(pytestconfig) as database:
         yield database
 
@@ -125,6 +131,9 @@ def schema(owner: Owner, request: pytest.FixtureRequest) -> Iterator[str]:
     name = f"schema_{uuid4().hex[:12]}"
     owner.execute(f"CREATE SCHEMA {name}")
     yield name
+    if citus.KIND:
+        citus.drop(owner, name)
+        return
     if _failed in request.node.stash:
         owner.execute(_END_OTHERS)
     owner.execute(f"DROP SCHEMA {name} CASCADE")
@@ -138,6 +147,8 @@ def migrated(owner: Owner, schema: str) -> str:
     # As one script, which tests/migrations/test_scripts.py compares with the engine's steps: it
     # takes a fraction of their time, and most tests need it.
     owner.execute(migrations.sql("up", schema=schema))
+    if citus.KIND:
+        citus.distribute(owner, schema)
     return schema
 
 
@@ -277,6 +288,7 @@ def _forget_storages_and_connections() -> None:
 def asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each write asks who listens, so that who begins to listen need not look twice."""
     monkeypatch.setattr(pool_runner, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(notifier, "ASK_SECONDS", 0.0)
     monkeypatch.setattr(subscription, "AGAIN_SECONDS", 3600.0)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import tenancy
 from benchmarks.contenders import CONTENDERS
-from benchmarks.reporting import growth, plots, reading, runners, sharded, texts, waking
+from benchmarks.reporting import citus, growth, plots, reading, runners, sharded, texts, waking
 from benchmarks.reporting.fixtures import fixtures
 from benchmarks.reporting.profile import profile
 from benchmarks.reporting.summary import medians
@@ -226,6 +226,7 @@ _SECTIONS: dict[str, Callable[[Records], str]] = {
     "claim_shapes": runners.claim_shapes,
     "empty_claims": runners.empty_claims,
     "fixtures": fixtures,
+    "citus": citus.citus,
 }
 
 

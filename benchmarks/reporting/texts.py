@@ -235,3 +235,12 @@ beyond the {without:.2f} of one that does nothing and has no fixture. The first 
 process, which starts the server, is left out. *truncate* starts a storage in a fixture of one's own
 and empties the tables, and *create database from template* starts it on a database of its own.
 """
+
+CITUS = """
+## On Citus
+
+A cluster of a coordinator and two workers, all on this machine, without `fsync`: not the server
+above, but Citus 13.2 on PostgreSQL 15. The plain table is on its coordinator too. *x batching=False*
+is the median of the ratios within a round to one statement a call, *x plain* to the plain table's
+gathered calls. Tenants are 20 schemas over one pool, which Citus spreads over both workers.
+"""

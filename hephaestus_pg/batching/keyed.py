@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BatchBy = Callable[[], Hashable]
 """Gives the key of a call, in the call's context; calls of equal keys may share statements."""
 
+KeyOf = Callable[[str], Hashable]
+"""Gives that key by the id that the call concerns."""
+
 MAX_IDLE = 100
 """Batchers above which those without calls are dropped when a new key comes."""
 
@@ -32,11 +35,11 @@ def checked_batch_by(batch_by: Any, *, batching: bool) -> None:
 
 
 class KeyedBatcher:
-    """Sends only calls together for which ``batch_by`` gives the same value."""
+    """Sends only calls together for which ``key_of`` gives the same value."""
 
-    def __init__(self, make: Callable[[], Batcher], batch_by: BatchBy) -> None:
+    def __init__(self, make: Callable[[], Batcher], key_of: KeyOf) -> None:
         self._make = make
-        self._batch_by = batch_by
+        self._key_of = key_of
         self._batchers: dict[Hashable, Batcher] = {}
 
     @property
@@ -48,7 +51,7 @@ class KeyedBatcher:
         self, deadline: float, statement: Batchable, *arguments: Any
     ) -> Awaitable[Record | None]:
         """See :meth:`Batcher.row`."""
-        key = self._batch_by()
+        key = self._key_of(arguments[0])
         try:
             batcher = self._batchers.get(key)
         except TypeError as error:

@@ -174,6 +174,8 @@ def _meaning(error: Exception, said: str, code: str | None) -> Meaning:
             return meaning
     if code == "08P01" and "prepared statement" in said:  # in PgBouncer's words
         return _FORGOTTEN
+    if code == "XX000" and "postmaster was shut down" in said:  # in Citus's words
+        return _LOST
     if code == "23505" and not _VIOLATES_ID.match(getattr(error, "detail", None) or ""):
         return _REJECTED  # an index of the user's own: the other row will stay
     if code is not None:

@@ -27,6 +27,8 @@ class PinnedConnection:
         self.pool = pool
         self._loop = asyncio.get_running_loop()
         self._kept: AnyConnection | None = None
+        self._waiting = 0
+        """Statements that wait for the pool, as the other half of a batch does."""
         self._until = 0.0
 
     @property
@@ -41,7 +43,11 @@ class PinnedConnection:
 
     async def acquire(self, _: str) -> AnyConnection:
         """See :meth:`Connections.acquire`."""
-        acquired: AnyConnection = await self.pool.acquire()
+        self._waiting += 1
+        try:
+            acquired: AnyConnection = await self.pool.acquire()
+        finally:
+            self._waiting -= 1
         self._until = self._loop.time() + KEEP_SECONDS
         return acquired
 
@@ -51,7 +57,12 @@ class PinnedConnection:
 
     def try_release(self, connection: AnyConnection) -> bool:
         """See :meth:`Connections.try_release`."""
-        keeps = self._kept is None and self._loop.time() < self._until and _is_open(connection)
+        keeps = (
+            self._kept is None
+            and not self._waiting  # they might wait for this one
+            and self._loop.time() < self._until
+            and _is_open(connection)
+        )
         if keeps:
             self._kept = connection
         return keeps

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Pool, Record
 
-    from hephaestus_pg.batching.keyed import BatchBy
+    from hephaestus_pg.batching.keyed import BatchBy, KeyOf
     from hephaestus_pg.batching.queue import Run
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.execution.connections import Connections
@@ -92,7 +92,9 @@ class PoolExecutor:
     def _make_runner(self) -> PoolRunner:
         return PoolRunner(self._connections, self.statements, self.schema)
 
-    def _make_batcher(self, batch_by: BatchBy | None) -> Batcher | KeyedBatcher:
+    def _make_batcher(
+        self, batch_by: BatchBy | None, shard_of: KeyOf | None = None
+    ) -> Batcher | KeyedBatcher:
         pinned = self._pinned if isinstance(self._connections, PoolConnections) else None
         make = partial(
             Batcher,
@@ -102,10 +104,24 @@ class PoolExecutor:
             batch_sizes=self._batch_sizes,
             request=self.request,
         )
+        if shard_of is not None:
+            # Shards are several, so that their batches are smaller, and several are sent at once.
+            make = partial(make, num_workers=1)
         if batch_by is None:
-            return make()
+            return make() if shard_of is None else KeyedBatcher(make, shard_of)
         # A hook of the pool sees the context of one of those who share its connection.
-        return KeyedBatcher(partial(make, in_callers_context=True), partial(_key_of, batch_by))
+        make = partial(make, in_callers_context=True)
+
+        def key_of(id: str) -> Hashable:
+            return _key_of(batch_by), shard_of and shard_of(id)
+
+        return KeyedBatcher(make, key_of)
+
+    def gather_by_shard(self, shard_of: KeyOf) -> None:
+        """Sends only calls together, from now on, whose ids lie in one shard of the table."""
+        if self._batcher is not None:
+            self._batcher = self._make_batcher(self.shared.batch_by, shard_of)
+            self.row = self._batcher.row
 
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""

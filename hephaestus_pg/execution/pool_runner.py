@@ -72,13 +72,16 @@ class PoolRunner:
         if statement.asking is not None and (now := self.loop.time()) >= self._ask_at:
             self._ask_at = now + ASK_SECONDS
             statement = statement.asking
+        text, given = statement.text, arguments
+        if statement.multi_row is not None:
+            text, given = statement.with_arguments(arguments)
         return self.run(
             deadline,
             statement.name,
-            lambda connection: fetch_rows(connection, statement.text, arguments),
+            lambda connection: fetch_rows(connection, text, given),
             kind=statement.kind,
             is_batch=statement.is_batch,
-            text=statement.text,
+            text=text,
             source=source,
         )
 

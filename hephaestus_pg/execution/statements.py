@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import SchemaOutdatedError
+from hephaestus_pg.execution.multi_row import MAX_ROWS, MultiRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,11 +35,21 @@ class Statement:
     """Runs many calls at once; its parameters are theirs as arrays. ``None``: it is not batched."""
     asking: Statement | None = None
     """The same, which also asks what other processes listen to; ``None``: nothing to tell them."""
+    multi_row: MultiRow | None = None
+    """Does the same for few calls; ``None``: their number makes no difference."""
 
     @property
     def is_batch(self) -> bool:
         """Its parameters are those of several calls, any of which may make it fail."""
         return self.result == "row_per_call"
+
+    def with_arguments(self, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+        """The text to send for these arguments, and its own."""
+        if self.multi_row is None or len(arguments[0]) > MAX_ROWS:
+            return self.text, arguments
+        # Locked in the order in which the other statements lock.
+        rows = sorted(zip(*arguments, strict=True), key=lambda row: row[0].encode())
+        return self.multi_row.text(len(rows)), self.multi_row.arguments(rows)
 
 
 class Searches(dict[tuple[str, ...], Statement]):
@@ -78,8 +89,7 @@ def _one(kind: Kind = "read", result: Shape = "rows") -> Lazy[Statement]:
 
 def _batched(kind: Kind) -> Lazy[Statement]:
     def make(statements: Statements, name: str) -> Statement:
-        many = statements.one(f"{name}_many", kind, "row_per_call", "batched")
-        return replace(statements.one(name, kind, "row"), many=many)
+        return statements.batched(name, kind)
 
     return Lazy(make)
 
@@ -95,8 +105,14 @@ class Statements:
         self._variants = variants
 
     get = _batched("read")
-    put = _batched("idempotent")
-    insert = _batched("non_idempotent")
+    put = Lazy(lambda statements, name: statements.upserting(name, "idempotent"))
+    insert = Lazy(lambda statements, _: statements.inserting("never"))
+    insert_over_finished = Lazy(
+        lambda statements, _: (
+            statements.inserting("always") if statements.of_citus else statements.insert
+        )
+    )
+    """Where a finished row makes way."""
     update = _batched("non_idempotent")
     delete = _batched("non_idempotent")
     get_many = _one()
@@ -105,6 +121,7 @@ class Statements:
     prune = _one("idempotent", "row")
     searches = Lazy(lambda statements, _: Searches(statements.text))
     index_profile = _one(result="row")
+    shards = _one()
     terminate_backend = _one(result="row")
     get_locked = _one(result="row")
     register = _one("non_idempotent", "row")
@@ -118,11 +135,14 @@ class Statements:
     """Gives back after a failed attempt."""
     take_over = _one("idempotent", "row")
     """Frees what dead runners own."""
+    end_dead = _one("idempotent", "row")
+    """Ends dead runners before that, where the table lies in several shards."""
     owned = _one()
     end_runner = _one("idempotent", "row")
     release = _one("non_idempotent", "row")
     runners = _one()
     notify = _one("idempotent", "row")
+    who_listens = _one(result="row")
     changed = _one()
     never_idle = _one("idempotent", "row")
     counted_some = _one()
@@ -132,14 +152,43 @@ class Statements:
     stuck = Lazy(lambda statements, name: statements.one(name, "read", "rows", "summary"))
 
     def text(self, name: str, *own: str) -> str:
-        """The text of ``sql/queries``, in its own variants and those of the table."""
-        return _sql.statement(name, self._schema, *own, *self._variants)
+        """The text of ``sql/queries``, in the variants of the table and its own."""
+        return _sql.statement(name, self._schema, *self._variants, *own)
+
+    @property
+    def of_citus(self) -> bool:
+        """Citus has the table."""
+        return "citus" in self._variants
+
+    @property
+    def is_distributed(self) -> bool:
+        """The table lies in several shards."""
+        return "distributed" in self._variants
+
+    def inserting(self, gives_way: str) -> Statement:
+        """The statement that inserts; that of Citus says whether finished rows give way."""
+        return self.upserting("insert", "non_idempotent", gives_way)
+
+    def upserting(self, name: str, kind: Kind, *of_citus: str) -> Statement:
+        """A statement with its sibling for many calls, which may insert rows."""
+        if not self.of_citus:
+            return self.batched(name, kind)
+        made = self.batched(name, kind, *of_citus)
+        assert made.many is not None
+        multi_row = MultiRow(self.text(name, *of_citus))
+        many = replace(made.many, multi_row=multi_row)
+        return replace(self.one(name, kind, "row"), many=many)
+
+    def batched(self, name: str, kind: Kind, *own: str) -> Statement:
+        """A statement with its sibling for many calls."""
+        many = self.one(f"{name}_many", kind, "row_per_call", "batched", *own)
+        return replace(self.one(name, kind, "row"), many=many)
 
     def one(self, name: str, kind: Kind, result: Shape, *own: str) -> Statement:
         """A statement, with its sibling that asks who listens, if it has one."""
         statement = Statement(name, self.text(name, *own), kind, result)
         asking = replace(statement, text=self.text(name, "asking", *own))
-        if "citus" in self._variants or asking.text == statement.text:
+        if self.of_citus or asking.text == statement.text:
             return statement
         return replace(statement, asking=asking)
 

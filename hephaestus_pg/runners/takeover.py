@@ -20,6 +20,9 @@ logger = logging.getLogger("hephaestus_pg")
 LOOK_SECONDS = 1.0
 """Seconds between two looks for dead runners, while somebody waits for a claim."""
 
+HELD_SECONDS = 2.0
+"""Seconds that a look may take where it cannot skip what somebody holds: claims wait for it."""
+
 ORPHANS_EVERY = 10
 """Of so many looks, by all runners together, one is for instances too whose runner has no row.
 
@@ -60,18 +63,20 @@ class Takeover:
         share = ORPHANS_EVERY * self.runners
         is_ones_turn = random.random() * share < 1  # noqa: S311 - one of them does
         with_orphans = not self.looks or self._found_some or is_ones_turn
+        statements = self._executor.statements
+        arguments = [self._delays, str(with_orphans), self._workflows]
         try:
-            with self._executor.operation("take_over", None, None) as deadline:
-                [row] = await self._executor.fetch(
-                    deadline,
-                    self._executor.statements.take_over,
-                    self._delays,
-                    str(with_orphans),
-                    self._workflows,
-                )
+            with self._executor.operation("take_over", None, None) as latest:
+                deadline = latest
+                if statements.is_distributed:
+                    deadline = min(latest, now() + HELD_SECONDS)
+                    [ended] = await self._executor.fetch(deadline, statements.end_dead)
+                    arguments.append(ended["tokens"])
+                [row] = await self._executor.fetch(deadline, statements.take_over, *arguments)
         except DatabaseError as error:
             if not error.retryable:
                 raise
+            self._found_some = True  # what those owned whose rows have gone
             self._looked = now()  # whatever keeps it from that keeps nobody from claiming
             logger.warning("a look for dead runners failed, and comes again: %s", error)
             return

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from hephaestus_pg.values.instance import Instance
 
 
+EVERYTHING = "all"
+"""Of everything that is written somebody has to be told."""
+
+
 class Observer:
     """Hears of what was written. What it need not know, it inherits."""
 
@@ -32,10 +36,12 @@ class Observer:
 class Observers:
     """Tells each of what was written; ``is_certain`` says that no transaction takes it back."""
 
-    def __init__(self, *observers: Observer, is_certain: bool = True) -> None:
+    def __init__(
+        self, *observers: Observer, is_certain: bool = True, listened: str | None = None
+    ) -> None:
         self._observers = [*observers]
         self._is_certain = is_certain
-        self._listened: str | None = None
+        self.listened = listened
         """What other processes listened to when a write last asked: ``all``, or ``work`` alone."""
 
     def add(self, observer: Observer) -> None:
@@ -45,8 +51,8 @@ class Observers:
 
     def written(self, row: Record, stored: Instance) -> Instance:
         """Tells what a write left behind, of which the ``row`` is its answer, and returns it."""
-        listened = self._listened = row.get("listened", self._listened)
-        is_listened = listened == "all" or (listened == "work" and is_work(stored))
+        listened = self.listened = row.get("listened", self.listened)
+        is_listened = listened == EVERYTHING or (listened == "work" and is_work(stored))
         for observer in self._observers:
             observer.written(stored, is_certain=self._is_certain, is_listened=is_listened)
         return stored

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.codec.encoded import EncodedInstance
     from hephaestus_pg.codec.serializer import Serializer
     from hephaestus_pg.execution.executor import Executor
+    from hephaestus_pg.execution.statements import Statement
     from hephaestus_pg.verbs.reconcile import Verdict
 
 
@@ -121,6 +122,7 @@ class InstanceVerbs:
     ) -> Instance:
         """As :meth:`insert`; the ``runner`` with that token owns the instance."""
         statements = self._statements
+        statement = statements.insert_over_finished if replace_finished else statements.insert
         arguments = (*new.columns, str(replace_finished), runner, new.state)
 
         def verdict(held: Record | None) -> Verdict:
@@ -128,15 +130,13 @@ class InstanceVerbs:
             return reconcile.insert(held, equal=is_owners and self._equals(held, new))
 
         with self._executor.operation("insert", new.id, timeout) as deadline:
-            _, row = await reconcile.write(
-                self._executor, statements.insert, verdict, deadline, *arguments
-            )
+            _, row = await reconcile.write(self._executor, statement, verdict, deadline, *arguments)
             if row is None:
                 held = await self._executor.row(deadline, statements.get, new.id)
                 self._require_free(new.id, held, replace_finished=replace_finished)
                 # Between the two the row was deleted or finished; or a trigger vetoes the insert.
                 row = await self._insert_locking(
-                    deadline, arguments, verdict, replace_finished=replace_finished
+                    deadline, statement, arguments, verdict, replace_finished=replace_finished
                 )
         row = self._own(row, "insert", new.id)
         return self._observers.written(row, new.stored(row))
@@ -144,6 +144,7 @@ class InstanceVerbs:
     async def _insert_locking(
         self,
         deadline: float,
+        statement: Statement,
         arguments: tuple[str | None, ...],
         verdict: Callable[[Record | None], Verdict],
         *,
@@ -159,7 +160,7 @@ class InstanceVerbs:
         async def insert_and_look(inner: Executor) -> Record | None:
             nonlocal tries
             tries += 1
-            row: Record | None = await inner.row(deadline, self._statements.insert, *arguments)
+            row: Record | None = await inner.row(deadline, statement, *arguments)
             if row is None:
                 held: Record | None = await inner.row(deadline, self._statements.get, id)
                 if tries > 1 and verdict(held) == "applied":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from hephaestus_pg.errors import HephaestusError
+from hephaestus_pg.verbs.observers import EVERYTHING
 from hephaestus_pg.watch.news import News
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ logger = logging.getLogger("hephaestus_pg")
 
 INTERVAL = 0.02
 """Seconds between two notifications, at least."""
+
+ASK_SECONDS = 0.1
+"""Seconds between two questions who listens, where writes do not ask."""
 
 TIMEOUT = 2.0
 """Seconds that a notification may take: whoever waits looks by himself a little later."""
@@ -35,6 +40,10 @@ class Outlet:
         self.sender = uuid4().hex[:12]
         """By which its own storage knows what it has told."""
         self.notifier = Notifier.of(executor.pool)
+        self.asks = False
+        """Writes have not asked whether somebody listens."""
+        self._ask_at = -inf
+        self._listened: str | None = None
         self._news = News.none()
         self._is_closed = False
 
@@ -49,10 +58,23 @@ class Outlet:
             self._news.merge(news)
             self._plan()
 
-    def take(self) -> str:
-        """Returns what is to be told now, which begins anew."""
+    async def take(self, executor: PoolExecutor, deadline: float) -> str | None:
+        """Returns what is to be told now, if somebody listens to that; then it begins anew."""
         news, self._news = self._news, News.none()
+        if self.asks:
+            await self._ask(executor, deadline)
+            if self._listened != EVERYTHING and not (self._listened and news.has_work):
+                return None
         return news.payload(self.sender)
+
+    async def _ask(self, executor: PoolExecutor, deadline: float) -> None:
+        """Finds out who listens, now and then."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._ask_at:
+            self._ask_at = now + ASK_SECONDS
+            statement = self.executor.statements.who_listens
+            [row] = await executor.fetch(deadline, statement)
+            self._listened = row["listened"]
 
     async def close(self) -> None:
         """Tells what there is; nothing after that."""
@@ -123,12 +145,11 @@ class Notifier:
         executor = next((each for each in executors if not each.lifecycle.closed), executors[0])
         try:
             with executor.operation("notify", None, None) as latest:
-                await executor.fetch(
-                    min(latest, self._sent + TIMEOUT),
-                    executor.statements.notify,
-                    [outlet.channel for outlet in outlets],
-                    [outlet.take() for outlet in outlets],
-                )
+                until = min(latest, self._sent + TIMEOUT)
+                taken = [(each.channel, await each.take(executor, until)) for each in outlets]
+                if told := [(channel, payload) for channel, payload in taken if payload]:
+                    channels, payloads = map(list, zip(*told, strict=True))
+                    await executor.fetch(until, executor.statements.notify, channels, payloads)
         except HephaestusError as error:
             logger.debug("a notification was lost, and others look later: %s", error)
 

@@ -219,7 +219,7 @@ async def test_a_key_whose_calls_wait_to_be_admitted_keeps_its_batcher() -> None
         return []
 
     key = ["busy"]
-    batcher = KeyedBatcher(lambda: Batcher(run, limit=limit), lambda: key[0])
+    batcher = KeyedBatcher(lambda: Batcher(run, limit=limit), lambda _: key[0])
     later = asyncio.get_running_loop().time() + 60
 
     async def call(of: str) -> None:

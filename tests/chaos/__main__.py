@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.chaos import run as storage
 from tests.chaos.runners import run as runners
-from tests.chaos.schedule import KINDS
+from tests.chaos.schedule import KINDS, OF_WORKERS
+from tests.support.cluster import missing
 
 
 def main() -> int:
@@ -22,12 +23,17 @@ def main() -> int:
     alone = parser.add_argument_group("one process, which calls")
     alone.add_argument("--callers", type=int, default=200, metavar="N")
     alone.add_argument("--no-batching", dest="batching", action="store_false")
+    alone.add_argument("--citus", choices=("schema", "id"), default="", help="a cluster's")
     many = parser.add_argument_group("processes with runners")
     many.add_argument("--runners", action="store_true", help="they break too")
     many.add_argument("--processes", type=int, default=8, metavar="N")
     many.add_argument("--instances", type=int, default=2000, metavar="N", help="at the least")
     given = parser.parse_args()
     kinds = runners.KINDS if given.runners else tuple(KINDS)
+    if given.citus:
+        if reason := missing():
+            parser.error(f"argument --citus: {reason}")
+        kinds += tuple(OF_WORKERS)
     for kind in given.only or ():
         if kind not in kinds:
             parser.error(f"argument --only: choose from {', '.join(map(repr, kinds))}")
@@ -49,7 +55,11 @@ async def _run(given: argparse.Namespace) -> storage.Report | runners.Report:
         schedule["only"] = given.only
     if given.runners:
         return await runners.run(processes=given.processes, instances=given.instances, **schedule)
-    return await storage.run(callers=given.callers, batching=given.batching, **schedule)
+    if given.citus:
+        schedule.setdefault("only", (*KINDS, *OF_WORKERS))
+    return await storage.run(
+        callers=given.callers, batching=given.batching, distributed=given.citus, **schedule
+    )
 
 
 if __name__ == "__main__":

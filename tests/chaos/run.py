@@ -150,6 +150,7 @@ async def run(
     only: Sequence[str] = tuple(KINDS),
     callers: int = 200,
     batching: bool = True,
+    distributed: str = "",
     wanted: Collection[str] = (),
     say: Callable[[str], object] = print,
 ) -> Report:
@@ -160,7 +161,7 @@ async def run(
     """
     report = Report(seed, batching)
     began = monotonic()
-    async with started(seed) as arena:
+    async with started(seed, distributed) as arena:
         async with (
             _watching(arena, report, callers) as clock,
             _load(arena, report, callers) as load,
@@ -211,6 +212,7 @@ async def _finish(server: EmbeddedServer, report: Report) -> None:
             report.backends = await connection.fetchval(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                " AND application_name NOT LIKE 'citus%'"  # a cluster's own
             )
             if not report.backends or monotonic() > until:
                 break

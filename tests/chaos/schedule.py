@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import signal
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ import asyncpg
 from hephaestus_pg import migrations
 from hephaestus_pg.embedded import EmbeddedServer
 from tests.chaos.proxy import HOST, Proxy
+from tests.support import citus
+from tests.support.cluster import cluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -52,11 +54,17 @@ def schedule(seed: int, kinds: Sequence[str]) -> Iterator[Fault]:
 
 
 class Arena:
-    """A server, the proxy before it, and what can be done to them."""
+    """A server, the proxy before it, and what can be done to them.
 
-    def __init__(self, server: EmbeddedServer, proxy: Proxy, seed: int) -> None:
+    The server of a cluster is its coordinator; beside it there are ``workers``.
+    """
+
+    def __init__(
+        self, server: EmbeddedServer, proxy: Proxy, seed: int, workers: Sequence[EmbeddedServer]
+    ) -> None:
         self.server = server
         self.proxy = proxy
+        self._workers = workers
         self._chance = random.Random(seed)
 
     @property
@@ -67,7 +75,7 @@ class Arena:
     async def suffer(self, fault: Fault) -> None:
         """Do the fault, wait for as long as it lasts, and heal it, whatever happens."""
         try:
-            await KINDS[fault.kind](self, fault)
+            await {**KINDS, **OF_WORKERS}[fault.kind](self, fault)
         finally:
             self.proxy.heal()
 
@@ -87,10 +95,22 @@ class Arena:
         await asyncio.sleep(fault.seconds / 2)
         await asyncio.to_thread(self.server.start)
 
+    async def _kill_worker(self, fault: Fault) -> None:
+        worker = self._chance.choice(self._workers)
+        await asyncio.to_thread(worker.kill)
+        await asyncio.sleep(fault.seconds / 2)
+        await asyncio.to_thread(worker.start)
+
+    async def _restart_worker(self, fault: Fault) -> None:
+        worker = self._chance.choice(self._workers)
+        await asyncio.to_thread(worker.stop, "fast")
+        await asyncio.sleep(fault.seconds / 2)
+        await asyncio.to_thread(worker.start)
+
     async def _terminate(self, fault: Fault) -> None:
         async with self.admin() as admin:
             for backend in self._some(await self._backends(admin), fault.share):
-                await admin.execute("SELECT pg_terminate_backend($1)", backend)
+                await admin.execute("SELECT pg_terminate_backend($1::integer)", backend)
 
     async def _freeze(self, fault: Fault) -> None:
         async with self._frozen():
@@ -171,14 +191,42 @@ KINDS: dict[str, Callable[[Arena, Fault], Awaitable[None]]] = {
 }
 
 
+OF_WORKERS: dict[str, Callable[[Arena, Fault], Awaitable[None]]] = {
+    "kill worker": Arena._kill_worker,
+    "restart worker": Arena._restart_worker,
+}
+"""What a cluster can suffer beside that."""
+
+
 @asynccontextmanager
-async def started(seed: int) -> AsyncIterator[Arena]:
-    """A server of the run's own with the schema, and the proxy; both end with the block."""
+async def started(seed: int, distributed: str = "") -> AsyncIterator[Arena]:
+    """A server of the run's own with the schema, and the proxy; both end with the block.
+
+    With ``distributed``, ``schema`` or ``id``, it is a Citus cluster, that has the schema so.
+    """
     binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
-    with EmbeddedServer(settings=SETTINGS, binaries=binaries) as server:
+    with ExitStack() as stack:
+        workers: Sequence[EmbeddedServer] = ()
+        if distributed:
+            # The promise is that of servers that wait for the disk.
+            made = stack.enter_context(cluster({**SETTINGS, "fsync": "on"}))
+            server, workers = made.coordinator, made.workers
+        else:
+            server = stack.enter_context(EmbeddedServer(settings=SETTINGS, binaries=binaries))
         await migrations.up(server.dsn, schema=SCHEMA)
+        if distributed:
+            await _distribute(server, distributed)
         async with Proxy(lambda: server.port) as proxy:
-            yield Arena(server, proxy, seed)
+            yield Arena(server, proxy, seed, workers)
+
+
+async def _distribute(server: EmbeddedServer, how: str) -> None:
+    connection = await asyncpg.connect(server.dsn)
+    try:
+        for statement in citus.distributing(SCHEMA, how):
+            await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 _SENDING = 0.05

@@ -28,7 +28,7 @@ def filled(do: Do, change: Change) -> None:
             ]
         )
     )
-    change("runner = gen_random_uuid()", "order::0")
+    change("runner = '0191e0a4-5b0c-7d3e-8f00-000000000001'", "order::0")
     change(EXHAUSTED, "order::1")
     change(LEFT, "order::2")
 

@@ -95,6 +95,12 @@ def violation(key: str) -> asyncpg.UniqueViolationError:
         (asyncpg.UndefinedTableError("table"), RejectedError, "no", False),
         (asyncpg.CheckViolationError("check"), RejectedError, "no", False),
         (asyncpg.ProgramLimitExceededError("limit"), RejectedError, "no", False),
+        (
+            asyncpg.InternalServerError("postmaster was shut down, exiting"),
+            ConnectionLostError,
+            "unknown",
+            True,
+        ),
     ),
     ids=repr,
 )

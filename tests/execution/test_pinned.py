@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 from hephaestus_pg.execution import pinned
 from hephaestus_pg.execution.pinned import PinnedConnection
 
 if TYPE_CHECKING:
-    import asyncpg
-
     Pool = asyncpg.Pool[asyncpg.Record]
 
 pytestmark = pytest.mark.quick
@@ -78,3 +78,17 @@ async def test_one_that_broke_is_replaced(two: Pool, when: str) -> None:
     assert await statement(pinned_connection) != pid
     await pinned_connection.close()
     assert two.get_idle_size() == two.get_size() == 1
+
+
+async def test_one_who_waits_for_the_pool_is_not_kept_waiting(dsn: str, kept: None) -> None:
+    async with asyncpg.create_pool(dsn, min_size=0, max_size=1) as pool:
+        connection = PinnedConnection(pool)
+        first = await connection.acquire("")
+        waiting = asyncio.create_task(connection.acquire(""))
+        await asyncio.sleep(0)
+        assert not connection.try_release(first)
+        await connection.release(first)
+        async with asyncio.timeout(30):
+            second = await waiting
+        assert connection.try_release(second)
+        await connection.close()

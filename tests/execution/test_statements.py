@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,7 @@ EXPECTED = {
     "get": ("read", "row", "row_per_call"),
     "put": ("idempotent", "row", "row_per_call"),
     "insert": ("non_idempotent", "row", "row_per_call"),
+    "insert_over_finished": ("non_idempotent", "row", "row_per_call"),
     "update": ("non_idempotent", "row", "row_per_call"),
     "delete": ("non_idempotent", "row", "row_per_call"),
     "get_many": ("read", "rows", None),
@@ -35,6 +37,7 @@ EXPECTED = {
     "prune": ("idempotent", "row", None),
     "searches": ("read", "rows", None),
     "index_profile": ("read", "row", None),
+    "shards": ("read", "rows", None),
     "terminate_backend": ("read", "row", None),
     "get_locked": ("read", "row", None),
     "register": ("non_idempotent", "row", None),
@@ -44,11 +47,13 @@ EXPECTED = {
     "give_back": ("non_idempotent", "row", "row_per_call"),
     "fail": ("non_idempotent", "row", "row_per_call"),
     "take_over": ("idempotent", "row", None),
+    "end_dead": ("idempotent", "row", None),
     "owned": ("read", "rows", None),
     "end_runner": ("idempotent", "row", None),
     "release": ("non_idempotent", "row", None),
     "runners": ("read", "rows", None),
     "notify": ("idempotent", "row", None),
+    "who_listens": ("read", "row", None),
     "changed": ("read", "rows", None),
     "never_idle": ("idempotent", "row", None),
     "counted_some": ("read", "rows", None),
@@ -89,7 +94,7 @@ def test_the_batched_sibling_may_be_repeated_as_the_single_one(name: str) -> Non
     single: Statement = getattr(OWN, name)
     many = single.many
     assert many is not None
-    assert (many.name, many.kind, many.is_batch) == (f"{name}_many", single.kind, True)
+    assert (many.name, many.kind, many.is_batch) == (f"{single.name}_many", single.kind, True)
     assert many.many is None
 
 
@@ -145,7 +150,7 @@ def test_what_others_may_wait_for_can_ask_who_does() -> None:
         for each_of in each(getattr(OWN, name))
         if each_of.asking is not None
     }
-    assert asking == {"put", "insert", "update", "put_many"}
+    assert asking == {"put", "insert", "insert_over_finished", "update", "put_many"}
     assert OWN.put.many is not None
     assert OWN.put.many.asking is not None
     assert OWN.put.asking is not None
@@ -155,15 +160,55 @@ def test_what_others_may_wait_for_can_ask_who_does() -> None:
 
 def test_a_table_of_citus_is_written_by_statements_that_never_ask() -> None:
     of_citus = statements_of("tenant_a", "citus")
-    assert different(OWN, of_citus) == set()
+    assert different(OWN, of_citus) == {"counted_sample", "delete_many"}
     assert of_citus.put.asking is None
 
 
-def test_a_table_in_several_shards_is_claimed_from_by_statements_of_its_own() -> None:
+def test_a_batch_on_a_table_of_citus_says_which_shard_it_needs_and_sets_nothing() -> None:
     of_citus = statements_of("tenant_a", "citus")
-    distributed = statements_of("tenant_a", "citus", "distributed")
-    assert different(of_citus, distributed) == {"claim", "take_over"}
-    assert "LATERAL" not in distributed.claim.text + distributed.take_over.text
+    for name in (name for name in EXPECTED if EXPECTED[name][2]):
+        many = getattr(of_citus, name).many
+        assert "set_config" not in many.text
+        named = re.findall(r"\bid = ANY \(\$1::text\[\]\)", many.text)
+        assert named or name in {"put", "insert", "insert_over_finished"}
+    for many in (of_citus.update.many, of_citus.delete.many):
+        assert many is not None
+        assert many.text.count("held.id = ANY ($1::text[])") == 2
+
+
+def test_calls_that_may_replace_and_that_may_not_are_statements_apart_for_citus_alone() -> None:
+    of_citus = statements_of("tenant_a", "citus")
+    assert OWN.insert is OWN.insert_over_finished
+    for may_replace, way in ((of_citus.insert, "false"), (of_citus.insert_over_finished, "true")):
+        assert may_replace.name == "insert"
+        many = may_replace.many
+        assert many is not None
+        assert many.multi_row is not None
+        assert f"held.status IN ('completed', 'failed')\n    AND {way}\n" in many.text
+        assert f"held.status IN ('completed', 'failed') AND {way}\n" in many.multi_row.text(2)
+        assert "$6::text::boolean" in may_replace.text
+
+
+def test_a_table_in_several_shards_has_statements_of_its_own() -> None:
+    of_citus = statements_of("tenant_a", "citus")
+    distributed = statements_of("tenant_a", "distributed", "citus")
+    of_its_own = different(of_citus, distributed)
+    assert of_its_own == {
+        "claim",
+        "take_over",
+        "delete_many",
+        "prune",
+        "counted_some",
+        "counted_sample",
+        "backlog",
+        "owned_counts",
+        "stuck",
+    }
+    for name in of_its_own:
+        text = getattr(distributed, name).text
+        assert "LATERAL" not in text
+        assert "RECURSIVE" not in text
+        assert "SKIP LOCKED" not in text
 
 
 def test_what_no_schema_can_be_named_has_no_statements() -> None:

@@ -153,7 +153,7 @@ class TestExpiry:
             async with two.transaction() as transaction:
                 await transaction.put(order())
                 pid = transaction.connection.get_server_pid()
-                await pool.execute("SELECT pg_terminate_backend($1, 5000)", pid)
+                await pool.execute("SELECT pg_terminate_backend($1::integer, 5000)", pid)
 
         assert before.isdisjoint(await self.backends(two))
         assert caught.value.retryable

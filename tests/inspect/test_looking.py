@@ -234,7 +234,7 @@ class TestStuck:
             hour = "updated_at = updated_at - interval '1 hour'"
             await pool.execute(LONG_AGO.format(storage.schema, hour), ["a"])
             assert await self.reasons(storage) == {}  # its owner has just started
-            started = "UPDATE {}.workflow_runners SET started_at = started_at - interval '1 hour'"
+            started = "UPDATE {}.workflow_runners SET started_at = now() - interval '1 hour'"
             await pool.execute(started.format(storage.schema))
             assert await self.reasons(storage) == {"a": "silent"}
             assert (await storage.stats()).orphaned == 0

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from tests.support import citus
+
 if TYPE_CHECKING:
     Link = asyncpg.Connection[Any] | asyncpg.Pool[Any]
 
@@ -153,19 +155,23 @@ async def until(link: Link, query: str, *arguments: object) -> Any:
     return found
 
 
+WAITING = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND strpos(query, $1) > 0
+        AND wait_event_type = 'Lock' AND wait_event = $2
+"""
+if citus.KIND:  # or one of its own on a worker does
+    WAITING += """
+        UNION ALL
+        SELECT (waiting_gpid % 10000000000)::integer FROM citus_lock_waits
+        WHERE strpos(blocked_statement, $1) > 0
+    """
+
+
 async def until_waiting(link: Link, statement: str, lock: str) -> int:
     """Waits until a session of this database waits in that statement for that kind of lock.
 
     Returns its process id. Other databases are left out: tests run the same statements there.
     """
-    pid: int = await until(
-        link,
-        """
-        SELECT pid FROM pg_stat_activity
-        WHERE datname = current_database() AND strpos(query, $1) > 0
-            AND wait_event_type = 'Lock' AND wait_event = $2
-        """,
-        statement,
-        lock,
-    )
+    pid: int = await until(link, WAITING, statement, lock)
     return pid

@@ -1,5 +1,6 @@
 """The server that the tests run against: the first of these that there is.
 
+- ``HEPHAESTUS_PG_TEST_CITUS_DSN``, where ``HEPHAESTUS_PG_TEST_CITUS`` asks for a cluster;
 - ``HEPHAESTUS_PG_TEST_DSN``: one that runs already; its role must be allowed to create databases;
 - ``HEPHAESTUS_PG_TEST_BINARIES``: the embedded server with the binaries in this folder;
 - a container of ``HEPHAESTUS_PG_TEST_IMAGE`` (``postgres:18``), if a Docker engine answers;
@@ -13,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from hephaestus_pg.testing.server import NoContainerError, Server, container, embedded
+from tests.support import citus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 @contextmanager
 def server() -> Iterator[Server]:
     """The server, and what the header says of it."""
+    if citus.KIND:
+        yield Server(citus.coordinator(), f"Citus, distributed by {citus.KIND}")
+        return
     if dsn := os.environ.get("HEPHAESTUS_PG_TEST_DSN"):
         yield Server(dsn, "given by HEPHAESTUS_PG_TEST_DSN")
         return

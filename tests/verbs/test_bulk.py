@@ -19,7 +19,6 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.execution import connection_executor, pool_runner
-from hephaestus_pg.execution.statements import statements_of
 from hephaestus_pg.verbs import bulk, search
 from tests.support.catalog import MOMENT
 from tests.support.instances import order
@@ -96,8 +95,7 @@ class TestMany:
         names = {
             (statement.asking or statement).text: statement.name
             for statement in (
-                getattr(statements_of(verbs.schema), name)
-                for name in ("put_many", "get_many", "delete_many")
+                getattr(verbs._statements, name) for name in ("put_many", "get_many", "delete_many")
             )
         }
 

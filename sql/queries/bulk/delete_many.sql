@@ -6,6 +6,7 @@ WITH to_delete AS (
     JOIN /* schema */workflow_instances AS held ON held.id = given.id
     WHERE
         /* include: lock_timeout */
+        /* include: held_in_one_shard */
     ORDER BY held.id COLLATE "C"
     FOR UPDATE OF held
 ), gone AS (
@@ -14,6 +15,7 @@ WITH to_delete AS (
     WHERE
         held.id = to_delete.id
         AND (to_delete.revision IS NULL OR held.revision = to_delete.revision)
+        /* include: held_in_one_shard */
     RETURNING held.id, held.revision
 )
 SELECT id::text AS id, revision::text AS revision, 'true' AS deleted

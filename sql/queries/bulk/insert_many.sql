@@ -15,8 +15,8 @@ SELECT
     /* include: now */,
     given.runner::uuid
 FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[], $8::text[]
-) AS given (id, workflow, status, workflow_version, due_at, runner, state)
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]
+) AS given (id, workflow, status, workflow_version, due_at, gives_way, runner, state)
 WHERE
     /* include: lock_timeout */
 ORDER BY given.id COLLATE "C"
@@ -33,6 +33,6 @@ ON CONFLICT (id) DO UPDATE SET
     revision = held.revision + 1
 WHERE
     held.status IN ('completed', 'failed')
-    AND ($6::text[])[array_position($1::text[], EXCLUDED.id::text)]::boolean
+    AND /* include: each_gives_way */
 RETURNING
     /* include: written */

@@ -16,10 +16,11 @@ WITH locked AS (
     JOIN /* schema */workflow_instances AS held ON held.id = given.id
     WHERE
         /* include: lock_timeout */
+        /* include: held_in_one_shard */
     ORDER BY held.id COLLATE "C"
     FOR UPDATE OF held
 )
-UPDATE /* schema */workflow_instances
+UPDATE /* schema */workflow_instances AS held
 SET
     workflow = new_workflow,
     status = new_status,
@@ -31,6 +32,9 @@ SET
     attempts = 0,
     revision = revision + 1
 FROM locked
-WHERE id = locked_id AND revision = seen_revision
+WHERE
+    id = locked_id
+    AND revision = seen_revision
+    /* include: held_in_one_shard */
 RETURNING
     /* include: written */

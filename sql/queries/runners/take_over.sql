@@ -7,9 +7,7 @@
 -- this statement began would be none of the living. What somebody has locked, perhaps the frozen owner
 -- in a transaction, is left to the next look: it keeps nobody from the rest.
 WITH dead AS (
-    DELETE FROM /* schema */workflow_runners
-    WHERE expires_at <= statement_timestamp()
-    RETURNING token
+    /* include: dead */
 ), lost AS MATERIALIZED (
     SELECT dead.token FROM dead
     UNION

@@ -28,6 +28,6 @@ ON CONFLICT (id) DO UPDATE SET
     inserted_at = EXCLUDED.inserted_at,
     updated_at = EXCLUDED.updated_at,
     revision = held.revision + 1
-WHERE $6::text::boolean AND held.status IN ('completed', 'failed')
+WHERE held.status IN ('completed', 'failed') AND /* include: gives_way */
 RETURNING
     /* include: written */

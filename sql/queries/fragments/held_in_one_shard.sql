@@ -1,0 +1,1 @@
+-- A condition that Citus alone needs.

@@ -1,0 +1,1 @@
+pg_relation_size('/* schema */workflow_instances')

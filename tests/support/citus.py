@@ -1,0 +1,149 @@
+"""The tests on a Citus cluster: its tables, and the tests that cannot apply there.
+
+``HEPHAESTUS_PG_TEST_CITUS=schema`` distributes each test's schema, ``id`` its table of instances by
+id; ``HEPHAESTUS_PG_TEST_CITUS_DSN`` leads to the coordinator.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.support.databases import Owner
+
+DSN = os.environ.get("HEPHAESTUS_PG_TEST_CITUS_DSN", "")
+KIND = os.environ.get("HEPHAESTUS_PG_TEST_CITUS", "")
+
+# Without it the driver looks at every type for most of a second on each new connection.
+SETTINGS = {"citus.override_table_visibility": "off"}
+
+_NO_TRIGGER = "DROP TRIGGER hephaestus_pg_raise_revision ON {}.workflow_instances"
+_KINDS = {
+    "": [],
+    "schema": [_NO_TRIGGER, "SELECT citus_schema_distribute('{}')"],
+    "id": [
+        _NO_TRIGGER,
+        "SELECT create_distributed_table('{}.workflow_instances', 'id', shard_count => 4)",
+        "SELECT citus_add_local_table_to_metadata('{}.workflow_runners')",
+    ],
+}
+
+
+# Citus's own definitions of tables lock each other out, and some deadlock, between nodes too.
+ONE_BY_ONE = "SELECT pg_advisory_lock(6700417)", "SELECT pg_advisory_unlock(6700417)"
+_TRIES = 5
+
+
+def distributing(schema: str, kind: str = KIND) -> list[str]:
+    """The statements, each to be sent by itself, that distribute a migrated schema."""
+    return [statement.format(schema) for statement in _KINDS[kind]]
+
+
+def distribute(owner: Owner, schema: str) -> None:
+    """Distributes a migrated schema, as ``HEPHAESTUS_PG_TEST_CITUS`` says."""
+    _define(owner, *distributing(schema))
+
+
+def drop(owner: Owner, schema: str) -> None:
+    """Drops a schema. Whose sessions might be in the way is not known on a shared cluster."""
+    _define(owner, f"DROP SCHEMA {schema} CASCADE")
+
+
+def _define(owner: Owner, *statements: str) -> None:
+    lock, unlock = ONE_BY_ONE
+    owner.execute("SET lock_timeout = 0")
+    owner.execute(lock)
+    try:
+        owner.execute("SET lock_timeout = '60s'")
+        for statement in statements:
+            for tries in range(_TRIES):
+                try:
+                    owner.execute(statement)
+                    break
+                except psycopg.errors.DeadlockDetected:
+                    if tries + 1 == _TRIES:
+                        raise
+    finally:
+        owner.execute(unlock)
+
+
+def coordinator() -> str:
+    """The DSN of the cluster that the tests run on."""
+    options = "%20".join(f"-c%20{name}%3D{value}" for name, value in SETTINGS.items())
+    return f"{DSN}?options={options}"
+
+
+_OF_ITS_OWN = {"database", "own_server"}
+
+_ANYWHERE = {
+    "no trigger, so that who does not know of revision does not raise it": (
+        "test_a_writer_that_does_not_know_the_columns_leaves_them",
+        "test_a_corrupt_row_is_named_by_every_verb_that_reads",
+        "test_a_row_that_cannot_be_read_is_shown_as_far_as_it_can_be",
+        "test_a_row_that_becomes_unreadable_is_an_error_and_can_be_watched_again",
+        "test_all_are_looked_at_however_often_one_of_them_is_told_of",
+        "test_by_a_program_of_another_kind",
+        "test_its_statements_go_on_working_beside_ours",
+    ),
+    "it makes a trigger": (
+        "test_what_a_trigger_keeps_is_said",
+        "test_a_clock_of_the_server_that_",
+    ),
+    "the index over states is chosen before the table is distributed": ("TestIndexProfiles",),
+    "it makes policies, which takes several commands in one text": (
+        "test_a_pool_that_sets_the_tenant_shares_no_statement",
+        "test_a_setup_of_our_own_pool_shares_no_statement",
+        "test_batch_by_decides_which_calls_share_a_statement",
+        "watch/test_keyed.py",
+    ),
+    "writes do not ask who listens: the notifier does, in a statement of its own": (
+        "test_a_write_asks_now_and_then_who_listens_and_each_in_a_transaction",
+        "test_a_call_sets_no_timer_of_its_own",
+        "test_without_batching_no_call_is_queued",
+        "test_a_runner_is_told_of_work_and_of_nothing_else",
+        "test_who_begins_to_listen_sees_what_one_wrote_that_had_just_asked",
+        "test_unused_it_costs_nothing",
+        "test_nothing_is_sent_while_nobody_listens",
+        "test_a_version_is_seen_in_a_row_whose_answer_was_lost",
+        "test_a_thousand_short_waits_are_one_connection_and_cancel_nothing",
+    ),
+    "it counts the connections to a database that nobody else uses": (
+        "test_a_thousand_who_wait_are_one_connection_and_one_look",
+    ),
+    "PgBouncer does not take the options in the DSN": (
+        "test_a_pool_that_leads_to_pgbouncer_unbeknown_to_us",
+    ),
+}
+
+_IN_SHARDS = {
+    "rows of several shards cannot be skipped while somebody holds them": (
+        "test_one_that_is_started_again_meanwhile_stays",
+        "test_what_its_frozen_owner_has_locked_keeps_nobody_from_the_rest",
+    ),
+    "of what nobody claims it looks at all workflows together": (
+        "test_of_those_that_come_next_the_ones_that_wait_for_longest_come_first",
+    ),
+}
+
+
+def _reasons() -> dict[str, str]:
+    """The reason by the part of a test's name."""
+    kinds = [_ANYWHERE, _IN_SHARDS] if KIND == "id" else [_ANYWHERE]
+    return {test: reason for kind in kinds for reason, tests in kind.items() for test in tests}
+
+
+def skip_what_cannot_apply(items: Iterable[pytest.Item]) -> None:
+    """Skips the tests that cannot apply to a cluster, each with its reason."""
+    reasons = _reasons()
+    for item in items:
+        reason = next((reasons[test] for test in reasons if test in item.nodeid), None)
+        if reason is None and _OF_ITS_OWN & {*getattr(item, "fixturenames", ())}:
+            reason = "it has a database of its own, which is no cluster"
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=f"on Citus: {reason}"))
