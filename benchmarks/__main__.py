@@ -241,22 +241,26 @@ def main() -> None:
     options = _arguments()
     scale = _scale(options)
     settings = dict(each.split("=", 1) for each in options.set)
-    records = []
+    records: list[dict[str, Any]] = []
     with Server(settings) as server:
         about = {**server.about(), "scale": asdict(scale)}
         try:
             for scenario, record in _records(server, options, scale):
                 records.append({"scenario": scenario, **record})
                 print(scenario, *filter(None, map(_shown, record.items())), flush=True)
-        except KeyboardInterrupt:
-            print("\nInterrupted: these are the results so far.")
-    options.output.mkdir(parents=True, exist_ok=True)
+        finally:
+            if records:  # what was measured before it was interrupted, too
+                _write(options.output, about, records)
+
+
+def _write(folder: Path, about: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     # A record a line, for whoever compares two runs.
     lines = ",\n".join(map(json.dumps, records))
     results = f'{{"about": {json.dumps(about, indent=1)},\n"records": [\n{lines}\n]}}\n'
-    (options.output / "results.json").write_text(results, encoding="utf-8")
-    report.write(options.output, about, records)
-    print(f"\nThe tables are in {options.output / 'README.md'}")
+    (folder / "results.json").write_text(results, encoding="utf-8")
+    report.write(folder, about, records)
+    print(f"\nThe tables are in {folder / 'README.md'}")
 
 
 def _shown(figure: tuple[str, Any]) -> str:
