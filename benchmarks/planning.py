@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.planning benchmarks/results/growth/results.json --instances 1000000000
+    python -m benchmarks.planning benchmarks/results/growth/results.json --days 365
 
 What grows with the table is that of the largest one that was measured, multiplied by how many times
 its rows there are to be. Beside it stands how many times more it had become with the last ten times
@@ -153,7 +153,9 @@ def main() -> None:
         prog="python -m benchmarks.planning",
         description="Tell what so many instances take, from a measured growth.",
     )
-    parser.add_argument("results", type=Path, help="results.json of --large --only growth")
+    parser.add_argument(
+        "results", type=Path, nargs="+", help="results.json of --only growth, of all sizes"
+    )
     parser.add_argument("--instances", type=int, default=1_000_000_000, help="that are kept")
     parser.add_argument("--days", type=float, default=90, help="for which each is kept")
     parser.add_argument("--updates", type=int, default=3, help="between insert and finish")
@@ -161,8 +163,12 @@ def main() -> None:
         "--profile", choices=("full", "none"), default="none", help="the index over states"
     )
     given = parser.parse_args()
-    found = json.loads(given.results.read_text(encoding="utf-8"))["records"]
-    records = [each for each in found if each["scenario"] == "growth"]
+    records = [
+        each
+        for results in given.results
+        for each in json.loads(results.read_text(encoding="utf-8"))["records"]
+        if each["scenario"] == "growth"
+    ]
     plan = Plan(given.instances, given.days, given.updates, given.profile)
     print(
         table(
