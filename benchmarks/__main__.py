@@ -75,6 +75,7 @@ class Scale:
     large: tuple[str, ...] = tuple(large_states.SIZES)
     profiled: tuple[str, ...] = tuple(profile.CASES)
     rows: tuple[int, ...] = growth.ROWS
+    profiles: tuple[growth.Profile, ...] = growth.PROFILES
     entries: tuple[int, ...] = history.ENTRIES
     tenants: tuple[int, ...] = tenants.TENANTS
     puts: int = 100_000
@@ -128,6 +129,8 @@ def _arguments() -> argparse.Namespace:
         "--quick", action="store_true", help="does it work? It says nothing about speed"
     )
     parser.add_argument("--large", action="store_true", help="ten million rows, a million puts")
+    parser.add_argument("--rows", type=numbers, help="of growth and sharded: 10000,100000")
+    parser.add_argument("--profiles", type=listed, help=f"of growth: {','.join(growth.PROFILES)}")
     parser.add_argument("--citus", metavar="DSN", help="of a coordinator, for sharded")
     parser.add_argument("--set", type=listed, default=(), help="server settings: name=value,…")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the folder for the results")
@@ -137,6 +140,7 @@ def _arguments() -> argparse.Namespace:
         (options.contenders, CONTENDERS),
         (options.queues or (), QUEUES),
         (options.sizes or (), SIZES),
+        (options.profiles or (), growth.PROFILES),
     ):
         for name in given:
             if name not in known:
@@ -158,7 +162,7 @@ def _scale(options: argparse.Namespace) -> Scale:
     scale = QUICK if options.quick else Scale()
     given = {
         name: value
-        for name in ("callers", "sizes", "rounds", "seconds", "queues")
+        for name in ("callers", "sizes", "rounds", "seconds", "queues", "rows", "profiles")
         if (value := getattr(options, name)) is not None
     }
     if options.large:
@@ -203,7 +207,7 @@ def _records(
             server, scale.profiled, rounds=scale.rounds, seconds=2 * seconds
         ),
         "garbage": lambda: garbage.garbage(server, rounds=scale.rounds, seconds=seconds),
-        "growth": lambda: growth.growth(server, scale.rows, seconds=seconds),
+        "growth": lambda: growth.growth(server, scale.rows, scale.profiles, seconds=seconds),
         "sharded": lambda: as_they_come(
             sharded.sharded(options.citus, scale.rows, seconds=seconds)
         ),
@@ -250,19 +254,26 @@ def main() -> None:
     options = _arguments()
     scale = _scale(options)
     settings = dict(each.split("=", 1) for each in options.set)
-    records = []
+    records: list[dict[str, Any]] = []
     with Server(settings) as server:
         about = {**server.about(), "scale": asdict(scale)}
-        for scenario, record in _records(server, options, scale):
-            records.append({"scenario": scenario, **record})
-            print(scenario, *filter(None, map(_shown, record.items())), flush=True)
-    options.output.mkdir(parents=True, exist_ok=True)
+        try:
+            for scenario, record in _records(server, options, scale):
+                records.append({"scenario": scenario, **record})
+                print(scenario, *filter(None, map(_shown, record.items())), flush=True)
+        finally:
+            if records:  # what was measured before it was interrupted, too
+                _write(options.output, about, records)
+
+
+def _write(folder: Path, about: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     # A record a line, for whoever compares two runs.
     lines = ",\n".join(map(json.dumps, records))
     results = f'{{"about": {json.dumps(about, indent=1)},\n"records": [\n{lines}\n]}}\n'
-    (options.output / "results.json").write_text(results, encoding="utf-8")
-    report.write(options.output, about, records)
-    print(f"\nThe tables are in {options.output / 'README.md'}")
+    (folder / "results.json").write_text(results, encoding="utf-8")
+    report.write(folder, about, records)
+    print(f"\nThe tables are in {folder / 'README.md'}")
 
 
 def _shown(figure: tuple[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.planning benchmarks/results/growth/results.json --instances 1000000000
+    python -m benchmarks.planning benchmarks/results/growth/results.json --days 365
 
 What grows with the table is that of the largest one that was measured, multiplied by how many times
 its rows there are to be. Beside it stands how many times more it had become with the last ten times
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 GB, HOUR, DAY, MONTH = 1e9, 3600.0, 86_400.0, 30
 FREEZE_MAX_AGE = 200_000_000
 """Transactions after which the server freezes a table by itself (``autovacuum_freeze_max_age``)."""
+STATE_INDEX = "idx_workflow_instances_state"
 SCALE_FACTOR = 0.2
 """The part of the rows that is dead when autovacuum begins (``autovacuum_vacuum_scale_factor``)."""
 
@@ -74,9 +75,9 @@ def plan_lines(records: Records, plan: Plan) -> Iterator[Line]:
 def _sizes(records: Records, plan: Plan) -> Iterator[Line]:
     chosen = _chosen(records, "bytes")
     yield _scaled("heap", chosen, "GB", GB, plan, "heap")
-    for index in chosen[-1]["indexes"]:
-        if index != "idx_workflow_instances_state" or plan.profile == "full":
-            yield _scaled(index, chosen, "GB", GB, plan, "indexes", index)
+    for index in _of_profile(chosen, "indexes", plan):
+        found = [each for each in chosen if index in each["indexes"]]
+        yield _scaled(index, found, "GB", GB, plan, "indexes", index)
 
 
 def _of_writes(records: Records, plan: Plan) -> Iterator[Line]:
@@ -119,9 +120,17 @@ def _of_upkeep(records: Records, plan: Plan) -> Iterator[Line]:
     ):
         yield _scaled(name, chosen, "h", HOUR, plan, figure)
     fills = _chosen(records, "fill")
-    slowest = sorted(fills[-1]["built"].items(), key=lambda each: -each[1])
-    for index, _ in slowest[plan.profile == "none" :][:3]:
-        yield _scaled(f"build of {index}", fills, "h", HOUR, plan, "built", index)
+    for index in _of_profile(fills, "built", plan)[:3]:
+        found = [each for each in fills if index in each["built"]]
+        yield _scaled(f"build of {index}", found, "h", HOUR, plan, "built", index)
+
+
+def _of_profile(chosen: Records, figure: str, plan: Plan) -> list[str]:
+    """The indexes that there are in that profile, those with the most of that figure first."""
+    most = {name: each for record in chosen for name, each in record[figure].items()}
+    if plan.profile == "none":
+        most.pop(STATE_INDEX, None)
+    return sorted(most, key=lambda name: -most[name])
 
 
 def _chosen(records: Records, part: str, **wanted: Any) -> Records:
@@ -153,7 +162,9 @@ def main() -> None:
         prog="python -m benchmarks.planning",
         description="Tell what so many instances take, from a measured growth.",
     )
-    parser.add_argument("results", type=Path, help="results.json of --large --only growth")
+    parser.add_argument(
+        "results", type=Path, nargs="+", help="results.json of --only growth, of all sizes"
+    )
     parser.add_argument("--instances", type=int, default=1_000_000_000, help="that are kept")
     parser.add_argument("--days", type=float, default=90, help="for which each is kept")
     parser.add_argument("--updates", type=int, default=3, help="between insert and finish")
@@ -161,8 +172,12 @@ def main() -> None:
         "--profile", choices=("full", "none"), default="none", help="the index over states"
     )
     given = parser.parse_args()
-    found = json.loads(given.results.read_text(encoding="utf-8"))["records"]
-    records = [each for each in found if each["scenario"] == "growth"]
+    records = [
+        each
+        for results in given.results
+        for each in json.loads(results.read_text(encoding="utf-8"))["records"]
+        if each["scenario"] == "growth"
+    ]
     plan = Plan(given.instances, given.days, given.updates, given.profile)
     print(
         table(

@@ -43,7 +43,7 @@ def _calls(records: Records) -> str:
     names = [
         (name, profile)
         for name in dict.fromkeys(each["operation"] for each in chosen)
-        for profile in (_PROFILES if name in both else ("full",))
+        for profile in (_PROFILES if name in both else (chosen[0]["profile"],))
     ]
     lines: list[Line] = [("load of the machine", lambda record: f"{record['load']:.1f}")]
     return _columns(
@@ -164,7 +164,10 @@ def _builds(records: Records) -> str:
                 (f"build of `{name}`, seconds", _with(fills, seconds_of(name)))
                 for name, _ in slowest[:4]
             ),
-            ("build of the other six", _with(fills, lambda record: _rest(record, slowest[:4]))),
+            (
+                "build of the others, seconds",
+                _with(fills, lambda record: _rest(record, slowest[:4])),
+            ),
             ("dump, seconds", _with(dumps, _figure("dump", 1))),
             ("dump, MiB", _with(dumps, lambda record: f"{record['bytes'] / 2**20:,.1f}")),
             ("restore, seconds", _with(dumps, _figure("restore", 1))),

@@ -241,6 +241,7 @@ CITUS = """
 
 A cluster of a coordinator and two workers, all on this machine, without `fsync`: not the server
 above, but Citus 13.2 on PostgreSQL 15. The plain table is on its coordinator too.
-*x batching=False* is the median of the ratios within a round to one statement a call, *x plain* to the plain table's
-gathered calls. Tenants are 20 schemas over one pool, which Citus spreads over both workers.
+*x batching=False* is the median of the ratios within a round to one statement a call, *x plain* to
+the plain table's gathered calls. Tenants are 20 schemas over one pool, which Citus spreads over
+both workers.
 """

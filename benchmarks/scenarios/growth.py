@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 ROWS = (10_000, 100_000, 1_000_000)
 LARGE = 10_000_000
 
-PROFILES: tuple[Literal["full", "none"], ...] = ("full", "none")
+Profile = Literal["full", "none"]
+PROFILES: tuple[Profile, ...] = ("full", "none")
 """The index over states that the table has, the second after the first."""
 
 _RESTORED = 1_000_000
@@ -39,19 +40,24 @@ _STREAM_SECONDS = 30
 _TIMEOUT = 3600.0
 
 
-def growth(server: Server, sizes: Sequence[int], *, seconds: float) -> Iterator[dict[str, Any]]:
-    """Records for each size, each of them a ``part``."""
+def growth(
+    server: Server, sizes: Sequence[int], profiles: Sequence[Profile], *, seconds: float
+) -> Iterator[dict[str, Any]]:
+    """Records for each size, each of them a ``part``; of the first profile also all that reads."""
     template = build(TEMPLATE, HALFWAY, lines=1)
     with server.database("bench_growth") as dsn:
         asyncio.run(migrations.up(dsn))
         for held, rows in zip((0, *sizes), sizes, strict=False):
-            asyncio.run(migrations.index(dsn, profile="full"))
+            asyncio.run(migrations.index(dsn, profile=profiles[0]))
             began = time.perf_counter()
             built = asyncio.run(fill(dsn, held, rows, template, rows=kept.ROWS))
             filled = {"filled": time.perf_counter() - began, "built": built}
             yield {"rows": rows, "part": "fill", **filled}
-            for number, profile in enumerate(PROFILES, 1):
-                measured = _kept(dsn, rows, profile, seconds, rows * number // 100)
+            for number, profile in enumerate(profiles, 1):
+                first, last = profile == profiles[0], profile == profiles[-1]
+                measured = _kept(
+                    dsn, rows, profile, seconds, rows * number // 100, first=first, last=last
+                )
                 for record in as_they_come(measured):
                     about = {"rows": rows, "profile": profile, "load": psutil.getloadavg()[0]}
                     yield about | record
@@ -63,20 +69,15 @@ def growth(server: Server, sizes: Sequence[int], *, seconds: float) -> Iterator[
 
 
 async def _kept(
-    dsn: str, rows: int, profile: Literal["full", "none"], seconds: float, prunable: int
+    dsn: str, rows: int, profile: Profile, seconds: float, prunable: int, *, first: bool, last: bool
 ) -> AsyncIterator[dict[str, Any]]:
     await migrations.index(dsn, profile=profile)
     async with (
         upkeep.looking(dsn) as connection,
         AsyncStorage.start(dsn, references=Names(), timeout=_TIMEOUT) as storage,
     ):
-        if profile == PROFILES[0]:
+        if first:
             yield {"part": "bytes", **await upkeep.sizes(connection)}
-            for name, call in (await reads(storage, rows)).items():
-                figures = (await timed(call, seconds)).figures()
-                yield {"part": "calls", "operation": name, **figures}
-        for name, sample in (await writes(storage, rows, seconds)).items():
-            yield {"part": "calls", "operation": name, **sample.figures()}
         for record in await upkeep.wal(connection, storage, rows):
             yield {"part": "wal", **record}
         for record in await claims(storage, min(CLAIMABLE, rows // 5)):
@@ -85,7 +86,15 @@ async def _kept(
         yield {"part": "prune", **await upkeep.pruned(connection, storage, prunable)}
         await upkeep.updated(connection, rows)
         yield {"part": "vacuum", **await upkeep.vacuumed(connection)}
-        if profile == PROFILES[-1]:
+        if first:
+            for name, call in (await reads(storage, rows)).items():
+                if name == "contains" and profile == "none":
+                    continue
+                figures = (await timed(call, seconds)).figures()
+                yield {"part": "calls", "operation": name, **figures}
+        for name, sample in (await writes(storage, rows, seconds)).items():
+            yield {"part": "calls", "operation": name, **sample.figures()}
+        if last:
             yield {"part": "freeze", **await upkeep.vacuumed(connection, "FREEZE")}
 
 

@@ -23,7 +23,7 @@ from benchmarks.claiming import claims
 from benchmarks.filling import TEMPLATE, fill
 from benchmarks.listening import CHANNEL, listening
 from benchmarks.load import Load, PacedLoad, Sample, percentile
-from benchmarks.planning import Plan, plan_lines
+from benchmarks.planning import STATE_INDEX, Plan, plan_lines
 from benchmarks.reporting.summary import medians
 from benchmarks.scenarios.claim_shapes import ONE_SCAN
 from benchmarks.scenarios.claim_shapes import fill as fill_claimable
@@ -154,7 +154,7 @@ def _grown(rows: int, times: float) -> list[dict[str, Any]]:
     about = {"rows": rows, "profile": "none"}
     pages = {"seconds": 0.36 * rows * times, "paused": 0.0, **each}
     return [
-        {"rows": rows, "part": "fill", "built": {"pkey": 1.0, "gin": 2.0}},
+        {"rows": rows, "part": "fill", "built": {"pkey": 1.0, STATE_INDEX: 2.0}},
         {"rows": rows, "part": "bytes", "heap": 1000.0 * rows, "indexes": {"pkey": 10 * rows}},
         *(
             {**about, "part": "wal", "operation": name, **each}
@@ -188,7 +188,7 @@ def test_a_plan_is_the_largest_table_times_the_rows_that_there_are_to_be() -> No
     assert lines["heap"].grown == 10
     assert lines["vacuum"].grown == pytest.approx(20)
     # Without the index over states nobody builds it.
-    assert "build of gin" not in lines
+    assert f"build of {STATE_INDEX}" not in lines
 
 
 async def test_every_caller_goes_on_with_its_own_turns() -> None:

@@ -144,14 +144,16 @@ def tools() -> list[str]:
     return [line for line in {*lines_of_commands(), *spans} if line.startswith(begin)]
 
 
-@pytest.mark.parametrize("module", ("tests.chaos", "tests.matrix", "benchmarks"))
+@pytest.mark.parametrize(
+    "module", ("tests.chaos", "tests.matrix", "benchmarks", "benchmarks.planning")
+)
 def test_a_tool_has_the_flags_that_are_shown(module: str) -> None:
-    if module == "benchmarks":
+    if module.startswith("benchmarks"):
         pytest.importorskip("matplotlib", reason="the group bench is not installed")
     shown = {
         word
         for line in tools()
-        if f"python -m {module}" in line
+        if line.split()[:3] == ["python", "-m", module]
         for word in shlex.split(line)
         if word.startswith("--")
     }
