@@ -73,7 +73,7 @@ def plan_lines(records: Records, plan: Plan) -> Iterator[Line]:
 
 
 def _sizes(records: Records, plan: Plan) -> Iterator[Line]:
-    chosen = _chosen(records, "bytes")
+    chosen = _chosen(records, "bytes", profile=plan.profile)
     yield _scaled("heap", chosen, "GB", GB, plan, "heap")
     for index in _of_profile(chosen, "indexes", plan):
         found = [each for each in chosen if index in each["indexes"]]

@@ -59,10 +59,21 @@ def _by_contender(lines: Records, figure: str) -> Lines:
     return points
 
 
+DRAWN = (
+    "get", "insert", "update", "put", "delete", "the newest", "page in the middle",
+    "status, few", "status, most", "workflow", "contains", "count", "stats", "stuck",
+    "updated_after and updated_before",
+)  # fmt: skip
+"""The calls whose growth is drawn: all would be too many to be told apart."""
+
+
 def growth(folder: Path, records: Records) -> list[str]:
-    """p50 and p99 of each call against the rows."""
+    """p50 and p99 of calls against the rows."""
+    calls = [record for record in records if record["part"] == "calls"]
     timed = [
-        record for record in records if (record["part"], record.get("profile")) == ("calls", "full")
+        record
+        for record in calls
+        if record["profile"] == calls[0]["profile"] and record["operation"] in DRAWN
     ]
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)

@@ -155,7 +155,7 @@ def _grown(rows: int, times: float) -> list[dict[str, Any]]:
     pages = {"seconds": 0.36 * rows * times, "paused": 0.0, **each}
     return [
         {"rows": rows, "part": "fill", "built": {"pkey": 1.0, STATE_INDEX: 2.0}},
-        {"rows": rows, "part": "bytes", "heap": 1000.0 * rows, "indexes": {"pkey": 10 * rows}},
+        {**about, "part": "bytes", "heap": 1000.0 * rows, "indexes": {"pkey": 10 * rows}},
         *(
             {**about, "part": "wal", "operation": name, **each}
             for name in ("insert", "update again", "finish")
