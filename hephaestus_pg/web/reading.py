@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg import _sql
 from hephaestus_pg.codec.serializer import Serializer
 from hephaestus_pg.errors import CorruptInstanceError
-from hephaestus_pg.execution.statements import Statement
 from hephaestus_pg.inspect.looking import EXACT_UP_TO, SAMPLED_PAGES, InspectVerbs
 from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.values.references import Names
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hephaestus_pg.execution.pool_executor import PoolExecutor
+    from hephaestus_pg.execution.statements import Statement
     from hephaestus_pg.storage import AsyncStorage
     from hephaestus_pg.values.instance import Instance
 
@@ -92,7 +91,7 @@ class Reading(InspectVerbs):
         return Found(dict(row), instance, error, json.loads(row["cut"]))
 
     def _statement(self, name: str) -> Statement:
-        return Statement(name, _sql.statement(name, self.schema), "read")
+        return self._statements.one(name, "read", "rows")
 
 
 def _count(number: str, is_exact: str) -> Count:

@@ -126,6 +126,11 @@ _IN_SHARDS = {
         "test_one_that_is_started_again_meanwhile_stays",
         "test_what_its_frozen_owner_has_locked_keeps_nobody_from_the_rest",
     ),
+    "shards count the hours of all that they have, or estimate them": (
+        "test_an_hour_of_many_is_estimated",
+        "test_few_failures_among_many_instances_are_counted",
+        "test_of_an_hour_of_many_few_are_read_from_the_index",
+    ),
     "of what nobody claims it looks at all workflows together": (
         "test_of_those_that_come_next_the_ones_that_wait_for_longest_come_first",
     ),

@@ -289,3 +289,19 @@ async def by_hand_beside(statement: str, *arguments: object) -> None:
         await connection.execute(statement, *arguments)
     finally:
         await connection.close()
+
+
+async def test_the_instances_of_a_large_table_are_estimated(schema: str) -> None:
+    connection = await asyncpg.connect(DSN, server_settings=SETTINGS)
+    await connection.execute(
+        f"INSERT INTO {schema}.workflow_instances"
+        " (id, workflow, status, inserted_at, updated_at, state)"
+        " SELECT 'order::' || n, 'Order', 'completed', now(), now(),"
+        " jsonb_build_object('a', repeat(md5(n::text), 30))"
+        " FROM generate_series(1, 20000) AS n"
+    )
+    await connection.close()
+    async with start(schema) as storage:
+        [found] = (await storage.stats()).instances
+    assert not found.is_exact
+    assert 10_000 < found.instances < 40_000
