@@ -520,7 +520,7 @@ class PruneTakesEveryWorkflow(Mutant):
 
 class PruneIncludesTheMoment(Mutant):
     caught_by = ("test_prune_spares_what_was_written_since",)
-    texts: ClassVar = {"prune": ("updated_at <", "updated_at <=")}
+    texts: ClassVar = {"prune": ("_at < $2", "_at <= $2")}
 
 
 class ADryRunDeletes(Mutant):
