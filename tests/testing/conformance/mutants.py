@@ -695,11 +695,11 @@ class StreamPagesByOffset(Mutant):
             offset += 10
 
 
-class StreamIsInTheOrderOfTheTable(Mutant):
+class StreamIsInTheOrderOfWrites(Mutant):
     caught_by = ("test_a_stream_gives_each_row_once_by_id",)
 
     async def stream(self, **filters: Any) -> AsyncIterator[Instance]:
-        for each in await self.query(**filters):
+        for each in sorted(await self.query(**filters), key=lambda each: each.revision or 0):
             yield each
 
 
