@@ -5,6 +5,7 @@ WITH to_delete AS (
     FROM /* schema */workflow_instances
     WHERE
         id > $1::text
+        AND inserted_at < $2::text::timestamp
         AND status IN ('completed', 'failed')
         AND updated_at < $2::text::timestamp
         AND ($4::text IS NULL OR workflow = $4::text)
