@@ -13,7 +13,6 @@ from hephaestus_pg.errors import (
     ClaimLostError,
     CorruptInstanceError,
     HephaestusError,
-    InvalidValueError,
     RejectedError,
     RunnerEndedError,
     StorageClosedError,
@@ -25,7 +24,7 @@ from hephaestus_pg.runners.giving_back import GivingBack
 from hephaestus_pg.runners.heartbeat import Heartbeat
 from hephaestus_pg.runners.holdings import Holdings
 from hephaestus_pg.runners.settings import delays_text
-from hephaestus_pg.values.instance import KEPT, checked_id
+from hephaestus_pg.values.instance import checked_id
 from hephaestus_pg.verbs import reconcile
 
 if TYPE_CHECKING:
@@ -184,14 +183,7 @@ class Runner:
         """
         self._require_running()
         new = self._serializer.encode(instance)
-        if instance.status not in KEPT:
-            raise InvalidValueError("status", instance.status, "insert what is pending or running")
-        if new.columns[1] not in self._settings.workflows:
-            raise InvalidValueError(
-                "workflow",
-                instance.workflow,
-                f"the runner {self.name!r} runs {', '.join(self._settings.workflows)}",
-            )
+        self._settings.require_ownable(instance, workflow=new.columns[1])
         with self._giving_back.unless_it_returns(new.id):
             stored = await self._verbs._insert(  # noqa: SLF001 - as insert, with an owner
                 new, replace_finished=False, runner=str(self.token), timeout=timeout

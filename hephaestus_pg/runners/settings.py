@@ -12,6 +12,7 @@ from hephaestus_pg.codec.timestamps import from_epoch
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 from hephaestus_pg.execution.lifecycle import LONGEST_TIMEOUT
 from hephaestus_pg.values.arguments import listed, unstorable, whole_number
+from hephaestus_pg.values.instance import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from asyncpg import Record
+
+    from hephaestus_pg.values.instance import Instance
 
 SHORTEST_LEASE = 1.0
 """Seconds: a shorter lease would end by itself on a busy machine."""
@@ -93,6 +96,14 @@ class Settings:
             for attempt in range(1, max_attempts)
         ]
         return cls(name, tuple(names), float(lease), float(max_stall), tuple(delays))
+
+    def require_ownable(self, instance: Instance, *, workflow: str) -> None:
+        """Refuses a new instance, of the workflow of that name, that the runner cannot own."""
+        if instance.status not in KEPT:
+            raise InvalidValueError("status", instance.status, "insert what is pending or running")
+        if workflow not in self.workflows:
+            advice = f"the runner {self.name!r} runs {', '.join(self.workflows)}"
+            raise InvalidValueError("workflow", instance.workflow, advice)
 
 
 def _checked_seconds(field: str, value: Any, least: float) -> float:
