@@ -6,7 +6,7 @@ import inspect
 import logging
 import math
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
@@ -25,8 +25,8 @@ from hephaestus_pg.inspect.looking import InspectVerbs
 from hephaestus_pg.migrations.usable import check_usable
 from hephaestus_pg.runners.ownership import OwnershipVerbs
 from hephaestus_pg.values.arguments import checked_flag
-from hephaestus_pg.verbs.observers import EVERYTHING, Observers
-from hephaestus_pg.verbs.pruning import Verbs
+from hephaestus_pg.verbs.observers import EVERYTHING
+from hephaestus_pg.verbs.transaction import Transaction
 from hephaestus_pg.watch.recorders import ConnectionRecorder, Recorder
 from hephaestus_pg.watch.watching import WatchVerbs
 
@@ -38,11 +38,9 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.batching.keyed import BatchBy
     from hephaestus_pg.driver.errors import AnyConnection
-    from hephaestus_pg.execution.connection_executor import ConnectionExecutor
     from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.execution.telemetry import Telemetry
     from hephaestus_pg.values.references import References
-    from hephaestus_pg.verbs.observers import Observer
     from hephaestus_pg.watch.news import News
 
 logger = logging.getLogger("hephaestus_pg")
@@ -51,22 +49,6 @@ _NOT_STARTED = (
     "the storage is not started yet: write `storage = await AsyncStorage.start(...)`, "
     "or `async with AsyncStorage.start(...) as storage:`"
 )
-
-
-class Transaction(Verbs):
-    """The verbs on one connection; ``connection`` takes the caller's own statements too."""
-
-    def __init__(
-        self, executor: ConnectionExecutor, serializer: Serializer, *observers: Observer
-    ) -> None:
-        super().__init__(executor, serializer)
-        self.connection: AnyConnection = executor.connection
-        listened = EVERYTHING if executor.statements.of_citus else None
-        self._observers = Observers(*observers, is_certain=False, listened=listened)
-
-    def runner(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuses: a runner outlives a transaction, and has a connection of its own."""
-        raise InvalidTypeError("runner", self, "a runner is the storage's own: storage.runner(…)")
 
 
 class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
@@ -298,14 +280,9 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
             self._pool_executor.statements = self._statements = statements
             self._observers.listened = EVERYTHING
             self._outlet.asks = True  # since what is written there cannot ask who listens
-        if "distributed" in found.variants:
-            shards = Shards(self._lowest_hashes)
-            await shards.read()
-            self._pool_executor.gather_by_shard(shards.of)
+            if statements.is_distributed:
+                shards = Shards(self._pool_executor.lowest_hashes)
+                await shards.read()
+                self._pool_executor.gather_by_shard(shards.of)
         for warning in found.warnings:
             logger.warning("schema %s%s", self.schema, warning)
-
-    async def _lowest_hashes(self) -> list[int]:
-        with self._pool_executor.operation("shards", None, None) as deadline:
-            rows = await self._pool_executor.fetch(deadline, self._statements.shards)
-        return [int(row["lowest"]) for row in rows]

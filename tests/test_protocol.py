@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hephaestus_pg import AsyncStorage, Storage
-from hephaestus_pg.storage import Transaction
 from hephaestus_pg.verbs.pruning import Verbs
+from hephaestus_pg.verbs.transaction import Transaction
 
 pytestmark = pytest.mark.quick
 

@@ -123,6 +123,12 @@ class PoolExecutor:
             self._batcher = self._make_batcher(self.shared.batch_by, shard_of)
             self.row = self._batcher.row
 
+    async def lowest_hashes(self) -> list[int]:
+        """The lowest hash of each shard of the table, for :class:`Shards`."""
+        with self.operation("shards", None, None) as deadline:
+            rows = await self.fetch(deadline, self.statements.shards)
+        return [int(row["lowest"]) for row in rows]
+
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""
         return self._loop.time() + checked_timeout(timeout, self._timeout)

@@ -178,7 +178,7 @@ async def test_shards_that_were_split_are_read_again(
     connection = await asyncpg.connect(DSN, server_settings=SETTINGS)
     try:
         async with start(sharded) as storage:
-            [lowest, *_] = sorted(await storage._lowest_hashes())
+            [lowest, *_] = sorted(await storage._pool_executor.lowest_hashes())
             [[shard, node]] = await connection.fetch(
                 "SELECT shardid, nodeid FROM pg_dist_shard"
                 " JOIN pg_dist_placement USING (shardid) JOIN pg_dist_node USING (groupid)"
@@ -186,13 +186,13 @@ async def test_shards_that_were_split_are_read_again(
                 " AND shardminvalue = $1",
                 str(lowest),
             )
-            assert len(await storage._lowest_hashes()) == 4
+            assert len(await storage._pool_executor.lowest_hashes()) == 4
             await connection.execute(
                 f"SELECT citus_split_shard_by_split_points({shard}, ARRAY['{lowest + 2**29}'],"
                 f" ARRAY[{node}, {node}], 'block_writes')"
             )
             await asyncio.gather(*(storage.put(Instance(f"x::{n}", "Order")) for n in range(50)))
-            assert len(await storage._lowest_hashes()) == 5
+            assert len(await storage._pool_executor.lowest_hashes()) == 5
             assert await storage.count() == 50
     finally:
         await connection.close()
