@@ -87,8 +87,9 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
         check_up(before, target)
         await adopt(session, before)
         steps = await _apply_pending(session, before, target, online=online, progress=progress)
-        notes = await repair_key(session, await read_state(session.connection, schema))
         after = await read_state(session.connection, schema)
+        if notes := await repair_key(session, after):
+            after = await read_state(session.connection, schema)
     notes += [f"still wrong: {difference}" for difference in differences(after)]
     return _result(before, after, steps, began, notes)
 
@@ -237,18 +238,15 @@ async def _apply_pending(
     online: bool | None,
     progress: Callable[[Step], object] | None,
 ) -> list[Step]:
-    steps = []
+    steps: list[Step] = []
     state = before
-    for migration in before.pending(target):
+    if (pending := before.pending(target)) and online is None:
+        online = await table_size(session.connection, before) > ONLINE_ABOVE
+    for migration in pending:
         if state.found["may_be_distributed"]:  # a schema can be made so that its tables begin as it
             state = await read_state(session.connection, session.schema)
-        by_stages = online
-        if online is None:
-            by_stages = await table_size(session.connection, state) > ONLINE_ABOVE
         steps.append(
-            await apply(
-                session, migration, online=bool(by_stages), distributed=state.is_distributed
-            )
+            await apply(session, migration, online=bool(online), distributed=state.is_distributed)
         )
         if progress is not None:
             progress(steps[-1])
