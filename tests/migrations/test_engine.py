@@ -188,18 +188,6 @@ async def test_up_and_down_at_once_end_at_the_version_of_one_of_them(database: s
     await assert_is_at(database, "busy", version)
 
 
-async def test_status_lists_every_migration(dsn: str, schema: str) -> None:
-    await migrations.up(dsn, schema=schema, version=2)
-    status = await migrations.status(dsn, schema=schema)
-    assert (status.schema, status.version) == (schema, 2)
-    assert [each.state for each in status.migrations] == ["applied"] * 2 + ["pending"] * (
-        migrations.LATEST - 2
-    )
-    assert [each.version for each in status.pending] == list(VERSIONS[2:])
-    assert [bool(each.applied_at) for each in status.migrations[:3]] == [True, True, False]
-    assert status.migrations[0].name == "create_workflow_instances"
-
-
 async def test_a_file_changed_after_it_was_applied_stops_the_run(
     link: Link, dsn: str, schema: str
 ) -> None:
