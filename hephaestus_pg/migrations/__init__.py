@@ -16,8 +16,9 @@ what is there is migrated as any other.
 Migrate over a connection to the server itself: the lock belongs to a session, which a pooler in
 transaction mode does not have.
 
-Inside, ``engine``, ``profiles`` and ``distribution`` hold the public functions, which take steps
-over a session that holds the schema's lock. It knows no instance, no storage and no command.
+Inside, ``reading`` holds the public functions that change nothing; ``engine``, ``profiles`` and
+``distribution`` hold those that take steps, over a session that holds the schema's lock. It knows
+no instance, no storage and no command.
 """
 
 from hephaestus_pg.migrations.distribution import (
@@ -27,16 +28,10 @@ from hephaestus_pg.migrations.distribution import (
     plan_undistribute,
     undistribute,
 )
-from hephaestus_pg.migrations.engine import (
-    LATEST,
-    ONLINE_ABOVE,
-    down,
-    migrated_version,
-    plan,
-    status,
-    up,
-)
+from hephaestus_pg.migrations.engine import LATEST, down, up
+from hephaestus_pg.migrations.planning import ONLINE_ABOVE
 from hephaestus_pg.migrations.profiles import REWRITE_UP_TO, index
+from hephaestus_pg.migrations.reading import migrated_version, plan, status
 from hephaestus_pg.migrations.results import (
     Difference,
     Distribution,

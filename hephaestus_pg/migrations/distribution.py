@@ -23,10 +23,9 @@ from hephaestus_pg.errors import (
 from hephaestus_pg.migrations.advice import schema_notes
 from hephaestus_pg.migrations.citus import add_local_tables, leftover_notes
 from hephaestus_pg.migrations.connections import check_connection, connected
-from hephaestus_pg.migrations.engine import ONLINE_ABOVE
 from hephaestus_pg.migrations.files import shipped, stages_in
 from hephaestus_pg.migrations.obstacles import obstacles, obstacles_back, read_cluster
-from hephaestus_pg.migrations.planning import planned_move
+from hephaestus_pg.migrations.planning import ONLINE_ABOVE, planned_move
 from hephaestus_pg.migrations.profiles import REWRITE_UP_TO
 from hephaestus_pg.migrations.results import Distribution, DistributionResult
 from hephaestus_pg.migrations.session import migrating

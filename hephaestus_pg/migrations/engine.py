@@ -1,31 +1,24 @@
-"""The public functions: they read the version of a schema, and bring it to another.
-
-They return results and print nothing.
-"""
+"""Brings a schema up to a version, or down to it: one step after the other."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import MigrationError
 from hephaestus_pg.migrations.advice import absence_notes, schema_notes
-from hephaestus_pg.migrations.citus import add_local_tables, check_down, check_up, leftover_notes
-from hephaestus_pg.migrations.connections import check_connection, connected
+from hephaestus_pg.migrations.citus import add_local_tables, check_down, check_up
 from hephaestus_pg.migrations.differences import check_encoding, differences
-from hephaestus_pg.migrations.files import checked_version, shipped
-from hephaestus_pg.migrations.planning import planned
+from hephaestus_pg.migrations.files import checked_version
+from hephaestus_pg.migrations.planning import ONLINE_ABOVE
 from hephaestus_pg.migrations.results import (
-    MigrationPlan,
     MigrationResult,
-    MigrationStatus,
-    SchemaStatus,
     Step,
 )
 from hephaestus_pg.migrations.scripts import allowed
 from hephaestus_pg.migrations.session import migrating
-from hephaestus_pg.migrations.state import SchemaState, read_state, row_count, table_size
+from hephaestus_pg.migrations.state import SchemaState, read_state, table_size
 from hephaestus_pg.migrations.steps import adopt, apply, repair_key, revert
 
 if TYPE_CHECKING:
@@ -36,9 +29,6 @@ if TYPE_CHECKING:
 
 LATEST: Final = _sql.latest_version()
 """The version that this package brings a schema to, and needs."""
-
-ONLINE_ABOVE: Final = 64 * 2**20
-"""The size of the table, in bytes, above which steps that have an online way take it unasked."""
 
 
 async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
@@ -87,48 +77,11 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
         check_up(before, target)
         await adopt(session, before)
         steps = await _apply_pending(session, before, target, online=online, progress=progress)
-        notes = await repair_key(session, await read_state(session.connection, schema))
         after = await read_state(session.connection, schema)
+        if notes := await repair_key(session, after):
+            after = await read_state(session.connection, schema)
     notes += [f"still wrong: {difference}" for difference in differences(after)]
     return _result(before, after, steps, began, notes)
-
-
-async def plan(  # noqa: PLR0913 - as up
-    dsn: str | None = None,
-    *,
-    connection: AnyConnection | None = None,
-    schema: str = "public",
-    version: int | None = None,
-    online: bool | None = None,
-    assume_version: int | None = None,
-) -> MigrationPlan:
-    """Returns what :func:`up` with these arguments would do, and changes nothing.
-
-    Raises:
-        UnrecognizedSchemaError: There is a table whose version cannot be told.
-        MigrationError: ``up`` would not begin.
-        DatabaseError: The server refused, or could not be reached.
-    """
-    target = checked_version("version", version, default=LATEST, low=1)
-    async with connected(dsn, connection, schema) as opened:
-        await check_connection(opened, schema)
-        state = await read_state(opened, schema, assume_version=assume_version)
-        state.check_files()
-        check_encoding(state)
-        check_up(state, target)
-        size = await table_size(opened, state)
-        rows = await row_count(opened, state)
-    by_stages = size > ONLINE_ABOVE if online is None else online
-    return MigrationPlan(
-        schema=schema,
-        from_version=state.version,
-        steps=tuple(
-            planned(migration, rows=rows, online=by_stages) for migration in state.pending(target)
-        ),
-        rows=rows,
-        bytes=size,
-        notes=absence_notes(state),
-    )
 
 
 async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
@@ -191,44 +144,6 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     return _result(before, after, steps, began, () if steps else absence_notes(before))
 
 
-async def migrated_version(
-    dsn: str | None = None, *, connection: AnyConnection | None = None, schema: str = "public"
-) -> int:
-    """Returns the version that ``schema`` is at, HephaestusEcto's counted too; 0 without a table.
-
-    Raises:
-        UnrecognizedSchemaError: There is a table whose version cannot be told.
-        DatabaseError: The server refused, or could not be reached.
-    """
-    async with connected(dsn, connection, schema) as opened:
-        return (await read_state(opened, schema)).version
-
-
-async def status(
-    dsn: str | None = None, *, connection: AnyConnection | None = None, schema: str = "public"
-) -> SchemaStatus:
-    """Lists every migration, with its state and when it was applied, and what differs from it.
-
-    Raises:
-        UnrecognizedSchemaError: There is a table whose version cannot be told.
-        DatabaseError: The server refused, or could not be reached.
-    """
-    async with connected(dsn, connection, schema) as opened:
-        state = await read_state(opened, schema)
-        found: Any = await opened.fetchrow(_sql.statement("index_profile", schema))
-        leftovers = await leftover_notes(opened, state)
-    return SchemaStatus(
-        schema=schema,
-        version=state.version,
-        migrations=_listed(state),
-        index=found["profile"] if state.version else None,
-        distribution=state.distribution,
-        differences=differences(state),
-        notes=absence_notes(state) + schema_notes(state) + leftovers,
-        exists=state.found["schema_present"],
-    )
-
-
 async def _apply_pending(
     session: MigrationSession,
     before: SchemaState,
@@ -237,18 +152,15 @@ async def _apply_pending(
     online: bool | None,
     progress: Callable[[Step], object] | None,
 ) -> list[Step]:
-    steps = []
+    steps: list[Step] = []
     state = before
-    for migration in before.pending(target):
+    if (pending := before.pending(target)) and online is None:
+        online = await table_size(session.connection, before) > ONLINE_ABOVE
+    for migration in pending:
         if state.found["may_be_distributed"]:  # a schema can be made so that its tables begin as it
             state = await read_state(session.connection, session.schema)
-        by_stages = online
-        if online is None:
-            by_stages = await table_size(session.connection, state) > ONLINE_ABOVE
         steps.append(
-            await apply(
-                session, migration, online=bool(by_stages), distributed=state.is_distributed
-            )
+            await apply(session, migration, online=bool(online), distributed=state.is_distributed)
         )
         if progress is not None:
             progress(steps[-1])
@@ -284,28 +196,4 @@ def _result(
         seconds=time.monotonic() - began,
         adopted=before.ecto_version or None,
         notes=(*notes, *schema_notes(after)),
-    )
-
-
-def _listed(state: SchemaState) -> tuple[MigrationStatus, ...]:
-    known = {migration.version: migration.name for migration in shipped()}
-    recorded = state.recorded or {}
-    return tuple(
-        MigrationStatus(
-            version=version,
-            name=known.get(version) or recorded[version]["name"],
-            state=(
-                "unknown"
-                if version not in known
-                else "changed"
-                if version in state.changed
-                else "missing"
-                if version in state.missing
-                else "applied"
-                if version in state.versions
-                else "pending"
-            ),
-            applied_at=recorded[version]["applied_at"] if version in recorded else None,
-        )
-        for version in sorted({*known, *state.versions})
     )

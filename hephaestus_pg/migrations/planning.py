@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from hephaestus_pg.migrations.files import Migration
     from hephaestus_pg.migrations.results import Distribution, LockTime
 
+ONLINE_ABOVE: Final = 64 * 2**20
+"""The size of the table, in bytes, above which steps that have an online way take it unasked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Way:

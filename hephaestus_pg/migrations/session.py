@@ -61,7 +61,6 @@ class MigrationSession:
         self.schema = schema
         self._wait = wait
         self._on_citus = on_citus
-        self._set = _sql.statement("migrations_set", schema)
 
     @classmethod
     @asynccontextmanager
@@ -109,14 +108,15 @@ class MigrationSession:
     @asynccontextmanager
     async def settings(self, **wanted: str) -> AsyncIterator[None]:
         """Changes settings of the connection in the block, and puts them back after it."""
-        before = {name: await self._setting(name) for name in wanted}
+        names, change = list(wanted), _sql.statement("migrations_set", self.schema)
+        before = await self.connection.fetch(
+            _sql.statement("migrations_settings", self.schema), names
+        )
         try:
-            for name, value in wanted.items():
-                await self.connection.execute(self._set, name, value)
+            await self.connection.execute(change, names, list(wanted.values()))
             yield
         finally:
-            for name, value in before.items():
-                await self._clean_up(self._set, name, value)
+            await self._clean_up(change, names, [row["value"] for row in before])
 
     async def _clean_up(self, text: str, *arguments: Any) -> None:
         if not self.connection.is_closed():
@@ -126,19 +126,14 @@ class MigrationSession:
                 seconds=CLEANUP_SECONDS,
             )
 
-    async def _setting(self, name: str) -> str:
-        value: str = await self.connection.fetchval(
-            _sql.statement("migrations_setting", self.schema), name
-        )
-        return value
-
     async def execute(self, text: str) -> None:
-        """Runs the statements of ``text`` one by one, set to the schema.
+        """Runs the statements of ``text``, set to the schema.
 
-        Of a table that Citus has distributed, the server takes no text of several.
+        With Citus one by one: of a table that it has distributed, it takes no text of several.
         """
-        for statement in _sql.split(_sql.rendered(text, self.schema)):
-            await self.connection.execute(statement)
+        text = _sql.rendered(text, self.schema)
+        for part in _sql.split(text) if self._on_citus else [text]:
+            await self.connection.execute(part)
 
     def waiting(self, *, advisory: bool = False) -> Wait:
         """Begins a wait for the locks of the tables, or for the lock of the migrations."""

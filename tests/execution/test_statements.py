@@ -199,9 +199,7 @@ def test_a_table_in_several_shards_has_statements_of_its_own() -> None:
         "delete_many",
         "prune",
         "counted_some",
-        "counted_sample",
         "backlog",
-        "owned_counts",
         "stuck",
     }
     for name in of_its_own:

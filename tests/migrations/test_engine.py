@@ -21,6 +21,7 @@ from hephaestus_pg.errors import (
     MigrationError,
 )
 from hephaestus_pg.migrations.files import shipped
+from tests.support import citus
 from tests.support.catalog import assert_is_at, snapshot
 
 if TYPE_CHECKING:
@@ -44,8 +45,15 @@ async def test_each_version_up_and_down_leaves_its_own_table(dsn: str, schema: s
         await assert_is_at(dsn, schema, version)
 
 
-async def test_statements_are_sent_one_by_one_as_citus_needs_them(link: Link, schema: str) -> None:
+async def test_with_citus_statements_are_sent_one_by_one(
+    link: Link, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a distributed table it takes no text of several, if one makes or drops an index."""
+
+    async def has_citus(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr("hephaestus_pg.migrations.session.check_connection", has_citus)
     sent: list[str] = []
     link.add_query_logger(lambda record: sent.append(record.query))
     for online in (False, True):
@@ -54,7 +62,23 @@ async def test_statements_are_sent_one_by_one_as_citus_needs_them(link: Link, sc
             await migrations.index(connection=link, schema=schema, profile=profile)
         await migrations.down(connection=link, schema=schema, version=0)
     assert sum("INDEX" in text for text in sent) > 20
-    assert [text for text in sent if len(_sql.split(text)) != 1] == []
+    several = [text for text in sent if len(_sql.split(text)) != 1]
+    assert [text for text in several if not text.startswith("SET LOCAL citus.")] == []
+
+
+@pytest.mark.skipif(bool(citus.KIND), reason="statements are sent one by one there")
+async def test_on_a_plain_server_each_version_takes_four_round_trips(
+    link: Link, schema: str
+) -> None:
+    """BEGIN, the statements, the record and COMMIT; a far server would make more of them slow."""
+    sent: list[str] = []
+    link.add_query_logger(lambda record: sent.append(record.query))
+    await migrations.up(connection=link, schema=schema)
+    assert sum(text == "COMMIT;" for text in sent) == 1 + migrations.LATEST
+    assert len(sent) <= 13 + 4 * migrations.LATEST
+    sent.clear()
+    await migrations.up(connection=link, schema=schema)
+    assert len(sent) <= 11
 
 
 async def test_one_step_at_a_time_makes_the_same_schema_as_all_at_once(database: str) -> None:
@@ -162,18 +186,6 @@ async def test_up_and_down_at_once_end_at_the_version_of_one_of_them(database: s
     version = await migrations.migrated_version(database, schema="busy")
     assert version in {0, migrations.LATEST}
     await assert_is_at(database, "busy", version)
-
-
-async def test_status_lists_every_migration(dsn: str, schema: str) -> None:
-    await migrations.up(dsn, schema=schema, version=2)
-    status = await migrations.status(dsn, schema=schema)
-    assert (status.schema, status.version) == (schema, 2)
-    assert [each.state for each in status.migrations] == ["applied"] * 2 + ["pending"] * (
-        migrations.LATEST - 2
-    )
-    assert [each.version for each in status.pending] == list(VERSIONS[2:])
-    assert [bool(each.applied_at) for each in status.migrations[:3]] == [True, True, False]
-    assert status.migrations[0].name == "create_workflow_instances"
 
 
 async def test_a_file_changed_after_it_was_applied_stops_the_run(

@@ -1,2 +1,2 @@
--- $1 the setting's name, $2 its value.
-SELECT set_config($1::text, $2::text, false)
+-- Sets each of the settings $1 to its value $2, for the session.
+SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given (name, value)

@@ -50,17 +50,4 @@ WITH RECURSIVE bound AS (
         ORDER BY held.due_at
         LIMIT $2::text::bigint
     ) AS oldest
-), oldest AS (
-    SELECT found.id, found.reason, found.since
-    FROM found
-    WHERE found.since < (SELECT bound FROM bound)
-    ORDER BY found.since, found.id
-    LIMIT $2::text::bigint
-)
-SELECT
-    /* include: row */,
-    reason AS reason,
-    extract(epoch FROM since AT TIME ZONE 'UTC')::text AS since
-FROM oldest
-JOIN /* schema */workflow_instances AS held USING (id)
-ORDER BY oldest.since, id
+), /* include: longest_stuck */

@@ -49,17 +49,4 @@ WITH bound AS (
     UNION ALL
     SELECT due.id, 'unclaimed', greatest(due.due_at, due.updated_at AT TIME ZONE 'UTC')
     FROM due
-), oldest AS (
-    SELECT found.id, found.reason, found.since
-    FROM found
-    WHERE found.since < (SELECT bound FROM bound)
-    ORDER BY found.since, found.id
-    LIMIT $2::text::bigint
-)
-SELECT
-    /* include: row */,
-    reason AS reason,
-    extract(epoch FROM since AT TIME ZONE 'UTC')::text AS since
-FROM oldest
-JOIN /* schema */workflow_instances AS held USING (id)
-ORDER BY oldest.since, id
+), /* include: longest_stuck */
