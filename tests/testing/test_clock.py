@@ -294,16 +294,16 @@ async def test_the_path_of_the_role_stays_before_it(moved: AsyncStorage, databas
     owner = await asyncpg.connect(database)
     name = await owner.fetchval("SELECT current_database()")
     await owner.execute(
-        f"CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE {name} TO {role};"
+        f"CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT CREATE ON DATABASE {name} TO {role};"
         f"ALTER ROLE {role} SET search_path = app, pg_catalog"
     )
     try:
-        first = await asyncpg.connect(database, user=role)
+        first = await asyncpg.connect(database, user=role, password="secret")
         await first.execute("CREATE SCHEMA app")
         await clock.install(first)
         await clock.install(first)
         await first.close()
-        second = await asyncpg.connect(database, user=role)
+        second = await asyncpg.connect(database, user=role, password="secret")
         assert await second.fetchval("SHOW search_path") == "app, hephaestus_clock, pg_catalog"
         await second.execute("CREATE TABLE mine (at timestamptz DEFAULT now())")
         assert await second.fetchval("SELECT to_regclass('app.mine') IS NOT NULL")

@@ -810,11 +810,14 @@ class UpdateLooksFirst(Mutant):
 
 class UpdateComparesUnderALockOfItsProcess(Mutant):
     caught_by = ("test_no_change_of_many_modifies_is_lost",)
+    both_have_looked: ClassVar = asyncio.Barrier(2)
 
     async def update(self, instance: Instance, **options: Any) -> Instance:
-        self.__dict__.setdefault("lock", asyncio.Lock())
-        async with self.__dict__["lock"]:
+        is_first = "lock" not in self.__dict__
+        async with self.__dict__.setdefault("lock", asyncio.Lock()):
             held = await self.get(instance.id)
+            if is_first:  # so that the two processes do not happen to take turns
+                await self.both_have_looked.wait()
             if held is None or instance.revision is None:
                 return await super().update(instance, **options)
             if held.revision != instance.revision:
