@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hephaestus_pg import InvalidTypeError, RunnerEndedError, StorageClosedError
+from hephaestus_pg import RunnerEndedError, StorageClosedError
 from hephaestus_pg.runners.heartbeat import Heartbeat
 from tests.runners.conftest import next_claim, order
 from tests.support.lag import happens
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
 
 pytestmark = pytest.mark.quick
-
-
-async def test_a_transaction_has_no_runner(storage: AsyncStorage) -> None:
-    async with storage.transaction() as transaction:
-        with pytest.raises(InvalidTypeError, match="a runner is the storage's own"):
-            transaction.runner(workflows=["Order"])
-
-
-async def test_nor_has_a_connection_of_the_callers(storage: AsyncStorage, pool: Pool) -> None:
-    async with pool.acquire() as connection:
-        with pytest.raises(InvalidTypeError, match="a runner is the storage's own"):
-            storage.using(connection).runner(workflows=["Order"])
-    assert await storage.runners() == []
 
 
 async def test_runners_tells_of_those_that_live_the_oldest_first(
