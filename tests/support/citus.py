@@ -7,8 +7,10 @@ id; ``HEPHAESTUS_PG_TEST_CITUS_DSN`` leads to the coordinator.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import psycopg
 import pytest
 
@@ -53,6 +55,20 @@ def distribute(owner: Owner, schema: str) -> None:
 def drop(owner: Owner, schema: str) -> None:
     """Drops a schema. Whose sessions might be in the way is not known on a shared cluster."""
     _define(owner, f"DROP SCHEMA {schema} CASCADE")
+
+
+async def drop_schema(connection: asyncpg.Connection[Any], schema: str) -> None:
+    """Drops a schema, if it is there, and gives way to a table that is copied online meanwhile.
+
+    Copying waits for every transaction in the cluster, this one's on the workers too, and this one
+    for what copying holds: of that Citus sees no deadlock.
+    """
+    await connection.execute("SET lock_timeout = '2s'")
+    for _ in range(30):
+        with suppress(asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+            return
+    raise TimeoutError(f"schema {schema} could not be dropped")
 
 
 def _define(owner: Owner, *statements: str) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from hephaestus_pg import AsyncStorage, ClaimLostError, Instance, Names, Status, migrations
 from tests.runners.conftest import Table, next_claim, order
+from tests.support.citus import drop_schema
 from tests.support.lag import happens, within
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ async def tables(request: pytest.FixtureRequest) -> AsyncIterator[Tables]:
         await tables.make(request.param)
         yield tables
     finally:
-        await connection.execute(f"DROP SCHEMA IF EXISTS {tables.schema} CASCADE")
+        await drop_schema(connection, tables.schema)
         await connection.close()
 
 

@@ -32,6 +32,7 @@ from hephaestus_pg.errors import (
 )
 from hephaestus_pg.migrations import Distribution, distribution
 from tests.support.catalog import RAISE, snapshot, until
+from tests.support.citus import drop_schema
 from tests.support.commands import ran
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ async def schema(link: Link) -> AsyncIterator[str]:
     await link.execute(migrations.sql("up", schema=name))
     await link.execute(FILL.format(name))
     yield name
-    await link.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+    await drop_schema(link, name)
 
 
 async def rows(link: Link, schema: str) -> list[Any]:
@@ -177,7 +178,7 @@ async def test_a_table_whose_columns_were_exchanged_online_keeps_its_rows(
         await migrations.undistribute(DSN, schema=schema)
         assert await rows(link, schema) == before
     finally:
-        await link.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        await drop_schema(link, schema)
 
 
 async def old_shards(link: Link) -> set[str]:
@@ -253,7 +254,7 @@ async def test_a_schema_that_begins_distributed_is_migrated(link: Link, *, onlin
         await migrations.down(connection=link, schema=schema, version=1)
         await migrations.up(connection=link, schema=schema, online=online)
     finally:
-        await link.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        await drop_schema(link, schema)
 
 
 async def test_what_citus_cannot_do_is_refused_before_anything_is_done(
@@ -393,7 +394,7 @@ async def test_two_schemas_at_once_have_their_turns(link: Link, schema: str) -> 
         )
         assert [result.after for result in results] == [NOW["by id, online"]] * 2
     finally:
-        await link.execute(f"DROP SCHEMA {other} CASCADE")
+        await drop_schema(link, other)
 
 
 @pytest.mark.parametrize("way", WAYS)

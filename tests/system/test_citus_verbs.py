@@ -18,7 +18,7 @@ import pytest
 from hephaestus_pg import AsyncStorage, Instance, Names, Status, migrations
 from hephaestus_pg.batching import shards
 from hephaestus_pg.watch import watchers
-from tests.support.citus import DSN, SETTINGS, distributing
+from tests.support.citus import DSN, SETTINGS, distributing, drop_schema
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ async def distributed(kind: str) -> AsyncIterator[str]:
             await connection.execute(statement)
         yield schema
     finally:
-        await connection.execute(f"DROP SCHEMA {schema} CASCADE")
+        await drop_schema(connection, schema)
         await connection.close()
 
 
