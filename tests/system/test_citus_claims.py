@@ -38,7 +38,8 @@ pytestmark = pytest.mark.skipif(not DSN, reason="HEPHAESTUS_PG_TEST_CITUS_DSN na
 # Without it the driver looks at every type for most of a second on each new connection.
 SETTINGS = {"citus.override_table_visibility": "off"}
 
-BY_ID = "SELECT create_distributed_table('{}.workflow_instances', 'id', shard_count => 4)"
+SHARDS = 4
+BY_ID = f"SELECT create_distributed_table('{{}}.workflow_instances', 'id', shard_count => {SHARDS})"
 KINDS = {
     "one server's": [],
     "a distributed schema's": ["SELECT citus_schema_distribute('{}')"],
@@ -151,7 +152,8 @@ async def test_all_who_wait_are_one_statement(
         await happens(lambda: 0 in faults.rows)
         await here.put_many([order(f"x::{number}") for number in range(100)])
         assert len({claim.id for claim in await asyncio.gather(*tasks)}) == 100
-        assert faults.tried.count("claim") == 2
+        # On one server two; here who is told may look while some of the shards have no row yet.
+        assert 2 <= faults.tried.count("claim") <= 1 + SHARDS
 
 
 async def test_the_oldest_due_comes_first_and_what_is_not_due_not(here: AsyncStorage) -> None:
