@@ -300,7 +300,9 @@ async def test_a_runner_whose_lease_was_ended_hears_of_it_at_the_end_of_the_bloc
 async def test_no_step_of_the_clock_revives_it(moved: AsyncStorage) -> None:
     await moved.insert(Instance("order::1", "Order"))
     with Faults(moved) as faults:
-        async with moved.runner(workflows=["Order"], lease=1) as runner:
+        async with moved.runner(
+            workflows=["Order"], lease=1, retry_after=lambda _: 600.0
+        ) as runner:
             with pytest.raises(ClaimLostError):
                 async with await next_claim(runner):
                     await faults.expire_lease(runner)
@@ -308,6 +310,6 @@ async def test_no_step_of_the_clock_revives_it(moved: AsyncStorage) -> None:
                     assert await moved.runners() == []
         async with moved.runner(workflows=["Order"], lease=1) as second:
             assert await second.claim("order::1") is None  # the backoff is longer than the lease
-            await Clock(moved).advance(1)
+            await Clock(moved).advance(600)
             async with await next_claim(second) as order:
                 assert order.id == "order::1"
