@@ -2,11 +2,12 @@
 
 ::
 
-    python -m benchmarks.planning benchmarks/results/growth/results.json --days 365
+    python -m benchmarks.planning benchmarks/results/growth/{,*/}results.json --days 365
 
 What grows with the table is that of the largest one that was measured, multiplied by how many times
 its rows there are to be. Beside it stands how many times more it had become with the last ten times
-the rows: 10 is what that assumes.
+the rows: 10 is what that assumes. Where several results have
+measured the same, the first one counts.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Line(NamedTuple):
 
 
 def plan_lines(records: Records, plan: Plan) -> Iterator[Line]:
-    """The figures of a plan, from the records of a growth."""
+    """The figures of a plan, from the records of growths."""
+    records = _first_of_each(records)
     yield Line("instances that arrive", plan.arrivals, "/s")
     yield Line("writes, prunes included", plan.arrivals * (plan.updates + 3), "/s")
     total = 0.0
@@ -116,9 +118,10 @@ def _of_upkeep(records: Records, plan: Plan) -> Iterator[Line]:
         ("pauses of autovacuum in it, by default", vacuums, "paused"),
         ("freeze", _chosen(records, "freeze"), "seconds"),
         ("dump", dumps, "dump"),
-        ("restore", [each for each in dumps if "restore" in each], "restore"),
     ):
         yield _scaled(name, chosen, "h", HOUR, plan, figure)
+    if restored := [each for each in dumps if "restore" in each]:
+        yield _scaled("restore", restored, "h", HOUR, plan, "restore")
     fills = _chosen(records, "fill")
     for index in _of_profile(fills, "built", plan)[:3]:
         found = [each for each in fills if index in each["built"]]
@@ -140,8 +143,18 @@ def _chosen(records: Records, part: str, **wanted: Any) -> Records:
         (each for each in records if wanted.items() <= each.items()), key=lambda each: each["rows"]
     )
     if not found:
-        raise SystemExit(f"there is no {part} in these results: give those of --only growth")
+        of = f" --profiles {wanted['profile']}" if "profile" in wanted else ""
+        raise SystemExit(f"there is no {part} in these results: give those of --only growth{of}")
     return found
+
+
+def _first_of_each(records: Records) -> Records:
+    """One record of each measurement, of the first results that have it."""
+    names = ("rows", "profile", "part", "operation", "callers")
+    found: dict[tuple[Any, ...], Record] = {}
+    for each in records:
+        found.setdefault(tuple(each.get(name) for name in names), each)
+    return [*found.values()]
 
 
 def _scaled(name: str, chosen: Records, unit: str, divisor: float, plan: Plan, *path: str) -> Line:
