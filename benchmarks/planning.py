@@ -6,8 +6,8 @@
 
 What grows with the table is that of the largest one that was measured, multiplied by how many times
 its rows there are to be. Beside it stands how many times more it had become with the last ten times
-the rows: 10 is what that assumes. Where several results have
-measured the same, the first one counts.
+the rows: 10 is what that assumes. Where several results have measured the same, the first one
+counts.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -143,7 +143,7 @@ class Server:
             "versions": {
                 "Python": platform.python_version(),
                 "PostgreSQL": row[0],
-                **{name: _version(name) for name in LIBRARIES},
+                **_versions(),
             },
             "commit": _git("rev-parse", "--short", "HEAD")
             + (" and changes on top" if _git("status", "--porcelain") else ""),
@@ -151,11 +151,13 @@ class Server:
         }
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
+def _versions() -> dict[str, str]:
+    """What is installed: a checkout of ours need not be, and is told by its commit."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _cpu_model() -> str:

@@ -70,6 +70,8 @@ DRAWN = (
 def growth(folder: Path, records: Records) -> list[str]:
     """p50 and p99 of calls against the rows."""
     calls = [record for record in records if record["part"] == "calls"]
+    if not calls:
+        return []
     timed = [
         record
         for record in calls
