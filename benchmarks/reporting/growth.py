@@ -92,14 +92,7 @@ def _wal(records: Records) -> str:
     def shown(record: Record) -> str:
         return f"{record['throughput']:,.0f}: {_wal_and_images(record)}"
 
-    return _columns(
-        chosen,
-        (
-            (f"{name}{title}", _with(chosen, shown, operation=name, profile=profile))
-            for profile, title in _PROFILES.items()
-            for name in dict.fromkeys(each["operation"] for each in chosen)
-        ),
-    )
+    return _columns(chosen, _of_each_profile(chosen, shown, "operation", "{}"))
 
 
 def _claims(records: Records) -> str:
@@ -108,14 +101,17 @@ def _claims(records: Records) -> str:
     def shown(record: Record) -> str:
         return f"{record['throughput']:,.0f}: {_p50_and_p99(record)}"
 
-    return _columns(
-        chosen,
-        (
-            (f"{callers} at work{title}", _with(chosen, shown, callers=callers, profile=profile))
-            for profile, title in _PROFILES.items()
-            for callers in dict.fromkeys(each["callers"] for each in chosen)
-        ),
-    )
+    return _columns(chosen, _of_each_profile(chosen, shown, "callers", "{} at work"))
+
+
+def _of_each_profile(
+    records: Records, shown: Callable[[Record], str], by: str, name: str
+) -> Iterable[Line]:
+    """A line for each profile and value of ``by``, whose name has the value in it."""
+    for profile, title in _PROFILES.items():
+        for value in dict.fromkeys(each[by] for each in records):
+            wanted = {by: value, "profile": profile}
+            yield f"{name.format(value)}{title}", _with(records, shown, **wanted)
 
 
 def _upkeep(records: Records) -> str:

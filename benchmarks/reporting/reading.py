@@ -24,9 +24,7 @@ def reading(records: Records) -> str:
     for size in dict.fromkeys(line["size"] for line in lines):
         rows = [
             (
-                line["case"]
-                if len(CASES[line["case"]]) == 1
-                else f"{line['case']}: {line['operation']}",
+                _title(line),
                 CONTENDERS[line["contender"]].title,
                 f"{line['throughput']:,.0f}",
                 ratio(line.get("throughput_ratio")),
