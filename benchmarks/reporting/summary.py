@@ -30,17 +30,22 @@ def medians(
         beside = bases.get(_key(each, (*by, "round")))
         if beside:
             for figure in ("throughput", "p99", "client_cpu"):
-                if figure in each:
+                if figure in each and beside[figure]:  # a short run may take no CPU that counts
                     compared[f"{figure}_ratio"] = each[figure] / beside[figure]
         groups[_key(each, (*by, "contender"))].append(compared)
-    return [
-        {
-            name: median(each[name] for each in group) if isinstance(value, float) else value
-            for name, value in group[0].items()
-            if name != "round"
-        }
-        for group in groups.values()
-    ]
+    return [_median(group) for group in groups.values()]
+
+
+def _median(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The median of each figure over the rounds that have it; of what is no figure the first."""
+    found = {name: value for each in reversed(group) for name, value in each.items()}
+    return {
+        name: median(each[name] for each in group if name in each)
+        if isinstance(value, float)
+        else value
+        for name, value in found.items()
+        if name != "round"
+    }
 
 
 def _key(record: dict[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
