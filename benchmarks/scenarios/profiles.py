@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.server import Server
+    from hephaestus_pg import Instance
 
 PROFILES = ("full", "initial", "none")
 CALLERS = 64
@@ -39,6 +40,7 @@ WHERE relname = 'workflow_instances'
 
 def profiles(server: Server, *, rounds: int, seconds: float, puts: int) -> Iterator[dict[str, Any]]:
     """A record for each round and profile, of ``seconds`` of load; sizes are after ``puts``."""
+    orders = [[order(number, stage, "1kb") for number in range(_ORDERS)] for stage in range(STAGES)]
     for round_number in range(rounds):
         for profile in PROFILES:
             with server.database("bench_profiles") as dsn:
@@ -51,7 +53,7 @@ def profiles(server: Server, *, rounds: int, seconds: float, puts: int) -> Itera
                     check=True,
                     stdout=subprocess.DEVNULL,
                 )
-                figures = asyncio.run(_measure(server, dsn, seconds, puts))
+                figures = asyncio.run(_measure(server, dsn, orders, seconds, puts))
                 with psycopg.connect(dsn) as connection:
                     use = connection.execute(_USE).fetchone()
                 assert use
@@ -67,8 +69,9 @@ def profiles(server: Server, *, rounds: int, seconds: float, puts: int) -> Itera
             }
 
 
-async def _measure(server: Server, dsn: str, seconds: float, puts: int) -> dict[str, float]:
-    orders = [[order(number, stage, "1kb") for number in range(_ORDERS)] for stage in range(STAGES)]
+async def _measure(
+    server: Server, dsn: str, orders: list[list[Instance]], seconds: float, puts: int
+) -> dict[str, float]:
     async with AsyncStorage.start(dsn, name="profiles", references=Names()) as storage:
 
         async def put(caller: int, turn: int) -> int:

@@ -70,7 +70,7 @@ def _throughput(
             statements = server.statements(dsn)
             cpu = sum(process.cpu() for process in working)
             ended, after = began, before
-            while ended < began + seconds and after < most:
+            while (ended < began + seconds or after == before) and after < most:
                 time.sleep(min(seconds / 4, 0.25))
                 ended, after = _finished(looking, finished)
             statements = server.statements(dsn) - statements

@@ -54,11 +54,12 @@ def wake_ups(
     for round_number in range(rounds):
         shift = round_number % len(contenders)
         for name in (*contenders[shift:], *contenders[:shift]):
-            for case, figures in _cases(server, name, int(INSERTED * part)):
+            for case, figures in _cases(server, name, part):
                 yield {"round": round_number, "contender": name, "case": case, **figures}
 
 
-def _cases(server: Server, name: str, count: int) -> Iterator[tuple[str, dict[str, float]]]:
+def _cases(server: Server, name: str, part: float) -> Iterator[tuple[str, dict[str, float]]]:
+    count = int(INSERTED * part)
     with ExitStack() as stack:
         dsn = stack.enter_context(server.database(f"bench_{name}"))
         worker, other = (stack.enter_context(Process(name, dsn)) for _ in range(2))
@@ -77,7 +78,7 @@ def _cases(server: Server, name: str, count: int) -> Iterator[tuple[str, dict[st
                 for number, writer in enumerate(writers):
                     first = (1 + number) * WORKERS * FOREIGN
                     writer.ask("write", first, WRITES / WRITERS, together)
-                time.sleep(WARM_UP_SECONDS)
+                time.sleep(WARM_UP_SECONDS * part)
                 began, before = time.monotonic(), _written(writers)
                 figures = waits.of(other, count, OFTEN)
                 rate = (_written(writers) - before) / (time.monotonic() - began)
