@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
     from tests.commands.conftest import Do
     from tests.support.commands import Run
+    from tests.support.databases import Owner
 
 pytestmark = pytest.mark.quick
 
@@ -58,3 +59,17 @@ def test_runners_are_shown_with_their_leases_and_what_they_own(
 def test_where_none_lives_it_says_no(run: Run) -> None:
     assert run("runners") == (1, "", "no runner lives\n")
     assert run("runners", "--json") == (1, "", "no runner lives\n")
+
+
+def test_a_runner_with_an_odd_moment_hides_nothing(run: Run, owner: Owner, migrated: str) -> None:
+    owner.execute(
+        f"INSERT INTO {migrated}.workflow_runners VALUES (gen_random_uuid(), 'by hand',"
+        " '{Order}', '-infinity', 'infinity')"
+    )
+    code, out, err = run("runners", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["name"] == "by hand"
+    assert (found["started_at"][:4], found["expires_at"][:4]) == ("0001", "9999")
+    assert run("runners")[0] == 0
+    assert run("list") == (1, "", "no instance matches\n")

@@ -8,8 +8,9 @@ SELECT
     token::text AS token,
     name::text AS name,
     array_to_json(workflows)::text AS workflows,
-    extract(epoch FROM started_at)::text AS started_at,
-    extract(epoch FROM expires_at)::text AS expires_at,
+    -- A moment that a hand has set, such as infinity, is the nearest one that Python knows.
+    extract(epoch FROM greatest(started_at, '0001-01-02 00:00+00'))::text AS started_at,
+    extract(epoch FROM least(expires_at, '9999-12-30 00:00+00'))::text AS expires_at,
     coalesce((SELECT owned.instances FROM owned WHERE owned.runner = token), 0)::text AS owned
 FROM /* schema */workflow_runners
 WHERE expires_at > statement_timestamp() AND workflows <> '{}'
