@@ -194,6 +194,13 @@ def test_a_row_with_an_odd_moment_hides_no_other(run: Run, change: Change) -> No
     assert (len(rows), rows[0]["inserted_at"], rows[0]["cursor"]) == (6, None, None)
 
 
+@pytest.mark.usefixtures("filled")
+def test_numbers_below_zero_are_shown_as_they_are(run: Run, change: Change) -> None:
+    change("attempts = -3, workflow_version = -5", "order::3")
+    row = json.loads(run("list", "--id", "order::3", "--json")[1])
+    assert (row["attempts"], row["workflow_version"]) == (-3, -5)
+
+
 def test_an_empty_table_is_no_table(run: Run) -> None:
     assert run("list") == (1, "", "no instance matches\n")
     assert run("list", "--json") == (1, "", "no instance matches\n")

@@ -2,7 +2,7 @@
 -- of which are in `cut`; of a larger history its last 100 entries are there, if those are small enough.
 SELECT
     /* include: row */,
-    attempts::oid AS attempts,
+    attempts::text AS attempts,
     state_bytes::oid AS state_bytes,
     cut::text AS cut
 FROM (
