@@ -71,7 +71,7 @@ async def test_an_hour_of_many_is_estimated(storage: AsyncStorage, pool: Pool) -
 async def test_few_failures_among_many_instances_are_counted(
     storage: AsyncStorage, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hephaestus_pg.web.reading.SAMPLED_PAGES", 20)  # about a tenth
+    monkeypatch.setattr("hephaestus_pg.web.reading.SAMPLED_PAGES", 120)  # about half
     await filled(storage, pool)
     await storage.put(order(status=Status.FAILED))
     hours = await Reading(storage).hours()
