@@ -30,7 +30,7 @@ WITHOUT_TESTS = {
     **{
         f"testing/conformance/{module}": _SUITE
         for module in (
-            *("all", "bulk", "claims", "concurrency", "faults", "search"),
+            *("all", "bulk", "claims", "concurrency", "faults", "scheduling", "search"),
             *("single", "suite", "values"),
         )
     },

@@ -9,9 +9,9 @@
         async def storage(self):
             yield MyStorage(references=Names())
 
-``Values``, ``Single``, ``Bulk``, ``Search``, ``Concurrency``, ``Claims`` and ``Faults``, or ``All``
-of them. Inherit what yours can have: a transaction has no ``Concurrency``, no ``Claims`` and no
-``Faults``. ``another`` is a second storage on the same table, as another process has one, and by
+``Values``, ``Single``, ``Bulk``, ``Search``, ``Concurrency``, ``Scheduling``, ``Claims`` and
+``Faults``, or ``All`` of them. Inherit what yours can have: a transaction has none of the last
+four. ``another`` is a second storage on the same table, as another process has one, and by
 default the same; ``faults`` orders faults (:class:`Breaks`, as ``hephaestus_pg.testing.Faults``),
 and without it ``Faults`` is not tried.
 
@@ -34,6 +34,7 @@ pytest.register_assert_rewrite(
             "bulk",
             "search",
             "concurrency",
+            "scheduling",
             "claims",
             "faults",
         )
@@ -45,6 +46,7 @@ from hephaestus_pg.testing.conformance.bulk import Bulk  # noqa: E402
 from hephaestus_pg.testing.conformance.claims import Claims  # noqa: E402
 from hephaestus_pg.testing.conformance.concurrency import Concurrency  # noqa: E402
 from hephaestus_pg.testing.conformance.faults import Faults  # noqa: E402
+from hephaestus_pg.testing.conformance.scheduling import Scheduling  # noqa: E402
 from hephaestus_pg.testing.conformance.search import Search  # noqa: E402
 from hephaestus_pg.testing.conformance.single import Single  # noqa: E402
 from hephaestus_pg.testing.conformance.suite import Breaks, Own, Suite  # noqa: E402
@@ -59,6 +61,7 @@ __all__ = [
     "Concurrency",
     "Faults",
     "Own",
+    "Scheduling",
     "Search",
     "Single",
     "Suite",

@@ -6,12 +6,13 @@ from hephaestus_pg.testing.conformance.bulk import Bulk
 from hephaestus_pg.testing.conformance.claims import Claims
 from hephaestus_pg.testing.conformance.concurrency import Concurrency
 from hephaestus_pg.testing.conformance.faults import Faults
+from hephaestus_pg.testing.conformance.scheduling import Scheduling
 from hephaestus_pg.testing.conformance.search import Search
 from hephaestus_pg.testing.conformance.single import Single
 from hephaestus_pg.testing.conformance.values import Values
 
 
-class All(Values, Single, Bulk, Search, Concurrency, Claims, Faults):
+class All(Values, Single, Bulk, Search, Concurrency, Scheduling, Claims, Faults):
     """Every suite: for what has all that :class:`AsyncStorage` has."""
 
 

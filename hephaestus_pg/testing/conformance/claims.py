@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hephaestus_pg.errors import ClaimLostError, InstanceExistsError, StaleInstanceError
-from hephaestus_pg.testing.conformance.suite import Breaks, Own, Suite, held
-from hephaestus_pg.values.instance import Context, Status
+from hephaestus_pg.testing.conformance.suite import Breaks, Own, Suite, claimed, held
+from hephaestus_pg.values.instance import Status
 
 if TYPE_CHECKING:
-    from hephaestus_pg.runners.claim import Claim
     from hephaestus_pg.runners.runner import Runner
     from hephaestus_pg.storage import AsyncStorage
 
@@ -23,60 +21,9 @@ _CLAIMERS = 3
 _SECONDS = 60.0
 """After so long what hangs is ended. Nothing depends on it that works."""
 
-_PAST = datetime(2020, 1, 1, tzinfo=UTC)
-_FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
-_HOUR = timedelta(hours=1)
-_EAST, _WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
-
-_CLAIMABLE: dict[str, tuple[Status, Any, bool]] = {
-    "pending": (Status.PENDING, None, True),
-    "running": (Status.RUNNING, None, True),
-    "waiting": (Status.WAITING, None, False),
-    "completed": (Status.COMPLETED, None, False),
-    "failed": (Status.FAILED, None, False),
-    "pending, due": (Status.PENDING, _PAST, True),
-    "pending, due later": (Status.PENDING, _FUTURE, False),
-    "running, due later": (Status.RUNNING, _FUTURE, False),
-    "waiting, due": (Status.WAITING, _PAST, True),
-    "waiting, due later": (Status.WAITING, _FUTURE, False),
-    "completed, due": (Status.COMPLETED, _PAST, False),
-    # By the wall clocks there both would be the other way round.
-    "due an hour ago in the east": (Status.WAITING, (-_HOUR, _EAST), True),
-    "due in an hour in the west": (Status.WAITING, (_HOUR, _WEST), False),
-}
-
-
-async def _claimed(runner: Runner, id: str) -> Claim:
-    """The claim of an instance that must be claimable."""
-    claim = await runner.claim(id)
-    assert claim is not None, f"claim({id!r}) gave None"
-    return claim
-
-
-class _StepFailedError(Exception):
-    """What a body raises here."""
-
 
 class Claims(Suite):
     """Runners. The storage has ``runner()``, ``runners()`` and ``release()`` beside the verbs."""
-
-    @pytest.mark.parametrize(
-        ("status", "due", "is_claimable"), list(_CLAIMABLE.values()), ids=list(_CLAIMABLE)
-    )
-    async def test_what_is_due_and_has_work_left_can_be_claimed(
-        self,
-        storage: AsyncStorage,
-        own: Own,
-        status: Status,
-        due: Any,
-        is_claimable: bool,  # noqa: FBT001
-    ) -> None:
-        if isinstance(due, tuple):
-            due = (datetime.now(UTC) + due[0]).astimezone(due[1])
-        await storage.insert(own.instance(status=status, due_at=due))
-        async with storage.runner(workflows=[own.workflow]) as runner:
-            claim = await runner.claim(own.id())
-            assert (claim is not None) is is_claimable
 
     async def test_claims_gives_nobody_what_another_has(
         self, storage: AsyncStorage, another: AsyncStorage, own: Own
@@ -123,24 +70,13 @@ class Claims(Suite):
                 assert instance.runner in owners
                 assert (await held(storage, own.id())).runner == instance.runner
 
-    async def test_a_runner_is_given_only_the_workflows_that_it_names(
-        self, storage: AsyncStorage, own: Own
-    ) -> None:
-        await storage.insert(own.instance("a", workflow=f"{own.workflow}.Other"))
-        await storage.insert(own.instance("b"))
-        async with storage.runner(workflows=[own.workflow]) as runner:
-            assert await runner.claim(own.id("a")) is None
-            async with asyncio.timeout(_SECONDS):
-                claim = await anext(runner.claims())
-            assert claim.id == own.id("b")
-
     async def test_a_claim_raises_the_revision_so_that_older_readers_are_stale(
         self, storage: AsyncStorage, own: Own
     ) -> None:
         seen = await storage.insert(own.instance())
         assert seen.revision is not None
         async with storage.runner(workflows=[own.workflow]) as runner:
-            claim = await _claimed(runner, own.id())
+            claim = await claimed(runner, own.id())
             async with claim as instance:
                 assert claim.token == instance.revision
                 assert claim.token > seen.revision
@@ -153,13 +89,13 @@ class Claims(Suite):
     ) -> None:
         await storage.insert(own.instance())
         async with storage.runner(workflows=[own.workflow]) as zombie:
-            old = await _claimed(zombie, own.id())
+            old = await claimed(zombie, own.id())
             with pytest.raises(ClaimLostError):
                 async with old as stale:
                     assert await another.release(own.id()) is True
                     with pytest.raises(StaleInstanceError):
                         await storage.update(replace(stale, current_step="Zombie"))
-            new = await _claimed(zombie, own.id())
+            new = await claimed(zombie, own.id())
             assert new.token > old.token
             async with new as instance:
                 assert instance.current_step is None
@@ -172,11 +108,11 @@ class Claims(Suite):
             storage.runner(workflows=[own.workflow], retry_after=lambda _: 0.0) as zombie,
             another.runner(workflows=[own.workflow]) as runner,
         ):
-            old = await _claimed(zombie, own.id())
+            old = await claimed(zombie, own.id())
             with pytest.raises(ClaimLostError):
                 async with old as stale:
                     await faults.expire_lease(zombie)
-                    new = await _claimed(runner, own.id())
+                    new = await claimed(runner, own.id())
                     with pytest.raises(StaleInstanceError):
                         await storage.update(replace(stale, current_step="Zombie"))
             assert new.token > old.token
@@ -193,7 +129,7 @@ class Claims(Suite):
             another.runner(workflows=[own.workflow], max_attempts=1) as other,
         ):
             for runner in (one, other, one):
-                async with await _claimed(runner, own.id()) as instance:
+                async with await claimed(runner, own.id()) as instance:
                     assert instance.runner == runner.token
                     assert await one.claim(own.id()) is None
                     assert await other.claim(own.id()) is None
@@ -206,7 +142,7 @@ class Claims(Suite):
     ) -> None:
         await storage.insert(own.instance())
         async with storage.runner(workflows=[own.workflow]) as runner:
-            async with await _claimed(runner, own.id()) as instance:
+            async with await claimed(runner, own.id()) as instance:
                 running = await storage.update(replace(instance, status=Status.RUNNING))
                 assert running.runner == runner.token
                 written = await getattr(storage, verb)(replace(running, status=status))
@@ -214,47 +150,6 @@ class Claims(Suite):
                 assert (await held(storage, own.id())).runner is None
             assert await runner.claim(own.id()) is None
         assert await held(storage, own.id()) == written
-
-    async def test_a_failed_attempt_counts_and_after_the_last_nobody_is_given_it(
-        self, storage: AsyncStorage, own: Own
-    ) -> None:
-        await storage.insert(own.instance())
-        async with storage.runner(
-            workflows=[own.workflow], max_attempts=2, retry_after=lambda _: 0.0
-        ) as runner:
-            for _ in range(2):
-                with pytest.raises(_StepFailedError):
-                    async with await _claimed(runner, own.id()):
-                        raise _StepFailedError
-                assert (await storage.query(id=own.id()))[0].runner is None
-            assert await runner.claim(own.id()) is None
-            assert await storage.release(own.id()) is True
-            async with await _claimed(runner, own.id()):
-                pass
-
-    async def test_a_write_begins_the_count_of_attempts_anew(
-        self, storage: AsyncStorage, own: Own
-    ) -> None:
-        await storage.insert(own.instance())
-        async with storage.runner(
-            workflows=[own.workflow], max_attempts=2, retry_after=lambda _: 0.0
-        ) as runner:
-            for number in range(3):
-                with pytest.raises(_StepFailedError):
-                    async with await _claimed(runner, own.id()) as instance:
-                        await storage.update(replace(instance, context=Context({"n": number})))
-                        raise _StepFailedError
-
-    async def test_the_next_attempt_waits(self, storage: AsyncStorage, own: Own) -> None:
-        await storage.insert(own.instance())
-        async with storage.runner(workflows=[own.workflow], retry_after=lambda _: 3600.0) as runner:
-            with pytest.raises(_StepFailedError):
-                async with await _claimed(runner, own.id()):
-                    raise _StepFailedError
-            assert await runner.claim(own.id()) is None
-            later = datetime.now(UTC) + 2 * _HOUR
-            assert await storage.count(id=own.id(), due_before=later) == 1
-            assert await storage.count(id=own.id(), due_before=later - 2 * _HOUR) == 0
 
     async def test_a_runner_owns_what_it_inserts(
         self, storage: AsyncStorage, another: AsyncStorage, own: Own
@@ -278,9 +173,9 @@ class Claims(Suite):
         await storage.insert(own.instance())
         async with another.runner(workflows=[own.workflow], max_attempts=1) as other:
             async with storage.runner(workflows=[own.workflow]) as runner:
-                await _claimed(runner, own.id())
+                await claimed(runner, own.id())
                 assert await other.claim(own.id()) is None
-            async with await _claimed(other, own.id()):
+            async with await claimed(other, own.id()):
                 pass
 
     async def test_a_put_by_somebody_else_wins_and_takes_no_claim(
@@ -289,7 +184,7 @@ class Claims(Suite):
         await storage.insert(own.instance())
         async with (
             storage.runner(workflows=[own.workflow]) as runner,
-            await _claimed(runner, own.id()) as instance,
+            await claimed(runner, own.id()) as instance,
         ):
             theirs = await another.put(replace(instance, current_step="Theirs"))
             assert theirs.runner == runner.token
@@ -301,7 +196,7 @@ class Claims(Suite):
         await storage.insert(own.instance())
         async with (
             storage.runner(workflows=[own.workflow], name="listed") as runner,
-            await _claimed(runner, own.id()),
+            await claimed(runner, own.id()),
         ):
             [info] = [each for each in await storage.runners() if each.token == runner.token]
             assert (info.name, info.workflows, info.owned) == ("listed", (own.workflow,), 1)

@@ -14,6 +14,7 @@ from hephaestus_pg.values.instance import Instance
 
 if TYPE_CHECKING:
     from hephaestus_pg.protocol import Storage
+    from hephaestus_pg.runners.claim import Claim
     from hephaestus_pg.runners.runner import Runner
 
 
@@ -120,3 +121,10 @@ async def held(storage: Storage, id: str) -> Instance:
     found = await storage.get(id)
     assert found is not None, f"get({id!r}) gave None"
     return found
+
+
+async def claimed(runner: Runner, id: str) -> Claim:
+    """The claim of an instance that must be claimable."""
+    claim = await runner.claim(id)
+    assert claim is not None, f"claim({id!r}) gave None"
+    return claim

@@ -149,6 +149,7 @@ class TestThroughPgBouncer(
     conformance.Bulk,
     conformance.Search,
     conformance.Concurrency,
+    conformance.Scheduling,
     conformance.Claims,
 ):
     @pytest.fixture
