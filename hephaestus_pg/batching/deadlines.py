@@ -86,13 +86,16 @@ class Timeout:
             timeouts.timer.set(deadline)
         return self
 
-    def lift(self) -> None:
-        """Lets the block go on for as long as it takes."""
-        self._timeouts.running.pop(self, None)
+    def reschedule(self, deadline: float) -> None:
+        """Gives the block another deadline; ``inf`` lets it take as long as it takes."""
+        timeouts = self._timeouts
+        if self in timeouts.running:
+            timeouts.running[self] = deadline
+            timeouts.timer.set(deadline)
 
     def expire(self) -> None:
         """Cancels the block."""
-        self.lift()
+        self._timeouts.running.pop(self, None)
         self._has_expired = True
         self._task.cancel()
 

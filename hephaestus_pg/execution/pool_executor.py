@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from hephaestus_pg.batching.admission import Limit
@@ -168,7 +169,7 @@ class PoolExecutor:
                 return await work(inner)
 
         return await self._runner.run(
-            deadline, "transaction", in_transaction, kind="idempotent", bounded=False
+            deadline, "transaction", in_transaction, kind="idempotent", work_timeout=inf
         )
 
     @asynccontextmanager

@@ -67,6 +67,7 @@ class PoolRunner:
         statement: Statement,
         *arguments: Any,
         source: Connections | None = None,
+        work_timeout: float | None = None,
     ) -> Awaitable[list[Record]]:
         """The rows of the statement; see :meth:`run`. Now and then it asks who listens."""
         if statement.asking is not None and (now := self.loop.time()) >= self._ask_at:
@@ -83,6 +84,7 @@ class PoolRunner:
             is_batch=statement.is_batch,
             text=text,
             source=source,
+            work_timeout=work_timeout,
         )
 
     def run(  # noqa: PLR0913 - each is a setting of its own
@@ -92,10 +94,10 @@ class PoolRunner:
         work: Callable[[AnyConnection], Awaitable[Result]],
         *,
         kind: Kind,
-        bounded: bool = True,
         is_batch: bool = False,
         text: str = "",
         source: Connections | None = None,
+        work_timeout: float | None = None,
     ) -> Awaitable[Result]:
         """The result of ``work``, tried until the ``deadline`` as far as its ``kind`` allows.
 
@@ -104,16 +106,18 @@ class PoolRunner:
             name: The work's name in the log.
             work: One try of the work on a connection.
             kind: The effect of a second try after one that may have been applied.
-            bounded: The deadline ends the work too; otherwise only its beginning must be in time.
             is_batch: It holds the calls of several callers, and is not tried again where one of
                 them may be to blame.
             text: The statement that it runs, if it is but one.
             source: The source of connections, if not that of this runner.
+            work_timeout: Seconds that the work has from when it has a connection, which must be by
+                the deadline; ``inf``: as many as it takes. By default the deadline ends it too.
         """
         source = source or self.connections
-        return self.run_all(
-            self.make_tries(self, deadline, name, work, text, source, kind, bounded, is_batch)
+        tries = self.make_tries(
+            self, deadline, name, work, text, source, kind, is_batch, work_timeout
         )
+        return self.run_all(tries)
 
     def run_all(self, tries: Tries[Result]) -> Awaitable[Result]:
         """The result of the first try that succeeds, or the error of the last one."""
@@ -173,8 +177,8 @@ class Tries(Generic[Result]):
     text: str
     source: Connections
     kind: Kind
-    bounded: bool
     is_batch: bool
+    work_timeout: float | None
     backend: Backend | None = None
     failures: int = 0
 
@@ -199,8 +203,8 @@ class Tries(Generic[Result]):
                         runner.waiting -= 1
                 if self.kind != "read":
                     self.backend = Backend.behind(connection, now)
-                if not self.bounded:
-                    limit.lift()
+                if self.work_timeout is not None:
+                    limit.reschedule(runner.loop.time() + self.work_timeout)
                 result = await self.work(connection)
             if source.try_release(connection):
                 connection = None

@@ -54,12 +54,15 @@ class TracedRunner(PoolRunner):
         statement: Statement,
         *arguments: Any,
         source: Connections | None = None,
+        work_timeout: float | None = None,
         batch: Sequence[MarkedRequest] = (),
     ) -> Awaitable[list[Record]]:
         """See :class:`PoolRunner`; the ``batch`` are the requests that the statement answers."""
         if batch:
             source = TimedConnections(source or self.connections, self._reporter.naming, batch)
-        return super().fetch(deadline, statement, *arguments, source=source)
+        return super().fetch(
+            deadline, statement, *arguments, source=source, work_timeout=work_timeout
+        )
 
     async def run_all(self, tries: Tries[Result]) -> Result:
         """See :class:`PoolRunner`."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from hephaestus_pg.codec.serializer import Serializer
-    from hephaestus_pg.execution.executor import Executor
+    from hephaestus_pg.execution.pool_executor import PoolExecutor
     from hephaestus_pg.values.instance import Instance
     from hephaestus_pg.watch.news import News
 
@@ -36,7 +36,12 @@ ANSWER_SECONDS = 1.0
 """Seconds that a look may take, and twice as many after each but the first that failed: the
 connection may be dead, or the server slow."""
 
-_MAX_DOUBLINGS = 2  # lest a look that began before the end of an outage outlasts it for long
+_MOST_TIMES = 4
+"""At the most so many times, once a look has a connection: that may be dead, and others alive.
+
+To get one it may take up to the storage's timeout: where opening takes long, it would never be done
+if each look began it anew. So after an outage it is late by as long as that lasted, at the most.
+"""
 
 CHUNK_IDS = 1_000
 """Ids that one statement looks at, and half as many after each that took too long."""
@@ -87,7 +92,7 @@ class Watchers:
     the context in which this was made, which hooks of the pool may read.
     """
 
-    def __init__(self, executor: Executor, serializer: Serializer) -> None:
+    def __init__(self, executor: PoolExecutor, serializer: Serializer) -> None:
         self._executor = executor
         self._serializer = serializer
         self._by_id: defaultdict[str, set[Watcher]] = defaultdict(set)
@@ -97,6 +102,7 @@ class Watchers:
         self._context = copy_context()
         self._chunk_ids = CHUNK_IDS
         self._failures = 0
+        self._seconds = ANSWER_SECONDS
         self._is_closed = False
         self.looks = 0
         """The number of looks so far."""
@@ -178,11 +184,14 @@ class Watchers:
                 self._look_again(ids, error)
             else:
                 self._failures = 0
+                self._seconds = ANSWER_SECONDS
 
     def _look_again(self, ids: set[str], error: DatabaseError) -> None:
         self._failures += 1  # the first may have been slow, and one line an outage is enough
         level = logging.WARNING if self._failures == 2 else logging.DEBUG  # noqa: PLR2004
         logger.log(level, "a look at what is waited for failed, and comes again: %s", error)
+        if self._failures > 1:
+            self._seconds *= 2
         self._ids_to_look_at |= ids
         if isinstance(error, OperationTimeoutError):  # another connection may be alive
             self._chunk_ids = max(1, self._chunk_ids // 2)
@@ -194,12 +203,12 @@ class Watchers:
             chunk, ids = ids[: self._chunk_ids], ids[self._chunk_ids :]
             watchers = {id: [*self._by_id[id]] for id in chunk if id in self._by_id}
             with self._executor.operation("look", None, None) as latest:
-                seconds = ANSWER_SECONDS * 2 ** min(max(self._failures - 1, 0), _MAX_DOUBLINGS)
                 rows = await self._executor.fetch(
-                    min(latest, asyncio.get_running_loop().time() + seconds),
+                    min(latest, asyncio.get_running_loop().time() + self._seconds),
                     self._executor.statements.changed,
                     list(watchers),
                     [_seen_by_all(id, watchers[id]) for id in watchers],
+                    work_timeout=min(self._seconds, _MOST_TIMES * ANSWER_SECONDS),
                 )
             self.looks += 1
             self._chunk_ids = min(2 * self._chunk_ids, CHUNK_IDS)

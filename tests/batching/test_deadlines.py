@@ -157,9 +157,17 @@ class TestTimeouts:
         timeouts = Timeouts()
         soon = asyncio.get_running_loop().time() + 0.01
         with Timeout(timeouts, soon) as lifted:
-            lifted.lift()
+            lifted.reschedule(inf)
             with pytest.raises(TimeoutError):  # by then it would have expired as well
                 await self.wait(timeouts, soon)
+
+    async def test_a_block_may_be_given_less_time_than_it_had(self) -> None:
+        timeouts = Timeouts()
+        now = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError), Timeout(timeouts, now + 3600) as timeout:
+            timeout.reschedule(now + 0.01)
+            await asyncio.Event().wait()
+        assert timeouts.running == {}
 
     async def test_it_does_not_stop_while_a_block_is_to_expire(self) -> None:
         timeouts = Timeouts()

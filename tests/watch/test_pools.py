@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import AsyncStorage, OperationTimeoutError, UnavailableError
+from hephaestus_pg.watch import watchers
 from tests.support.lag import happens
 from tests.watch.conftest import done, listens, waiting
 
@@ -39,6 +40,23 @@ async def test_one_connection_is_enough(storage: AsyncStorage, start: Start, dsn
         await listens(theirs)
         stored = await storage.put(done())
         assert await task == stored
+
+
+async def test_connections_that_take_longer_to_open_than_a_look_may(
+    storage: AsyncStorage, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "ANSWER_SECONDS", 0.01)
+
+    async def slow(_: object) -> None:
+        await asyncio.sleep(0.3)
+
+    async with start(init=slow) as theirs:
+        await theirs._pool_executor.pool.expire_connections()
+        task = waiting(theirs)
+        await happens(lambda: theirs._pool_executor.stats().failed_tries > 1)
+        stored = await storage.put(done())
+        async with asyncio.timeout(60):
+            assert await task == stored
 
 
 async def test_a_wait_inside_a_transaction_that_has_the_only_connection_times_out(

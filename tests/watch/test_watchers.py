@@ -110,8 +110,8 @@ async def test_one_who_comes_while_a_look_is_under_way_is_given_nothing_from_bef
     read, goes_on = asyncio.Event(), asyncio.Event()
     real = storage._pool_executor.fetch
 
-    async def fetch(*arguments: Any) -> list[asyncpg.Record]:
-        rows = await real(*arguments)
+    async def fetch(*arguments: Any, **options: Any) -> list[asyncpg.Record]:
+        rows = await real(*arguments, **options)
         read.set()
         await goes_on.wait()
         return rows
