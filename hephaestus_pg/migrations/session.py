@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,7 +92,7 @@ class MigrationSession:
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
         wait = self.waiting(advisory=True)
-        while not await self.connection.fetchval(_sql.statement("migrations_lock", self.schema)):
+        while not await self._try_lock():
             if wait.is_over:
                 raise MigrationLockError(
                     self.schema,
@@ -104,6 +105,14 @@ class MigrationSession:
             yield
         finally:
             await self._clean_up(_sql.statement("migrations_unlock", self.schema))
+
+    async def _try_lock(self) -> bool:
+        try:
+            has_it = await self.connection.fetchval(_sql.statement("migrations_lock", self.schema))
+        except asyncio.CancelledError:  # it may have come all the same, and would stay
+            await self._clean_up(_sql.statement("migrations_unlock", self.schema))
+            raise
+        return bool(has_it)
 
     @asynccontextmanager
     async def settings(self, **wanted: str) -> AsyncIterator[None]:

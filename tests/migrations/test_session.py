@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
@@ -30,6 +30,26 @@ async def test_waiting_too_long_for_another_run_is_a_lock_error(
         with pytest.raises(MigrationLockError, match="another process has been migrating"):
             await migrations.up(dsn, schema=schema, wait=0.2)
     await migrations.up(dsn, schema=schema, wait=0.2)
+
+
+async def test_a_run_that_is_cancelled_as_it_gets_the_lock_does_not_keep_it(
+    link: Link, dsn: str, schema: str
+) -> None:
+    class Cancelled(asyncpg.Connection):
+        async def fetchval(self, query: str, *arguments: Any, **options: Any) -> Any:
+            value = await super().fetchval(query, *arguments, **options)
+            if "pg_try_advisory_lock" in query:
+                raise asyncio.CancelledError
+            return value
+
+    theirs = await asyncpg.connect(dsn, connection_class=Cancelled)
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await migrations.up(connection=theirs, schema=schema)
+        assert not theirs.is_closed()
+        assert await advisory_locks(link) == 0
+    finally:
+        await theirs.close()
 
 
 async def test_schemas_are_migrated_independently(database: str) -> None:
