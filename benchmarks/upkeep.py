@@ -7,7 +7,7 @@ import re
 import subprocess
 import tempfile
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,17 @@ import asyncpg
 
 from benchmarks import kept
 from benchmarks.calls import together
+from benchmarks.claiming import CLAIMABLE, claims
 from hephaestus_pg import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from hephaestus_pg import AsyncStorage, Instance
 
     Connection = asyncpg.Connection[asyncpg.Record]
+    Nodes = Sequence[Connection]
+    """Connections to each server that keeps a part of the table, first to the one that is asked."""
 
 UPDATED = 20
 """One row in so many, the newest, is updated before a vacuum."""
@@ -78,17 +81,26 @@ COST = {"hits": 1, "reads": 2, "dirtied": 20}
 
 
 @asynccontextmanager
-async def looking(dsn: str) -> AsyncIterator[Connection]:
-    """A connection for looking into the server, to a database without autovacuum on the table."""
-    connection = await asyncpg.connect(dsn)
-    for name in ("pg_walinspect", "pageinspect"):
-        await connection.execute(f"CREATE EXTENSION IF NOT EXISTS {name}")
-    # It would come at any moment, and cost what is counted for others.
-    await connection.execute("ALTER TABLE workflow_instances SET (autovacuum_enabled = off)")
-    try:
-        yield connection
-    finally:
-        await connection.close()
+async def looking(dsn: str, find_others: str | None = None) -> AsyncIterator[Nodes]:
+    """Connections for looking into the server, with autovacuum off on the table.
+
+    ``find_others`` is a query that gives the ``host`` and ``port`` of further servers which keep
+    parts of it.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def connected(**place: Any) -> Connection:
+            connection: Connection = await asyncpg.connect(dsn, **place)
+            stack.push_async_callback(connection.close)
+            return connection
+
+        first = await connected()
+        for name in ("pg_walinspect", "pageinspect"):
+            await first.execute(f"CREATE EXTENSION IF NOT EXISTS {name}")
+        # It would come at any moment, and cost what is counted for others.
+        await first.execute("ALTER TABLE workflow_instances SET (autovacuum_enabled = off)")
+        others = await first.fetch(find_others) if find_others else []
+        yield [first, *[await connected(**each) for each in others]]
 
 
 async def sizes(connection: Connection) -> dict[str, Any]:
@@ -101,29 +113,58 @@ async def sizes(connection: Connection) -> dict[str, Any]:
     }
 
 
-async def wal_of(connection: Connection, work: Callable[[], Awaitable[Any]]) -> dict[str, float]:
+async def lives(
+    nodes: Nodes, storage: AsyncStorage, rows: int, prunable: int
+) -> AsyncIterator[dict[str, Any]]:
+    """Records of what rows cost from insert to vacuum, each a ``part``.
+
+    They are written, claimed, pruned up to that number, updated and vacuumed.
+    """
+    for record in await wal(nodes, storage, rows):
+        yield {"part": "wal", **record}
+    for record in await claims(storage, min(CLAIMABLE, rows // 5)):
+        yield {"part": "claims", **record}
+    await vacuumed(nodes)
+    yield {"part": "prune", **await pruned(nodes, storage, prunable)}
+    await updated(nodes[0], rows)
+    yield {"part": "vacuum", **await vacuumed(nodes)}
+
+
+async def wal_of(nodes: Nodes, work: Callable[[], Awaitable[Any]]) -> dict[str, float]:
     """The seconds and transactions of the work, right after a checkpoint, and its bytes of WAL."""
-    has_index = await connection.fetchval("SELECT to_regclass($1)", _STATE_INDEX)
-    await connection.execute("CHECKPOINT")
-    before = await connection.fetchval("SELECT pg_current_wal_insert_lsn()")
-    first, began = await connection.fetchval(_NEXT_XID), time.perf_counter()
+    has_index = await nodes[0].fetchval("SELECT to_regclass($1)", _STATE_INDEX)
+    for node in nodes:
+        await node.execute("CHECKPOINT")
+    starts = [await node.fetchval("SELECT pg_current_wal_insert_lsn()") for node in nodes]
+    first, began = await _next_xids(nodes), time.perf_counter()
     await work()
     seconds = time.perf_counter() - began
-    transactions = await connection.fetchval(_NEXT_XID) - first
+    transactions = await _next_xids(nodes) - first
     if has_index:
         # What the index has put off: its part of these writes, whoever comes to do it.
-        await connection.execute("SELECT gin_clean_pending_list($1::text::regclass)", _STATE_INDEX)
-    await connection.execute("SELECT pg_logical_emit_message(true, '', '')")  # and flush
-    after = await connection.fetchval("SELECT pg_current_wal_flush_lsn()")
+        await nodes[0].execute("SELECT gin_clean_pending_list($1::text::regclass)", _STATE_INDEX)
+    found = [await _wal_since(node, start) for node, start in zip(nodes, starts, strict=True)]
+    wal, images = map(sum, zip(*found, strict=True))
+    return {"seconds": seconds, "transactions": transactions, "wal": wal, "images": images}
+
+
+async def _next_xids(nodes: Nodes) -> float:
+    return float(sum([await node.fetchval(_NEXT_XID) for node in nodes]))
+
+
+async def _wal_since(node: Connection, start: Any) -> tuple[float, float]:
+    """The bytes of its changes, and of images of whole pages."""
+    await node.execute("SELECT pg_logical_emit_message(true, '', '')")  # and flush
+    end = await node.fetchval("SELECT pg_current_wal_flush_lsn()")
     try:
-        found = dict(await connection.fetchrow(_WAL, before, after) or {})
+        found = await node.fetchrow(_WAL, start, end)
+        assert found
+        return found["wal"], found["images"]
     except asyncpg.UndefinedFileError:  # it was too much to be kept
-        whole = await connection.fetchval("SELECT ($2::pg_lsn - $1)::float8", before, after)
-        found = {"wal": whole, "images": 0.0}
-    return {"seconds": seconds, "transactions": float(transactions), **found}
+        return await node.fetchval("SELECT ($2::pg_lsn - $1)::float8", start, end), 0.0
 
 
-async def wal(connection: Connection, storage: AsyncStorage, rows: int) -> list[dict[str, Any]]:
+async def wal(nodes: Nodes, storage: AsyncStorage, rows: int) -> list[dict[str, Any]]:
     """A record for each write of an order's life, by 64 callers; the table has the same rows after.
 
     Orders are inserted, updated twice, finished and deleted, and active ones are put.
@@ -157,7 +198,7 @@ async def wal(connection: Connection, storage: AsyncStorage, rows: int) -> list[
     }
     records = []
     for name, (written, work) in writes.items():
-        counted = await wal_of(connection, work)
+        counted = await wal_of(nodes, work)
         records.append({"operation": name, "instances": written, **_of_each(written, counted)})
     return records
 
@@ -168,7 +209,7 @@ def _of_each(number: int, counted: dict[str, float]) -> dict[str, float]:
     return {"throughput": number / counted["seconds"], **costs}
 
 
-async def pruned(connection: Connection, storage: AsyncStorage, before: int) -> dict[str, Any]:
+async def pruned(nodes: Nodes, storage: AsyncStorage, before: int) -> dict[str, Any]:
     """A prune of all rows up to that number: its rate, and its WAL for each of them."""
     number = 0
 
@@ -176,7 +217,7 @@ async def pruned(connection: Connection, storage: AsyncStorage, before: int) -> 
         nonlocal number
         number = await storage.prune(finished_before=kept.inserted_at(before))
 
-    counted = await wal_of(connection, prune)
+    counted = await wal_of(nodes, prune)
     return {"instances": number, **_of_each(number, counted)}
 
 
@@ -186,13 +227,13 @@ async def updated(connection: Connection, rows: int) -> None:
     await connection.execute(_UPDATE, newest)
 
 
-async def vacuumed(connection: Connection, *options: str) -> dict[str, float]:
+async def vacuumed(nodes: Nodes, *options: str) -> dict[str, float]:
     """A vacuum: its seconds and its WAL, the rows it removed, the pages it found, read and changed.
 
     ``paused`` is for how long autovacuum would pause over that by default: 2 ms for each 200 of
     the pages' costs.
     """
-    said: list[str] = []
+    connection, said = nodes[0], list[str]()
     given = ", ".join(("VERBOSE", "PROCESS_TOAST FALSE", *options))
 
     async def vacuum() -> None:
@@ -202,11 +243,11 @@ async def vacuumed(connection: Connection, *options: str) -> dict[str, float]:
         said.append(message.message)
 
     connection.add_log_listener(listen)
-    counted = await wal_of(connection, vacuum)
+    counted = await wal_of(nodes, vacuum)
     await asyncio.sleep(0)  # what was said is told after the answer
     connection.remove_log_listener(listen)
-    [report] = [found for each in said if (found := _VACUUMED.search(each))]
-    pages = {name: float(number) for name, number in report.groupdict().items()}
+    reports = [found for each in said if (found := _VACUUMED.search(each))]
+    pages = {name: sum(float(each[name]) for each in reports) for name in _VACUUMED.groupindex}
     paused = 0.002 * sum(cost * pages[name] for name, cost in COST.items()) / 200
     return {"paused": paused, **counted, **pages}
 

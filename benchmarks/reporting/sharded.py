@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 def sharded(records: Records) -> str:
     """A column for each size and kind of table."""
     measured = [record for record in records if "rows" in record]
-    found = {
-        (each["rows"], each["kind"], each.get("operation"), each.get("callers")): each
-        for each in measured
-    }
-    columns = sorted({(rows, kind) for rows, kind, _, _ in found}, key=_by_rows)
-    lines = dict.fromkeys((operation, callers) for _, _, operation, callers in found)
+    columns = sorted({(each["rows"], each["kind"]) for each in measured}, key=_by_rows)
+    found = {(each["rows"], each["kind"], *_line(each)): each for each in measured}
+    lines = dict.fromkeys(map(_line, measured))
     about = records[0]
     return "\n\n".join(
         (
@@ -30,12 +27,8 @@ def sharded(records: Records) -> str:
             table(
                 ("", "callers", *(f"{rows:,}: {kind}" for rows, kind in columns)),
                 [
-                    (
-                        operation or "bytes a row",
-                        callers or "",
-                        *(_shown(found.get((*column, operation, callers))) for column in columns),
-                    )
-                    for operation, callers in lines
+                    (*line, *(_shown(found.get((*column, *line))) for column in columns))
+                    for line in lines
                 ],
             ),
         )
@@ -47,12 +40,28 @@ def _by_rows(column: tuple[int, str]) -> tuple[int, bool]:
     return rows, kind != "one table"
 
 
+def _line(record: Record) -> tuple[str, Any]:
+    """The name of the record's line, and how many callers it had."""
+    names = {
+        "bytes": "bytes a row",
+        "wal": f"{record.get('operation')}, WAL",
+        "prune": "prune, WAL",
+        "vacuum": "vacuum, WAL in MiB",
+    }
+    return names.get(record["part"]) or record["operation"], record.get("callers", "")
+
+
 def _shown(record: Record | None) -> str:
     if record is None:
         return ""
-    if "bytes" in record:
-        return f"{record['bytes'] / record['rows']:,.0f}"
-    if "refused" in record:
-        return "refused"
+    match record["part"]:
+        case "bytes":
+            return f"{record['bytes'] / record['rows']:,.0f}"
+        case "vacuum":
+            wal, images = record["wal"] / 2**20, record["images"] / 2**20
+            return f"{record['seconds']:,.2f} s: {wal:,.1f} + {images:,.1f}"
+        case "wal" | "prune":
+            rate = f"{record['throughput']:,.0f}/s"
+            return f"{rate}: {record['wal']:,.0f} + {record['images']:,.0f}"
     latencies = " / ".join(milliseconds(record, "p50", "p99"))
     return latencies if record["callers"] == 1 else f"{record['throughput']:,.0f}/s: {latencies}"

@@ -14,7 +14,6 @@ import psutil
 
 from benchmarks import kept, upkeep
 from benchmarks.calls import reads, timed, writes
-from benchmarks.claiming import CLAIMABLE, claims
 from benchmarks.filling import TEMPLATE, fill
 from benchmarks.fresh_process import alone, resident
 from benchmarks.records import as_they_come
@@ -73,19 +72,13 @@ async def _kept(
 ) -> AsyncIterator[dict[str, Any]]:
     await migrations.index(dsn, profile=profile)
     async with (
-        upkeep.looking(dsn) as connection,
+        upkeep.looking(dsn) as nodes,
         AsyncStorage.start(dsn, references=Names(), timeout=_TIMEOUT) as storage,
     ):
         if first:
-            yield {"part": "bytes", **await upkeep.sizes(connection)}
-        for record in await upkeep.wal(connection, storage, rows):
-            yield {"part": "wal", **record}
-        for record in await claims(storage, min(CLAIMABLE, rows // 5)):
-            yield {"part": "claims", **record}
-        await upkeep.vacuumed(connection)
-        yield {"part": "prune", **await upkeep.pruned(connection, storage, prunable)}
-        await upkeep.updated(connection, rows)
-        yield {"part": "vacuum", **await upkeep.vacuumed(connection)}
+            yield {"part": "bytes", **await upkeep.sizes(nodes[0])}
+        async for record in upkeep.lives(nodes, storage, rows, prunable):
+            yield record
         if first:
             for name, call in (await reads(storage, rows)).items():
                 if name == "contains" and profile == "none":
@@ -95,7 +88,7 @@ async def _kept(
         for name, sample in (await writes(storage, rows, seconds)).items():
             yield {"part": "calls", "operation": name, **sample.figures()}
         if last:
-            yield {"part": "freeze", **await upkeep.vacuumed(connection, "FREEZE")}
+            yield {"part": "freeze", **await upkeep.vacuumed(nodes, "FREEZE")}
 
 
 def _streamed(dsn: str) -> dict[str, Any]:

@@ -1,58 +1,37 @@
-"""Measures a table that a Citus cluster keeps in shards, beside one on the same coordinator.
+"""Measures a table that a Citus cluster keeps in shards, beside one on its coordinator.
 
-The cluster is somebody's, given by its coordinator's DSN: two schemas are made in it, and dropped.
+The cluster is somebody's, given by its coordinator's DSN: a schema is made in it, and dropped. The
+tables have no index over states.
 """
 
 from __future__ import annotations
 
 import random
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlencode
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import asyncpg
 
-from benchmarks import kept
+from benchmarks import kept, upkeep
 from benchmarks.calls import CALLERS, reads, timed, writes
-from benchmarks.claiming import CLAIMABLE, claims
 from benchmarks.filling import TEMPLATE, fill
 from benchmarks.load import Load
 from benchmarks.states import HALFWAY, build
-from hephaestus_pg import AsyncStorage, Names, RejectedError, migrations
+from hephaestus_pg import AsyncStorage, Names, migrations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from hephaestus_pg import Instance
 
-    Connection = asyncpg.Connection[asyncpg.Record]
-
 SHARDS = 8
+KINDS = f"{SHARDS} shards", "one table"
+
+_SCHEMA = "bench_sharded"
 
 # Without it the driver looks at every type for most of a second on each new connection.
-_SETTINGS = {"citus.override_table_visibility": "off"}
-
-
-class Kind(NamedTuple):
-    """A way to keep the table: its schema, what makes that of it, and what tells its bytes."""
-
-    schema: str
-    changes: tuple[str, ...]
-    size: str
-
-
-KINDS = {
-    "one table": Kind("bench_one", (), "SELECT pg_total_relation_size('workflow_instances')"),
-    f"{SHARDS} shards": Kind(
-        "bench_shards",
-        (
-            "DROP TRIGGER hephaestus_pg_raise_revision ON workflow_instances",
-            f"SELECT create_distributed_table('workflow_instances', 'id', shard_count => {SHARDS})",
-            "SELECT create_reference_table('workflow_runners')",
-        ),
-        "SELECT citus_total_relation_size('workflow_instances')",
-    ),
-}
+_SETTINGS = {"citus.override_table_visibility": "off", "search_path": _SCHEMA}
 
 _ABOUT = """
 SELECT
@@ -62,76 +41,73 @@ SELECT
     (SELECT count(*) FROM citus_get_active_worker_nodes()) AS workers
 """
 
-_TIMEOUT = 600.0
+_WORKERS = (
+    "SELECT node_name AS host, node_port::integer AS port FROM citus_get_active_worker_nodes()"
+)
+
+_SIZES = {
+    "one table": "SELECT pg_total_relation_size('workflow_instances')",
+    f"{SHARDS} shards": "SELECT citus_total_relation_size('workflow_instances')",
+}
+
+_TIMEOUT = 3600.0
 
 
 async def sharded(
     dsn: str, sizes: Sequence[int], *, seconds: float
 ) -> AsyncIterator[dict[str, Any]]:
-    """Records for each size and kind of table, by turns, each of them a ``part``."""
-    async with AsyncExitStack() as stack:
-        kinds = {kind: await stack.enter_async_context(_schema(dsn, kind)) for kind in KINDS}
-        connection = next(iter(kinds.values()))
-        yield {"part": "about", **dict(await connection.fetchrow(_ABOUT) or {})}
-        for held, rows in zip((0, *sizes), sizes, strict=False):
-            for kind, connection in kinds.items():
-                inside = _inside(dsn, kind)
-                await fill(inside, held, rows, build(TEMPLATE, HALFWAY, lines=1), rows=kept.ROWS)
+    """Records for each kind of table and size, each of them a ``part``."""
+    options = quote(" ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()))
+    dsn = f"{dsn}{'&' if '?' in dsn else '?'}options={options}"
+    for kind in KINDS:
+        async with _table(dsn, kind) as connection:
+            if kind == KINDS[0]:
+                yield {"part": "about", **dict(await connection.fetchrow(_ABOUT) or {})}
+            for held, rows in zip((0, *sizes), sizes, strict=False):
+                await fill(dsn, held, rows, build(TEMPLATE, HALFWAY, lines=1), rows=kept.ROWS)
                 about = {"kind": kind, "rows": rows}
-                size = await connection.fetchval(KINDS[kind].size)
+                size = await connection.fetchval(_SIZES[kind])
                 yield {**about, "part": "bytes", "bytes": size}
-                async with AsyncStorage.start(
-                    dsn,
-                    schema=KINDS[kind].schema,
-                    references=Names(),
-                    server_settings=_SETTINGS,
-                    timeout=_TIMEOUT,
-                ) as storage:
-                    async for record in _measured(storage, rows, seconds):
+                async with (
+                    upkeep.looking(dsn, _WORKERS) as nodes,
+                    AsyncStorage.start(
+                        dsn, schema=_SCHEMA, references=Names(), timeout=_TIMEOUT
+                    ) as storage,
+                ):
+                    async for record in upkeep.lives(nodes, storage, rows, rows // 100):
                         yield about | record
-
-
-def _inside(dsn: str, kind: str) -> str:
-    """A DSN whose connections have the schema of that kind in their path."""
-    settings = {**_SETTINGS, "search_path": KINDS[kind].schema}
-    return f"{dsn}{'&' if '?' in dsn else '?'}{urlencode(settings)}"
+                    async for record in _calls(storage, rows, seconds):
+                        yield about | {"part": "calls", **record}
 
 
 @asynccontextmanager
-async def _schema(dsn: str, kind: str) -> AsyncIterator[Connection]:
+async def _table(dsn: str, kind: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A connection to a schema with a table of that kind, which ends with the block."""
-    schema = KINDS[kind].schema
-    connection = await asyncpg.connect(_inside(dsn, kind))
-    drop = f"DROP SCHEMA IF EXISTS {schema} CASCADE"
+    connection = await asyncpg.connect(dsn)
+    drop = f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE"
     try:
         await connection.execute(drop)
-        await connection.execute(f"CREATE SCHEMA {schema}")
-        await connection.execute(migrations.sql("up", schema=schema))
-        for change in KINDS[kind].changes:
-            await connection.execute(change)
+        await connection.execute(f"CREATE SCHEMA {_SCHEMA}")
+        await migrations.up(dsn, schema=_SCHEMA)
+        await migrations.index(dsn, schema=_SCHEMA, profile="none")
+        if kind != "one table":
+            await migrations.distribute(dsn, schema=_SCHEMA, by="id", shards=SHARDS)
         yield connection
     finally:
         await connection.execute(drop)
         await connection.close()
 
 
-async def _measured(
-    storage: AsyncStorage, rows: int, seconds: float
-) -> AsyncIterator[dict[str, Any]]:
+async def _calls(storage: AsyncStorage, rows: int, seconds: float) -> AsyncIterator[dict[str, Any]]:
     for name, call in (await reads(storage, rows)).items():
-        about = {"part": "calls", "operation": name, "callers": 1}
-        try:
-            yield about | (await timed(call, seconds)).figures()
-        except RejectedError as error:
-            yield about | {"refused": str(error)}
+        if name != "contains":  # has no index
+            yield {"operation": name, "callers": 1, **(await timed(call, seconds)).figures()}
     for name, sample in (await writes(storage, rows, seconds)).items():
-        yield {"part": "calls", "operation": name, "callers": 1, **sample.figures()}
+        yield {"operation": name, "callers": 1, **sample.figures()}
     for name, load in _loads(storage, rows).items():
         await load.run(seconds)
         figures = (await load.run(2 * seconds)).figures()
-        yield {"part": "calls", "operation": name, "callers": CALLERS, **figures}
-    for record in await claims(storage, min(CLAIMABLE, rows // 5)):
-        yield {"part": "calls", **record}
+        yield {"operation": name, "callers": CALLERS, **figures}
 
 
 def _loads(storage: AsyncStorage, rows: int) -> dict[str, Load]:
