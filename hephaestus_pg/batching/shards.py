@@ -43,16 +43,13 @@ class Shards:
 
     async def read(self) -> None:
         """Reads the shards."""
-        self._due = inf
-        try:
-            self._lowest = sorted(await self._read())
-        finally:
-            self._due = self._loop.time() + READ_SECONDS
+        self._due = self._loop.time() + READ_SECONDS
+        self._lowest = sorted(await self._read())
 
     def of(self, id: str) -> int:
         """The number of the id's shard, which holds until they are read again."""
-        if self._loop.time() >= self._due:
-            self._due = inf
+        if (now := self._loop.time()) >= self._due:
+            self._due = now + READ_SECONDS
             self._task = self._loop.create_task(self._read_again())
         return bisect_right(self._lowest, hashed(id))
 

@@ -76,15 +76,34 @@ async def test_they_are_read_again_after_a_while_by_a_call_that_does_not_wait_fo
 
     monkeypatch.setattr(shards, "READ_SECONDS", 0.0)
     await found.read()
+    monkeypatch.setattr(shards, "READ_SECONDS", 3600.0)
     lowest = QUARTERS
     assert found.of("a") == found.of("a") == 1
     await asyncio.sleep(0)  # the task's turn
     assert reads == 3
-    monkeypatch.setattr(shards, "READ_SECONDS", 3600.0)
+    assert len({found.of(str(number)) for number in range(100)}) == 4
+
+
+async def test_a_program_that_cancels_every_task_has_them_read_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads = 0
+
+    async def read() -> list[int]:
+        nonlocal reads
+        reads += 1
+        return QUARTERS
+
+    found = Shards(read)
+    monkeypatch.setattr(shards, "READ_SECONDS", 0.0)
+    found.of("a")
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.sleep(0)
+    assert reads == 0
     found.of("a")
     await asyncio.sleep(0)
-    assert reads == 4
-    assert len({found.of(str(number)) for number in range(100)}) == 4
+    assert reads == 1
 
 
 async def test_those_that_cannot_be_read_again_stay_as_they_were(
