@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,10 @@ from hephaestus_pg.errors import DatabaseError
 from hephaestus_pg.runners.settings import delays_text
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from asyncpg import Record
+
     from hephaestus_pg.execution.executor import Executor
     from hephaestus_pg.runners.settings import Settings
 
@@ -63,16 +68,13 @@ class Takeover:
         share = ORPHANS_EVERY * self.runners
         is_ones_turn = random.random() * share < 1  # noqa: S311 - one of them does
         with_orphans = not self.looks or self._found_some or is_ones_turn
-        statements = self._executor.statements
-        arguments = [self._delays, str(with_orphans), self._workflows]
         try:
             with self._executor.operation("take_over", None, None) as latest:
                 deadline = latest
-                if statements.is_distributed:
+                if self._executor.statements.is_distributed:
                     deadline = min(latest, now() + HELD_SECONDS)
-                    [ended] = await self._executor.fetch(deadline, statements.end_dead)
-                    arguments.append(ended["tokens"])
-                [row] = await self._executor.fetch(deadline, statements.take_over, *arguments)
+                fetch = partial(self._executor.fetch, deadline)
+                row = await self.free_dead(fetch, with_orphans=with_orphans)
         except DatabaseError as error:
             if not error.retryable:
                 raise
@@ -87,3 +89,18 @@ class Takeover:
         self.runners = int(row["runners"])
         if row["freed"] != "0":
             logger.warning("took over %s instances of dead runners", row["freed"])
+
+    async def free_dead(
+        self, fetch: Callable[..., Awaitable[list[Record]]], *, with_orphans: bool = False
+    ) -> Record:
+        """Frees what dead runners own by statements that ``fetch`` sends; gives the last one's row.
+
+        ``with_orphans``: also what those own whose rows have gone.
+        """
+        statements = self._executor.statements
+        arguments = [self._delays, str(with_orphans), self._workflows]
+        if statements.is_distributed:
+            [ended] = await fetch(statements.end_dead)
+            arguments.append(ended["tokens"])
+        [row] = await fetch(statements.take_over, *arguments)
+        return row

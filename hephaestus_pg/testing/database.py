@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from uuid import uuid4
 
 from hephaestus_pg import _sql, migrations
@@ -274,5 +274,5 @@ def with_database(dsn: str, name: str) -> str:
         for key, value in parse_qsl(url.query, keep_blank_values=True)
         if key not in {"dbname", "database"}
     ]
-    query = f"?{urlencode(parameters)}" if parameters else ""
+    query = f"?{urlencode(parameters, quote_via=quote)}" if parameters else ""
     return f"{url.scheme}://{url.netloc}/{name}{query}"

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
+    from asyncpg import Record
+
     from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.execution.statements import Statement
 
 MOST_TIMES = 1_000_000
 """The largest ``times``."""
@@ -164,14 +167,13 @@ class Faults:
         if not isinstance(runner, Runner) or runner not in self._storage._runners:
             raise InvalidTypeError("runner", runner, "give a runner of the storage")
         await runner._heartbeat.stop()
-        statements = self._storage._pool_executor.statements
-        takeover = runner._claiming._takeover
         async with self._storage.transaction() as transaction:
-            for statement, arguments in (
-                (statements.beat, (str(runner.token), "0")),
-                (statements.take_over, (takeover._delays, "false", takeover._workflows)),
-            ):
-                await fetch_rows(transaction.connection, statement.text, arguments)
+
+            async def fetch(statement: Statement, *arguments: Any) -> list[Record]:
+                return await fetch_rows(transaction.connection, statement.text, arguments)
+
+            await fetch(self._storage._pool_executor.statements.beat, str(runner.token), "0")
+            await runner._claiming._takeover.free_dead(fetch)
         self._expired.append(runner)
         for each in self._storage._runners:
             each.look_at_once()

@@ -146,6 +146,8 @@ def test_a_database_that_could_not_be_migrated_is_not_left_behind(
         ("postgresql://u:p%40@h1:1,h2:2/db", "postgresql://u:p%40@h1:1,h2:2/new"),
         ("postgresql:///?host=/tmp&dbname=db", "postgresql:///new?host=%2Ftmp"),
         ("postgresql://h?database=db&sslmode=disable", "postgresql://h/new?sslmode=disable"),
+        # Others than asyncpg read a plus as what it is.
+        ("postgresql://h/db?options=-c%20a.b%3D1", "postgresql://h/new?options=-c%20a.b%3D1"),
     ),
 )
 def test_its_dsn_is_the_servers_with_another_database(server: str, leads_to: str) -> None:
