@@ -98,6 +98,8 @@ def coordinator() -> str:
 _OF_ITS_OWN = {"database", "own_server"}
 
 _ANYWHERE = {
+    "it is about the driver, whatever a table holds": ("tests/driver/",),
+    "what is reported depends on what shares a statement, which is a shard's": ("tests/otel/",),
     "no trigger, so that who does not know of revision does not raise it": (
         "test_a_writer_that_does_not_know_the_columns_leaves_them",
         "test_a_corrupt_row_is_named_by_every_verb_that_reads",
@@ -106,10 +108,19 @@ _ANYWHERE = {
         "test_all_are_looked_at_however_often_one_of_them_is_told_of",
         "test_by_a_program_of_another_kind",
         "test_its_statements_go_on_working_beside_ours",
+        "system/test_revisions.py",
     ),
-    "it makes a trigger": (
+    "it makes a trigger, or takes ours away": (
         "test_what_a_trigger_keeps_is_said",
         "test_a_clock_of_the_server_that_",
+        "test_each_bug_is_caught_by_the_tests_that_it_names",
+        "test_what_the_server_ends_for_many_is_done_for_each",
+        "test_nor_is_an_error_of_a_verb",
+        "test_a_statement_that_somebody_cancels_ends_one_call_at_the_most",
+        "test_what_may_pass_keeps_nobody_but_its_own_caller",
+    ),
+    "it changes the table in a way that Citus refuses": (
+        "test_what_an_owner_does_to_the_table_is_no_error",
     ),
     "the index over states is chosen before the table is distributed": ("TestIndexProfiles",),
     "it makes policies, which takes several commands in one text": (
@@ -117,6 +128,7 @@ _ANYWHERE = {
         "test_a_setup_of_our_own_pool_shares_no_statement",
         "test_batch_by_decides_which_calls_share_a_statement",
         "watch/test_keyed.py",
+        "test_what_a_hook_sets_is_each_callers_own",
     ),
     "writes do not ask who listens: the notifier does, in a statement of its own": (
         "test_a_write_asks_now_and_then_who_listens_and_each_in_a_transaction",
@@ -128,12 +140,15 @@ _ANYWHERE = {
         "test_nothing_is_sent_while_nobody_listens",
         "test_a_version_is_seen_in_a_row_whose_answer_was_lost",
         "test_a_thousand_short_waits_are_one_connection_and_cancel_nothing",
+        "test_what_goes_wrong_for_callers_at_once_goes_right_in_the_end",
     ),
     "it counts the connections to a database that nobody else uses": (
         "test_a_thousand_who_wait_are_one_connection_and_one_look",
     ),
     "PgBouncer does not take the options in the DSN": (
         "test_a_pool_that_leads_to_pgbouncer_unbeknown_to_us",
+        "system/test_pgbouncer.py",
+        "TestThroughPgBouncer",
     ),
 }
 
@@ -147,6 +162,11 @@ _IN_SHARDS = {
         "test_few_failures_among_many_instances_are_counted",
         "test_of_an_hour_of_many_few_are_read_from_the_index",
     ),
+    "each shard's calls wait for a connection by themselves": (
+        "test_none_starves_beside_one_with_many_callers",
+        "test_calls_of_one_are_gathered_and_counted_for_itself",
+    ),
+    "it locks rows of several shards": ("test_an_id_that_is_held_in_one_is_free_in_the_others",),
     "of what nobody claims it looks at all workflows together": (
         "test_of_those_that_come_next_the_ones_that_wait_for_longest_come_first",
     ),
@@ -154,16 +174,16 @@ _IN_SHARDS = {
 
 
 def _reasons() -> dict[str, str]:
-    """The reason by the part of a test's name."""
+    """The reason by the part of a test's path or name."""
     kinds = [_ANYWHERE, _IN_SHARDS] if KIND == "id" else [_ANYWHERE]
-    return {test: reason for kind in kinds for reason, tests in kind.items() for test in tests}
+    return {part: reason for kind in kinds for reason, parts in kind.items() for part in parts}
 
 
 def skip_what_cannot_apply(items: Iterable[pytest.Item]) -> None:
     """Skips the tests that cannot apply to a cluster, each with its reason."""
     reasons = _reasons()
     for item in items:
-        reason = next((reasons[test] for test in reasons if test in item.nodeid), None)
+        reason = next((reasons[part] for part in reasons if part in item.nodeid), None)
         if reason is None and _OF_ITS_OWN & {*getattr(item, "fixturenames", ())}:
             reason = "it has a database of its own, which is no cluster"
         if reason is not None:
