@@ -98,6 +98,10 @@ def coordinator() -> str:
 _OF_ITS_OWN = {"database", "own_server"}
 
 _ANYWHERE = {
+    "migrations of such tables are tried in system/test_citus_migrations.py": (
+        "tests/migrate/",
+        "tests/migrations/",
+    ),
     "it is about the driver, whatever a table holds": ("tests/driver/",),
     "what is reported depends on what shares a statement, which is a shard's": ("tests/otel/",),
     "no trigger, so that who does not know of revision does not raise it": (
