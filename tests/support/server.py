@@ -29,10 +29,10 @@ def server() -> Iterator[Server]:
     if dsn := os.environ.get("HEPHAESTUS_PG_TEST_DSN"):
         yield Server(dsn, "given by HEPHAESTUS_PG_TEST_DSN")
         return
-    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES")
+    binaries = os.environ.get("HEPHAESTUS_PG_TEST_BINARIES") or None
     with ExitStack() as stack:
         no_container = "HEPHAESTUS_PG_TEST_BINARIES is set"
-        if not binaries:
+        if binaries is None:
             try:
                 found = stack.enter_context(container())
             except NoContainerError as error:
