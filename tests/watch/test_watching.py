@@ -300,7 +300,9 @@ class TestWhatItCosts:
             await has_looked(other)
             faults.sent.clear()
             await storage.put_many(map(finished, orders))
-        assert faults.sent == ["changed"]
+        # On a slow machine another look is due meanwhile; by themselves they would be a thousand.
+        assert set(faults.sent) == {"changed"}
+        assert len(faults.sent) < 10
 
     async def test_many_writes_are_one_notification(
         self, storage: AsyncStorage, other: AsyncStorage, faults: Faults
@@ -315,7 +317,10 @@ class TestWhatItCosts:
 
 
 async def connections(pool: Pool) -> int:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    query = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend'
+    """
     return int(await pool.fetchval(query))
 
 
