@@ -157,6 +157,8 @@ def our_error(error: Exception, *, connecting: bool) -> DatabaseError:
     if isinstance(error, asyncpg.InterfaceError) and "another operation" in said:
         return ConcurrentUseError()
     meaning = _meaning(error, said, code)
+    if meaning is _DENIED and (hint := getattr(error, "hint", None)):
+        said += f" ({hint})"
     if connecting and meaning.kind is ConnectionLostError:
         meaning = _NO_CONNECTION
     ours = meaning.kind(

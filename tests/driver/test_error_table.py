@@ -129,6 +129,12 @@ def test_an_error_carries_the_servers_code(error: Exception, sqlstate: str | Non
     assert errors.translate(error).sqlstate == sqlstate
 
 
+def test_a_denial_carries_the_servers_advice() -> None:
+    error = asyncpg.InsufficientPrivilegeError("row-level security")
+    error.hint = "use NO FORCE"
+    assert "row-level security (use NO FORCE); check the role" in str(errors.translate(error))
+
+
 def test_an_error_while_connecting_says_nothing_was_applied() -> None:
     for error in (ConnectionRefusedError("no"), asyncpg.AdminShutdownError("bye"), TimeoutError()):
         assert errors.translate(error, connecting=True).applied == "no"

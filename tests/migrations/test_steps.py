@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import migrations
-from hephaestus_pg.errors import DataLossError, MigrationError, RejectedError
+from hephaestus_pg.errors import AccessDeniedError, DataLossError, MigrationError, RejectedError
 from tests.support.catalog import assert_is_at, snapshot
 from tests.support.migrated import ROW, TABLE
 
@@ -101,6 +101,33 @@ class TestGuards:
         result = await migrations.down(dsn, schema=schema, version=2)
         assert result.steps[-1].notes == ()
         assert str(await link.fetchval(f"SELECT id FROM {schema}.workflow_instances")) == uuid
+
+
+class TestHiddenRows:
+    """Row-level security hides rows from whoever migrates."""
+
+    @pytest.mark.parametrize("version", (0, 1, 5))
+    async def test_they_are_not_taken_for_none(
+        self, hidden: Link, migrated: str, version: int
+    ) -> None:
+        assert await hidden.fetchval(f"SELECT count(*) FROM {migrated}.workflow_instances") == 0
+        with pytest.raises(AccessDeniedError, match="NO FORCE ROW LEVEL SECURITY"):
+            await migrations.down(connection=hidden, schema=migrated, version=version)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await hidden.execute(migrations.sql("down", schema=migrated, version=version))
+        await hidden.execute("ROLLBACK; RESET ROLE")
+        assert await hidden.fetchval(f"SELECT due_at FROM {migrated}.workflow_instances")
+
+    async def test_what_reads_no_row_goes_on(self, hidden: Link, migrated: str) -> None:
+        for profile in ("none", "initial", "full"):
+            await migrations.index(connection=hidden, schema=migrated, profile=profile)
+        role = await hidden.fetchval("SELECT current_user")
+        await hidden.execute("RESET ROLE")
+        loss = {"allow_version_loss": True, "allow_due_loss": True}
+        await migrations.down(connection=hidden, schema=migrated, version=1, **loss)
+        await hidden.execute(f"SET ROLE {role}")
+        result = await migrations.up(connection=hidden, schema=migrated, online=False)
+        assert result.to_version == migrations.LATEST
 
 
 class TestAllOrNothing:
