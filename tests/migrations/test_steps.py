@@ -123,8 +123,13 @@ class TestHiddenRows:
             await migrations.index(connection=hidden, schema=migrated, profile=profile)
         role = await hidden.fetchval("SELECT current_user")
         await hidden.execute("RESET ROLE")
-        loss = {"allow_version_loss": True, "allow_due_loss": True}
-        await migrations.down(connection=hidden, schema=migrated, version=1, **loss)
+        await migrations.down(
+            connection=hidden,
+            schema=migrated,
+            version=1,
+            allow_version_loss=True,
+            allow_due_loss=True,
+        )
         await hidden.execute(f"SET ROLE {role}")
         result = await migrations.up(connection=hidden, schema=migrated, online=False)
         assert result.to_version == migrations.LATEST
