@@ -90,6 +90,42 @@ async def test_online_makes_the_same_schema_as_plain(database: str) -> None:
     await link.close()
 
 
+@pytest.mark.parametrize(
+    ("made", "named"),
+    (
+        ("CREATE INDEX theirs ON {0}.workflow_instances (status, id)", "index {0}.theirs"),
+        ("CREATE INDEX theirs ON {0}.workflow_instances ((id::text))", "index {0}.theirs"),
+        (
+            "ALTER TABLE {0}.workflow_instances ADD CONSTRAINT theirs CHECK (id::text <> workflow)",
+            "constraint theirs on table {0}.workflow_instances",
+        ),
+        ("CREATE VIEW {0}.theirs AS SELECT id FROM {0}.workflow_instances", "view {0}.theirs"),
+        (
+            "CREATE TABLE {0}.theirs (id uuid REFERENCES {0}.workflow_instances)",
+            "constraint theirs_id_fkey on table {0}.theirs",
+        ),
+        ("GRANT SELECT (id) ON {0}.workflow_instances TO PUBLIC", "its grants"),
+        ("COMMENT ON COLUMN {0}.workflow_instances.id IS 'theirs'", "its comment"),
+        (
+            "ALTER TABLE {0}.{1} REPLICA IDENTITY USING INDEX {1}_pkey",
+            "the replica identity by its index",
+        ),
+    ),
+)
+async def test_what_the_exchange_of_the_ids_would_lose_is_named_before(
+    link: Link, dsn: str, schema: str, made: str, named: str
+) -> None:
+    await migrations.up(dsn, schema=schema, version=2)
+    await link.execute(made.format(schema, "workflow_instances"))
+    before = await snapshot(dsn, schema)
+    with pytest.raises(RejectedError) as caught:
+        await migrations.up(dsn, schema=schema, online=True)
+    assert f"without what depends on it: {named.format(schema)}; drop" in str(caught.value).replace(
+        "rule _RETURN on ", ""
+    )
+    assert await snapshot(dsn, schema) == before
+
+
 async def test_a_large_table_is_migrated_online_unasked(
     dsn: str, filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
