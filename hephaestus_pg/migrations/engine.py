@@ -18,7 +18,7 @@ from hephaestus_pg.migrations.results import (
 )
 from hephaestus_pg.migrations.scripts import allowed
 from hephaestus_pg.migrations.session import migrating
-from hephaestus_pg.migrations.steps import adopt, apply, repair_key, revert
+from hephaestus_pg.migrations.steps import adopt, apply, check_names, repair_key, revert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,6 +75,8 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
         before.check_files()
         check_encoding(before)
         check_up(before, target)
+        if before.pending(target):
+            await check_names(session.connection, before)
         await adopt(session, before)
         steps = await _apply_pending(session, before, target, online=online, progress=progress)
         after = await session.read_state()

@@ -18,6 +18,7 @@ from hephaestus_pg.migrations.files import stages_in
 from hephaestus_pg.migrations.results import IndexResult, Profile
 from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.stages import run_stages
+from hephaestus_pg.migrations.steps import check_names
 
 if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
@@ -74,6 +75,7 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
         if state.version < _sql.latest_version():
             raise SchemaOutdatedError(schema, found=state.version, needed=_sql.latest_version())
         check_index(state, profile)
+        await check_names(session.connection, state)
         found: Any = await session.connection.fetchrow(_sql.statement("index_profile", schema))
         rewritten = 0
         if profile == "initial" and not found["has_column"]:

@@ -14,6 +14,7 @@ from hephaestus_pg.migrations.files import checked_version, shipped
 from hephaestus_pg.migrations.planning import ONLINE_ABOVE, planned
 from hephaestus_pg.migrations.results import MigrationPlan, MigrationStatus, SchemaStatus
 from hephaestus_pg.migrations.state import SchemaState, read_state, row_count, table_size
+from hephaestus_pg.migrations.steps import check_names
 from hephaestus_pg.migrations.waits import Wait
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ async def plan(  # noqa: PLR0913 - as up
         state.check_files()
         check_encoding(state)
         check_up(state, target)
+        if state.pending(target):
+            await check_names(opened, state)
         size = await table_size(opened, state)
         rows = await row_count(opened, state)
     by_stages = size > ONLINE_ABOVE if online is None else online

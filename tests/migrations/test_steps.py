@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import asyncpg
 import pytest
@@ -101,6 +101,72 @@ class TestGuards:
         result = await migrations.down(dsn, schema=schema, version=2)
         assert result.steps[-1].notes == ()
         assert str(await link.fetchval(f"SELECT id FROM {schema}.workflow_instances")) == uuid
+
+
+class TestNames:
+    """Something else has a name that a migration gives."""
+
+    @pytest.mark.parametrize(
+        ("made", "taken"),
+        (
+            (
+                "CREATE INDEX workflow_instances_runner_index ON {0}.other (token)",
+                "workflow_instances_runner_index, by an index of {0}.other",
+            ),
+            (
+                "CREATE VIEW {0}.workflow_instances_due_index AS SELECT 1 AS x",
+                "workflow_instances_due_index, by view {0}.workflow_instances_due_index",
+            ),
+            (
+                "CREATE TABLE {0}.workflow_runners (workflows text[], expires_at timestamptz)",
+                "workflow_runners, by table {0}.workflow_runners",
+            ),
+            (
+                "CREATE DOMAIN {0}.workflow_runners AS text",
+                "workflow_runners, by type {0}.workflow_runners",
+            ),
+        ),
+    )
+    async def test_what_has_it_is_named_before_anything_is_made(
+        self, link: Link, dsn: str, schema: str, made: str, taken: str
+    ) -> None:
+        await migrations.up(dsn, schema=schema, version=5)
+        await link.execute(f"CREATE TABLE {schema}.other (token uuid)")
+        await link.execute(made.format(schema))
+        before = await snapshot(dsn, schema)
+        for online in (True, False):
+            for work in (migrations.plan, migrations.up):
+                with pytest.raises(MigrationError) as caught:
+                    await work(dsn, schema=schema, online=online)
+                assert f"are taken: {taken.format(schema)}; rename" in str(caught.value)
+        assert await snapshot(dsn, schema) == before
+
+    async def test_the_indexes_of_a_table_that_was_renamed_are_left_to_it(
+        self, link: Link, dsn: str, migrated: str
+    ) -> None:
+        await link.execute(f"ALTER TABLE {migrated}.{TABLE} RENAME TO old")
+        with pytest.raises(MigrationError, match=r"_status_index, .* by an index of \S+\.old; ren"):
+            await migrations.up(dsn, schema=migrated)
+        names = "SELECT indexname FROM pg_indexes WHERE schemaname = $1 AND tablename = 'old'"
+        for (name,) in await link.fetch(names, migrated):
+            await link.execute(f"ALTER INDEX {migrated}.{name} RENAME TO old_{name}")
+        await migrations.up(dsn, schema=migrated)
+        await assert_is_at(dsn, migrated, migrations.LATEST)
+
+    @pytest.mark.parametrize("profile", get_args(migrations.Profile))
+    async def test_a_change_of_the_index_leaves_another_tables_alone(
+        self, link: Link, dsn: str, migrated: str, profile: migrations.Profile
+    ) -> None:
+        await link.execute(f"DROP INDEX {migrated}.idx_workflow_instances_state")
+        await link.execute(f"CREATE TABLE {migrated}.other (s text)")
+        await link.execute(f"CREATE INDEX idx_workflow_instances_state ON {migrated}.other (s)")
+        with pytest.raises(MigrationError, match="taken: idx_workflow_instances_state, by an"):
+            await migrations.index(dsn, schema=migrated, profile=profile)
+        [(options,)] = await link.fetch(
+            "SELECT reloptions FROM pg_class WHERE oid = to_regclass($1)",
+            f"{migrated}.idx_workflow_instances_state",
+        )
+        assert options is None
 
 
 class TestHiddenRows:
