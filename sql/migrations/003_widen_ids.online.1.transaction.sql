@@ -62,6 +62,9 @@ CREATE OR REPLACE TRIGGER hephaestus_pg_wide_id
     BEFORE INSERT OR UPDATE ON /* schema */workflow_instances
     FOR EACH ROW EXECUTE FUNCTION /* schema */hephaestus_pg_wide_id();
 
+-- For a subscriber's writes too, and a restore's, which the check below would refuse.
+ALTER TABLE /* schema */workflow_instances ENABLE ALWAYS TRIGGER hephaestus_pg_wide_id;
+
 -- Once validated, it lets SET NOT NULL skip its scan under the exclusive lock of the swap.
 ALTER TABLE /* schema */workflow_instances
     DROP CONSTRAINT IF EXISTS hephaestus_pg_wide_id_filled,

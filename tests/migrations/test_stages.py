@@ -21,7 +21,7 @@ from tests.support.catalog import (
     snapshot,
     until_waiting,
 )
-from tests.support.migrated import kill_at_stage
+from tests.support.migrated import UUID, kill_at_stage
 
 if TYPE_CHECKING:
     from tests.support.migrated import Link
@@ -223,6 +223,17 @@ async def test_a_run_killed_between_chunks_goes_on(database: str, *, online: boo
     await assert_is_at(database, "public", migrations.LATEST)
     assert await ids(link, "public") == before
     await asyncio.gather(link.close(), holder.close())
+
+
+async def test_what_a_subscriber_writes_meanwhile_is_exchanged_too(
+    link: Link, dsn: str, schema: str
+) -> None:
+    await migrations.up(dsn, schema=schema, version=2)
+    await kill_at_stage(dsn, schema, "migration 3", 2)
+    await link.execute("SET session_replication_role = replica")  # as what applies changes has it
+    await link.execute(UPSERT.format(schema), UUID, "{}")
+    await migrations.up(dsn, schema=schema, online=True)
+    assert await link.fetchval(f"SELECT id FROM {schema}.workflow_instances") == UUID
 
 
 @pytest.mark.parametrize("online", (True, False))
