@@ -1,5 +1,5 @@
 -- What has a name in the schema that migrations are about to give: $1 the names of their indexes, by commas.
--- CREATE … IF NOT EXISTS would take it for theirs, as it would the indexes of a table that was renamed.
+-- CREATE IF NOT EXISTS would take it for theirs, as it would the indexes of a table that was renamed.
 WITH taken (name, what) AS (
     SELECT
         relname::text,
