@@ -134,6 +134,9 @@ _BY_INTERFACE_MESSAGE: tuple[tuple[str, Meaning], ...] = (
     (r"", Meaning(RejectedError, "the driver refused the call: {said}")),
 )
 
+# dependent_objects_still_exist, feature_not_supported: the detail names views and such, and no row.
+_SAYS_WHAT_DEPENDS = {"2BP01", "0A000"}
+
 _POOL_EXHAUSTED = (
     "no connection of the pool came free or could be opened; within a transaction use its own "
     "verbs, which need no other, or give the pool a larger max_size"
@@ -149,6 +152,14 @@ def message_of(error: Exception) -> str:
     return without_password(text or type(error).__name__)
 
 
+def _dependents(error: Exception, code: str | None) -> str:
+    if code not in _SAYS_WHAT_DEPENDS or not isinstance(error, asyncpg.PostgresError):
+        return ""
+    if error.server_source_function == "exec_stmt_raise":  # somebody's own, with whatever detail
+        return ""
+    return f": {error.detail}" if error.detail else ""
+
+
 def our_error(error: Exception, *, connecting: bool) -> DatabaseError:
     """Makes our error for the driver's; while ``connecting``, nothing can have been applied."""
     said, code = message_of(error), getattr(error, "sqlstate", None)
@@ -157,6 +168,9 @@ def our_error(error: Exception, *, connecting: bool) -> DatabaseError:
     if isinstance(error, asyncpg.InterfaceError) and "another operation" in said:
         return ConcurrentUseError()
     meaning = _meaning(error, said, code)
+    if meaning is _DENIED and (hint := getattr(error, "hint", None)):
+        said += f" ({hint})"
+    said += _dependents(error, code)
     if connecting and meaning.kind is ConnectionLostError:
         meaning = _NO_CONNECTION
     ours = meaning.kind(

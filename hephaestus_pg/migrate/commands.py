@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hephaestus_pg import migrations
 from hephaestus_pg.cli import options
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
         Step,
     )
 
+T = TypeVar("T")
+
 
 def main(
     argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg.migrate"
@@ -45,6 +49,22 @@ def main(
         return options.exit_code(lambda: _COMMANDS[arguments.command](arguments))
 
 
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs ``work``. SIGTERM ends it as Ctrl-C does, so that the server does not go on with it."""
+
+    async def until_told_to_end() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        with suppress(RuntimeError):  # not on this system, or not in this thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(until_told_to_end())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
 def _up(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _plan(arguments)
@@ -53,7 +73,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    plan = asyncio.run(
+    plan = _run(
         migrations.plan(
             arguments.dsn,
             schema=arguments.schema,
@@ -85,7 +105,7 @@ def _migrate(
     """Runs ``work``, and prints what is ``done``, also where it failed on its way."""
     steps: list[Step] = []
     try:
-        result = asyncio.run(
+        result = _run(
             work(
                 arguments.dsn,
                 schema=arguments.schema,
@@ -102,7 +122,7 @@ def _migrate(
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    found = asyncio.run(migrations.status(arguments.dsn, schema=arguments.schema))
+    found = _run(migrations.status(arguments.dsn, schema=arguments.schema))
     print_status(found)
     return int(
         not found.exists
@@ -112,12 +132,12 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _version(arguments: argparse.Namespace) -> int:
-    print(asyncio.run(migrations.migrated_version(arguments.dsn, schema=arguments.schema)))
+    print(_run(migrations.migrated_version(arguments.dsn, schema=arguments.schema)))
     return 0
 
 
 def _index(arguments: argparse.Namespace) -> int:
-    result = asyncio.run(
+    result = _run(
         migrations.index(
             arguments.dsn,
             schema=arguments.schema,
@@ -149,7 +169,7 @@ def _undistribute(arguments: argparse.Namespace) -> int:
 
 
 def _plan_move(planning: Coroutine[Any, Any, DistributionPlan]) -> int:
-    plan = asyncio.run(planning)
+    plan = _run(planning)
     print_move_plan(plan)
     return int(plan.before != plan.after)
 
@@ -157,7 +177,7 @@ def _plan_move(planning: Coroutine[Any, Any, DistributionPlan]) -> int:
 def _move(
     arguments: argparse.Namespace, work: Callable[..., Coroutine[Any, Any, DistributionResult]]
 ) -> int:
-    print_move(asyncio.run(work(arguments.dsn, rewrite=arguments.rewrite, wait=arguments.wait)))
+    print_move(_run(work(arguments.dsn, rewrite=arguments.rewrite, wait=arguments.wait)))
     return 0
 
 

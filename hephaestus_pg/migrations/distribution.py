@@ -89,8 +89,10 @@ async def distribute(  # noqa: PLR0913 - each is a decision of its own, given by
     _check_arguments(by, shards, online=online)
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
-        state = await read_state(session.connection, schema)
-        plan = await _plan(session.connection, state, by, shards, online=online)
+        state = await session.read_state()
+        plan = await session.retrying(
+            lambda: _plan(session.connection, state, by, shards, online=online)
+        )
         check_move(plan, rewrite=rewrite)
         if plan.before != plan.after:
             await _move(session, plan)
@@ -137,8 +139,8 @@ async def undistribute(
     """
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
-        state = await read_state(session.connection, schema)
-        plan = await _plan_back(session.connection, state)
+        state = await session.read_state()
+        plan = await session.retrying(lambda: _plan_back(session.connection, state))
         check_move(plan, rewrite=rewrite)
         if plan.before is not None:
             await run_stages(session, stages_in("distribution", "back"), of="undistribute")
@@ -243,14 +245,14 @@ async def _move(session: MigrationSession, plan: DistributionPlan) -> None:
 
 
 async def _repair_trigger(session: MigrationSession) -> None:
-    if REVISION_TRIGGER in (await read_state(session.connection, session.schema)).missing:
+    if REVISION_TRIGGER in (await session.read_state()).missing:
         await apply(session, shipped()[REVISION_TRIGGER - 1], online=False)
 
 
 async def _result(
     session: MigrationSession, plan: DistributionPlan, began: float
 ) -> DistributionResult:
-    after = await read_state(session.connection, session.schema)
+    after = await session.read_state()
     return DistributionResult(
         schema=session.schema,
         before=plan.before,

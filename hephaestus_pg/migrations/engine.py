@@ -18,14 +18,14 @@ from hephaestus_pg.migrations.results import (
 )
 from hephaestus_pg.migrations.scripts import allowed
 from hephaestus_pg.migrations.session import migrating
-from hephaestus_pg.migrations.state import SchemaState, read_state, table_size
-from hephaestus_pg.migrations.steps import adopt, apply, repair_key, revert
+from hephaestus_pg.migrations.steps import adopt, apply, check_names, repair_key, revert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.migrations.session import MigrationSession
+    from hephaestus_pg.migrations.state import SchemaState
 
 LATEST: Final = _sql.latest_version()
 """The version that this package brings a schema to, and needs."""
@@ -71,15 +71,17 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
     target = checked_version("version", version, default=LATEST, low=1)
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
-        before = await read_state(session.connection, schema, assume_version=assume_version)
+        before = await session.read_state(assume_version=assume_version)
         before.check_files()
         check_encoding(before)
         check_up(before, target)
+        if before.pending(target):
+            await check_names(session.connection, before)
         await adopt(session, before)
         steps = await _apply_pending(session, before, target, online=online, progress=progress)
-        after = await read_state(session.connection, schema)
+        after = await session.read_state()
         if notes := await repair_key(session, after):
-            after = await read_state(session.connection, schema)
+            after = await session.read_state()
     notes += [f"still wrong: {difference}" for difference in differences(after)]
     return _result(before, after, steps, began, notes)
 
@@ -130,7 +132,7 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     allow = allowed(target, [name for name, is_given in given.items() if is_given])
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
-        before = await read_state(session.connection, schema, assume_version=assume_version)
+        before = await session.read_state(assume_version=assume_version)
         before.check_files()
         _check_known(before)
         check_down(before, target)
@@ -140,7 +142,7 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
         if progress is not None:
             for step in steps:
                 progress(step)
-        after = await read_state(session.connection, schema)
+        after = await session.read_state()
     return _result(before, after, steps, began, () if steps else absence_notes(before))
 
 
@@ -155,10 +157,10 @@ async def _apply_pending(
     steps: list[Step] = []
     state = before
     if (pending := before.pending(target)) and online is None:
-        online = await table_size(session.connection, before) > ONLINE_ABOVE
+        online = await session.table_size(before) > ONLINE_ABOVE
     for migration in pending:
         if state.found["may_be_distributed"]:  # a schema can be made so that its tables begin as it
-            state = await read_state(session.connection, session.schema)
+            state = await session.read_state()
         steps.append(
             await apply(session, migration, online=bool(online), distributed=state.is_distributed)
         )

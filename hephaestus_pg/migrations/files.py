@@ -35,6 +35,7 @@ _FILE = re.compile(
     r"(?P<part>before|up|down|online\.up|distributed\.up|(?P<stage>online\.\d\."
     r"(?:transaction|chunked|no_transaction)))\.sql"
 )
+_INDEX = re.compile(r"INDEX (?:CONCURRENTLY )?IF NOT EXISTS (\w+)")
 _MARKER = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
@@ -137,6 +138,14 @@ def stages_in(folder: str, name: str) -> tuple[Stage, ...]:
         Stage(path.name.split(".")[2], path.read_text(encoding="utf-8"))  # type: ignore[arg-type]
         for path in paths
     )
+
+
+@cache
+def index_names() -> tuple[str, ...]:
+    """Reads the names of the indexes that migrations and profiles make."""
+    folders = (_sql.root() / "migrations", _sql.root() / "profiles")
+    texts = [path.read_text(encoding="utf-8") for of in folders for path in of.glob("*.sql")]
+    return tuple(sorted({name for text in texts for name in _INDEX.findall(text)}))
 
 
 def checked_version(field: str, version: int | None, *, default: int | None, low: int) -> int:

@@ -34,6 +34,10 @@ _FOUND: Final = {
         "the identity column {}, with which Citus would not undistribute the table",
         "run ALTER TABLE … ALTER COLUMN … DROP IDENTITY",
     ),
+    "row security": (
+        "row-level security hides rows of {} from this role, and Citus would leave them behind",
+        "move as a role with BYPASSRLS, or run ALTER TABLE … NO FORCE ROW LEVEL SECURITY before",
+    ),
     "unlogged": ("{} is unlogged, and cannot be copied while writers go on", "SET LOGGED"),
     "unique index": (
         "the unique index {} has no id in it, so that no shard can hold it alone",
@@ -92,7 +96,7 @@ async def obstacles_back(connection: AnyConnection, state: SchemaState) -> list[
     if state.distribution is None:
         return []
     by = state.distribution.by
-    kinds = {"identity", "rule", "dependent"}
+    kinds = {"identity", "rule", "dependent", "row security"}
     if by != "schema":
         kinds.add("foreign key")
     return await _in_tables(connection, state, by, kinds)

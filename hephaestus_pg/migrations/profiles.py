@@ -18,7 +18,7 @@ from hephaestus_pg.migrations.files import stages_in
 from hephaestus_pg.migrations.results import IndexResult, Profile
 from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.stages import run_stages
-from hephaestus_pg.migrations.state import read_state, table_size
+from hephaestus_pg.migrations.steps import check_names
 
 if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
@@ -71,10 +71,11 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
         raise InvalidValueError("profile", profile, f"give one of {', '.join(get_args(Profile))}")
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
-        state = await read_state(session.connection, schema)
+        state = await session.read_state()
         if state.version < _sql.latest_version():
             raise SchemaOutdatedError(schema, found=state.version, needed=_sql.latest_version())
         check_index(state, profile)
+        await check_names(session.connection, state)
         found: Any = await session.connection.fetchrow(_sql.statement("index_profile", schema))
         rewritten = 0
         if profile == "initial" and not found["has_column"]:
@@ -91,7 +92,7 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
 
 
 async def _size_to_rewrite(session: MigrationSession, state: SchemaState, *, rewrite: bool) -> int:
-    size = await table_size(session.connection, state)
+    size = await session.table_size(state)
     if size > REWRITE_UP_TO and not rewrite:
         raise RewriteRefusedError(session.schema, size=size, flag="--rewrite")
     return size

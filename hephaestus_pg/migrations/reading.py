@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _sql
@@ -13,8 +14,12 @@ from hephaestus_pg.migrations.files import checked_version, shipped
 from hephaestus_pg.migrations.planning import ONLINE_ABOVE, planned
 from hephaestus_pg.migrations.results import MigrationPlan, MigrationStatus, SchemaStatus
 from hephaestus_pg.migrations.state import SchemaState, read_state, row_count, table_size
+from hephaestus_pg.migrations.steps import check_names
+from hephaestus_pg.migrations.waits import Wait
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from hephaestus_pg.driver.errors import AnyConnection
 
 
@@ -35,12 +40,14 @@ async def plan(  # noqa: PLR0913 - as up
         DatabaseError: The server refused, or could not be reached.
     """
     target = checked_version("version", version, default=_sql.latest_version(), low=1)
-    async with connected(dsn, connection, schema) as opened:
+    async with _reading(dsn, connection, schema) as opened:
         await check_connection(opened, schema)
         state = await read_state(opened, schema, assume_version=assume_version)
         state.check_files()
         check_encoding(state)
         check_up(state, target)
+        if state.pending(target):
+            await check_names(opened, state)
         size = await table_size(opened, state)
         rows = await row_count(opened, state)
     by_stages = size > ONLINE_ABOVE if online is None else online
@@ -78,7 +85,7 @@ async def status(
         UnrecognizedSchemaError: There is a table whose version cannot be told.
         DatabaseError: The server refused, or could not be reached.
     """
-    async with connected(dsn, connection, schema) as opened:
+    async with _reading(dsn, connection, schema) as opened:
         state = await read_state(opened, schema)
         found: Any = await opened.fetchrow(_sql.statement("index_profile", schema))
         leftovers = await leftover_notes(opened, state)
@@ -92,6 +99,18 @@ async def status(
         notes=absence_notes(state) + schema_notes(state) + leftovers,
         exists=state.found["schema_present"],
     )
+
+
+@asynccontextmanager
+async def _reading(
+    dsn: str | None, connection: AnyConnection | None, schema: str
+) -> AsyncIterator[AnyConnection]:
+    """Gives a connection; whoever lets nobody read a table for long is named in the log."""
+    async with (
+        connected(dsn, connection, schema) as opened,
+        Wait(opened, schema, seconds=0).watched(),
+    ):
+        yield opened
 
 
 def _listed(state: SchemaState) -> tuple[MigrationStatus, ...]:

@@ -115,8 +115,11 @@ def _guarded(texts: list[str], schema: str) -> list[str]:
         _sql.statement("migrations_lock_transaction", schema),
         # A script cannot try again: better to fail than to make everybody queue behind it.
         "SET LOCAL lock_timeout = '5s';",
+        # An error, rather than a check that sees no rows but those that a policy shows.
+        "SET LOCAL row_security = off;",
         _sql.statement("migrations_create", schema),
         *texts,
+        "SET LOCAL row_security TO DEFAULT;",
         "SET LOCAL lock_timeout TO DEFAULT;",
     ]
     return [statement for text in texts for statement in _sql.split(text)]

@@ -11,12 +11,14 @@ from hephaestus_pg.driver.connection import clean_up
 from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.errors import ConflictError, MigrationLockError, RejectedError
 from hephaestus_pg.migrations.connections import CLEANUP_SECONDS, check_connection, connected
+from hephaestus_pg.migrations.state import read_state, table_size
 from hephaestus_pg.migrations.waits import Wait, is_conflict, is_race
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from hephaestus_pg.driver.errors import AnyConnection
+    from hephaestus_pg.migrations.state import SchemaState
 
 T = TypeVar("T")
 
@@ -83,6 +85,9 @@ class MigrationSession:
                 lock_timeout=LOCK_TIMEOUT,
                 statement_timeout="0",
                 idle_in_transaction_session_timeout="0",
+                transaction_timeout="0",
+                # An error, rather than a step that counts, copies or drops but what a policy shows.
+                row_security="off",
                 # A chunk's key is a parameter that may be NULL: a plan for both scans the table.
                 plan_cache_mode="force_custom_plan",
             ),
@@ -134,6 +139,16 @@ class MigrationSession:
                 lambda: self.connection.execute(text, *arguments),
                 seconds=CLEANUP_SECONDS,
             )
+
+    async def read_state(self, *, assume_version: int | None = None) -> SchemaState:
+        """Reads the schema; waits, as its steps do, for whoever lets nobody read a table."""
+        return await self.retrying(
+            lambda: read_state(self.connection, self.schema, assume_version=assume_version)
+        )
+
+    async def table_size(self, state: SchemaState) -> int:
+        """Returns the table's bytes, without its indexes; waits as :meth:`read_state` does."""
+        return await self.retrying(lambda: table_size(self.connection, state))
 
     async def execute(self, text: str) -> None:
         """Runs the statements of ``text``, set to the schema.

@@ -7,14 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hephaestus_pg import _sql
+from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import DataLossError, MigrationError, RejectedError
-from hephaestus_pg.migrations.files import shipped, stages_in
+from hephaestus_pg.migrations.files import index_names, shipped, stages_in
 from hephaestus_pg.migrations.results import Step
 from hephaestus_pg.migrations.stages import run_stages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from hephaestus_pg.driver.errors import AnyConnection
     from hephaestus_pg.migrations.files import Migration
     from hephaestus_pg.migrations.session import MigrationSession
     from hephaestus_pg.migrations.state import SchemaState
@@ -23,6 +25,25 @@ if TYPE_CHECKING:
 _DATA_LOSS = "YDL01"
 
 _UNIQUE_VIOLATION = "23505"
+
+
+async def check_names(connection: AnyConnection, state: SchemaState) -> None:
+    """Refuses a schema in which something else has a name that a step is about to give.
+
+    Raises:
+        MigrationError: It has.
+    """
+    if state.found["kind"] == "v":  # in place of a table that was migrated, and renamed
+        return
+    text = _sql.statement("migrations_taken", state.schema)
+    rows = await fetch_rows(connection, text, (",".join(index_names()),))
+    if rows:
+        taken = "; ".join(f"{row['names']}, by {row['what']}" for row in rows)
+        raise MigrationError(
+            state.schema,
+            f"in schema {state.schema!r} names that migrations give are taken: {taken}; rename "
+            "what has them, by ALTER … RENAME TO …, or migrate another schema",
+        )
 
 
 async def adopt(session: MigrationSession, state: SchemaState) -> None:

@@ -1,6 +1,6 @@
 /* include: lock_all_tables */
 
-/* include: note_comments */
+/* include: note_left_behind */
 
 SELECT citus_schema_undistribute(schemaid::regnamespace)
 FROM pg_dist_schema
@@ -15,4 +15,4 @@ WHERE logicalrelid IN (
     to_regclass('/* schema */hephaestus_pg_migrations')
 );
 
-/* include: keep_comments */
+/* include: keep_left_behind */

@@ -1,6 +1,6 @@
 /* include: drop_revision_trigger */
 
-/* include: note_comments */
+/* include: note_left_behind */
 
 -- The stage after this would do it too, in a transaction of its own and without the comment.
 SELECT citus_add_local_table_to_metadata('/* schema */workflow_instances')
@@ -9,4 +9,4 @@ WHERE NOT EXISTS (
     WHERE logicalrelid = '/* schema */workflow_instances'::regclass
 );
 
-/* include: keep_comments */
+/* include: keep_left_behind */

@@ -129,6 +129,24 @@ def test_an_error_carries_the_servers_code(error: Exception, sqlstate: str | Non
     assert errors.translate(error).sqlstate == sqlstate
 
 
+def test_a_denial_carries_the_servers_advice() -> None:
+    error = asyncpg.InsufficientPrivilegeError("row-level security")
+    error.hint = "use NO FORCE"
+    assert "row-level security (use NO FORCE); check the role" in str(errors.translate(error))
+
+
+@pytest.mark.parametrize(
+    "kind", (asyncpg.DependentObjectsStillExistError, asyncpg.FeatureNotSupportedError)
+)
+def test_what_depends_on_an_object_is_named(kind: type[asyncpg.PostgresError]) -> None:
+    error = kind("cannot drop it")
+    error.detail = "view seen depends on it"
+    assert "cannot drop it: view seen depends on it" in str(errors.translate(error))
+    raised = kind("no")
+    raised.detail, raised.server_source_function = "row (1)", "exec_stmt_raise"
+    assert "row (1)" not in str(errors.translate(raised))
+
+
 def test_an_error_while_connecting_says_nothing_was_applied() -> None:
     for error in (ConnectionRefusedError("no"), asyncpg.AdminShutdownError("bye"), TimeoutError()):
         assert errors.translate(error, connecting=True).applied == "no"

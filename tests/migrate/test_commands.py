@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+import hephaestus_pg
 from hephaestus_pg import (
     migrate,
     migrations,
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.support.commands import Run
+
+SOURCES = str(Path(hephaestus_pg.__file__).parents[1])
 
 
 def test_down_needs_a_version_and_names_the_flag_for_a_loss(
@@ -63,7 +69,7 @@ def test_steps_that_were_done_are_printed_before_an_error(
             raise HephaestusError("the server has gone")
         return await read_state(*given, **options)
 
-    monkeypatch.setattr("hephaestus_pg.migrations.engine.read_state", failing)
+    monkeypatch.setattr("hephaestus_pg.migrations.session.read_state", failing)
     code, out, err = run("up", "--version", "2")
     assert (code, err) == (2, "error: the server has gone\n")
     assert [line.split(" in ")[0] for line in out.splitlines()] == [
@@ -146,6 +152,39 @@ def test_gen_writes_files_and_prints_their_paths(run: Run, tmp_path: Path) -> No
     code, out, err = run("gen", "--format", "sql", "--output", str(output))
     assert (code, out) == (2, "")
     assert "File exists" in err
+
+
+def test_one_who_is_told_to_end_says_what_is_done_and_stops_the_server(
+    database: str,
+) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("""
+            CREATE FUNCTION public.long() RETURNS event_trigger LANGUAGE plpgsql AS
+                'BEGIN PERFORM pg_sleep(600); END';
+            CREATE EVENT TRIGGER long ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION')
+                EXECUTE FUNCTION public.long();
+        """)
+        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        sleeping += " AND datname = current_database()"
+
+        def wait_for(count: int) -> None:
+            while connection.execute(sleeping).fetchone() != (count,):
+                time.sleep(0.01)
+
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hephaestus_pg.migrate", "up"],
+            env={**os.environ, "HEPHAESTUS_PG_DSN": database, "PYTHONPATH": SOURCES},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for(1)
+        process.terminate()
+        out, err = process.communicate()
+        wait_for(0)
+    assert (process.returncode, err) == (130, "interrupted\n")
+    assert "applied 4 (add_revision) in" in out
+    assert "applied 5" not in out
 
 
 def test_an_interruption_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from hephaestus_pg import _sql, migrations
 from hephaestus_pg.errors import MigrationFileError
-from hephaestus_pg.migrations.files import load, shipped
+from hephaestus_pg.migrations.files import index_names, load, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +86,12 @@ def test_only_a_stage_may_include_another_file(tmp_path: Path, part: str) -> Non
 @pytest.mark.parametrize("version", RELEASED)
 def test_a_released_migration_is_never_changed(version: int) -> None:
     assert shipped()[version - 1].checksum == RELEASED[version]
+
+
+def test_the_names_of_indexes_are_those_of_every_way() -> None:
+    assert len(index_names()) == 12
+    online, profile = "hephaestus_pg_wide_id_key", "hephaestus_pg_initial_index"
+    assert {online, profile, "idx_workflow_instances_state"} < set(index_names())
 
 
 def test_line_ends_do_not_change_a_checksum(tmp_path: Path) -> None:

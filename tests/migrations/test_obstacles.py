@@ -147,6 +147,18 @@ async def test_a_foreign_key_is_found_and_by_id_on_the_way_back_too(
     assert await obstacles_back(link, state) == []
 
 
+async def test_rows_that_are_hidden_from_who_moves_are_found_on_both_ways(
+    hidden: Link, migrated: str
+) -> None:
+    for wanted in (BY_ID, BY_SCHEMA):
+        [obstacle] = await found(hidden, migrated, wanted)
+        assert obstacle.startswith("row-level security hides rows of workflow_instances from this")
+        state = replace(await read_state(hidden, migrated), distribution=wanted)
+        assert list(map(str, await obstacles_back(hidden, state))) == [obstacle]
+    await hidden.execute("RESET ROLE")
+    assert await found(hidden, migrated, BY_ID) == []
+
+
 async def test_an_unlogged_table_cannot_be_copied_while_writers_go_on(
     link: Link, migrated: str
 ) -> None:

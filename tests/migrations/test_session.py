@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -15,6 +16,8 @@ from tests.support.catalog import WAIT_SECONDS, until
 from tests.support.migrated import advisory_locks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from tests.support.migrated import Link
 
 
@@ -93,6 +96,50 @@ async def test_a_table_that_stays_in_use_ends_the_run_with_advice(
         with pytest.raises(MigrationLockError, match="pg_stat_activity"):
             await migrations.up(dsn, schema=schema, wait=0)
     assert await migrations.migrated_version(dsn, schema=schema) == 2
+
+
+@pytest.mark.parametrize("table", ("workflow_instances", "hephaestus_pg_migrations"))
+@pytest.mark.parametrize("work", ("up", "down", "index"))
+async def test_a_table_that_nobody_may_read_is_waited_for_too(
+    link: Link, dsn: str, schema: str, monkeypatch: pytest.MonkeyPatch, *, work: str, table: str
+) -> None:
+    monkeypatch.setattr(session, "LOCK_TIMEOUT", "50ms")
+    await migrations.up(dsn, schema=schema, version=None if work == "index" else 2)
+    calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
+        "up": migrations.up,
+        "down": partial(migrations.down, version=1),
+        "index": partial(migrations.index, profile="initial"),
+    }
+    await link.execute(f"BEGIN; LOCK TABLE {schema}.{table}")
+    with pytest.raises(MigrationLockError, match=f"process {link.get_server_pid()} "):
+        await calls[work](dsn, schema=schema, wait=0)
+    task = asyncio.create_task(calls[work](dsn, schema=schema))
+    await until(
+        link,
+        f"SELECT count(*) FROM pg_locks WHERE relation = '{schema}.{table}'::regclass "
+        "AND NOT granted",
+    )
+    await link.execute("ROLLBACK")
+    await task
+
+
+async def test_no_timeout_of_the_role_ends_a_step(database: str, link: Link) -> None:
+    timeouts = ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
+    version = int(await link.fetchval("SHOW server_version_num"))
+    known = timeouts if version >= 170_000 else timeouts[:2]
+    await link.execute("CREATE TABLE met (name text, value text)")
+    await link.execute("""
+        CREATE FUNCTION look() RETURNS event_trigger LANGUAGE plpgsql AS
+            'BEGIN INSERT INTO public.met SELECT name, setting FROM pg_settings
+            WHERE name ~ ''(transaction|session|statement)_timeout'' AND setting <> ''0''; END';
+        CREATE EVENT TRIGGER look ON ddl_command_end EXECUTE FUNCTION look();
+    """)
+    for name in known:
+        await link.execute(f"SET {name} = '1h'")
+    await migrations.up(connection=link, schema="timed")
+    assert await link.fetch("SELECT * FROM met") == []
+    for name in known:
+        assert await link.fetchval(f"SHOW {name}") == "1h"
 
 
 async def test_a_cancelled_run_releases_locks_and_restores_settings(database: str) -> None:

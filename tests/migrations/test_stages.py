@@ -21,7 +21,7 @@ from tests.support.catalog import (
     snapshot,
     until_waiting,
 )
-from tests.support.migrated import kill_at_stage
+from tests.support.migrated import UUID, kill_at_stage
 
 if TYPE_CHECKING:
     from tests.support.migrated import Link
@@ -88,6 +88,42 @@ async def test_online_makes_the_same_schema_as_plain(database: str) -> None:
         await assert_is_at(database, schema, migrations.LATEST)
     assert await snapshot(database, "plain") == await snapshot(database, "online")
     await link.close()
+
+
+@pytest.mark.parametrize(
+    ("made", "named"),
+    (
+        ("CREATE INDEX theirs ON {0}.workflow_instances (status, id)", "index {0}.theirs"),
+        ("CREATE INDEX theirs ON {0}.workflow_instances ((id::text))", "index {0}.theirs"),
+        (
+            "ALTER TABLE {0}.workflow_instances ADD CONSTRAINT theirs CHECK (id::text <> workflow)",
+            "constraint theirs on table {0}.workflow_instances",
+        ),
+        ("CREATE VIEW {0}.theirs AS SELECT id FROM {0}.workflow_instances", "view {0}.theirs"),
+        (
+            "CREATE TABLE {0}.theirs (id uuid REFERENCES {0}.workflow_instances)",
+            "constraint theirs_id_fkey on table {0}.theirs",
+        ),
+        ("GRANT SELECT (id) ON {0}.workflow_instances TO PUBLIC", "its grants"),
+        ("COMMENT ON COLUMN {0}.workflow_instances.id IS 'theirs'", "its comment"),
+        (
+            "ALTER TABLE {0}.{1} REPLICA IDENTITY USING INDEX {1}_pkey",
+            "the replica identity by its index",
+        ),
+    ),
+)
+async def test_what_the_exchange_of_the_ids_would_lose_is_named_before(
+    link: Link, dsn: str, schema: str, made: str, named: str
+) -> None:
+    await migrations.up(dsn, schema=schema, version=2)
+    await link.execute(made.format(schema, "workflow_instances"))
+    before = await snapshot(dsn, schema)
+    with pytest.raises(RejectedError) as caught:
+        await migrations.up(dsn, schema=schema, online=True)
+    assert f"without what depends on it: {named.format(schema)}; drop" in str(caught.value).replace(
+        "rule _RETURN on ", ""
+    )
+    assert await snapshot(dsn, schema) == before
 
 
 async def test_a_large_table_is_migrated_online_unasked(
@@ -187,6 +223,17 @@ async def test_a_run_killed_between_chunks_goes_on(database: str, *, online: boo
     await assert_is_at(database, "public", migrations.LATEST)
     assert await ids(link, "public") == before
     await asyncio.gather(link.close(), holder.close())
+
+
+async def test_what_a_subscriber_writes_meanwhile_is_exchanged_too(
+    link: Link, dsn: str, schema: str
+) -> None:
+    await migrations.up(dsn, schema=schema, version=2)
+    await kill_at_stage(dsn, schema, "migration 3", 2)
+    await link.execute("SET session_replication_role = replica")  # as what applies changes has it
+    await link.execute(UPSERT.format(schema), UUID, "{}")
+    await migrations.up(dsn, schema=schema, online=True)
+    assert await link.fetchval(f"SELECT id FROM {schema}.workflow_instances") == UUID
 
 
 @pytest.mark.parametrize("online", (True, False))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import asyncpg
 import pytest
 
 from hephaestus_pg import migrations
-from hephaestus_pg.errors import DataLossError, MigrationError, RejectedError
+from hephaestus_pg.errors import AccessDeniedError, DataLossError, MigrationError, RejectedError
 from tests.support.catalog import assert_is_at, snapshot
 from tests.support.migrated import ROW, TABLE
 
@@ -103,6 +103,104 @@ class TestGuards:
         assert str(await link.fetchval(f"SELECT id FROM {schema}.workflow_instances")) == uuid
 
 
+class TestNames:
+    """Something else has a name that a migration gives."""
+
+    @pytest.mark.parametrize(
+        ("made", "taken"),
+        (
+            (
+                "CREATE INDEX workflow_instances_runner_index ON {0}.other (token)",
+                "workflow_instances_runner_index, by an index of {0}.other",
+            ),
+            (
+                "CREATE VIEW {0}.workflow_instances_due_index AS SELECT 1 AS x",
+                "workflow_instances_due_index, by view {0}.workflow_instances_due_index",
+            ),
+            (
+                "CREATE TABLE {0}.workflow_runners (workflows text[], expires_at timestamptz)",
+                "workflow_runners, by table {0}.workflow_runners",
+            ),
+            (
+                "CREATE DOMAIN {0}.workflow_runners AS text",
+                "workflow_runners, by type {0}.workflow_runners",
+            ),
+        ),
+    )
+    async def test_what_has_it_is_named_before_anything_is_made(
+        self, link: Link, dsn: str, schema: str, made: str, taken: str
+    ) -> None:
+        await migrations.up(dsn, schema=schema, version=5)
+        await link.execute(f"CREATE TABLE {schema}.other (token uuid)")
+        await link.execute(made.format(schema))
+        before = await snapshot(dsn, schema)
+        for online in (True, False):
+            for work in (migrations.plan, migrations.up):
+                with pytest.raises(MigrationError) as caught:
+                    await work(dsn, schema=schema, online=online)
+                assert f"are taken: {taken.format(schema)}; rename" in str(caught.value)
+        assert await snapshot(dsn, schema) == before
+
+    async def test_the_indexes_of_a_table_that_was_renamed_are_left_to_it(
+        self, link: Link, dsn: str, migrated: str
+    ) -> None:
+        await link.execute(f"ALTER TABLE {migrated}.{TABLE} RENAME TO old")
+        with pytest.raises(MigrationError, match=r"_status_index, .* by an index of \S+\.old; ren"):
+            await migrations.up(dsn, schema=migrated)
+        names = "SELECT indexname FROM pg_indexes WHERE schemaname = $1 AND tablename = 'old'"
+        for (name,) in await link.fetch(names, migrated):
+            await link.execute(f"ALTER INDEX {migrated}.{name} RENAME TO old_{name}")
+        await migrations.up(dsn, schema=migrated)
+        await assert_is_at(dsn, migrated, migrations.LATEST)
+
+    @pytest.mark.parametrize("profile", get_args(migrations.Profile))
+    async def test_a_change_of_the_index_leaves_another_tables_alone(
+        self, link: Link, dsn: str, migrated: str, profile: migrations.Profile
+    ) -> None:
+        await link.execute(f"DROP INDEX {migrated}.idx_workflow_instances_state")
+        await link.execute(f"CREATE TABLE {migrated}.other (s text)")
+        await link.execute(f"CREATE INDEX idx_workflow_instances_state ON {migrated}.other (s)")
+        with pytest.raises(MigrationError, match="taken: idx_workflow_instances_state, by an"):
+            await migrations.index(dsn, schema=migrated, profile=profile)
+        [(options,)] = await link.fetch(
+            "SELECT reloptions FROM pg_class WHERE oid = to_regclass($1)",
+            f"{migrated}.idx_workflow_instances_state",
+        )
+        assert options is None
+
+
+class TestHiddenRows:
+    """Row-level security hides rows from whoever migrates."""
+
+    @pytest.mark.parametrize("version", (0, 1, 5))
+    async def test_they_are_not_taken_for_none(
+        self, hidden: Link, migrated: str, version: int
+    ) -> None:
+        assert await hidden.fetchval(f"SELECT count(*) FROM {migrated}.workflow_instances") == 0
+        with pytest.raises(AccessDeniedError, match="NO FORCE ROW LEVEL SECURITY"):
+            await migrations.down(connection=hidden, schema=migrated, version=version)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await hidden.execute(migrations.sql("down", schema=migrated, version=version))
+        await hidden.execute("ROLLBACK; RESET ROLE")
+        assert await hidden.fetchval(f"SELECT due_at FROM {migrated}.workflow_instances")
+
+    async def test_what_reads_no_row_goes_on(self, hidden: Link, migrated: str) -> None:
+        for profile in ("none", "initial", "full"):
+            await migrations.index(connection=hidden, schema=migrated, profile=profile)
+        role = await hidden.fetchval("SELECT current_user")
+        await hidden.execute("RESET ROLE")
+        await migrations.down(
+            connection=hidden,
+            schema=migrated,
+            version=1,
+            allow_version_loss=True,
+            allow_due_loss=True,
+        )
+        await hidden.execute(f"SET ROLE {role}")
+        result = await migrations.up(connection=hidden, schema=migrated, online=False)
+        assert result.to_version == migrations.LATEST
+
+
 class TestAllOrNothing:
     """Down takes back every step or none."""
 
@@ -127,7 +225,7 @@ class TestAllOrNothing:
         await link.execute(made.format(migrated))
         before = await snapshot(dsn, migrated)
         done: list[migrations.Step] = []
-        with pytest.raises(RejectedError, match="depend|used by a view|foreign key"):
+        with pytest.raises(RejectedError, match=r"\bseen\b|\borders_id_fkey\b"):
             await migrations.down(dsn, schema=migrated, version=target, progress=done.append)
         assert done == []
         assert await snapshot(dsn, migrated) == before

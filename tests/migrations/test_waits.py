@@ -54,6 +54,23 @@ async def test_a_long_wait_logs_who_holds_the_lock(
     assert re.fullmatch(rf"schema public: waiting for {what}: .*{who}.*", found[0])
 
 
+@pytest.mark.parametrize("work", ("status", "plan"))
+async def test_a_long_wait_to_read_logs_who_lets_nobody(
+    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, work: str
+) -> None:
+    monkeypatch.setattr("hephaestus_pg.migrations.waits.WARN_AFTER", 0.0)
+    await migrations.up(database)
+    holder = await asyncpg.connect(database)
+    await holder.execute("BEGIN; LOCK TABLE workflow_instances, hephaestus_pg_migrations")
+    task = asyncio.create_task(getattr(migrations, work)(database))
+    said = f"waiting for transactions that use its tables: process {holder.get_server_pid()}"
+    async with asyncio.timeout(30):
+        while said not in caplog.text:
+            await asyncio.sleep(0.01)
+    await holder.close()
+    await task
+
+
 async def test_a_long_wait_of_the_server_itself_logs_older_transactions(
     database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

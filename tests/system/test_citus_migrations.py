@@ -157,6 +157,44 @@ async def test_a_move_and_the_way_back_keep_every_row_and_the_table(
 
 
 @pytest.mark.parametrize("way", WAYS)
+async def test_what_others_were_granted_and_told_of_views_is_kept(
+    link: Link, schema: str, way: str
+) -> None:
+    for statement in (
+        "CREATE VIEW {0}.seen AS SELECT id, status FROM {0}.workflow_instances",
+        "CREATE VIEW {0}.further AS SELECT id FROM {0}.seen",
+        "CREATE MATERIALIZED VIEW {0}.counted AS SELECT count(*) FROM {0}.workflow_instances",
+        "GRANT SELECT ON {0}.seen, {0}.further, {0}.counted TO PUBLIC",
+        "GRANT UPDATE (status) ON {0}.seen TO pg_monitor",
+        "GRANT SELECT ON {0}.seen TO pg_monitor WITH GRANT OPTION",
+        "COMMENT ON VIEW {0}.seen IS 'The report''s'",
+        "COMMENT ON COLUMN {0}.seen.id IS 'order'",
+        "COMMENT ON MATERIALIZED VIEW {0}.counted IS 'nightly'",
+        "COMMENT ON INDEX {0}.workflow_instances_due_index IS 'due'",
+    ):
+        await link.execute(statement.format(schema))
+    text = """
+        SELECT relname, attname, relacl::text, attacl::text, description
+        FROM pg_class
+        LEFT JOIN pg_attribute ON attrelid = oid AND relkind IN ('m', 'v')
+        LEFT JOIN pg_description ON objoid = oid AND objsubid = coalesce(attnum, 0)
+        WHERE relnamespace = $1::regnamespace
+            AND relname IN ('seen', 'further', 'counted', 'workflow_instances_due_index')
+        UNION ALL
+        SELECT relname, NULL, NULL, NULL, obj_description(oid, 'pg_class')
+        FROM pg_class
+        WHERE relnamespace = $1::regnamespace AND relkind IN ('m', 'v')
+        ORDER BY 1, 2
+    """
+    before = await link.fetch(text, schema)
+    assert sum("pg_monitor" in f"{row}" for row in before)
+    await migrations.distribute(DSN, schema=schema, **WAYS[way])
+    assert await link.fetch(text, schema) == before
+    await migrations.undistribute(DSN, schema=schema)
+    assert await link.fetch(text, schema) == before
+
+
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_table_whose_columns_were_exchanged_online_keeps_its_rows(
     link: Link, way: str
 ) -> None:

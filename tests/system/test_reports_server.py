@@ -159,6 +159,7 @@ class TestSessions:
             ("lock_timeout", "1ms"),
             ("work_mem", "64kB"),
             ("row_security", "off"),
+            ("quote_all_identifiers", "on"),
         ),
     )
     async def test_a_roles_settings_change_neither_migrations_nor_verbs(

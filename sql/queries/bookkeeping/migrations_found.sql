@@ -62,7 +62,8 @@ SELECT
 FROM (
     SELECT
         named.instances,
-        string_agg(attname || ' ' || format_type(atttypid, NULL), chr(10)) AS columns,
+        -- With quote_all_identifiers some types are in quotes.
+        string_agg(attname || ' ' || replace(format_type(atttypid, NULL), '"', ''), chr(10)) AS columns,
         count(*) FILTER (
             WHERE attname IN ('id', 'workflow', 'status', 'state', 'inserted_at', 'updated_at')
         ) AS originals

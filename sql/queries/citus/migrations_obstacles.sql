@@ -55,6 +55,11 @@ JOIN ours ON relid = attrelid
 WHERE attidentity <> '' AND NOT attisdropped
 
 UNION ALL
+SELECT 'row security', relname
+FROM ours
+WHERE row_security_active(relid)
+
+UNION ALL
 SELECT 'unlogged', relname
 FROM ours
 WHERE relpersistence = 'u' AND $1::text = 'id'
