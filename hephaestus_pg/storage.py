@@ -269,7 +269,8 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        with anyio.CancelScope(shield=True):  # as where it is entered as it starts
+            await self.close()
 
     async def _check_schema(self) -> None:
         found = await self._pool_executor.read(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+import anyio
+
 from hephaestus_pg.errors import LifecycleError
 
 if TYPE_CHECKING:
@@ -49,7 +51,9 @@ class Starting(Generic[Started]):
         return self._started
 
     async def __aexit__(self, *_: object) -> None:
-        await self._end(self._started)
+        # A cancelled scope of anyio's would cancel each wait in it.
+        with anyio.CancelScope(shield=True):
+            await self._end(self._started)
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(self._advice, name=name, obj=self)

@@ -76,7 +76,7 @@ class Claim:
 
     @property
     def task(self) -> asyncio.Task[object] | None:
-        """The task that is in its scope, if any."""
+        """The task that entered its scope, until that ends."""
         return self._task
 
     async def __aenter__(self) -> Instance:

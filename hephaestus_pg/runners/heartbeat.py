@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hephaestus_pg")
 
 BEATS = 4
-"""Heartbeats in a lease."""
+"""Heartbeats in a lease, and in a ``max_stall`` that is shorter."""
 
 RETRIES = 20
 """Tries in a lease, where heartbeats fail."""
@@ -83,7 +83,9 @@ class Heartbeat:
         self._work: asyncio.Task[None] | None = None
         self._connection: Connection[Any] | None = None
         self._is_dead = self._should_stop = False
-        self._answered = self.last_sent = now()
+        self._asked: float | None = None
+        """When the program's event loop was asked for an answer, until it gives that."""
+        self.last_sent = now()
         """When the last good heartbeat was sent."""
 
     @property
@@ -175,29 +177,32 @@ class Heartbeat:
             self._tell(_succeed, self._begun)
 
     async def _keep_beating(self) -> None:
-        pause = self._lease / BEATS
+        pause = regular = min(self._lease, self._max_stall) / BEATS
         while not self._should_stop:
             await asyncio.sleep(pause)
-            if now() - self._answered > self._max_stall:
+            asked = self._asked
+            if asked is None:
+                self._asked = now()
+                self._tell(self._answer)
+            elif now() - asked > self._max_stall:
                 reason = f"its event loop has not answered for {self._max_stall:g} s"
                 logger.error("runner %s is dead: %s", self._name, reason)
                 self._is_dead = True  # its loop may never come to hear of it
                 self._tell(self._on_death, reason)
                 return
-            self._tell(self._answer)
-            pause = self._lease / BEATS
+            pause = regular
             try:
                 row = await self._beat(self._statements.beat, str(self._lease))
             except DatabaseError as error:
                 logger.warning("a heartbeat of runner %s failed: %s", self._name, error)
-                pause = self._lease / RETRIES
+                pause = min(regular, self._lease / RETRIES)
                 continue
             if row is None:
                 self._tell(self._die, "its lease had ended before the server heard of it")
                 return
 
     def _answer(self) -> None:
-        self._answered = now()
+        self._asked = None
 
     async def _beat(
         self, statement: Statement, *arguments: Any, timeout: float | None = None

@@ -75,8 +75,15 @@ class Holdings:
         self._changed.set()
 
     def entered(self, *, but: asyncio.Task[object] | None) -> list[Claim]:
-        """Returns the claims whose scopes a task is in, other than ``but``."""
-        return [claim for claim in self.claims() if claim.task not in {None, but}]
+        """Returns the claims whose scopes a task is in, other than ``but``.
+
+        A task that has ended left its scope to another, as pytest does with fixtures that yield.
+        """
+        return [
+            claim
+            for claim in self.claims()
+            if claim.task not in {None, but} and not claim.task.done()
+        ]
 
     async def left(self, *, but: asyncio.Task[object] | None) -> None:
         """Waits until no task is in a scope, other than ``but``."""

@@ -127,4 +127,5 @@ class OwnershipVerbs(Verbs):
 
     async def _stop_runners(self) -> None:
         self._is_closing = True
-        await asyncio.gather(*(runner.stop() for runner in self._runners))
+        caller = asyncio.current_task()
+        await asyncio.shield(asyncio.gather(*(runner.stopping(caller) for runner in self._runners)))

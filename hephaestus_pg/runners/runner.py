@@ -197,9 +197,7 @@ class Runner:
         error; none of them counts as a failed attempt.
         """
         self._lifecycle.require_own_loop()
-        if self._stopping is None or self._stopping.cancelled():
-            self._stopping = asyncio.create_task(self._stop(asyncio.current_task()))
-        await asyncio.shield(self._stopping)
+        await asyncio.shield(self.stopping(asyncio.current_task()))
 
     async def _stop(self, caller: asyncio.Task[Any] | None) -> None:
         try:
@@ -232,6 +230,14 @@ class Runner:
                 self._held.ended(claim)
             else:  # the caller's own, and those that ignore it
                 claim.stop(cancel=False)
+
+    # What its storage asks of it.
+
+    def stopping(self, caller: asyncio.Task[Any] | None) -> asyncio.Task[None]:
+        """Begins to stop it, unless that has begun; does not cancel a body of the ``caller``."""
+        if self._stopping is None or self._stopping.cancelled():
+            self._stopping = asyncio.create_task(self._stop(caller))
+        return self._stopping
 
     # What tests ask of it; see hephaestus_pg.testing.
 

@@ -16,6 +16,7 @@ import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from unittest import TestCase
 
 import pytest
 
@@ -26,6 +27,10 @@ try:
     import pytest_asyncio
 except ImportError:
     pytest_asyncio = None  # type: ignore[assignment] # a module, where it is installed
+else:
+    # An older one knows no scopes of loops, and what fails here ends every run of pytest.
+    if tuple(map(int, pytest_asyncio.__version__.split(".")[:2])) < (0, 26):
+        pytest_asyncio = None  # type: ignore[assignment] # as above
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
@@ -42,9 +47,14 @@ _NOT_ASYNCHRONOUS = (
     "hephaestus_storage belongs to an event loop: write `async def {name}`. A test that is not "
     "asynchronous asks for hephaestus_database, whose .dsn an application can be given"
 )
+_UNITTEST = (
+    "hephaestus_storage belongs to an event loop, and unittest makes its own for {name}: ask for "
+    "hephaestus_database in a fixture with autouse=True, and start a storage on its .dsn in "
+    "asyncSetUp"
+)
 _NO_PLUGIN = (
-    "nobody runs {name} in an event loop: pip install pytest-asyncio, and mark the test with "
-    "@pytest.mark.asyncio; or mark it with @pytest.mark.anyio"
+    "nobody runs {name} in an event loop: pip install 'pytest-asyncio>=0.26', and mark the test "
+    "with @pytest.mark.asyncio; or mark it with @pytest.mark.anyio"
 )
 _TWO_PLUGINS = (
     "pytest-asyncio runs {name}, but anyio's plug-in its fixtures, in another event loop: set "
@@ -128,7 +138,7 @@ def hephaestus_server(request: pytest.FixtureRequest) -> Iterator[Database]:
             server = stack.enter_context(running(given or os.environ.get("HEPHAESTUS_PG_TEST_DSN")))
             database = stack.enter_context(Database.created(server))
         except HephaestusError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         yield database
 
 
@@ -155,8 +165,14 @@ def hephaestus_options() -> dict[str, Any]:
 
 
 @pytest.fixture
-def hephaestus_storage(request: pytest.FixtureRequest) -> AsyncStorage:
+def hephaestus_storage(
+    request: pytest.FixtureRequest,
+    hephaestus_database: Database,
+    hephaestus_options: dict[str, Any],
+) -> AsyncStorage:
     """A storage for this test alone, on an empty table, started under the name ``default``."""
+    # Both are named here, so that pytest sees where a suite gives one of them parameters.
+    del hephaestus_database, hephaestus_options
     storage: AsyncStorage = request.getfixturevalue(_storage_fixture(request))
     return storage
 
@@ -187,6 +203,8 @@ def _storage_fixture(request: pytest.FixtureRequest) -> str:
     """Names the fixture that starts a storage in the event loop in which the test will run."""
     item = request.node
     name = getattr(item, "originalname", item.name)
+    if issubclass(getattr(item, "cls", None) or object, TestCase):
+        pytest.fail(_UNITTEST.format(name=name), pytrace=False)
     is_anyio = "anyio_backend" in request.fixturenames
     if pytest_asyncio is not None and pytest_asyncio.is_async_test(item):
         if is_anyio:

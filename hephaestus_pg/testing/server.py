@@ -89,7 +89,7 @@ def container() -> Iterator[Server]:
             try:
                 dsn = stack.enter_context(_container(image))
             except Exception as error:  # noqa: BLE001 - of Docker, of HTTP, of the system
-                reason = (str(error) or repr(error)).splitlines()[0][:100]
+                reason = (str(error) or repr(error)).splitlines()[0][:300]
             gc.collect()  # Docker's client leaves its socket behind when no engine answers
         if reason:
             raise NoContainerError(reason)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import asyncpg
 import pytest
 
@@ -24,6 +25,7 @@ from hephaestus_pg import (
     WrongEventLoopError,
     registry,
 )
+from hephaestus_pg.execution.starting import Starting
 from tests.support.faults import pool_of
 
 if TYPE_CHECKING:
@@ -34,6 +36,22 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.quick
 
 NAME = "left_behind"
+
+
+async def test_what_was_entered_ends_though_a_scope_of_anyios_is_cancelled() -> None:
+    ended: list[str] = []
+
+    async def start() -> str:
+        return "it"
+
+    async def end(it: str) -> None:
+        await anyio.sleep(0.001)
+        ended.append(it)
+
+    with anyio.CancelScope() as scope:
+        async with Starting(start, end, "not started"):
+            scope.cancel()
+    assert ended == ["it"]
 
 
 @pytest.fixture

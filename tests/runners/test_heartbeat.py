@@ -121,6 +121,15 @@ async def test_a_loop_that_does_not_answer_for_max_stall_is_dead(storage: AsyncS
             await anext(runner.claims())
 
 
+async def test_a_loop_that_answers_lives_though_max_stall_is_shorter_than_a_pause_was(
+    storage: AsyncStorage, table: Table
+) -> None:
+    async with storage.runner(workflows=["Order"], lease=60, max_stall=1) as runner:
+        for _ in range(6):  # more than max_stall, in less than the quarter of the lease
+            await table.beat(runner.token)
+        assert runner.is_alive
+
+
 async def test_a_server_that_is_gone_for_longer_than_the_lease_ends_the_claims_before_it_does(
     far: AsyncStorage, storage: AsyncStorage, proxy: Proxy, table: Table
 ) -> None:

@@ -47,6 +47,18 @@ async def test_what_is_handed_out_counts_until_its_scope_ends(storage: AsyncStor
             assert f", {1 - left} claims>" in repr(runner)
 
 
+async def test_a_stop_does_not_wait_for_a_task_that_has_ended_in_its_scope(
+    storage: AsyncStorage,
+) -> None:
+    """As a fixture that yields: pytest-asyncio enters it in a task, and leaves it in another."""
+    async with storage.runner(workflows=["Order"]) as runner:
+        claim = await runner.insert(order("x"))
+        await asyncio.create_task(claim.__aenter__())
+        assert runner._held.entered(but=None) == []
+        await runner.stop()
+        await claim.__aexit__(None, None, None)
+
+
 async def test_a_stop_waits_for_the_scopes_of_all_tasks_but_its_own(storage: AsyncStorage) -> None:
     await storage.put_many([order("x"), order("y")])
     left: list[str] = []

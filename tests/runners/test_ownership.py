@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from hephaestus_pg import RunnerEndedError, StorageClosedError
@@ -58,6 +59,33 @@ async def test_closing_the_storage_stops_its_runners(start: Start, table: Table)
         await runner.claim("x")
     with pytest.raises(StorageClosedError):
         await storage.runner(workflows=["Order"])
+
+
+async def test_a_body_that_closes_its_storage_gives_back_and_is_not_cancelled(
+    start: Start, table: Table, storage: AsyncStorage
+) -> None:
+    closed = await start()
+    runner = await closed.runner(workflows=["Order"])
+    async with await runner.insert(order("x")):
+        await closed.close()
+        await asyncio.sleep(0)
+        assert (await table.row("x"))["runner"] is None
+    assert await storage.runners() == []
+
+
+@pytest.mark.parametrize("is_the_storages", (False, True))
+async def test_a_cancelled_scope_of_anyios_waits_until_a_runner_is_stopped(
+    start: Start, table: Table, storage: AsyncStorage, *, is_the_storages: bool
+) -> None:
+    own = await start()
+    runner = own.runner(workflows=["Order"])
+    with anyio.CancelScope() as scope:
+        async with own if is_the_storages else runner as entered:
+            await (await runner if entered is own else entered).insert(order("x"))
+            scope.cancel()
+            await anyio.sleep(60)
+    assert (await table.row("x"))["runner"] is None
+    assert await storage.runners() == []
 
 
 async def test_an_operator_releases_what_is_owned(storage: AsyncStorage, table: Table) -> None:

