@@ -113,12 +113,8 @@ def test_a_schema_that_the_role_may_not_read_is_named(run: Run, tenants: str) ->
         connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
     assert (code, out.count("order::1")) == (0, 1)
     assert err == "left out, as this role may not read it: globex\n"
-    assert without == (
-        2,
-        "",
-        "error: this role may read the table workflow_instances in none of acme, globex; look at "
-        "--dsn\n",
-    )
+    problem = "this role may read the table workflow_instances in none of acme, globex"
+    assert without == (2, "", f"error: {problem}; look at --dsn\n")
 
 
 def test_a_server_that_has_gone_is_said_once_and_not_of_each_schema(
