@@ -23,6 +23,9 @@ from hephaestus_pg.web import app
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_SECONDS = 5.0
+"""Seconds after which a page says that the server does not answer, as its list does."""
+
 _NAME = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-fA-F:.]+\]")
 _OPEN = (
     "warning: whoever reaches {} reads every instance: the page has no authentication; to add it, "
@@ -74,8 +77,8 @@ async def _serve(arguments: argparse.Namespace) -> int:
         family, host = socket.AF_INET6, f"[{address}]"
     read_only = {"default_transaction_read_only": "on"}
     async with (
-        connected(arguments.dsn, max_size=4, server_settings=read_only) as pool,
-        started(pool, arguments.schema) as storage,
+        connected(arguments.dsn, timeout=_SECONDS, max_size=4, server_settings=read_only) as pool,
+        started(pool, arguments.schema, timeout=_SECONDS) as storage,
     ):
         with socket.create_server((str(address), arguments.port), family=family) as listening:
             url = f"http://{host}:{listening.getsockname()[1]}/"
