@@ -31,7 +31,7 @@ class TracedExecutor(PoolExecutor):
     def __init__(self, shared: SharedPool, reporter: Reporter, **options: Any) -> None:
         self.reporter = reporter
         super().__init__(shared, **options)
-        self.operation = partial(TracedOperation, reporter, self.lifecycle, self._timeout)
+        self.operation = partial(TracedOperation, reporter, self.lifecycle, self.timeout)
         self._on_connection = partial(TracedConnectionExecutor, reporter=reporter)
         self.backlog = Backlog(self)
 
