@@ -40,7 +40,7 @@ class TracedExecutor(PoolExecutor):
 
     @property
     def runner(self) -> TracedRunner:
-        """What runs its statements, and counts them."""
+        """The runner of its statements, which counts them."""
         return self._runner
 
     async def close(self) -> None:

@@ -26,7 +26,7 @@ GATHERED = frozenset({"get", "put", "insert", "update", "delete"})
 
 
 class Meters:
-    """What is recorded of each statement, in seconds: not of each call, since it costs as much."""
+    """The histograms of statements, in seconds; recording each call would cost as much again."""
 
     duration: Histogram
     wait_time: Histogram

@@ -60,6 +60,7 @@ MOST_WORKFLOWS = 100
 """Workflows whose instances the overview counts."""
 
 MOST_STUCK = 20
+"""Instances that the overview lists as stuck."""
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 

@@ -50,7 +50,7 @@ async function look() {
     const signal = AbortSignal.timeout(GIVE_UP_MS);
     const answer = await fetch(location.href, { cache: "no-store", signal });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const problem = page.querySelector(".error")?.textContent ?? answer.status;
+    const problem = page.querySelector(".error")?.textContent ?? `status ${answer.status}`;
     if (!answer.ok || !parts(page).length) throw new Error(problem);
     update(page);
     note.textContent = "";
