@@ -58,7 +58,7 @@ def command_parser(
         description=description,
         epilog=f"for example:{shown}\n\nexit code:\n  0  {yes}\n  1  {no}\n  2  an error",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[dsn_flag(), schema_flag()],
+        parents=[dsn_flag(), schema_flag(), pgbouncer_flag()],
     )
 
 
@@ -77,6 +77,17 @@ def schema_flag() -> Parser:
     """Makes ``--schema``, as a parent of a command's parser."""
     parser = Parser(add_help=False)
     parser.add_argument("--schema", metavar="S", default="public", help="default: %(default)s")
+    return parser
+
+
+def pgbouncer_flag() -> Parser:
+    """Makes ``--pgbouncer``, as a parent of a command's parser."""
+    parser = Parser(add_help=False)
+    parser.add_argument(
+        "--pgbouncer",
+        action="store_true",
+        help="the database is that of PgBouncer in transaction mode",
+    )
     return parser
 
 

@@ -27,10 +27,15 @@ _CLOSE_SECONDS = 2.0
 
 @asynccontextmanager
 async def connected(
-    dsn: str | None, *, timeout: float = TIMEOUT, max_size: int = 1, **options: Any
+    dsn: str | None,
+    *,
+    timeout: float = TIMEOUT,
+    pgbouncer: bool = False,
+    max_size: int = 1,
+    **options: Any,
 ) -> AsyncIterator[Pool[Any]]:
     """Opens a connection, or up to ``max_size``, which the storages of a command share."""
-    pool = await open_pool(dsn, timeout=timeout, pgbouncer=False, max_size=max_size, **options)
+    pool = await open_pool(dsn, timeout=timeout, pgbouncer=pgbouncer, max_size=max_size, **options)
     try:
         yield pool
     finally:
@@ -64,11 +69,11 @@ async def started(
 
 @asynccontextmanager
 async def opened(
-    dsn: str | None, schema: str, *, timeout: float = TIMEOUT
+    dsn: str | None, schema: str, *, timeout: float = TIMEOUT, pgbouncer: bool = False
 ) -> AsyncIterator[AsyncStorage]:
     """Starts a storage on one connection of its own."""
     async with (
-        connected(dsn, timeout=timeout) as pool,
+        connected(dsn, timeout=timeout, pgbouncer=pgbouncer) as pool,
         started(pool, schema, timeout=timeout) as storage,
     ):
         yield storage

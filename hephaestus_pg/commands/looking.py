@@ -51,7 +51,8 @@ def run(look: Look[Any], given: argparse.Namespace) -> int:
 
 async def _run(look: Look[Any], given: argparse.Namespace) -> int:
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(connected(given.dsn, timeout=given.timeout))
+        connecting = connected(given.dsn, timeout=given.timeout, pgbouncer=given.pgbouncer)
+        pool = await stack.enter_async_context(connecting)
         tenants = _Tenants(pool, stack, given)
         if given.watch is not None:
             if not given.all_schemas:

@@ -14,7 +14,7 @@ import socket
 import sys
 from importlib.util import find_spec
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.storages import connected, started
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
     parser = options.Parser(
         prog=prog,
         description="Serve a page that shows what is stored, and changes nothing.",
-        parents=[options.dsn_flag(), options.schema_flag()],
+        parents=[options.dsn_flag(), options.schema_flag(), options.pgbouncer_flag()],
     )
     parser.add_argument(
         "--host",
@@ -75,9 +75,17 @@ async def _serve(arguments: argparse.Namespace) -> int:
     family, host = socket.AF_INET, str(address)
     if isinstance(address, IPv6Address):
         family, host = socket.AF_INET6, f"[{address}]"
-    read_only = {"default_transaction_read_only": "on"}
+    settings: dict[str, Any] = {}
+    if not arguments.pgbouncer:  # which refuses settings
+        settings["server_settings"] = {"default_transaction_read_only": "on"}
     async with (
-        connected(arguments.dsn, timeout=_SECONDS, max_size=4, server_settings=read_only) as pool,
+        connected(
+            arguments.dsn,
+            timeout=_SECONDS,
+            pgbouncer=arguments.pgbouncer,
+            max_size=4,
+            **settings,
+        ) as pool,
         started(pool, arguments.schema, timeout=_SECONDS) as storage,
     ):
         with socket.create_server((str(address), arguments.port), family=family) as listening:
