@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -196,7 +197,8 @@ async def test_an_instance_that_is_deleted_is_said_to_be(
         return page.locator("#note").inner_text()
 
     note = await browser.visit(address, look, expected="404 (Not Found)")
-    assert note.endswith(f": {HOSTILE[0]}: no such row")
+    said = re.escape(f"UTC: {HOSTILE[0]}: no such row")
+    assert re.fullmatch(rf"Not refreshed since \d\d:\d\d:\d\d {said}", note)
 
 
 async def test_a_list_that_was_refused_is_not_asked_for_again(

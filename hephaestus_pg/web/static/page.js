@@ -55,7 +55,8 @@ async function look() {
     update(page);
     note.textContent = "";
   } catch (error) {
-    note.textContent ||= `Not refreshed since ${new Date().toLocaleTimeString()}: ${error.message}`;
+    const now = new Date().toISOString().slice(11, 19); // in UTC, as every time of the page
+    note.textContent ||= `Not refreshed since ${now} UTC: ${error.message}`;
   }
   plan(Math.min(MOST_MS, Math.max(LEAST_MS, PAUSE * (performance.now() - began))));
 }
