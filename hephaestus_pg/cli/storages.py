@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _sql
+from hephaestus_pg.driver.connection import terminate
 from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.driver.pool import open_pool
 from hephaestus_pg.errors import MigrationError, SchemaOutdatedError
@@ -94,10 +95,15 @@ def _named_schema(schema: str) -> Iterator[None]:
         ) from error
 
 
-async def schemas(pool: Pool[Any]) -> dict[str, bool]:
+async def schemas(pool: Pool[Any], *, timeout: float = TIMEOUT) -> dict[str, bool]:
     """Names the schemas of the database that have a table: ``True`` if this role may read it."""
     with translated_errors():
-        rows = await pool.fetch(_sql.statement("schemas", "public"))
+        async with asyncio.timeout(timeout), pool.acquire() as connection:
+            try:
+                rows = await connection.fetch(_sql.statement("schemas", "public"))
+            except BaseException:
+                terminate(connection)  # on a silent network its way back has no end
+                raise
     return {row["schema"]: row["may_read"] == "true" for row in rows}
 
 

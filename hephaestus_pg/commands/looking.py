@@ -82,7 +82,7 @@ class _Tenants:
         """
         if not self._given.all_schemas:
             return [self._given.schema]
-        found = await schemas(self._pool)
+        found = await schemas(self._pool, timeout=self._given.timeout)
         readable = [schema for schema, may_read in found.items() if may_read]
         hidden = ", ".join(schema for schema, may_read in found.items() if not may_read)
         if not readable:
