@@ -80,7 +80,8 @@ async def _run(
     dry_run: bool = False,
     show: Callable[[int], object] | None = None,
 ) -> int:
-    async with opened(arguments.dsn, arguments.schema) as storage:
+    where = opened(arguments.dsn, arguments.schema, pgbouncer=arguments.pgbouncer)
+    async with where as storage:
         return await storage.prune(
             finished_before=arguments.finished_before,
             workflow=arguments.workflow,

@@ -50,11 +50,16 @@ def span(given: timedelta) -> str:
 
 
 def between(given: timedelta) -> str:
-    """Shows the time between two events, which may be short: ``120ms``, ``3.4s``, ``5m``."""
+    """Shows the time between two events, which may be short: ``120ms``, ``3.4s``, ``5m``.
+
+    It is negative, such as ``-5m``, where the clocks of those who wrote them differ.
+    """
     seconds = given.total_seconds()
     if abs(seconds) < 1:
         return f"{seconds * 1000:.0f}ms"
-    return f"{seconds:.1f}s" if seconds < 2 * 60 else span(given)
+    if abs(seconds) < 2 * 60:
+        return f"{seconds:.1f}s"
+    return f"-{span(-given)}" if seconds < 0 else span(given)
 
 
 def since(then: datetime | None, now: datetime) -> str:
@@ -64,6 +69,5 @@ def since(then: datetime | None, now: datetime) -> str:
 
 def exact(given: datetime) -> str:
     """Shows a moment in UTC, to the millisecond if it has a fraction of a second."""
-    utc = given.astimezone(UTC)
-    text = f"{utc:%Y-%m-%d %H:%M:%S}"
-    return f"{text}.{utc.microsecond // 1000:03}" if utc.microsecond else text
+    utc = given.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(" ", "milliseconds" if utc.microsecond else "seconds")

@@ -7,10 +7,10 @@ import io
 import logging
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from hephaestus_pg.cli.terminal import printable
 from hephaestus_pg.dsn.masking import without_password
@@ -40,7 +40,9 @@ class Parser(argparse.ArgumentParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Exits once the help is written, quietly if nobody reads it."""
-        super().exit(status if _flushed() else PIPE_CLOSED, message)
+        self._print_message(message or "", sys.stderr)
+        _write_failure(sys.stderr)
+        super().exit(_write_failure(sys.stdout) or status)
 
 
 def command_parser(
@@ -56,7 +58,7 @@ def command_parser(
         description=description,
         epilog=f"for example:{shown}\n\nexit code:\n  0  {yes}\n  1  {no}\n  2  an error",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[dsn_flag(), schema_flag()],
+        parents=[dsn_flag(), schema_flag(), pgbouncer_flag()],
     )
 
 
@@ -75,6 +77,17 @@ def schema_flag() -> Parser:
     """Makes ``--schema``, as a parent of a command's parser."""
     parser = Parser(add_help=False)
     parser.add_argument("--schema", metavar="S", default="public", help="default: %(default)s")
+    return parser
+
+
+def pgbouncer_flag() -> Parser:
+    """Makes ``--pgbouncer``, as a parent of a command's parser."""
+    parser = Parser(add_help=False)
+    parser.add_argument(
+        "--pgbouncer",
+        action="store_true",
+        help="the database is that of PgBouncer in transaction mode",
+    )
     return parser
 
 
@@ -118,7 +131,11 @@ def warnings_shown() -> Iterator[None]:
 
 
 def exit_code(command: Callable[[], int]) -> int:
-    """Runs ``command`` and gives its exit code; an expected error becomes one line on stderr."""
+    """Runs ``command`` and gives its exit code; an expected error becomes one line on stderr.
+
+    Output that cannot be written is an error too, and never looks like the command's own answer.
+    """
+    line = ""
     try:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
@@ -128,16 +145,19 @@ def exit_code(command: Callable[[], int]) -> int:
                 # A text that the locale has no letters for is shown all the same.
                 stream.reconfigure(errors="backslashreplace")
         code = command()
-    except BrokenPipeError:  # of stdout: a connection's is a HephaestusError
-        _flushed()
-        return PIPE_CLOSED
+        sys.stdout.flush()
+    except BrokenPipeError:  # of the output: a connection's is a HephaestusError
+        code = PIPE_CLOSED
     except (HephaestusError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return FAILED
+        code, line = FAILED, f"error: {one_line(error)}"
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return code if _flushed() else PIPE_CLOSED
+        code, line = INTERRUPTED, "interrupted"
+    if line:
+        with suppress(OSError):
+            print(line, file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        _write_failure(stream)
+    return code
 
 
 def one_line(error: BaseException | str) -> str:
@@ -154,17 +174,19 @@ def confirmed(question: str) -> bool:
         return False
 
 
-def _flushed() -> bool:
-    """Writes out stdout; False if its reader is gone, as with ``| head``."""
+def _write_failure(stream: TextIO | None) -> int:
+    """Writes out a stream, and returns the exit code of its failure; 0 if there was none."""
+    if stream is None:
+        return 0
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+        stream.flush()
+    except OSError as error:
         # The interpreter flushes once more at its end, and would complain.
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-        return False
-    return True
+        return PIPE_CLOSED if isinstance(error, BrokenPipeError) else FAILED
+    return 0
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _sql
+from hephaestus_pg.driver.connection import terminate
 from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.driver.pool import open_pool
 from hephaestus_pg.errors import MigrationError, SchemaOutdatedError
@@ -27,10 +28,15 @@ _CLOSE_SECONDS = 2.0
 
 @asynccontextmanager
 async def connected(
-    dsn: str | None, *, timeout: float = TIMEOUT, max_size: int = 1, **options: Any
+    dsn: str | None,
+    *,
+    timeout: float = TIMEOUT,
+    pgbouncer: bool = False,
+    max_size: int = 1,
+    **options: Any,
 ) -> AsyncIterator[Pool[Any]]:
     """Opens a connection, or up to ``max_size``, which the storages of a command share."""
-    pool = await open_pool(dsn, timeout=timeout, pgbouncer=False, max_size=max_size, **options)
+    pool = await open_pool(dsn, timeout=timeout, pgbouncer=pgbouncer, max_size=max_size, **options)
     try:
         yield pool
     finally:
@@ -64,11 +70,11 @@ async def started(
 
 @asynccontextmanager
 async def opened(
-    dsn: str | None, schema: str, *, timeout: float = TIMEOUT
+    dsn: str | None, schema: str, *, timeout: float = TIMEOUT, pgbouncer: bool = False
 ) -> AsyncIterator[AsyncStorage]:
     """Starts a storage on one connection of its own."""
     async with (
-        connected(dsn, timeout=timeout) as pool,
+        connected(dsn, timeout=timeout, pgbouncer=pgbouncer) as pool,
         started(pool, schema, timeout=timeout) as storage,
     ):
         yield storage
@@ -89,10 +95,15 @@ def _named_schema(schema: str) -> Iterator[None]:
         ) from error
 
 
-async def schemas(pool: Pool[Any]) -> dict[str, bool]:
+async def schemas(pool: Pool[Any], *, timeout: float = TIMEOUT) -> dict[str, bool]:
     """Names the schemas of the database that have a table: ``True`` if this role may read it."""
     with translated_errors():
-        rows = await pool.fetch(_sql.statement("schemas", "public"))
+        async with asyncio.timeout(timeout), pool.acquire() as connection:
+            try:
+                rows = await connection.fetch(_sql.statement("schemas", "public"))
+            except BaseException:
+                terminate(connection)  # on a silent network its way back has no end
+                raise
     return {row["schema"]: row["may_read"] == "true" for row in rows}
 
 

@@ -51,7 +51,8 @@ def run(look: Look[Any], given: argparse.Namespace) -> int:
 
 async def _run(look: Look[Any], given: argparse.Namespace) -> int:
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(connected(given.dsn, timeout=given.timeout))
+        connecting = connected(given.dsn, timeout=given.timeout, pgbouncer=given.pgbouncer)
+        pool = await stack.enter_async_context(connecting)
         tenants = _Tenants(pool, stack, given)
         if given.watch is not None:
             if not given.all_schemas:
@@ -74,14 +75,24 @@ class _Tenants:
         self._started: dict[str, AsyncStorage] = {}
 
     async def schemas(self, remarks: list[str]) -> list[str]:
-        """Names the schemas; those that are left out are added to the remarks."""
+        """Names the schemas; those that are left out are added to the remarks.
+
+        Raises:
+            HephaestusError: There is none to look at, which is not that nothing was found.
+        """
         if not self._given.all_schemas:
             return [self._given.schema]
-        found = await schemas(self._pool)
-        hidden = [schema for schema, may_read in found.items() if not may_read]
+        found = await schemas(self._pool, timeout=self._given.timeout)
+        readable = [schema for schema, may_read in found.items() if may_read]
+        hidden = ", ".join(schema for schema, may_read in found.items() if not may_read)
+        if not readable:
+            problem = "no schema has a table workflow_instances"
+            if hidden:
+                problem = f"this role may read the table workflow_instances in none of {hidden}"
+            raise HephaestusError(f"{problem}; look at --dsn")
         if hidden:
-            remarks.append(f"left out, as this role may not read it: {', '.join(hidden)}")
-        return [schema for schema, may_read in found.items() if may_read]
+            remarks.append(f"left out, as this role may not read it: {hidden}")
+        return readable
 
     async def storage(self, schema: str) -> AsyncStorage:
         """Returns the storage of a schema."""

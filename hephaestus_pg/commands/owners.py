@@ -1,4 +1,4 @@
-"""Who owns an instance, by the server's clock; and the columns of an instance as plain data."""
+"""The owners of instances, by the server's clock; and an instance's columns as plain data."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from hephaestus_pg.commands.owners import Owners
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from hephaestus_pg.storage import AsyncStorage
     from hephaestus_pg.values.summary import Summary
@@ -62,7 +63,7 @@ def _release(given: argparse.Namespace) -> int:
 async def _held(given: argparse.Namespace) -> list[str]:
     """Says of each who owns it, and returns those that can be released."""
     held = []
-    async with opened(given.dsn, given.schema, timeout=given.timeout) as storage:
+    async with _storage(given) as storage:
         owners = await Owners.of(storage)
         for id in dict.fromkeys(given.ids):
             summary = await _summary(storage, id)
@@ -75,6 +76,10 @@ async def _held(given: argparse.Namespace) -> list[str]:
                 if not given.json:
                     print(f"{printable(id)}: {_situation(summary, owners)}", flush=True)
     return held
+
+
+def _storage(given: argparse.Namespace) -> AbstractAsyncContextManager[AsyncStorage]:
+    return opened(given.dsn, given.schema, timeout=given.timeout, pgbouncer=given.pgbouncer)
 
 
 async def _summary(storage: AsyncStorage, id: str) -> Summary | None:
@@ -95,7 +100,7 @@ def _situation(summary: Summary, owners: Owners) -> str:
 
 async def _released(given: argparse.Namespace, ids: list[str]) -> int:
     count = 0
-    async with opened(given.dsn, given.schema, timeout=given.timeout) as storage:
+    async with _storage(given) as storage:
         for id in ids:
             done = await storage.release(id)
             count += done

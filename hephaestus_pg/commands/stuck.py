@@ -2,7 +2,9 @@
 
 ::
 
-    if python -m hephaestus_pg stuck --older-than 1h; then alert; fi
+    python -m hephaestus_pg stuck --older-than 1h; [ $? -eq 1 ] || alert
+
+That alerts where something is stuck, and where the command failed.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
     parser = arguments.parser(
         prog,
         _DESCRIPTION,
-        examples=("--older-than 1h && alert", "--all-schemas --json"),
+        examples=("--older-than 1h; [ $? -eq 1 ] || alert", "--all-schemas --json"),
         yes="some are stuck",
         no="none is",
     )

@@ -74,7 +74,7 @@ _BY_POOLER_MESSAGE: tuple[tuple[str, type[DatabaseError], str], ...] = (
     (
         "unsupported startup parameter",
         RejectedError,
-        "this is a pooler, such as PgBouncer: start with pgbouncer=True",
+        "this is a pooler, such as PgBouncer: start with pgbouncer=True, or --pgbouncer",
     ),
     (
         "no such database|is disabled|config error",

@@ -56,8 +56,8 @@ _CONFLICT = Meaning(
 _FORGOTTEN = Meaning(
     RejectedError,
     "PostgreSQL refused the statement: {said} ({code}); a pooler, such as PgBouncer, gave the "
-    "session to somebody else: start with pgbouncer=True, or make your own pool with "
-    "statement_cache_size=0",
+    "session to somebody else: start with pgbouncer=True, or --pgbouncer, or make your own pool "
+    "with statement_cache_size=0",
 )
 _REJECTED = Meaning(RejectedError, "PostgreSQL refused the statement: {said} ({code})")
 _TRANSIENT = _REJECTED._replace(retryable=True)

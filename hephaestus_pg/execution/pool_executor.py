@@ -59,7 +59,8 @@ class PoolExecutor:
     ) -> None:
         self.schema = schema
         self.statements = statements_of(schema)
-        self._timeout = timeout
+        self.timeout = timeout
+        """Seconds that a call may take at the most."""
         self.shared = shared
         self._pool = shared.connections.pool
         self.lifecycle = Lifecycle(name)
@@ -132,7 +133,7 @@ class PoolExecutor:
 
     def deadline(self, timeout: float | None) -> float:
         """See :meth:`Executor.deadline`."""
-        return self._loop.time() + checked_timeout(timeout, self._timeout)
+        return self._loop.time() + checked_timeout(timeout, self.timeout)
 
     @asynccontextmanager
     async def _pinned(self) -> AsyncIterator[Run]:
@@ -179,7 +180,7 @@ class PoolExecutor:
         Beginning it, each statement in it, and committing have ``timeout`` seconds each, by default
         the storage's. Only beginning is tried again: nothing of the caller's has been sent by then.
         """
-        seconds = checked_timeout(timeout, self._timeout)
+        seconds = checked_timeout(timeout, self.timeout)
         with self.operation("transaction", None, timeout):
             async with self._transactions.transaction(seconds) as executor:
                 yield executor
@@ -204,7 +205,7 @@ class PoolExecutor:
         try:
             with suppress(TimeoutError):
                 # A call that has just begun ends at its deadline, or by the timer's next step.
-                async with asyncio.timeout(self._timeout + RELEASE_SECONDS):
+                async with asyncio.timeout(self.timeout + RELEASE_SECONDS):
                     await self.lifecycle.close()
             if self.shared.leave(self.lifecycle):
                 with suppress(*DRIVER_ERRORS):
@@ -258,8 +259,8 @@ class PoolExecutor:
             name=self.lifecycle.name,
             schema=self.schema,
             statements=self.statements,
-            timeout=timeout or self._timeout,
-            commit_timeout=self._timeout if commit_timeout is None else commit_timeout,
+            timeout=timeout or self.timeout,
+            commit_timeout=self.timeout if commit_timeout is None else commit_timeout,
             is_disposable=True,
         )
 

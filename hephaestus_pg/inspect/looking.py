@@ -42,6 +42,8 @@ SAMPLED_PAGES = 1_000
 STUCK_AFTER = timedelta(minutes=15)
 """The time without progress after which an instance counts as stuck by default."""
 
+_LONGEST = timedelta(days=1_000_000)  # PostgreSQL's clock ends at 4713 BC
+
 
 class InspectVerbs(Verbs):
     """Beside the verbs on instances those that look at the table, which only a storage has."""
@@ -156,8 +158,8 @@ class InspectVerbs(Verbs):
         """
         if not isinstance(older_than, timedelta):
             raise InvalidTypeError("older_than", older_than, "give a timedelta")
-        if older_than < timedelta():
-            raise InvalidValueError("older_than", older_than, "give a time that is not negative")
+        if not timedelta() <= older_than <= _LONGEST:
+            raise InvalidValueError("older_than", older_than, "give 0 to 1,000,000 days")
         rows = str(keyset.checked_rows(limit, "limit"))
         seconds = str(older_than.total_seconds())
         with self._executor.operation("stuck", None, timeout) as deadline:

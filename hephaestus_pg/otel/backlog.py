@@ -1,4 +1,4 @@
-"""How long the oldest claimable instance has waited, as of the last look at the table."""
+"""The time that the oldest claimable instance has waited, as of the last look at the table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOOK_SECONDS = 15.0
 class Backlog:
     """Looks at the table when somebody has asked, in the storage's event loop.
 
-    Who asks may be on another thread, and cannot wait: it is given what the last look found.
+    A reader of metrics is on another thread, and cannot wait: it is given what the last look found.
     """
 
     def __init__(self, executor: PoolExecutor) -> None:

@@ -8,7 +8,7 @@ from opentelemetry.context import attach, get_current
 from opentelemetry.trace import INVALID_SPAN, get_current_span, set_span_in_context
 
 from hephaestus_pg.execution.lifecycle import Operation
-from hephaestus_pg.otel.reporter import may_be_sampled
+from hephaestus_pg.otel.callers import callers_span, may_be_sampled
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,7 +36,7 @@ class TracedOperation(Operation):
         reporter, verb = self._reporter, self._verb
         reporter.begun[verb] += 1
         self._span: Span = INVALID_SPAN
-        parent = get_current_span()
+        parent = callers_span()
         if parent is INVALID_SPAN:  # a trace would begin
             has_span = verb not in reporter.never_roots
         else:

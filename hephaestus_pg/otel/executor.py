@@ -31,7 +31,7 @@ class TracedExecutor(PoolExecutor):
     def __init__(self, shared: SharedPool, reporter: Reporter, **options: Any) -> None:
         self.reporter = reporter
         super().__init__(shared, **options)
-        self.operation = partial(TracedOperation, reporter, self.lifecycle, self._timeout)
+        self.operation = partial(TracedOperation, reporter, self.lifecycle, self.timeout)
         self._on_connection = partial(TracedConnectionExecutor, reporter=reporter)
         self.backlog = Backlog(self)
 
@@ -40,7 +40,7 @@ class TracedExecutor(PoolExecutor):
 
     @property
     def runner(self) -> TracedRunner:
-        """What runs its statements, and counts them."""
+        """The runner of its statements, which counts them."""
         return self._runner
 
     async def close(self) -> None:

@@ -27,7 +27,7 @@ _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 
 class Instruments(Meters):
-    """What is recorded, and what is observed of the storages that are open.
+    """The histograms that are recorded, and the counters and gauges of the storages that are open.
 
     A second instrument of the same name would not be observed: so there is one set of them for a
     provider, see :func:`instruments_of`.

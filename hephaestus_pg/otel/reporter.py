@@ -6,13 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from opentelemetry.trace import (
-    INVALID_SPAN,
-    SpanKind,
-    Status,
-    StatusCode,
-    TraceFlags,
-)
+from opentelemetry.trace import INVALID_SPAN, SpanKind, Status, StatusCode
 
 from hephaestus_pg.otel.naming import Naming, failure
 
@@ -32,7 +26,7 @@ GATHERED = frozenset({"get", "put", "insert", "update", "delete"})
 
 
 class Meters:
-    """What is recorded of each statement, in seconds: not of each call, since it costs as much."""
+    """The histograms of statements, in seconds; recording each call would cost as much again."""
 
     duration: Histogram
     wait_time: Histogram
@@ -113,13 +107,3 @@ class Reporter:
     def _log(self) -> None:
         logger.log(self._level, "telemetry failed, and reports no more than it can", exc_info=True)
         self._level = logging.DEBUG  # one line is enough of what may go wrong at each call
-
-
-def may_be_sampled(parent: Span) -> bool:
-    """``False`` where a child would not be recorded: starting one costs all the same.
-
-    A parent in another process is sampled without recording here; without a parent a trace begins.
-    """
-    context = parent.get_span_context()
-    is_sampled = context.trace_flags & TraceFlags.SAMPLED
-    return bool(is_sampled) or parent.is_recording() or not context.is_valid

@@ -7,11 +7,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Link, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Link, set_span_in_context
 
 from hephaestus_pg.execution.pool_runner import PoolRunner
+from hephaestus_pg.otel.callers import SUPPRESSED, callers_span, may_be_sampled
 from hephaestus_pg.otel.naming import failure
-from hephaestus_pg.otel.reporter import may_be_sampled
 from hephaestus_pg.otel.timing import MarkedRequest, TimedConnections
 
 if TYPE_CHECKING:
@@ -118,12 +118,13 @@ class TracedStatement:
     def __enter__(self) -> None:
         self._began = monotonic()
         batch = () if self._source is None else self._source.batch
+        self._span: Span = INVALID_SPAN
         if len(batch) > 1:
-            # Of its callers it belongs to none.
-            self._span = self._start(Context(), [each.span for each in _recording(batch)])
+            if any(each.span is not SUPPRESSED for each in batch):
+                # Of its callers it belongs to none.
+                self._span = self._start(Context(), [each.span for each in _recording(batch)])
             return
-        parent = batch[0].span if batch else get_current_span()
-        self._span = INVALID_SPAN
+        parent = batch[0].span if batch else callers_span()
         if may_be_sampled(parent):
             self._span = self._start(set_span_in_context(parent))
 

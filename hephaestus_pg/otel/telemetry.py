@@ -1,4 +1,4 @@
-"""``OpenTelemetry``: what a storage is given to report by."""
+"""``OpenTelemetry``: the telemetry that a storage is given."""
 
 from __future__ import annotations
 

@@ -6,10 +6,9 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import get_current_span
-
 from hephaestus_pg.batching.queue import Request
 from hephaestus_pg.driver.connection import Server
+from hephaestus_pg.otel.callers import callers_span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +29,7 @@ class MarkedRequest(Request):
     def __init__(self, *given: Any) -> None:
         Request.__init__(self, *given)
         self.queued_at = monotonic()
-        self.span = get_current_span()
+        self.span = callers_span()
 
     @classmethod
     def run_for(cls, run: Run, batch: list[Any]) -> Run:

@@ -14,7 +14,7 @@ import socket
 import sys
 from importlib.util import find_spec
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.storages import connected, started
@@ -22,6 +22,9 @@ from hephaestus_pg.web import app
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_SECONDS = 5.0
+"""Seconds after which a page says that the server does not answer, as its list does."""
 
 _NAME = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-fA-F:.]+\]")
 _OPEN = (
@@ -35,7 +38,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus
     parser = options.Parser(
         prog=prog,
         description="Serve a page that shows what is stored, and changes nothing.",
-        parents=[options.dsn_flag(), options.schema_flag()],
+        parents=[options.dsn_flag(), options.schema_flag(), options.pgbouncer_flag()],
     )
     parser.add_argument(
         "--host",
@@ -72,10 +75,18 @@ async def _serve(arguments: argparse.Namespace) -> int:
     family, host = socket.AF_INET, str(address)
     if isinstance(address, IPv6Address):
         family, host = socket.AF_INET6, f"[{address}]"
-    read_only = {"default_transaction_read_only": "on"}
+    settings: dict[str, Any] = {}
+    if not arguments.pgbouncer:  # which refuses settings
+        settings["server_settings"] = {"default_transaction_read_only": "on"}
     async with (
-        connected(arguments.dsn, max_size=4, server_settings=read_only) as pool,
-        started(pool, arguments.schema) as storage,
+        connected(
+            arguments.dsn,
+            timeout=_SECONDS,
+            pgbouncer=arguments.pgbouncer,
+            max_size=4,
+            **settings,
+        ) as pool,
+        started(pool, arguments.schema, timeout=_SECONDS) as storage,
     ):
         with socket.create_server((str(address), arguments.port), family=family) as listening:
             url = f"http://{host}:{listening.getsockname()[1]}/"

@@ -1,4 +1,4 @@
-"""How the page writes values: filters of its templates. What they give is escaped there."""
+"""Values as the page writes them: filters of its templates, which escape what these give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many instances were inserted and written in each of the last hours, and that as bars."""
+"""The numbers of instances inserted and written in each of the last hours, and bars of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 _DRAWN = ("inserted", *Status)
-"""What is counted, from the bottom of a bar up."""
+"""The names of the counts, from the bottom of a bar up."""
 
 
 class Count(NamedTuple):

@@ -51,12 +51,16 @@ ROWS = 50
 """Rows of a page of the list."""
 
 LIST_SECONDS = 5.0
-"""Seconds after which a list is given up, since no index serves its filters together."""
+"""Seconds after which a list is given up, since no index serves its filters together.
+
+The storage's own timeout counts where it is shorter.
+"""
 
 MOST_WORKFLOWS = 100
 """Workflows whose instances the overview counts."""
 
 MOST_STUCK = 20
+"""Instances that the overview lists as stuck."""
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
@@ -134,9 +138,9 @@ class Pages:
         error: InvalidValueError | str | None = None
         try:
             wanted = filters.arguments(given)
+            seconds = reading.at_most(LIST_SECONDS)
             found = [
-                each
-                async for each in reading.summaries(limit=ROWS + 1, timeout=LIST_SECONDS, **wanted)
+                each async for each in reading.summaries(limit=ROWS + 1, timeout=seconds, **wanted)
             ]
             if len(found) > ROWS:
                 after = reading.cursor(found[ROWS - 1], order_by=wanted["order_by"])

@@ -53,6 +53,10 @@ class Reading(InspectVerbs):
         super().__init__(executor, Serializer(Names()))
         self._pool_executor = executor
 
+    def at_most(self, seconds: float) -> float:
+        """A timeout of that, or the storage's own, which a call may not exceed."""
+        return min(seconds, self._pool_executor.timeout)
+
     async def hours(self) -> list[Hour]:
         """The last 24 hours, the oldest first; the last one is not over."""
         few, many = str(EXACT_UP_TO + 1), str(SAMPLED_PAGES)

@@ -76,7 +76,15 @@ def test_what_is_not_known_is_not_shown() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    ((0, "0ms"), (0.12, "120ms"), (-0.5, "-500ms"), (3.44, "3.4s"), (300, "5m")),
+    (
+        (0, "0ms"),
+        (0.12, "120ms"),
+        (-0.5, "-500ms"),
+        (3.44, "3.4s"),
+        (300, "5m"),
+        (-3.44, "-3.4s"),
+        (-300, "-5m"),
+    ),
 )
 def test_between_two_events_there_may_be_little(seconds: float, shown: str) -> None:
     assert between(timedelta(seconds=seconds)) == shown
@@ -86,3 +94,4 @@ def test_a_moment_is_shown_in_utc_with_what_it_has_of_a_second() -> None:
     east = timezone(timedelta(hours=2))
     assert exact(NOON.astimezone(east)) == "2026-01-31 12:00:00"
     assert exact(NOON.replace(microsecond=120_900)) == "2026-01-31 12:00:00.120"
+    assert exact(NOON.replace(year=1)) == "0001-01-31 12:00:00"

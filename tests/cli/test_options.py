@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,50 @@ def test_output_that_nobody_reads_is_no_error(
     assert said == b""
     # What argparse itself prints is lost without a word where it is not buffered.
     assert process.returncode == 141 or (unbuffered and "sql" not in arguments)
+
+
+WRONG_DSN = ("list", "--dsn", "postgresql://h/d?sslmode=odd")
+
+
+def without(stream: str, *arguments: str, unbuffered: str) -> subprocess.CompletedProcess[bytes]:
+    """Runs a command whose output, or whose errors, cannot be written: the disk is full."""
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Path("/dev/full").open("wb") as full:
+        return subprocess.run(
+            [sys.executable, "-m", "hephaestus_pg", *arguments],
+            **{**streams, stream: full},
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            cwd=CODE,
+            check=False,
+        )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("unbuffered", ("", "1"), ids=("buffered", "unbuffered"))
+def test_output_that_cannot_be_written_is_an_error_in_one_line(unbuffered: str) -> None:
+    ran = without("stdout", "migrate", "sql", unbuffered=unbuffered)
+    assert (ran.returncode, ran.stderr) == (2, b"error: [Errno 28] No space left on device\n")
+    for arguments in (("list", "--what"), WRONG_DSN):
+        ran = without("stderr", *arguments, unbuffered=unbuffered)
+        assert (ran.returncode, ran.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), ((("--help",), 0), (("list", "--what"), 2), (WRONG_DSN, 2)), ids=str
+)
+@pytest.mark.parametrize("closed", (1, 2), ids=("stdout", "stderr"))
+def test_without_an_output_there_are_help_and_errors(
+    arguments: tuple[str, ...], code: int, closed: int
+) -> None:
+    command = (sys.executable, "-m", "hephaestus_pg", *arguments)
+    ran = subprocess.run(
+        ("/bin/sh", "-c", f'exec "$@" {closed}>&-', "sh", *command),
+        cwd=CODE,
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == code
+    assert b"Traceback" not in ran.stderr
 
 
 def test_the_version_is_the_releases(capsys: pytest.CaptureFixture[str]) -> None:

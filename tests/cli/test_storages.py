@@ -5,11 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hephaestus_pg import MigrationError, SchemaOutdatedError, UnavailableError, migrations
+from hephaestus_pg import (
+    MigrationError,
+    OperationTimeoutError,
+    SchemaOutdatedError,
+    UnavailableError,
+    migrations,
+)
 from hephaestus_pg.cli import storages
 from hephaestus_pg.cli.storages import connected, schemas, server_time, started
+from tests.support.proxied import through
 
 if TYPE_CHECKING:
+    from tests.chaos.proxy import Proxy
     from tests.support.databases import Owner
 
 pytestmark = pytest.mark.quick
@@ -51,6 +59,18 @@ async def test_a_server_that_is_not_there() -> None:
     with pytest.raises(UnavailableError):
         async with connected("postgresql://127.0.0.1:1/none"):
             pass
+
+
+async def test_a_server_that_falls_silent_is_given_up(
+    dsn: str, migrated: str, proxy: Proxy
+) -> None:
+    async with connected(through(dsn, proxy.port)) as pool:
+        assert migrated in await schemas(pool)
+        proxy.lose()
+        with pytest.raises(OperationTimeoutError):
+            await schemas(pool, timeout=0.1)
+        proxy.heal()
+        assert migrated in await schemas(pool)
 
 
 async def test_schemas_are_those_with_a_table_and_say_whether_the_role_may_read_it(

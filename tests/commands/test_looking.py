@@ -108,9 +108,13 @@ def test_a_schema_that_the_role_may_not_read_is_named(run: Run, tenants: str) ->
         connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA acme TO {role}".encode())
         as_role = f"{tenants}?options=-c%20role%3D{role}"
         code, out, err = run("list", "--all-schemas", "--dsn", as_role, where=None)
+        connection.execute(f"REVOKE ALL ON SCHEMA acme FROM {role}".encode())
+        without = run("stuck", "--all-schemas", "--dsn", as_role, where=None)
         connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
     assert (code, out.count("order::1")) == (0, 1)
     assert err == "left out, as this role may not read it: globex\n"
+    problem = "this role may read the table workflow_instances in none of acme, globex"
+    assert without == (2, "", f"error: {problem}; look at --dsn\n")
 
 
 def test_a_server_that_has_gone_is_said_once_and_not_of_each_schema(
@@ -153,9 +157,12 @@ def test_a_corrupt_row_in_one_schema_does_not_hide_the_others(run: Run, tenants:
     assert err.startswith("error: schema acme: instance 'order::1' cannot be read: ")
 
 
-def test_a_database_without_a_table_has_nothing(run: Run, database: str) -> None:
-    found = run("list", "--all-schemas", "--dsn", database, where=None)
-    assert found == (1, "", "no instance matches\n")
+def test_a_database_without_a_table_is_not_one_in_which_nothing_is_stuck(
+    run: Run, database: str
+) -> None:
+    found = run("stuck", "--all-schemas", "--dsn", database, where=None)
+    error = "error: no schema has a table workflow_instances; look at --dsn\n"
+    assert found == (2, "", error)
 
 
 HOSTILE = "x\x1b[2J\x1b]0;title\x07\x9b31m\u202egpj.exe\u2066\r\n\t\x7f\u2028"

@@ -267,7 +267,7 @@ class TestStuck:
         # Here what was inserted later was written earlier.
         assert [each.summary.id for each in found] == [spread[4], spread[2], spread[1]]
 
-    @pytest.mark.parametrize("wrong", (15, timedelta(seconds=-1)))
+    @pytest.mark.parametrize("wrong", (15, timedelta(seconds=-1), timedelta(days=1_000_001)))
     async def test_a_wrong_age_is_refused(self, storage: AsyncStorage, wrong: Any) -> None:
         with pytest.raises((InvalidTypeError, InvalidValueError), match="older_than"):
             await storage.stuck(older_than=wrong)

@@ -40,13 +40,17 @@ from hephaestus_pg import (
     Status,
     migrations,
 )
+from hephaestus_pg.__main__ import main
 from hephaestus_pg.driver import errors
 from tests.support.catalog import WAIT_SECONDS
+from tests.support.commands import ran
 from tests.support.embedded import wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from tests.support.commands import Run
+    from tests.support.databases import Owner
     from tests.support.starting import Start
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -285,6 +289,43 @@ async def test_migrations_are_refused_and_leave_nothing_in_a_shared_session(
     # What only reads needs no session of its own.
     assert await migrations.migrated_version(bouncer, schema=schema) == migrations.LATEST
     assert await pool.fetchval(LOCKS) == 0
+
+
+class TestCommands:
+    @pytest.fixture
+    def command(self, bouncer: str, migrated: str, capsys: pytest.CaptureFixture[str]) -> Run:
+        def command(*arguments: str) -> tuple[int, str, str]:
+            return ran(main, capsys, *arguments, "--dsn", bouncer, "--schema", migrated)
+
+        return command
+
+    def test_they_say_what_to_type_without_the_flag(self, command: Run) -> None:
+        code, _, err = command("stats")
+        assert (code, "or --pgbouncer" in err) == (2, True)
+
+    @pytest.mark.parametrize("name", ("list", "stats", "stuck", "show x", "runners"))
+    def test_they_look_from_behind_it(self, command: Run, name: str) -> None:
+        code, _, err = command(*name.split(), "--pgbouncer")
+        assert (code, "error" in err) == (1, False)
+
+    def test_they_release_and_prune(self, command: Run, owner: Owner, migrated: str) -> None:
+        owner.execute(
+            f"INSERT INTO {migrated}.workflow_instances "
+            "(id, workflow, status, inserted_at, updated_at, attempts) VALUES "
+            "('a', 'Order', 'running', '2026-01-01', '2026-01-01', 3), "
+            "('b', 'Order', 'failed', '2026-01-01', '2026-01-01', 0)"
+        )
+        assert command("release", "a", "--yes", "--pgbouncer")[0] == 0
+        done = command("prune", "--finished-before", "0s", "--yes", "--pgbouncer")
+        assert (done[0], "1 instance deleted" in done[1]) == (0, True)
+
+    def test_they_serve_the_page(self, bouncer: str, migrated: str) -> None:
+        pytest.importorskip("jinja2", reason="the group test is not installed")
+        from tests.web.test_command import served, status
+
+        with served("--dsn", bouncer, "--schema", migrated, "--pgbouncer") as (url, _):
+            for path in ("", "instances"):
+                assert status(url + path) == 200
 
 
 class TestWithoutTheFlag:

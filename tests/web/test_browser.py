@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,9 +16,12 @@ from tests.web.looking import HOSTILE, full, shown
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from playwright.sync_api import Page
+    import asyncpg
+    from playwright.sync_api import Page, Route
 
     from hephaestus_pg import AsyncStorage
+
+    Pool = asyncpg.Pool[asyncpg.Record]
 
 pytest.importorskip("jinja2", reason="the group test is not installed")
 
@@ -155,6 +159,102 @@ async def test_a_write_is_seen_without_a_reload(
     await browser.visit(address, look)
 
 
+async def test_parts_that_come_and_go_are_seen_without_a_reload(
+    browser: Browser, address: str, storage: AsyncStorage, pool: Pool
+) -> None:
+    loop = asyncio.get_running_loop()
+    table = f"{storage.schema}.workflow_instances"
+
+    def execute(statement: str) -> None:
+        asyncio.run_coroutine_threadsafe(pool.execute(statement), loop).result()
+
+    def look(page: Page) -> None:
+        page.goto(address)
+        page.evaluate("window.isTheSame = true")
+        execute(
+            f"INSERT INTO {table} (id, workflow, inserted_at, updated_at) "
+            "VALUES ('orderid::old', 'Order', '2026-01-01', '2026-01-01')"
+        )
+        page.locator("#stuck").get_by_text("orderid::old").wait_for()
+        order = "[...document.querySelectorAll('[data-live]')].map(e => e.id)"
+        assert page.evaluate(order) == ["summary", "counts", "stuck", "runners", "hours"]
+        execute(f"DELETE FROM {table} WHERE id = 'orderid::old'")
+        page.locator("#stuck").wait_for(state="detached")
+        assert page.evaluate("window.isTheSame")
+
+    await browser.visit(address, look)
+
+
+async def test_an_instance_that_is_deleted_is_said_to_be(
+    browser: Browser, address: str, storage: AsyncStorage
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    def look(page: Page) -> str:
+        page.goto(address + shown(HOSTILE[0])[1:])
+        asyncio.run_coroutine_threadsafe(storage.delete(HOSTILE[0]), loop).result()
+        page.locator("#note", has_text="no such row").wait_for()
+        return page.locator("#note").inner_text()
+
+    note = await browser.visit(address, look, expected="404 (Not Found)")
+    said = re.escape(f"UTC: {HOSTILE[0]}: no such row")
+    assert re.fullmatch(rf"Not refreshed since \d\d:\d\d:\d\d {said}", note)
+
+
+async def test_a_list_that_was_refused_is_not_asked_for_again(
+    browser: Browser, address: str
+) -> None:
+    wrong = f"{address}instances?workflow_version=x"
+
+    def look(page: Page) -> None:
+        page.clock.install()
+        page.goto(wrong)
+        page.locator("#error").wait_for()
+        page.clock.run_for(60_000)
+        assert page.locator("#note").inner_text() == ""
+        assert page.locator("#live").is_hidden()
+
+    await browser.visit(address, look, expected="400 (Bad Request)")
+
+
+async def test_an_answer_that_does_not_come_is_given_up(browser: Browser, address: str) -> None:
+    held: list[Route] = []
+
+    def look(page: Page) -> None:
+        # The browser's own timer of a minute, which no clock of a test moves.
+        page.add_init_script("""
+            const timeout = AbortSignal.timeout.bind(AbortSignal);
+            AbortSignal.timeout = (ms) => timeout(ms / 1000);
+        """)
+        page.goto(address)
+        page.route("**/*", lambda route: held.append(route))  # noqa: PLW0108 - it takes no builtin
+        page.locator("#note", has_text="Not refreshed since").wait_for()
+        page.unroute("**/*")
+
+    await browser.visit(address, look)
+    assert held
+
+
+async def test_after_a_long_outage_it_is_soon_asked_again(browser: Browser, address: str) -> None:
+    held: list[Route] = []
+
+    def look(page: Page) -> None:
+        page.clock.install()
+        page.goto(address)
+        page.route("**/*", lambda route: held.append(route))  # noqa: PLW0108 - it takes no builtin
+        with page.expect_request("**/*"):
+            page.clock.run_for(3_000)
+        page.clock.run_for(50_000)  # no answer all that time
+        held[0].fulfill(status=503, body="")
+        page.locator("#note", has_text="Not refreshed since").wait_for()
+        page.unroute("**/*")
+        with page.expect_response("**/*"):
+            page.clock.run_for(30_000)
+        page.locator("#note:empty").wait_for(state="attached")
+
+    await browser.visit(address, look, expected="503")
+
+
 async def test_who_wants_no_motion_is_shown_a_write_when_asked(
     browser: Browser, address: str, storage: AsyncStorage
 ) -> None:
@@ -179,7 +279,7 @@ async def test_a_page_whose_server_went_away_says_so(
 
     def look(page: Page) -> str:
         loop.call_soon_threadsafe(left.set)
-        page.locator("#note", has_text="No answer since").wait_for()
+        page.locator("#note", has_text="Not refreshed since").wait_for()
         return page.locator("h1").inner_text()
 
     async with serving(storage) as address:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import psycopg
 import pytest
 
 from hephaestus_pg.web.command import main
@@ -44,12 +46,17 @@ def served(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             process.kill()
 
 
-def status(url: str, **headers: str) -> int:
+def answer(url: str, **headers: str) -> tuple[int, str]:
+    """The status of an answer, and its text."""
     try:
-        with urlopen(Request(url, headers=headers), timeout=60) as answer:
-            return int(answer.status)
+        with urlopen(Request(url, headers=headers), timeout=60) as found:
+            return int(found.status), found.read().decode()
     except HTTPError as error:
-        return error.code
+        return error.code, error.read().decode()
+
+
+def status(url: str, **headers: str) -> int:
+    return answer(url, **headers)[0]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +90,17 @@ def test_a_name_may_be_given_and_an_open_address_is_warned_of(dsn: str, migrated
         assert status(local, Host="evil.example") == 400
         process.send_signal(signal.SIGINT)
         assert "the page has no authentication" in process.communicate()[1]
+
+
+def test_a_page_waits_five_seconds_for_the_server(dsn: str, migrated: str) -> None:
+    with (
+        served("--dsn", dsn, "--schema", migrated) as (url, _),
+        psycopg.connect(dsn) as connection,
+    ):
+        connection.execute(f"LOCK TABLE {migrated}.workflow_instances".encode())
+        code, text = answer(url)
+    assert code == 503
+    assert re.search(r">stats (did not end within|was ended after .* of its) 5 s: ", text)
 
 
 @pytest.mark.quick

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import asyncpg
     import httpx
 
+    from tests.support.starting import Start
+
     Pool = asyncpg.Pool[asyncpg.Record]
 
 pytestmark = pytest.mark.quick
@@ -123,6 +125,16 @@ async def test_a_list_that_takes_too_long_is_given_up(
     assert "Give a filter that leaves fewer" in html.text
     assert "Filters: workflow Order" in html.text
     assert "There are none" not in html.text
+
+
+async def test_the_storage_may_have_less_time_than_a_list(start: Start) -> None:
+    import httpx
+
+    from hephaestus_pg import web
+
+    transport = httpx.ASGITransport(web.app(await start(timeout=2)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+        assert "There are none" in (await page(client, "/instances")).text
 
 
 async def test_a_misspelt_filter_is_refused(client: httpx.AsyncClient) -> None:
