@@ -41,8 +41,8 @@ class Parser(argparse.ArgumentParser):
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Exits once the help is written, quietly if nobody reads it."""
         self._print_message(message or "", sys.stderr)
-        _write_failure(sys.stderr)
-        super().exit(_write_failure(sys.stdout) or status)
+        _write_out(sys.stderr)
+        super().exit(_write_out(sys.stdout) or status)
 
 
 def command_parser(
@@ -156,7 +156,7 @@ def exit_code(command: Callable[[], int]) -> int:
         with suppress(OSError):
             print(line, file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
-        _write_failure(stream)
+        _write_out(stream)
     return code
 
 
@@ -174,7 +174,7 @@ def confirmed(question: str) -> bool:
         return False
 
 
-def _write_failure(stream: TextIO | None) -> int:
+def _write_out(stream: TextIO | None) -> int:
     """Writes out a stream, and returns the exit code of its failure; 0 if there was none."""
     if stream is None:
         return 0
