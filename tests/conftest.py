@@ -92,6 +92,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.fixturenames.append("ended_if_failed")
 
 
+def pytest_collection_finish() -> None:
+    # What there is by now stays until the end; no collection need go through it again.
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,

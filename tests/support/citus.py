@@ -125,7 +125,14 @@ _ANYWHERE = {
         "test_nor_is_an_error_of_a_verb",
         "test_a_statement_that_somebody_cancels_ends_one_call_at_the_most",
         "test_what_may_pass_keeps_nobody_but_its_own_caller",
+        "test_a_statement_too_slow_for_the_role_is_divided",
+        "test_a_call_that_is_too_slow_alone_is_told_so",
     ),
+    "the bound on waiting for a row does not reach the workers, who alone know that somebody waits": (
+        "test_a_locked_row_holds_up_no_neighbour_in_its_statement",
+        "test_a_statement_that_waits_for_a_row_has_locked_none_behind_it",
+    ),
+    "the demo keeps tables of its own beside the instances": ("tests/demo/",),
     "it changes the table in a way that Citus refuses": (
         "test_what_an_owner_does_to_the_table_is_no_error",
         "test_an_index_of_the_users_refuses_at_once_and_its_neighbours_not",
@@ -149,6 +156,7 @@ _ANYWHERE = {
         "test_a_version_is_seen_in_a_row_whose_answer_was_lost",
         "test_a_thousand_short_waits_are_one_connection_and_cancel_nothing",
         "test_what_goes_wrong_for_callers_at_once_goes_right_in_the_end",
+        "test_what_may_happen_twice_is_tried_again_together_too",
     ),
     "it counts the connections to a database that nobody else uses": (
         "test_a_thousand_who_wait_are_one_connection_and_one_look",
