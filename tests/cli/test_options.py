@@ -76,6 +76,7 @@ def test_a_wrong_argument_is_one_line_without_a_password(
     assert said.rstrip("\n").isprintable()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("unbuffered", ("", "1"), ids=("buffered", "unbuffered"))
 @pytest.mark.parametrize("arguments", (("migrate", "sql"), ("migrate", "--help"), ()))
 def test_output_that_nobody_reads_is_no_error(
@@ -113,6 +114,7 @@ def without(stream: str, *arguments: str, unbuffered: str) -> subprocess.Complet
         )
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("unbuffered", ("", "1"), ids=("buffered", "unbuffered"))
 def test_output_that_cannot_be_written_is_an_error_in_one_line(unbuffered: str) -> None:

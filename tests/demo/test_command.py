@@ -21,6 +21,8 @@ from hephaestus_pg.demo import checks, command
 from hephaestus_pg.demo.checks import STEPS
 from tests.support.catalog import WAIT_SECONDS
 
+pytestmark = pytest.mark.once
+
 CODE = Path(hephaestus_pg.__file__).parents[1]
 
 QUIET = ("--kills", "0", "--freezes", "0")
@@ -46,7 +48,6 @@ async def demo_schemas(dsn: str) -> list[str]:
     return [row["nspname"] for row in rows]
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("runners", "kills", "freezes"), ((3, 2, 1), (1, 1, 0)), ids=("three", "one alone")
 )
@@ -93,7 +94,6 @@ def test_without_a_server_it_starts_its_own() -> None:
     assert "starting a PostgreSQL of our own" in done.stdout
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("sent", (signal.SIGINT, signal.SIGTERM))
 async def test_an_interrupted_demo_takes_its_runners_and_schema_with_it(
     database: str, sent: signal.Signals
@@ -153,7 +153,6 @@ async def test_it_ends_quietly_when_nobody_reads_on(database: str) -> None:
     assert await demo_schemas(database) == []
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("narrow", ({"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}))
 def test_a_narrow_terminal_gets_narrow_lines(database: str, narrow: dict[str, str]) -> None:
     ours, theirs = pty.openpty()

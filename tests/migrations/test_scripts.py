@@ -178,6 +178,7 @@ def project(tmp_path: Path, database: str) -> Any:
     return versions, alembic
 
 
+@pytest.mark.once
 async def test_alembic_runs_the_revision_up_and_down(database: str, project: Any) -> None:
     versions, alembic = project
     await migrations.up(database, schema="engine")
@@ -201,6 +202,7 @@ async def test_alembic_runs_the_revision_up_and_down(database: str, project: Any
     await assert_is_at(database, "tenant", migrations.LATEST)
 
 
+@pytest.mark.once
 async def test_alembic_prints_the_revision_without_a_connection(
     database: str, project: Any
 ) -> None:

@@ -128,7 +128,7 @@ _ANYWHERE = {
         "test_a_statement_too_slow_for_the_role_is_divided",
         "test_a_call_that_is_too_slow_alone_is_told_so",
     ),
-    "the bound on waiting for a row does not reach the workers, who alone know that somebody waits": (
+    "the bound on waiting for a row does not reach the workers, who alone know who waits": (
         "test_a_locked_row_holds_up_no_neighbour_in_its_statement",
         "test_a_statement_that_waits_for_a_row_has_locked_none_behind_it",
     ),

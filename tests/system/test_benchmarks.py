@@ -368,6 +368,7 @@ def test_a_table_in_shards_is_measured_beside_one(tmp_path: Path) -> None:
     assert "500: 8 shards" in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.long
 def test_it_runs_and_writes_tables_and_plots(tmp_path: Path) -> None:
     results = measured(tmp_path, "put", "--contenders", "ours,asyncpg,server")
     assert {each["contender"] for each in results["records"]} == {"ours", "asyncpg", "server"}

@@ -19,6 +19,8 @@ import pytest
 
 import hephaestus_pg
 
+pytestmark = pytest.mark.once
+
 TYPED_CLIENT = Path(__file__).with_name("typed_client.py")
 
 # A line with `# wrong` must be an error, every other must not. What dataclasses.replace takes only

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
+pytestmark = pytest.mark.once
+
 pytest.importorskip("jinja2", reason="the group test is not installed")
 
 WIDTHS = (360, 480)  # a phone's, and 60 columns

@@ -92,6 +92,7 @@ def test_a_name_may_be_given_and_an_open_address_is_warned_of(dsn: str, migrated
         assert "the page has no authentication" in process.communicate()[1]
 
 
+@pytest.mark.once
 def test_a_page_waits_five_seconds_for_the_server(dsn: str, migrated: str) -> None:
     with (
         served("--dsn", dsn, "--schema", migrated) as (url, _),
