@@ -178,6 +178,8 @@ class EmbeddedServer:
             "port": str(self._port),
             "unix_socket_directories": "",
             "lc_messages": "C",
+            # In the data folder, where nothing outlives a server that was killed.
+            "dynamic_shared_memory_type": "mmap",
             **self._settings,
         }
         cluster.mark_log()

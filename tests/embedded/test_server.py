@@ -72,6 +72,12 @@ def test_after_a_kill_the_server_recovers(server: EmbeddedServer) -> None:
         assert ask(server, "SELECT answer FROM kept") == "42"
 
 
+def test_its_shared_memory_goes_with_its_folder(server: EmbeddedServer) -> None:
+    with server:
+        data = ask(server, "SHOW data_directory")
+        assert any(Path(data, "pg_dynshmem").iterdir())
+
+
 def test_a_stop_that_takes_too_long_is_reported_and_can_be_forced(server: EmbeddedServer) -> None:
     with server, psycopg.connect(server.dsn):
         with pytest.raises(EmbeddedServerError, match=r"still runs after 0\.2 s") as caught:
