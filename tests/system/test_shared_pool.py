@@ -29,6 +29,7 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.batching.batcher import NUM_WORKERS
 from tests.batching.test_keyed import all_at_once, become, role, tenant
+from tests.support import citus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -61,7 +62,7 @@ def schemas(owner: Owner, migrated: str) -> Iterator[list[str]]:
         owner.execute(migrations.sql("up", schema=schema))
     yield [migrated, *others]
     for schema in others:
-        owner.execute(f"DROP SCHEMA {schema} CASCADE")
+        citus.drop(owner, schema)
 
 
 @pytest.fixture
@@ -304,7 +305,7 @@ class TestTenants:
         gone, *others = tenants[1:]
         for each in tenants:
             await each.put(order())
-        owner.execute(f"DROP SCHEMA {gone.schema} CASCADE")
+        citus.drop(owner, gone.schema)
         with pytest.raises(SchemaOutdatedError):
             await gone.put(order())
         await asyncio.gather(*(each.put(order(n=number)) for each in others for number in range(9)))
@@ -322,7 +323,7 @@ async def lone(
     owner.execute("".join(migrations.sql("up", schema=schema) for schema in schemas))
     yield [await start(share=storage, schema=schema) for schema in schemas]
     for schema in schemas:
-        owner.execute(f"DROP SCHEMA {schema} CASCADE")
+        citus.drop(owner, schema)
 
 
 async def turns_beside(busy: AsyncStorage, lone: list[AsyncStorage]) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from hephaestus_pg import AsyncStorage, Names, migrations, registry
 from hephaestus_pg.testing import Faults, conformance
+from tests.support import citus
 from tests.system.test_pgbouncer import PROGRAM, SESSIONS, running
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def migrated(owner: Owner) -> Iterator[str]:
     name = f"schema_{uuid4().hex[:12]}"
     owner.execute(f"CREATE SCHEMA {name}")
     owner.execute(migrations.sql("up", schema=name))
+    citus.distribute(owner, name)
     yield name
-    owner.execute(f"DROP SCHEMA {name} CASCADE")
+    citus.drop(owner, name)
 
 
 @pytest.fixture
