@@ -202,6 +202,9 @@ _IN_SHARDS = {
     "ids change their type on the way down, which they cannot in shards": (
         "test_the_role_may_use_the_table_and_nothing_else",
     ),
+    "who reads several shards has no snapshot of all of them": (
+        "test_nobody_sees_half_of_a_put_many",
+    ),
     "it locks rows of several shards": ("test_an_id_that_is_held_in_one_is_free_in_the_others",),
     "of what nobody claims it looks at all workflows together": (
         "test_of_those_that_come_next_the_ones_that_wait_for_longest_come_first",
