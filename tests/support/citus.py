@@ -170,6 +170,7 @@ _ANYWHERE = {
         "test_a_thousand_short_waits_are_one_connection_and_cancel_nothing",
         "test_what_goes_wrong_for_callers_at_once_goes_right_in_the_end",
         "test_what_may_happen_twice_is_tried_again_together_too",
+        "test_calls_of_one_are_gathered_and_counted_for_itself",
     ),
     "it counts the connections to a database that nobody else uses": (
         "test_a_thousand_who_wait_are_one_connection_and_one_look",
@@ -194,7 +195,6 @@ _IN_SHARDS = {
     ),
     "each shard's calls wait for a connection by themselves": (
         "test_none_starves_beside_one_with_many_callers",
-        "test_calls_of_one_are_gathered_and_counted_for_itself",
     ),
     "each shard has a caller who is the first, and gives its connection back itself": (
         "test_an_exception_at_any_place_leaves_nothing_held",
