@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +8,6 @@ from hephaestus_pg import (
     InvalidValueError,
 )
 from tests.support.targets import read
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.quick
 
@@ -20,11 +17,12 @@ def test_a_file_that_is_missing_or_no_pem_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     mode = "sslmode=require"
-    missing, wrong = tmp_path / "missing", tmp_path / "wrong"
-    wrong.write_text("no certificate")
+    monkeypatch.chdir(tmp_path)
+    missing, wrong = "missing", "wrong"
+    Path(wrong).write_text("no certificate")
     with pytest.raises(InvalidValueError, match=f"^{name} is .*missing.*No such file"):
         read(f"postgresql://h/db?{mode}&{name}={missing}")
-    monkeypatch.setenv(f"PG{name.upper()}", str(missing))
+    monkeypatch.setenv(f"PG{name.upper()}", missing)
     with pytest.raises(InvalidValueError, match=f"^PG{name.upper()} is ") as caught:
         read(f"postgresql://h/db?{mode}")
     assert isinstance(caught.value.__cause__, FileNotFoundError)
