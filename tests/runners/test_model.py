@@ -269,7 +269,7 @@ def test_runners_do_what_a_page_says(place: Place, monkeypatch: pytest.MonkeyPat
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=min(50, settings().max_examples // 2),
+            max_examples=min(30, settings().max_examples // 3),
             stateful_step_count=40,
             deadline=None,
             print_blob=True,

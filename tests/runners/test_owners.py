@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.runners.conftest import Table
     from tests.support.starting import Start
 
+pytestmark = pytest.mark.once
+
 HOURS = 5 * 3600
 
 

@@ -277,7 +277,7 @@ def measured(output: Path, only: str, *flags: str) -> dict[str, Any]:
     return results
 
 
-# Each takes ten seconds; `.ci/run` runs every scenario anyway.
+# Each takes ten seconds; `.ci/run benchmarks` runs every scenario anyway.
 @pytest.mark.long
 def test_runners_are_measured_beside_queues(tmp_path: Path) -> None:
     results = measured(tmp_path, "runners,empty_claims", "--queues", "ours")
@@ -368,7 +368,6 @@ def test_a_table_in_shards_is_measured_beside_one(tmp_path: Path) -> None:
     assert "500: 8 shards" in (tmp_path / "README.md").read_text()
 
 
-@pytest.mark.long
 def test_it_runs_and_writes_tables_and_plots(tmp_path: Path) -> None:
     results = measured(tmp_path, "put", "--contenders", "ours,asyncpg,server")
     assert {each["contender"] for each in results["records"]} == {"ours", "asyncpg", "server"}

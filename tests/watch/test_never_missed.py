@@ -181,6 +181,7 @@ def small_queue() -> Iterator[EmbeddedServer]:
         yield server
 
 
+@pytest.mark.once
 async def test_when_the_queue_is_full(small_queue: EmbeddedServer) -> None:
     def start(name: str) -> Any:
         return AsyncStorage.start(small_queue.dsn, name=name, references=Names())
