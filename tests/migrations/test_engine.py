@@ -156,6 +156,7 @@ async def test_a_role_that_may_not_create_schemas_can_migrate_its_own(database: 
         await owner.close()
 
 
+@pytest.mark.once
 async def test_sixteen_processes_at_once_apply_each_version_once(database: str) -> None:
     path = str(Path(hephaestus_pg.__file__).parents[1])
     command = [sys.executable, "-m", "hephaestus_pg.migrate", "up", "--schema", "fresh"]

@@ -179,6 +179,7 @@ async def test_writers_go_on_throughout_and_lose_nothing(link: Link, dsn: str, f
     await assert_is_at(dsn, filled, migrations.LATEST)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("point", STAGES)
 @pytest.mark.parametrize("again", (True, False), ids=["online again", "then plain"])
 async def test_a_run_killed_before_any_stage_can_be_repeated(

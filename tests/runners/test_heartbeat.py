@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tests.runners.conftest import Table
     from tests.support.starting import Start
 
+pytestmark = pytest.mark.once
+
 LEASE = 1.5
 
 

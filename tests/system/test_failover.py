@@ -218,6 +218,7 @@ async def test_a_standby_is_never_read_by_itself(pair: Pair) -> None:
             assert int(there) == pair.primary.port
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("where", ("dsn", "query", "service", "environment", "options"))
 async def test_wherever_several_hosts_are_named_the_primary_is_taken(
     pair: Pair, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

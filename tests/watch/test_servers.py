@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
+pytestmark = pytest.mark.once
+
 __all__ = ["pair", "role"]  # fixtures
 
 SECONDS = 5.0
