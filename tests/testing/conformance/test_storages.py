@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hephaestus_pg import Storage
     from tests.support.databases import Owner
 
-pytestmark = (pytest.mark.asyncio(loop_scope="module"), pytest.mark.once)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.once]
 
 
 @pytest.fixture(scope="module")
