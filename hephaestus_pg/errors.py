@@ -98,12 +98,16 @@ __all__ = [
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """Shows a value in a message: its ``repr``, cut at ``limit`` characters."""
+    """Shows a value in a message: its ``repr``, of which ``limit`` characters are left.
+
+    What is cut out is in the middle: a path tells most at its end.
+    """
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - a value whose repr raises must not hide the error about it
         text = f"<{type(value).__qualname__}>"
-    return text if len(text) <= limit else f"{text[:limit]}…"
+    end = limit // 3
+    return text if len(text) <= limit else f"{text[: limit - end]}…{text[-end:]}"
 
 
 class HephaestusError(Exception):

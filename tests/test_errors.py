@@ -133,4 +133,4 @@ def test_a_value_whose_repr_raises_does_not_hide_the_error_about_it() -> None:
 def test_a_long_value_is_cut_in_the_message_but_not_in_the_attribute() -> None:
     error = errors.InvalidValueError("id", "x" * 300, "255 characters at most")
     assert error.value == "x" * 300
-    assert str(error) == f"id is '{'x' * 79}…: 255 characters at most"
+    assert str(error) == f"id is '{'x' * 53}…{'x' * 25}': 255 characters at most"
