@@ -137,6 +137,9 @@ _BY_INTERFACE_MESSAGE: tuple[tuple[str, Meaning], ...] = (
 # dependent_objects_still_exist, feature_not_supported: the detail names views and such, and no row.
 _SAYS_WHAT_DEPENDS = {"2BP01", "0A000"}
 
+# Citus has no SQLSTATE for it: the second where a worker went away while it was to commit.
+_LOST_WORKER = r"postmaster was shut down|^could not commit transaction for shard"
+
 _POOL_EXHAUSTED = (
     "no connection of the pool came free or could be opened; within a transaction use its own "
     "verbs, which need no other, or give the pool a larger max_size"
@@ -188,7 +191,7 @@ def _meaning(error: Exception, said: str, code: str | None) -> Meaning:
             return meaning
     if code == "08P01" and "prepared statement" in said:  # in PgBouncer's words
         return _FORGOTTEN
-    if code == "XX000" and "postmaster was shut down" in said:  # in Citus's words
+    if code == "XX000" and re.search(_LOST_WORKER, said):
         return _LOST
     if code == "23505" and not _VIOLATES_ID.match(getattr(error, "detail", None) or ""):
         return _REJECTED  # an index of the user's own: the other row will stay

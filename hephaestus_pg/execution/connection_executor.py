@@ -15,6 +15,7 @@ import anyio
 from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated_errors
 from hephaestus_pg.driver.rows import fetch_rows
+from hephaestus_pg.driver.two_phase import heard_by_all
 from hephaestus_pg.errors import (
     DatabaseError,
     RejectedError,
@@ -72,10 +73,10 @@ class ConnectionExecutor:
         """
         if self._has_ended:
             raise TransactionEndedError(self.name)
-        text = (statement.asking or statement).text
+        text, given = (statement.asking or statement).with_arguments(arguments)
         try:
             return await self._within(
-                _remaining(deadline), lambda: fetch_rows(self.connection, text, arguments)
+                _remaining(deadline), lambda: fetch_rows(self.connection, text, given)
             )
         except RejectedError as error:
             if error.missing:
@@ -148,6 +149,8 @@ class ConnectionExecutor:
         with translated_errors(connection=self.connection):
             try:
                 async with asyncio.timeout(seconds):
+                    if self.statements.of_citus:
+                        return await heard_by_all(self.connection, work())
                     return await work()
             except TimeoutError:
                 if self.is_disposable:

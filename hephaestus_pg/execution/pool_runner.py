@@ -12,6 +12,7 @@ from hephaestus_pg.driver.connection import terminate
 from hephaestus_pg.driver.errors import should_reset_pool
 from hephaestus_pg.driver.hooks import translate_any
 from hephaestus_pg.driver.rows import fetch_rows
+from hephaestus_pg.driver.two_phase import heard_by_all
 from hephaestus_pg.errors import (
     ConflictError,
     DatabaseError,
@@ -76,10 +77,15 @@ class PoolRunner:
         text, given = statement.text, arguments
         if statement.multi_row is not None:
             text, given = statement.with_arguments(arguments)
+
+        def fetch(connection: AnyConnection) -> Awaitable[list[Record]]:
+            work = fetch_rows(connection, text, given)
+            return heard_by_all(connection, work) if self.statements.of_citus else work
+
         return self.run(
             deadline,
             statement.name,
-            lambda connection: fetch_rows(connection, text, given),
+            fetch,
             kind=statement.kind,
             is_batch=statement.is_batch,
             text=text,

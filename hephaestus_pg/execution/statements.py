@@ -36,7 +36,7 @@ class Statement:
     asking: Statement | None = None
     """The same, which also asks what other processes listen to; ``None``: nothing to tell them."""
     multi_row: MultiRow | None = None
-    """Does the same for few calls; ``None``: their number makes no difference."""
+    """Does the same for few rows; ``None``: their number makes no difference."""
 
     @property
     def is_batch(self) -> bool:
@@ -116,7 +116,11 @@ class Statements:
     update = _batched("non_idempotent")
     delete = _batched("non_idempotent")
     get_many = _one()
-    put_many = _one("idempotent")
+    put_many = Lazy(
+        lambda statements, name: statements.by_values(
+            statements.one(name, "idempotent", "rows"), "put"
+        )
+    )
     delete_many = _one("non_idempotent")
     prune = _one("idempotent", "row")
     searches = Lazy(lambda statements, _: Searches(statements.text))
@@ -171,13 +175,15 @@ class Statements:
 
     def upserting(self, name: str, kind: Kind, *of_citus: str) -> Statement:
         """A statement with its sibling for many calls, which may insert rows."""
+        own = of_citus if self.of_citus else ()
+        many = self.one(f"{name}_many", kind, "row_per_call", "batched", *own)
+        return replace(self.one(name, kind, "row"), many=self.by_values(many, name, *own))
+
+    def by_values(self, many: Statement, single: str, *own: str) -> Statement:
+        """``many``, which for Citus has texts for few rows too, made of the ``single`` one's."""
         if not self.of_citus:
-            return self.batched(name, kind)
-        made = self.batched(name, kind, *of_citus)
-        assert made.many is not None
-        multi_row = MultiRow(self.text(name, *of_citus))
-        many = replace(made.many, multi_row=multi_row)
-        return replace(self.one(name, kind, "row"), many=many)
+            return many
+        return replace(many, multi_row=MultiRow(self.text(single, *own)))
 
     def batched(self, name: str, kind: Kind, *own: str) -> Statement:
         """A statement with its sibling for many calls."""

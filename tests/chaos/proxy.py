@@ -30,6 +30,8 @@ class Proxy:
         """Seconds by which every chunk is held up."""
         self.sent = 0
         """Chunks that went to the server."""
+        self.keeps_back = b""
+        """The words at which a connection is reset, once, before the server hears them."""
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, HOST, 0)
@@ -123,6 +125,9 @@ class Proxy:
     ) -> None:
         while data := await reader.read(2**16):
             await self._flowing.wait()
+            if self.keeps_back and self.keeps_back in data:
+                self.keeps_back = b""
+                path.reset()
             if self.latency:
                 await asyncio.sleep(self.latency)
             if not path.lost and not (path.half_closed and writer is path.client):

@@ -95,11 +95,12 @@ def violation(key: str) -> asyncpg.UniqueViolationError:
         (asyncpg.UndefinedTableError("table"), RejectedError, "no", False),
         (asyncpg.CheckViolationError("check"), RejectedError, "no", False),
         (asyncpg.ProgramLimitExceededError("limit"), RejectedError, "no", False),
-        (
-            asyncpg.InternalServerError("postmaster was shut down, exiting"),
-            ConnectionLostError,
-            "unknown",
-            True,
+        *(
+            (asyncpg.InternalServerError(said), ConnectionLostError, "unknown", True)
+            for said in (
+                "postmaster was shut down, exiting",
+                "could not commit transaction for shard 102009 on at least one active node",
+            )
         ),
     ),
     ids=repr,

@@ -17,6 +17,7 @@ import pytest
 
 from hephaestus_pg import AsyncStorage, Instance, Names, Status, migrations
 from hephaestus_pg.batching import shards
+from hephaestus_pg.execution.multi_row import MAX_ROWS
 from hephaestus_pg.watch import watchers
 from tests.support.citus import DSN, SETTINGS, distributing, drop_schema
 from tests.support.lag import happens
@@ -150,6 +151,15 @@ async def test_calls_of_one_shard_share_a_statement_without_a_commit_in_two_phas
     assert sent.kinds["INSERT"] < 48
     assert sent.kinds["UPDATE"] + sent.kinds["WITH"] < 48
     assert await storage.count() == 64
+
+
+async def test_a_few_are_put_on_one_worker_without_a_commit_in_two_phases() -> None:
+    async with distributed("schema") as schema, telling(schema) as (storage, sent):
+        few = [Instance(f"x::{number:03}", "Order") for number in range(MAX_ROWS)]
+        await storage.put_many(few)
+        assert sent.kinds["INSERT"] == 1
+        assert "PREPARE" not in sent.kinds
+        assert set(await storage.get_many([each.id for each in few])) == {each.id for each in few}
 
 
 async def test_a_shard_that_is_not_known_costs_time_and_nothing_else(sharded: str) -> None:
