@@ -8,12 +8,15 @@ https://github.com/citusdata/citus/blob/v13.2.0/src/backend/distributed/transact
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
 
 from hephaestus_pg.errors import ConnectionLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from hephaestus_pg.driver.errors import AnyConnection
 
@@ -22,7 +25,7 @@ Result = TypeVar("Result")
 _UNHEARD = "failed to commit transaction on "
 
 
-async def heard_by_all(connection: AnyConnection, work: Awaitable[Result]) -> Result:
+async def heard_by_all(connection: AnyConnection, work: Callable[[], Awaitable[Result]]) -> Result:
     """The result of ``work`` on the connection, if what it committed shows on every worker.
 
     Raises:
@@ -36,9 +39,10 @@ async def heard_by_all(connection: AnyConnection, work: Awaitable[Result]) -> Re
 
     connection.add_log_listener(listen)
     try:
-        result = await work
+        result = await work()
     finally:
-        connection.remove_log_listener(listen)
+        with suppress(asyncpg.InterfaceError):  # it broke, and has left its pool
+            connection.remove_log_listener(listen)
     if unheard:
         raise ConnectionLostError(
             f"the worker {unheard[0]} was lost while Citus committed: its rows show what was "

@@ -150,7 +150,7 @@ class ConnectionExecutor:
             try:
                 async with asyncio.timeout(seconds):
                     if self.statements.of_citus:
-                        return await heard_by_all(self.connection, work())
+                        return await heard_by_all(self.connection, work)
                     return await work()
             except TimeoutError:
                 if self.is_disposable:

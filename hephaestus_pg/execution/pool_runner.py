@@ -79,8 +79,9 @@ class PoolRunner:
             text, given = statement.with_arguments(arguments)
 
         def fetch(connection: AnyConnection) -> Awaitable[list[Record]]:
-            work = fetch_rows(connection, text, given)
-            return heard_by_all(connection, work) if self.statements.of_citus else work
+            if self.statements.of_citus:
+                return heard_by_all(connection, lambda: fetch_rows(connection, text, given))
+            return fetch_rows(connection, text, given)
 
         return self.run(
             deadline,
