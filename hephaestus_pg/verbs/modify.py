@@ -36,9 +36,14 @@ class ModifyVerbs(InstanceVerbs):
         may be called several times, so it does nothing else. In a transaction the row is locked
         from the read on, so that it is called once.
 
+        Of two that count at once both make the same of what they read. So after a connection that
+        broke, nobody can tell whose an equal instance in the row is, unlike with :meth:`update`.
+
         Raises:
             InstanceNotFoundError: There is no such row.
             StaleInstanceError: Others were first each time, until the deadline.
+            ConnectionLostError: The answer to the update was lost, and the row is as it would be:
+                by this change, or by the same of another.
             OperationTimeoutError: A read or an update was under way then.
             InvalidTypeError: ``change`` is no function that returns an instance.
             SerializationError: What it returned cannot be stored exactly.
@@ -58,7 +63,9 @@ class ModifyVerbs(InstanceVerbs):
             try:
                 held = await self.get(id, timeout=max(until - began, _LEAST))
                 changed = _changed(id, held, change)
-                return await self.update(changed, timeout=max(until - now(), _LEAST))
+                return await self._update(
+                    changed, equal_counts=False, timeout=max(until - now(), _LEAST)
+                )
             except StaleInstanceError:
                 pause = random.uniform(0, FIRST_PAUSE)  # noqa: S311 - lest all come back at once
                 if now() + pause + 2 * (now() - began) >= until:

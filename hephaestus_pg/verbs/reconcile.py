@@ -31,11 +31,16 @@ def insert(current: Record | None, *, equal: bool) -> Verdict:
     return "applied" if equal else "unknown"
 
 
-def update(current: Record | None, seen: int, *, equal: bool) -> Verdict:
-    """The verdict on an update of a row at the revision ``seen``; ``equal`` as for an insert."""
+def update(current: Record | None, seen: int, *, equal: bool, equal_counts: bool) -> Verdict:
+    """The verdict on an update of a row at the revision ``seen``; ``equal`` as for an insert.
+
+    ``equal_counts``: what is equal counts as this one, though another may have written it.
+    """
     if current is None or int(current["revision"]) not in {seen, seen + 1}:
         return "unknown"
-    return "applied" if int(current["revision"]) > seen and equal else "retry"
+    if int(current["revision"]) == seen or not equal:
+        return "retry"
+    return "applied" if equal_counts else "unknown"
 
 
 def delete(current: Record | None, expected: str | None) -> Verdict:

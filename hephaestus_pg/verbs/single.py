@@ -186,7 +186,7 @@ class InstanceVerbs:
         as an Elixir runner that holds its instance in memory and puts all of it, overwrites this.
 
         After a connection that broke, an equal instance in the row counts as this one, as with
-        :meth:`insert`.
+        :meth:`insert`: what counts leaves a mark too, or uses :meth:`modify`.
 
         Raises:
             StaleInstanceError: Another writer was first; it says which revision is there.
@@ -194,6 +194,12 @@ class InstanceVerbs:
             InvalidValueError: The instance has no revision: it was not read from the table.
             SerializationError: The state cannot be stored exactly; nothing was written.
         """
+        return await self._update(instance, equal_counts=True, timeout=timeout)
+
+    async def _update(
+        self, instance: Instance, *, equal_counts: bool, timeout: float | None
+    ) -> Instance:
+        """As :meth:`update`; ``equal_counts``: after a broken connection an equal row is this."""
         new = self._serializer.encode(instance)
         seen = instance.revision
         if seen is None:
@@ -204,7 +210,8 @@ class InstanceVerbs:
         arguments = (*new.columns, str(seen), new.state)
 
         def verdict(held: Record | None) -> Verdict:
-            return reconcile.update(held, seen, equal=self._equals(held, new))
+            equal = self._equals(held, new)
+            return reconcile.update(held, seen, equal=equal, equal_counts=equal_counts)
 
         with self._executor.operation("update", new.id, timeout) as deadline:
             _, row = await reconcile.write(

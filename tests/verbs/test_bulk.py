@@ -93,14 +93,12 @@ class TestMany:
 
         sent: Counter[str] = Counter()
         names = {
-            (statement.asking or statement).text: statement.name
-            for statement in (
-                getattr(verbs._statements, name) for name in ("put_many", "get_many", "delete_many")
-            )
+            getattr(verbs._statements, name).text: name for name in ("get_many", "delete_many")
         }
 
         async def counted(connection: Any, text: str, arguments: Any) -> Any:
-            sent[names[text]] += 1
+            # A table of Citus is also asked for its shards.
+            sent[names.get(text, "put_many" if text.startswith("INSERT") else "shards")] += 1
             return await fetch_rows(connection, text, arguments)
 
         for module in (connection_executor, pool_runner):
@@ -110,7 +108,7 @@ class TestMany:
         ids = [instance.id for instance in given]
         assert await verbs.get_many(ids) == {instance.id: instance for instance in given}
         assert await verbs.delete_many(ids) == set(ids)
-        assert sent == {"put_many": 14, "get_many": 5, "delete_many": 5}
+        assert sent - Counter(shards=1) == {"put_many": 14, "get_many": 5, "delete_many": 5}
 
 
 IDS = [f"x::{number}" for number in range(200)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hephaestus_pg import (
+    ConnectionLostError,
     Instance,
     InstanceNotFoundError,
     InvalidTypeError,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from hephaestus_pg import AsyncStorage
+    from hephaestus_pg.testing import Faults
     from tests.support.starting import Start
 
 
@@ -35,6 +37,34 @@ async def test_many_at_once_lose_none(storage: AsyncStorage, start: Start) -> No
     stored = await storage.modify("x", counted)
     assert stored.runtime_metadata == {"n": 41}
     assert await storage.get("x") == stored
+
+
+@pytest.mark.parametrize("fault", ("break_connection", "lose_answer"))
+async def test_a_change_of_its_own_is_not_known_from_the_same_of_another(
+    storage: AsyncStorage,
+    start: Start,
+    faults: Faults,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:
+    other = await start()
+    await storage.insert(Instance("x", "W"))
+    read = storage.get
+
+    async def read_before_another(id: str, **options: Any) -> Instance | None:
+        held = await read(id, **options)
+        if fault == "break_connection":
+            await other.modify(id, counted)
+        return held
+
+    monkeypatch.setattr(storage, "get", read_before_another)
+    getattr(faults, fault)("update")
+    with pytest.raises(ConnectionLostError) as caught:
+        await storage.modify("x", counted)
+    assert caught.value.applied == "unknown"
+    stored = await other.get("x")
+    assert stored is not None
+    assert stored.runtime_metadata == {"n": 1}
 
 
 async def test_in_a_transaction_the_row_is_locked(

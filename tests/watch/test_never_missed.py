@@ -58,10 +58,12 @@ async def test_when_the_listening_connection_breaks(
     storage: AsyncStorage, other: AsyncStorage, pool: Pool
 ) -> None:
     task = await waits(other)
-    await pool.execute("""
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()
-    """)
+    # Not those of other tests, which may share the database.
+    await pool.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE strpos(query, $1) > 0 AND pid <> pg_backend_pid()",
+        storage.schema,
+    )
     await happens(lambda: not other._subscription.is_listening)
     await storage.put(done())
     async with within(SECONDS):

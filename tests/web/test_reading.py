@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     import asyncpg
 
     from hephaestus_pg import AsyncStorage
+    from hephaestus_pg.web.hours import Hour
     from tests.support.starting import Start
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
 pytestmark = pytest.mark.quick
+
+HOUR = timedelta(hours=1)
 
 # 20,000 in the quarter of an hour two hours ago, last written an hour after that.
 FILL = """
@@ -33,10 +36,17 @@ LATERAL (SELECT date_trunc('hour', now() AT TIME ZONE 'UTC') - interval '2 hours
 """
 
 
-async def filled(storage: AsyncStorage, pool: Pool) -> None:
+async def filled(storage: AsyncStorage, pool: Pool) -> datetime:
+    """The hour in which they were inserted."""
     table = f"{storage.schema}.workflow_instances"
     await pool.execute(FILL.format(table=table))
     await pool.execute(f"VACUUM ANALYZE {table}")
+    first: datetime = await pool.fetchval(f"SELECT min(inserted_at) FROM {table}")
+    return first.replace(tzinfo=UTC)
+
+
+async def by_start(storage: AsyncStorage) -> dict[datetime, Hour]:
+    return {hour.start: hour for hour in await Reading(storage).hours()}
 
 
 async def explained(storage: AsyncStorage, pool: Pool, name: str, *arguments: str) -> str:
@@ -61,22 +71,24 @@ async def test_an_hour_of_few_is_counted_by_workflow_and_status(storage: AsyncSt
 
 
 async def test_an_hour_of_many_is_estimated(storage: AsyncStorage, pool: Pool) -> None:
-    await filled(storage, pool)
-    hours = await Reading(storage).hours()
-    assert not hours[-3].inserted.is_exact
-    assert 18_000 < hours[-3].inserted.instances < 22_000
-    assert hours[-2].written == {"Order": {"completed": Count(20_000, is_exact=True)}}
+    hour = await filled(storage, pool)
+    hours = await by_start(storage)
+    assert not hours[hour].inserted.is_exact
+    assert 18_000 < hours[hour].inserted.instances < 22_000
+    assert hours[hour + HOUR].written == {"Order": {"completed": Count(20_000, is_exact=True)}}
 
 
 async def test_few_failures_among_many_instances_are_counted(
     storage: AsyncStorage, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hephaestus_pg.web.reading.SAMPLED_PAGES", 120)  # about half
-    await filled(storage, pool)
-    await storage.put(order(status=Status.FAILED))
-    hours = await Reading(storage).hours()
-    assert hours[-1].written == {"Order": {"failed": Count(1, is_exact=True)}}
-    [number, is_exact] = hours[-2].written["Order"]["completed"]
+    hour = await filled(storage, pool)
+    failed = await storage.put(order(status=Status.FAILED))
+    assert failed.updated_at is not None
+    hours = await by_start(storage)
+    written = hours[failed.updated_at.replace(minute=0, second=0)].written
+    assert written == {"Order": {"failed": Count(1, is_exact=True)}}
+    [number, is_exact] = hours[hour + HOUR].written["Order"]["completed"]
     assert not is_exact
     assert 12_000 < number < 30_000
 

@@ -812,20 +812,20 @@ class UpdateComparesUnderALockOfItsProcess(Mutant):
     caught_by = ("test_no_change_of_many_modifies_is_lost",)
     both_have_looked: ClassVar = asyncio.Barrier(2)
 
-    async def update(self, instance: Instance, **options: Any) -> Instance:
+    async def _update(self, instance: Instance, **options: Any) -> Instance:
         is_first = "lock" not in self.__dict__
         async with self.__dict__.setdefault("lock", asyncio.Lock()):
             held = await self.get(instance.id)
             if is_first:  # so that the two processes do not happen to take turns
                 await self.both_have_looked.wait()
             if held is None or instance.revision is None:
-                return await super().update(instance, **options)
+                return await super()._update(instance, **options)
             if held.revision != instance.revision:
                 assert held.revision is not None
                 raise StaleInstanceError(
                     instance.id, expected=instance.revision, found=held.revision
                 )
-            return await self.put(instance, **options)
+            return await self.put(instance, timeout=options["timeout"])
 
 
 class ModifyPuts(Mutant):
