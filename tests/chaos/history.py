@@ -19,6 +19,8 @@ An id's family says who writes it, and so what may be seen:
   older state after it, but one whose write is unknown. After a delete of unknown outcome there may
   be no row at any time.
 - ``old``: one writer, and whoever prunes deletes. What was seen to be gone is not seen again.
+- ``tally``: many who count by ``modify``. What they see is how far, each sees another number, and
+  in the end it is as many as were acknowledged, and perhaps those of unknown outcome.
 
 A state whose delete was acknowledged is never seen again.
 """
@@ -121,6 +123,8 @@ class History:
         self._emptied: dict[str, float] = {}  # until when a delete may explain that there is no row
         self._missed: dict[str, list[Call]] = defaultdict(list)  # those who found none, unexplained
         self._absent: dict[str, _Rising] = defaultdict(_Rising)  # tokens that were seen to be gone
+        self._counted: dict[str, set[int]] = defaultdict(set)  # the numbers that were told
+        self._maybe_counted: Counter[str] = Counter()
 
     def add(self, call: Call) -> None:
         """Take a call, and see what it breaks."""
@@ -140,7 +144,7 @@ class History:
 
     def finish(self, rows: dict[str, tuple[int, int]], moment: float) -> None:
         """Check what is in the table at the end: token and revision by id."""
-        for id in {*self._acknowledged, *self._states} - set(rows):
+        for id in {*self._acknowledged, *self._states, *self._counted} - set(rows):
             self.add(Call("end", id, moment, moment, 1, "ok", found=False))
         for id, (token, revision) in rows.items():
             self.add(Call("end", id, moment, moment, 1, "ok", seen=token, revision=revision))
@@ -289,6 +293,19 @@ class History:
                 del states[revision]
 
     _job = _chain
+
+    def _tally(self, call: Call) -> None:
+        counted, number = self._counted[call.id], call.seen or 0
+        if call.verb == "end":
+            most = len(counted) + self._maybe_counted[call.id]
+            if not len(counted) <= number <= most:
+                self._broken(f"{len(counted)} to {most} were counted, and it is {number}: {call}")
+        elif call.verb == "modify" and call.outcome == "ok":
+            if number in counted:
+                self._broken(f"two were told the same number: {call}")
+            counted.add(number)
+        elif call.verb == "modify":
+            self._maybe_counted[call.id] += call.outcome == "unknown"
 
     def _slot(self, call: Call) -> None:
         hold = self._holds.get(call.id)

@@ -405,6 +405,22 @@ async def old(caller: Caller) -> None:
     await caller.call("get_many", ids, lambda left: storage.get_many(ids, timeout=left))
 
 
+async def tally(caller: Caller) -> None:
+    """Counts in a shared id, in which all make the same of what they read."""
+    id = f"tally::{caller.number % 4}"
+    storage = caller.storage
+    _, held = await caller.call("get", [id], lambda left: storage.get(id, timeout=left))
+    if held is None:
+        none = Instance(id, "Chaos", context=Context({"token": 0}))
+        await caller.call("insert", [id], lambda left: storage.insert(none, timeout=left))
+        return
+    await caller.call("modify", [id], lambda left: storage.modify(id, _one_more, timeout=left))
+
+
+def _one_more(held: Instance) -> Instance:
+    return replace(held, context=Context({"token": held.context.initial["token"] + 1}))
+
+
 async def using(caller: Caller) -> None:
     """Puts to an id of its own on a connection of its own, and reads it by the storage."""
     id = f"put::using::{caller.number}"
@@ -480,7 +496,7 @@ async def _on_its_own(load: Load, new: Instance, timeout: float) -> Instance:
 
 ROLES: tuple[Role, ...] = (
     *(put, put, pair, chain, chain, slot, slot, job, read),
-    *(brief, old, using),
+    *(brief, old, using, tally),
 )
 """What the first, the second, … of so many callers does; fewer do everything by turns."""
 

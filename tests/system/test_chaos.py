@@ -54,6 +54,8 @@ REMOVED = call("delete", "brief::1", 2, 3, wrote=12, removed=True)
 MAYBE_REMOVED = REMOVED._replace(outcome="unknown", error="ConnectionLostError", found=False)
 MAYBE_BRIEF = BRIEF._replace(outcome="unknown", error="ConnectionLostError")
 ANEW = call("put", "brief::1", 4, 5, wrote=13, revision=1)
+ONE = call("modify", "tally::1", 0, 1, seen=1, revision=2)
+TWO = call("modify", "tally::1", 0, 2, seen=2, revision=3)
 OLD = call("transaction", "old::1", 0, 1, wrote=11, revision=1)
 
 
@@ -125,6 +127,7 @@ def test_a_history_that_may_be_is_accepted(calls: tuple[Call, ...]) -> None:
             call("update", "chain::1", 0, 1, wrote=11, revision=2),
             call("update", "chain::1", 0, 1, wrote=2_000_001, revision=2),  # a lost update
         ),
+        (ONE, ONE),  # an increment is lost
         (HELD, call("insert", "slot::1", 2, 3, wrote=2_000_001, revision=1), FREED),
         (HELD, call("get", "slot::1", 2, 3, seen=2_000_001, revision=1), FREED),
         (HELD, call("get", "slot::1", 2, 3, found=False), FREED),
@@ -158,6 +161,9 @@ def test_a_broken_promise_is_found(calls: tuple[Call, ...]) -> None:
         ((BRIEF, REMOVED), {"brief::1": (11, 1)}),
         ((BRIEF, REMOVED, ANEW), {}),
         ((call("update", "chain::1", 0, 1, wrote=11, revision=2),), {}),
+        ((ONE, TWO), {"tally::1": (1, 3)}),
+        ((ONE, TWO._replace(outcome="no")), {"tally::1": (2, 3)}),
+        ((ONE,), {}),
     ),
 )
 def test_what_is_wrong_at_the_end_is_found(
@@ -178,6 +184,9 @@ def test_what_is_wrong_at_the_end_is_found(
         ((MAYBE_BRIEF, REMOVED), {"brief::1": (11, 1)}),
         ((MAYBE_BRIEF,), {}),
         ((OLD,), {}),
+        ((ONE, TWO), {"tally::1": (2, 3)}),
+        ((ONE, TWO._replace(outcome="unknown")), {"tally::1": (1, 2)}),
+        ((ONE, TWO._replace(outcome="unknown")), {"tally::1": (2, 3)}),
     ),
 )
 def test_what_may_be_there_at_the_end_is_accepted(
@@ -263,7 +272,7 @@ async def test_the_lag_of_the_loop_is_no_calls_fault(
 
 VERBS = {
     *("get", "put", "insert", "update", "delete", "query", "stream", "count"),
-    *("get_many", "put_many", "delete_many", "prune", "using", "transaction"),
+    *("get_many", "put_many", "delete_many", "prune", "using", "transaction", "modify"),
 }
 
 
