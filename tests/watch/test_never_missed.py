@@ -191,7 +191,8 @@ async def test_when_the_queue_is_full(small_queue: EmbeddedServer) -> None:
     holder, filler = [await asyncpg.connect(small_queue.dsn) for _ in range(2)]
     async with start("writer") as writer, start("reader") as reader:
         task = await waits(reader)
-        await holder.execute("LISTEN others; BEGIN; SELECT 1")
+        await holder.execute("LISTEN others")  # in effect from its commit on
+        await holder.execute("BEGIN; SELECT 1")
         with pytest.raises(asyncpg.ProgramLimitExceededError, match="too many notifications"):
             while True:
                 await filler.execute("SELECT pg_notify('others', repeat('x', 7000))")
