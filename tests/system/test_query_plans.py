@@ -117,8 +117,8 @@ def filled(
     with ExitStack() as stack:
         try:
             dsn = stack.enter_context(new_database(pytestconfig, LOCALES[request.param]))
-        except psycopg.errors.FeatureNotSupported:
-            pytest.skip("this server is built without ICU")
+        except (psycopg.errors.FeatureNotSupported, psycopg.errors.SyntaxError):
+            pytest.skip("this server has no ICU for a database: it is built without, or is 14")
         asyncio.run(migrations.up(dsn, schema="plans"))
         with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as connection:
             connection.execute(FILL)
