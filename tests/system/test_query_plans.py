@@ -219,7 +219,10 @@ def test_a_look_at_the_whole_table_reads_little_of_it(
 
 @pytest.fixture(scope="module")
 def busy(filled: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
-    """``filled``, with a schema in which one of fifty is active, and no timer is set."""
+    """``filled``, with a schema in which one of ten is active, none of them a timer.
+
+    One workflow has nothing left to do.
+    """
     to = filled.info
     dsn = f"postgresql://{to.user}:{to.password}@{to.host}:{to.port}/{to.dbname}"
     asyncio.run(migrations.up(dsn, schema="busy"))
@@ -227,8 +230,10 @@ def busy(filled: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
         "INSERT INTO busy.workflow_instances "
         "(id, workflow, status, state, inserted_at, updated_at) "
         "SELECT copy || id, 'W' || length(id), "
-        "CASE WHEN right(id, 2) IN ('00', '50') THEN 'running' ELSE 'completed' END, "
-        f"'{{}}', inserted_at, updated_at FROM {TABLE}, generate_series(1, 4) AS copy"
+        "CASE WHEN right(id, 1) = '0' THEN 'running' ELSE 'completed' END, "
+        f"'{{}}'::jsonb, inserted_at, updated_at FROM {TABLE}, generate_series(1, 4) AS copy "
+        "UNION ALL SELECT 'over::' || n, 'W12.Over', 'completed', '{}'::jsonb, now(), now() "
+        "FROM generate_series(1, 5000) AS n"
     )
     filled.execute("VACUUM ANALYZE busy.workflow_instances")
     return filled

@@ -1,9 +1,9 @@
--- The workflows that have a timer, from the index of those, as ready_workflows.
+-- The workflows that have a timer, as ready_workflows.
 (
     SELECT held.workflow
     FROM /* schema */workflow_instances AS held
     WHERE held.due_at IS NOT NULL AND /* include: is_timed */
-    ORDER BY held.workflow
+    ORDER BY held.workflow, held.due_at
     LIMIT 1
 )
 UNION ALL
@@ -11,7 +11,7 @@ SELECT (
     SELECT held.workflow
     FROM /* schema */workflow_instances AS held
     WHERE held.workflow > timed.workflow AND held.due_at IS NOT NULL AND /* include: is_timed */
-    ORDER BY held.workflow
+    ORDER BY held.workflow, held.due_at
     LIMIT 1
 )
 FROM timed
