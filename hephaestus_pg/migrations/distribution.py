@@ -32,6 +32,7 @@ from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.stages import run_stages
 from hephaestus_pg.migrations.state import REVISION_TRIGGER, read_state, row_count, table_size
 from hephaestus_pg.migrations.steps import apply
+from hephaestus_pg.values.arguments import checked_flag
 
 if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
@@ -87,6 +88,7 @@ async def distribute(  # noqa: PLR0913 - each is a decision of its own, given by
         DatabaseError: The server refused, or could not be reached.
     """
     _check_arguments(by, shards, online=online)
+    checked_flag("rewrite", rewrite)
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
         state = await session.read_state()
@@ -137,6 +139,7 @@ async def undistribute(
     All of it is one transaction, in which nobody can read or write them. It also ends what an
     interrupted :func:`distribute` has begun. The arguments and errors are those.
     """
+    checked_flag("rewrite", rewrite)
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
         state = await session.read_state()
@@ -163,6 +166,8 @@ def _check_arguments(by: DistributedBy, shards: int | None, *, online: bool | No
     if by == "schema" and (shards, online) != (None, None):
         name, value = ("shards", shards) if shards is not None else ("online", online)
         raise InvalidValueError(name, value, "leave it out: by schema it has no meaning")
+    if online is not None:
+        checked_flag("online", online)
     if shards is None:
         return
     if not is_int(shards):

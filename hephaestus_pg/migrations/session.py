@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hephaestus_pg import _sql
 from hephaestus_pg.driver.connection import clean_up
 from hephaestus_pg.driver.errors import translated_errors
-from hephaestus_pg.errors import ConflictError, MigrationLockError, RejectedError
+from hephaestus_pg.errors import (
+    ConflictError,
+    InvalidTypeError,
+    InvalidValueError,
+    MigrationLockError,
+    RejectedError,
+)
 from hephaestus_pg.migrations.connections import CLEANUP_SECONDS, check_connection, connected
 from hephaestus_pg.migrations.state import read_state, table_size
 from hephaestus_pg.migrations.waits import Wait, is_conflict, is_race
@@ -36,6 +42,20 @@ _ON_CITUS = (
 _MAX_RACES = 20  # retries because another program made the same thing in the same moment
 
 
+def checked_wait(wait: Any) -> float:
+    """Returns the seconds that a run may wait for a lock, from 0 on.
+
+    Raises:
+        InvalidTypeError: It is not a number.
+        InvalidValueError: It is below 0, or NaN, with which the wait would have no end.
+    """
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
+        raise InvalidTypeError("wait", wait, "give a number of seconds")
+    if not wait >= 0:
+        raise InvalidValueError("wait", wait, "give seconds from 0 on")
+    return wait
+
+
 @asynccontextmanager
 async def migrating(
     dsn: str | None, connection: AnyConnection | None, schema: str, *, wait: float
@@ -47,9 +67,10 @@ async def migrating(
         MigrationError: Nothing can be changed over the connection.
         MigrationLockError: Another process had the lock for all of ``wait`` seconds.
     """
+    seconds = checked_wait(wait)
     async with (
         connected(dsn, connection, schema) as opened,
-        MigrationSession.opened(opened, schema, wait=wait) as session,
+        MigrationSession.opened(opened, schema, wait=seconds) as session,
     ):
         yield session
 

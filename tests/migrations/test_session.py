@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import migrations
-from hephaestus_pg.errors import MigrationLockError, RejectedError
+from hephaestus_pg.errors import InvalidValueError, MigrationLockError, RejectedError
 from hephaestus_pg.migrations import session
 from tests.support.catalog import WAIT_SECONDS, until
 from tests.support.migrated import advisory_locks
@@ -33,6 +33,21 @@ async def test_waiting_too_long_for_another_run_is_a_lock_error(
         with pytest.raises(MigrationLockError, match="another process has been migrating"):
             await migrations.up(dsn, schema=schema, wait=0.2)
     await migrations.up(dsn, schema=schema, wait=0.2)
+
+
+@pytest.mark.parametrize("wait", (float("nan"), -1, "5", None, True))
+async def test_a_time_to_wait_that_is_none_is_refused(wait: Any) -> None:
+    """No comparison with NaN is true: the wait would have no end."""
+    calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
+        "up": migrations.up,
+        "down": partial(migrations.down, version=0),
+        "index": partial(migrations.index, profile="none"),
+        "distribute": partial(migrations.distribute, by="id"),
+        "undistribute": migrations.undistribute,
+    }
+    for call in calls.values():
+        with pytest.raises(InvalidValueError, match="^wait is .*: give .*seconds"):
+            await call("postgresql://127.0.0.1:1/none", wait=wait)
 
 
 async def test_a_run_that_is_cancelled_as_it_gets_the_lock_does_not_keep_it(
