@@ -19,7 +19,7 @@ from hephaestus_pg.migrations.results import (
 from hephaestus_pg.migrations.scripts import allowed
 from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.steps import adopt, apply, check_names, repair_key, revert
-from hephaestus_pg.values.arguments import checked_flag
+from hephaestus_pg.values.arguments import checked_flag, checked_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,6 +75,7 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
     target = checked_version("version", version, default=LATEST, low=1)
     if online is not None:
         checked_flag("online", online)
+    checked_progress(progress, "a step")
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
         before = await session.read_state(assume_version=assume_version)
@@ -139,6 +140,7 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
     allow = allowed(
         target, [name for name, flag in given.items() if checked_flag(f"allow_{name}", flag)]
     )
+    checked_progress(progress, "a step")
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
         before = await session.read_state(assume_version=assume_version)

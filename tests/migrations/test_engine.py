@@ -286,6 +286,20 @@ class TestArguments:
             await migrations.index(dsn, schema=schema, profile="initial", rewrite=flag)
         assert await migrations.migrated_version(dsn, schema=schema) == migrations.LATEST
 
+    async def test_progress_that_could_not_be_called_is_refused_before_a_step(
+        self, dsn: str, schema: str
+    ) -> None:
+        async def report(step: object) -> None:
+            del step
+
+        for progress in (report, 3):
+            given: dict[str, Any] = {"schema": schema, "progress": progress}
+            with pytest.raises(InvalidTypeError, match="^progress is .*a step, not async"):
+                await migrations.up(dsn, **given)
+            with pytest.raises(InvalidTypeError, match="^progress is .*a step, not async"):
+                await migrations.down(dsn, version=0, **given)
+        assert await migrations.migrated_version(dsn, schema=schema) == 0
+
     @pytest.mark.parametrize("schema", ("Public", "a b", "", "1a", 'a"; --', "a" * 64))
     async def test_a_schemas_name_follows_the_originals_rule(self, schema: str) -> None:
         for call in (migrations.up, migrations.migrated_version, migrations.status):
