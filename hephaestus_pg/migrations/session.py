@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hephaestus_pg import _sql
+from hephaestus_pg._checks import is_number
 from hephaestus_pg.driver.connection import clean_up
 from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.errors import (
@@ -49,7 +50,7 @@ def checked_wait(wait: Any) -> float:
         InvalidTypeError: It is not a number.
         InvalidValueError: It is below 0, or NaN, with which the wait would have no end.
     """
-    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
+    if not is_number(wait):
         raise InvalidTypeError("wait", wait, "give a number of seconds")
     if not wait >= 0:
         raise InvalidValueError("wait", wait, "give seconds from 0 on")
