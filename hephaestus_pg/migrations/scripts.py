@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import InvalidValueError
 from hephaestus_pg.migrations.files import checked_version, shipped
+from hephaestus_pg.values.arguments import listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -70,6 +71,7 @@ def statements(
     """
     if direction not in ("up", "down"):
         raise InvalidValueError("direction", direction, "give 'up' or 'down'")
+    allow = listed("allow", allow, "losses")
     if unknown := set(allow) - set(LOSSES):
         raise InvalidValueError("allow", sorted(unknown), f"give some of {', '.join(LOSSES)}")
     start, end = _way(direction, version, from_version)

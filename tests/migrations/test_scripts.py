@@ -103,6 +103,8 @@ def test_wrong_arguments_of_a_script_are_refused() -> None:
         migrations.sql("down")
     with pytest.raises(InvalidValueError, match="allow is"):
         migrations.sql("down", version=0, allow=["everything"])
+    with pytest.raises(InvalidTypeError, match="allow is 'row_loss': give a list of losses"):
+        migrations.sql("down", version=0, allow="row_loss")
     with pytest.raises(InvalidValueError, match="schema is"):
         migrations.sql("up", schema='a"; DROP SCHEMA b; --')
 
