@@ -81,6 +81,7 @@ async def distribute(  # noqa: PLR0913 - each is a decision of its own, given by
         wait: Seconds to wait for a lock, in all its tries, before giving up.
 
     Raises:
+        InvalidValueError: An argument is wrong, or the connection is in a transaction.
         MigrationError: Something has to be done first, or this is no coordinator.
         SchemaOutdatedError: The schema has to be migrated first.
         RewriteRefusedError: The table is too large to be moved unasked.
@@ -115,6 +116,7 @@ async def plan_distribute(  # noqa: PLR0913 - as distribute
     """Returns what :func:`distribute` with these arguments would do, and changes nothing.
 
     Raises:
+        InvalidValueError: As for :func:`distribute`.
         MigrationError: This is no coordinator of a cluster.
         SchemaOutdatedError: The schema has to be migrated first.
         DatabaseError: The server refused, or could not be reached.
@@ -154,7 +156,14 @@ async def undistribute(
 async def plan_undistribute(
     dsn: str | None = None, *, connection: AnyConnection | None = None, schema: str = "public"
 ) -> DistributionPlan:
-    """Returns what :func:`undistribute` would do, and changes nothing."""
+    """Returns what :func:`undistribute` would do, and changes nothing.
+
+    Raises:
+        InvalidValueError: As for :func:`distribute`.
+        MigrationError: This is no coordinator of a cluster.
+        SchemaOutdatedError: The schema has to be migrated first.
+        DatabaseError: The server refused, or could not be reached.
+    """
     async with connected(dsn, connection, schema) as opened:
         await check_connection(opened, schema)
         return await _plan_back(opened, await read_state(opened, schema))

@@ -62,6 +62,7 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
         wait: As for :func:`up`.
 
     Raises:
+        InvalidValueError: As for :func:`up`, or there is no such profile.
         SchemaOutdatedError: The schema has to be migrated first.
         RewriteRefusedError: The table is too large to be rewritten unasked.
         MigrationError: Citus has distributed the table, and cannot add the column of ``initial``.

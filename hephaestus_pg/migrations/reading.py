@@ -36,6 +36,7 @@ async def plan(  # noqa: PLR0913 - as up
     """Returns what :func:`up` with these arguments would do, and changes nothing.
 
     Raises:
+        InvalidValueError: As for :func:`up`.
         UnrecognizedSchemaError: There is a table whose version cannot be told.
         MigrationError: ``up`` would not begin.
         DatabaseError: The server refused, or could not be reached.
