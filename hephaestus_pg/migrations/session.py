@@ -32,6 +32,10 @@ T = TypeVar("T")
 # A statement that waits for a table's lock makes every later reader and writer wait behind it.
 LOCK_TIMEOUT = "500ms"
 
+LONGEST_STEP = 1_000_000.0
+"""Seconds that a statement may take, eleven days: without any, asyncpg takes those of the
+connection's ``command_timeout``."""
+
 # Only a command of the transaction takes a setting to the worker nodes, where locks are held too.
 # Shards have their turn one by one, since no function can be dropped after a parallel change.
 _ON_CITUS = (
@@ -179,7 +183,7 @@ class MigrationSession:
         """
         text = _sql.rendered(text, self.schema)
         for part in _sql.split(text) if self._on_citus else [text]:
-            await self.connection.execute(part)
+            await self.connection.execute(part, timeout=LONGEST_STEP)
 
     def waiting(self, *, advisory: bool = False) -> Wait:
         """Begins a wait for the locks of the tables, or for the lock of the migrations."""

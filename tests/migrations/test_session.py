@@ -157,6 +157,36 @@ async def test_no_timeout_of_the_role_ends_a_step(database: str, link: Link) -> 
         assert await link.fetchval(f"SHOW {name}") == "1h"
 
 
+async def test_the_drivers_own_timeout_ends_no_step(dsn: str, schema: str) -> None:
+    """A pool's ``command_timeout`` is made for queries, and counts for its connections."""
+
+    class Limited(asyncpg.Connection):
+        """Has one that all which works on the table exceeds."""
+
+        async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:
+            if timeout is None and "workflow_instances" in query:
+                raise TimeoutError
+            return await super().execute(query, *arguments, timeout=timeout)
+
+        async def fetchval(
+            self, query: str, *arguments: Any, timeout: float | None = None, **options: Any
+        ) -> Any:
+            if timeout is None and "UPDATE" in query:
+                raise TimeoutError
+            return await super().fetchval(query, *arguments, timeout=timeout, **options)
+
+    theirs = await asyncpg.connect(dsn, connection_class=Limited)
+    try:
+        for online in (False, True):
+            await migrations.up(connection=theirs, schema=schema, version=2)
+            await migrations.up(connection=theirs, schema=schema, online=online)
+            await migrations.index(connection=theirs, schema=schema, profile="none")
+            await migrations.index(connection=theirs, schema=schema, profile="full")
+            await migrations.down(connection=theirs, schema=schema, version=0)
+    finally:
+        await theirs.close()
+
+
 async def test_a_cancelled_run_releases_locks_and_restores_settings(database: str) -> None:
     other, mine = await asyncpg.connect(database), await asyncpg.connect(database)
     await mine.execute("SET lock_timeout = '7s'")
