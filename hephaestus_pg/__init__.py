@@ -34,9 +34,9 @@ claim, a take-over and a give-back each raise the revision, so that an ``update`
 the instance before is stale. A claim whose answer was lost is found by its owner's token.
 
 Beside these are ``inspect``, which looks at the table without reading states, ``web``, a page that
-shows it, ``otel``, which reports calls and statements to OpenTelemetry, ``migrations``, the
-commands (``migrate``, ``prune``, ``demo``, ``cli``), ``testing``, for tests of runners, and
-``embedded``, a server for tests. Imports only go down; ``pyproject.toml`` has the layers.
+shows it, ``otel``, which reports calls and statements to OpenTelemetry, ``migrations``, what a
+person types (``commands``, ``prune``, ``migrate``, ``demo``, over ``cli``), ``testing``, for users'
+tests, and ``embedded``, a server for them. Imports only go down; ``pyproject.toml`` has the layers.
 """
 
 from typing import Any

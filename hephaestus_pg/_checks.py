@@ -16,6 +16,11 @@ def is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """Returns ``True`` for an ``int`` or a ``float``, NaN too; ``True`` and ``False`` are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def plain_text(text: str) -> str:
     """Returns ``text`` as a ``str`` proper: ``str()`` of a text enum's member is Class.MEMBER."""
     return str.__str__(text)

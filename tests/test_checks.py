@@ -6,7 +6,7 @@ from enum import Enum, IntEnum
 
 import pytest
 
-from hephaestus_pg._checks import is_int, plain_text
+from hephaestus_pg._checks import is_int, is_number, plain_text
 
 pytestmark = pytest.mark.quick
 
@@ -27,6 +27,11 @@ def test_a_whole_number_is_an_int(value: object) -> None:
 @pytest.mark.parametrize("value", (True, False, 1.0, "1", None))
 def test_a_bool_and_what_is_no_whole_number_is_none(value: object) -> None:
     assert not is_int(value)
+
+
+def test_a_number_is_an_int_or_a_float_and_no_bool() -> None:
+    assert all(map(is_number, (0, -1, 2**70, 0.5, float("nan"), Number.ONE)))
+    assert not any(map(is_number, (True, False, "1", None, 1j)))
 
 
 def test_a_member_of_a_text_enum_becomes_its_text() -> None:

@@ -31,7 +31,7 @@ NOTHING = 1
 
 @dataclass(frozen=True, slots=True)
 class Look(Generic[T]):
-    """What a command finds, and how it is shown."""
+    """A command's look at a storage: how it finds things, and how they are shown."""
 
     find: Callable[[AsyncStorage, argparse.Namespace, list[str]], AsyncIterator[T]]
     """Finds it in a storage; remarks that it adds to the list are printed at the end."""

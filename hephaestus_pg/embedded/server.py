@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from hephaestus_pg.embedded.cluster import Cluster
 from hephaestus_pg.embedded.programs import Programs, packaged_binaries, unprivileged_account
-from hephaestus_pg.errors import EmbeddedServerError
+from hephaestus_pg.errors import EmbeddedServerError, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,10 +32,13 @@ class EmbeddedServer:
     Everybody on this machine may connect as the superuser ``postgres``: nothing for production.
 
     Args:
-        settings: Server settings, such as ``{"fsync": "off"}``.
+        settings: Server settings, such as ``{"fsync": "off"}``, but for ``port``.
         binaries: The folder with ``initdb`` and ``postgres``; ``None``: those of the extra
             ``embedded``.
         data: The data folder, made if it is missing, and kept; ``None``: a temporary one.
+
+    Raises:
+        InvalidValueError: The settings name a port.
     """
 
     def __init__(
@@ -46,6 +49,9 @@ class EmbeddedServer:
         data: str | os.PathLike[str] | None = None,
     ) -> None:
         self._settings = dict(settings or {})
+        if "port" in map(str.lower, self._settings):
+            advice = "leave out 'port': the server takes a free one, which .port and .dsn have"
+            raise InvalidValueError("settings", self._settings, advice)
         self._given_binaries = Path(binaries) if binaries is not None else None
         self._given_data = Path(data).absolute() if data is not None else None
         self._cluster: Cluster | None = None

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import anyio
 
+from hephaestus_pg._checks import is_number
 from hephaestus_pg.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -97,7 +98,7 @@ def checked_timeout(timeout: Any, longest: float) -> float:
     """
     if timeout is None:
         return longest
-    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
+    if not is_number(timeout):
         raise InvalidTypeError("timeout", timeout, "give a number of seconds")
     if not 0 < timeout <= min(longest, LONGEST_TIMEOUT):
         own = f"the storage's own {longest:g}" if longest < inf else f"{LONGEST_TIMEOUT:.0f}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hephaestus_pg import migrations
 from hephaestus_pg.cli import options
+from hephaestus_pg.errors import HephaestusError
 from hephaestus_pg.migrate.arguments import parser
 from hephaestus_pg.migrate.printing import (
     print_index,
@@ -209,9 +210,14 @@ def _gen(arguments: argparse.Namespace) -> int:
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         path = arguments.output / name
-        # "x": a file that is there may have been applied, or edited.
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            raise HephaestusError(
+                f"{path} is there already, and may have been applied or edited; for what is newer "
+                "give --from-version, or give another --output"
+            ) from None
         print(path)
     return 0
 

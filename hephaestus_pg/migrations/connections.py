@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _sql
-from hephaestus_pg.driver.connection import clean_up
+from hephaestus_pg.driver.connection import checked_connection, clean_up
 from hephaestus_pg.driver.connector import connect
 from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.errors import InvalidValueError, MigrationError
@@ -29,6 +29,7 @@ async def connected(
     Raises:
         InvalidValueError: No schema can have that name, or the DSN cannot be read; or there is a
             connection, and a DSN too.
+        InvalidTypeError: The connection is none of asyncpg's, such as a pool.
     """
     _sql.checked_schema(schema)
     if connection is not None:
@@ -36,8 +37,9 @@ async def connected(
             raise InvalidValueError(
                 "connection", connection, "give a dsn or a connection, not both"
             )
-        with translated_errors(connection=connection):
-            yield connection
+        given = checked_connection(connection)
+        with translated_errors(connection=given):
+            yield given
         return
     # Every plan here is made once, for tables that change under it: nothing is worth caching.
     own = await connect(dsn, statement_cache_size=0)

@@ -32,6 +32,7 @@ from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.stages import run_stages
 from hephaestus_pg.migrations.state import REVISION_TRIGGER, read_state, row_count, table_size
 from hephaestus_pg.migrations.steps import apply
+from hephaestus_pg.values.arguments import checked_flag
 
 if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
@@ -80,6 +81,7 @@ async def distribute(  # noqa: PLR0913 - each is a decision of its own, given by
         wait: Seconds to wait for a lock, in all its tries, before giving up.
 
     Raises:
+        InvalidValueError: An argument is wrong, or the connection is in a transaction.
         MigrationError: Something has to be done first, or this is no coordinator.
         SchemaOutdatedError: The schema has to be migrated first.
         RewriteRefusedError: The table is too large to be moved unasked.
@@ -87,6 +89,7 @@ async def distribute(  # noqa: PLR0913 - each is a decision of its own, given by
         DatabaseError: The server refused, or could not be reached.
     """
     _check_arguments(by, shards, online=online)
+    checked_flag("rewrite", rewrite)
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
         state = await session.read_state()
@@ -113,6 +116,7 @@ async def plan_distribute(  # noqa: PLR0913 - as distribute
     """Returns what :func:`distribute` with these arguments would do, and changes nothing.
 
     Raises:
+        InvalidValueError: As for :func:`distribute`.
         MigrationError: This is no coordinator of a cluster.
         SchemaOutdatedError: The schema has to be migrated first.
         DatabaseError: The server refused, or could not be reached.
@@ -137,6 +141,7 @@ async def undistribute(
     All of it is one transaction, in which nobody can read or write them. It also ends what an
     interrupted :func:`distribute` has begun. The arguments and errors are those.
     """
+    checked_flag("rewrite", rewrite)
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
         state = await session.read_state()
@@ -151,7 +156,14 @@ async def undistribute(
 async def plan_undistribute(
     dsn: str | None = None, *, connection: AnyConnection | None = None, schema: str = "public"
 ) -> DistributionPlan:
-    """Returns what :func:`undistribute` would do, and changes nothing."""
+    """Returns what :func:`undistribute` would do, and changes nothing.
+
+    Raises:
+        InvalidValueError: As for :func:`distribute`.
+        MigrationError: This is no coordinator of a cluster.
+        SchemaOutdatedError: The schema has to be migrated first.
+        DatabaseError: The server refused, or could not be reached.
+    """
     async with connected(dsn, connection, schema) as opened:
         await check_connection(opened, schema)
         return await _plan_back(opened, await read_state(opened, schema))
@@ -163,6 +175,8 @@ def _check_arguments(by: DistributedBy, shards: int | None, *, online: bool | No
     if by == "schema" and (shards, online) != (None, None):
         name, value = ("shards", shards) if shards is not None else ("online", online)
         raise InvalidValueError(name, value, "leave it out: by schema it has no meaning")
+    if online is not None:
+        checked_flag("online", online)
     if shards is None:
         return
     if not is_int(shards):

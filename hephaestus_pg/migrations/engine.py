@@ -19,6 +19,7 @@ from hephaestus_pg.migrations.results import (
 from hephaestus_pg.migrations.scripts import allowed
 from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.steps import adopt, apply, check_names, repair_key, revert
+from hephaestus_pg.values.arguments import checked_flag, checked_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,12 +64,18 @@ async def up(  # noqa: PLR0913 - each is a decision of its own, given by name
         progress: Called with each step as soon as it is committed.
 
     Raises:
+        InvalidValueError: An argument is wrong, or the connection is in a transaction.
         UnrecognizedSchemaError: There is a table whose version cannot be told.
         MigrationChangedError: A file is not the one that was applied.
         MigrationLockError: Others held a lock for all of ``wait`` seconds.
+        MigrationError: Something is in the way, such as a pooler, a standby, a database that is not
+            UTF8, or a name that is taken; it says what to do.
         DatabaseError: The server refused, or could not be reached.
     """
     target = checked_version("version", version, default=LATEST, low=1)
+    if online is not None:
+        checked_flag("online", online)
+    checked_progress(progress, "a step")
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
         before = await session.read_state(assume_version=assume_version)
@@ -101,10 +108,10 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
 ) -> MigrationResult:
     """Reverts what is above ``version``, which is left standing.
 
-    0 removes the tables, ``workflow_instances`` and those beside it; the schema
-    itself stays. All of it is one transaction: where one step refuses, none is done. Reverting 3
-    turns ids into uuid again only if all of them are, else it leaves them and says so
-    in the step's notes. Revisions that were given out are not given again after another :func:`up`.
+    0 removes the tables, ``workflow_instances`` and those beside it; the schema itself stays. All
+    of it is one transaction: where one step refuses, none is done. Reverting 3 turns ids into uuid
+    again only if all of them are, else it leaves them and says so in the step's notes. Revisions
+    that were given out are not given again after another :func:`up`.
 
     Args:
         dsn: As for :func:`up`.
@@ -119,8 +126,9 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
         progress: As for :func:`up`.
 
     Raises:
+        InvalidValueError: As for :func:`up`.
         DataLossError: A step would lose data, and no flag allows it. Nothing is reverted.
-        MigrationError: As for :func:`up`.
+        MigrationError: As for :func:`up`, or a newer release has applied a version.
         DatabaseError: The server refused, or could not be reached.
     """
     target = checked_version("version", version, default=None, low=0)
@@ -129,7 +137,10 @@ async def down(  # noqa: PLR0913 - each is a decision of its own, given by name
         "version_loss": allow_version_loss,
         "due_loss": allow_due_loss,
     }
-    allow = allowed(target, [name for name, is_given in given.items() if is_given])
+    allow = allowed(
+        target, [name for name, flag in given.items() if checked_flag(f"allow_{name}", flag)]
+    )
+    checked_progress(progress, "a step")
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
         before = await session.read_state(assume_version=assume_version)

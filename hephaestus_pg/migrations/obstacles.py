@@ -1,4 +1,4 @@
-"""What keeps Citus from distributing a schema, or from taking that back, each with its fix."""
+"""The obstacles to distributing a schema over Citus, and to taking that back, each with its fix."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _FOUND: Final = {
 
 
 class Cluster(NamedTuple):
-    """What a cluster has to offer."""
+    """A Citus cluster, as far as a move depends on it."""
 
     version: str
     """That of Citus, such as 13.2-1."""

@@ -19,6 +19,7 @@ from hephaestus_pg.migrations.results import IndexResult, Profile
 from hephaestus_pg.migrations.session import migrating
 from hephaestus_pg.migrations.stages import run_stages
 from hephaestus_pg.migrations.steps import check_names
+from hephaestus_pg.values.arguments import checked_flag
 
 if TYPE_CHECKING:
     from hephaestus_pg.driver.errors import AnyConnection
@@ -61,6 +62,7 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
         wait: As for :func:`up`.
 
     Raises:
+        InvalidValueError: As for :func:`up`, or there is no such profile.
         SchemaOutdatedError: The schema has to be migrated first.
         RewriteRefusedError: The table is too large to be rewritten unasked.
         MigrationError: Citus has distributed the table, and cannot add the column of ``initial``.
@@ -69,6 +71,7 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
     """
     if profile not in get_args(Profile):
         raise InvalidValueError("profile", profile, f"give one of {', '.join(get_args(Profile))}")
+    checked_flag("rewrite", rewrite)
     began = time.monotonic()
     async with migrating(dsn, connection, schema, wait=wait) as session:
         state = await session.read_state()

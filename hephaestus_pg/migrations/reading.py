@@ -16,6 +16,7 @@ from hephaestus_pg.migrations.results import MigrationPlan, MigrationStatus, Sch
 from hephaestus_pg.migrations.state import SchemaState, read_state, row_count, table_size
 from hephaestus_pg.migrations.steps import check_names
 from hephaestus_pg.migrations.waits import Wait
+from hephaestus_pg.values.arguments import checked_flag
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,11 +36,14 @@ async def plan(  # noqa: PLR0913 - as up
     """Returns what :func:`up` with these arguments would do, and changes nothing.
 
     Raises:
+        InvalidValueError: As for :func:`up`.
         UnrecognizedSchemaError: There is a table whose version cannot be told.
         MigrationError: ``up`` would not begin.
         DatabaseError: The server refused, or could not be reached.
     """
     target = checked_version("version", version, default=_sql.latest_version(), low=1)
+    if online is not None:
+        checked_flag("online", online)
     async with _reading(dsn, connection, schema) as opened:
         await check_connection(opened, schema)
         state = await read_state(opened, schema, assume_version=assume_version)

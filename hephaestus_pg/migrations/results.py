@@ -46,7 +46,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class MigrationPlan:
-    """What ``up`` would do."""
+    """The steps that ``up`` would take."""
 
     schema: str
     from_version: int
@@ -124,7 +124,7 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class DistributionPlan:
-    """What ``distribute`` or ``undistribute`` would do, and what keeps it from that."""
+    """The move that ``distribute`` or ``undistribute`` would make, and the obstacles to it."""
 
     schema: str
     before: Distribution | None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from hephaestus_pg import _sql
 from hephaestus_pg.errors import InvalidValueError
 from hephaestus_pg.migrations.files import checked_version, shipped
+from hephaestus_pg.values.arguments import listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -65,17 +66,17 @@ def statements(
         allow: The losses that a way down may bring: ``row_loss``, ``version_loss``, ``due_loss``.
 
     Raises:
-        InvalidValueError: There is no such direction, schema, version or loss.
+        InvalidValueError: There is no such direction, schema, version or loss; or the way would
+            lead in the other direction.
     """
     if direction not in ("up", "down"):
         raise InvalidValueError("direction", direction, "give 'up' or 'down'")
+    allow = listed("allow", allow, "losses")
     if unknown := set(allow) - set(LOSSES):
         raise InvalidValueError("allow", sorted(unknown), f"give some of {', '.join(LOSSES)}")
-    going_up, latest = direction == "up", _sql.latest_version()
-    start = checked_version("from_version", from_version, default=0 if going_up else latest, low=0)
-    end = checked_version("version", version, default=latest if going_up else None, low=0)
+    start, end = _way(direction, version, from_version)
     texts = [f"SET LOCAL hephaestus_pg.allow_{name} = 'on';" for name in allowed(end, allow)]
-    if going_up:
+    if direction == "up":
         texts.append(_sql.statement("migrations_encoding", schema))
         texts += [_record(migration, schema) for migration in shipped()[:start]]
         texts += [part for step in shipped()[start:end] for part in _up(step, schema)]
@@ -83,6 +84,17 @@ def statements(
         texts += [part for step in reversed(shipped()[end:start]) for part in _down(step, schema)]
         texts.append(_sql.statement("migrations_drop", schema))
     return _guarded(texts, schema)
+
+
+def _way(direction: Direction, version: int | None, from_version: int | None) -> tuple[int, int]:
+    """Returns the versions at which a way begins and ends."""
+    going_up, latest = direction == "up", _sql.latest_version()
+    start = checked_version("from_version", from_version, default=0 if going_up else latest, low=0)
+    end = checked_version("version", version, default=latest if going_up else None, low=0)
+    if start != end and going_up != (start < end):
+        where = f"begins at {end} or {'below' if going_up else 'above'}"
+        raise InvalidValueError("from_version", start, f"{direction} to version {end} {where}")
+    return start, end
 
 
 def allowed(target: int, allow: Collection[str]) -> list[str]:
@@ -168,8 +180,7 @@ def numbered_files(
     They are for a tool that runs plain SQL files, and leave the transaction to it: its own record
     of the version belongs in there.
     """
-    start = checked_version("from_version", from_version, default=0, low=0)
-    end = checked_version("version", version, default=_sql.latest_version(), low=0)
+    start, end = _way("up", version, from_version)
     files = {}
     for migration in shipped()[start:end]:
         encoding = _sql.statement("migrations_encoding", schema)
@@ -193,8 +204,7 @@ def alembic_revision(
     ``down_revision`` is the revision that it follows in the host application. The same versions of
     the same schema always give the same revision.
     """
-    start = checked_version("from_version", from_version, default=0, low=0)
-    end = checked_version("version", version, default=_sql.latest_version(), low=0)
+    start, end = _way("up", version, from_version)
     digest = hashlib.sha256(f"hephaestus_pg {schema} {start} {end}".encode()).hexdigest()
     revision = digest[:12]  # as long as Alembic's own
     text = _ALEMBIC.format(

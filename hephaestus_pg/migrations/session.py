@@ -7,9 +7,16 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hephaestus_pg import _sql
+from hephaestus_pg._checks import is_number
 from hephaestus_pg.driver.connection import clean_up
 from hephaestus_pg.driver.errors import translated_errors
-from hephaestus_pg.errors import ConflictError, MigrationLockError, RejectedError
+from hephaestus_pg.errors import (
+    ConflictError,
+    InvalidTypeError,
+    InvalidValueError,
+    MigrationLockError,
+    RejectedError,
+)
 from hephaestus_pg.migrations.connections import CLEANUP_SECONDS, check_connection, connected
 from hephaestus_pg.migrations.state import read_state, table_size
 from hephaestus_pg.migrations.waits import Wait, is_conflict, is_race
@@ -25,6 +32,10 @@ T = TypeVar("T")
 # A statement that waits for a table's lock makes every later reader and writer wait behind it.
 LOCK_TIMEOUT = "500ms"
 
+LONGEST_STEP = 1_000_000.0
+"""Seconds that a statement may take, eleven days: without any, asyncpg takes those of the
+connection's ``command_timeout``."""
+
 # Only a command of the transaction takes a setting to the worker nodes, where locks are held too.
 # Shards have their turn one by one, since no function can be dropped after a parallel change.
 _ON_CITUS = (
@@ -34,6 +45,20 @@ _ON_CITUS = (
 )
 
 _MAX_RACES = 20  # retries because another program made the same thing in the same moment
+
+
+def checked_wait(wait: Any) -> float:
+    """Returns the seconds that a run may wait for a lock, from 0 on.
+
+    Raises:
+        InvalidTypeError: It is not a number.
+        InvalidValueError: It is below 0, or NaN, with which the wait would have no end.
+    """
+    if not is_number(wait):
+        raise InvalidTypeError("wait", wait, "give a number of seconds")
+    if not wait >= 0:
+        raise InvalidValueError("wait", wait, "give seconds from 0 on")
+    return wait
 
 
 @asynccontextmanager
@@ -47,9 +72,10 @@ async def migrating(
         MigrationError: Nothing can be changed over the connection.
         MigrationLockError: Another process had the lock for all of ``wait`` seconds.
     """
+    seconds = checked_wait(wait)
     async with (
         connected(dsn, connection, schema) as opened,
-        MigrationSession.opened(opened, schema, wait=wait) as session,
+        MigrationSession.opened(opened, schema, wait=seconds) as session,
     ):
         yield session
 
@@ -157,7 +183,7 @@ class MigrationSession:
         """
         text = _sql.rendered(text, self.schema)
         for part in _sql.split(text) if self._on_citus else [text]:
-            await self.connection.execute(part)
+            await self.connection.execute(part, timeout=LONGEST_STEP)
 
     def waiting(self, *, advisory: bool = False) -> Wait:
         """Begins a wait for the locks of the tables, or for the lock of the migrations."""

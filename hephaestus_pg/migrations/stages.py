@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _sql
+from hephaestus_pg.migrations.session import LONGEST_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ async def _run_chunks(session: MigrationSession, text: str) -> None:
     key: Any = None
 
     async def run_chunk() -> Any:
-        return await session.connection.fetchval(text, key)
+        return await session.connection.fetchval(text, key, timeout=LONGEST_STEP)
 
     while (key := await session.transaction(run_chunk)) is not None:
         pass

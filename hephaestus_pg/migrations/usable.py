@@ -1,4 +1,4 @@
-"""Whether a storage can use a schema, and what it has to know of it."""
+"""The check of a schema before a storage uses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Usable(NamedTuple):
-    """What a storage has to know of a schema in which its statements can run."""
+    """A schema in which a storage's statements can run, as far as they depend on it."""
 
     variants: tuple[str, ...]
     """The variants of the statements that can run on this table."""

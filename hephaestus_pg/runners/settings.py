@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from hephaestus_pg._checks import is_number
 from hephaestus_pg.codec.timestamps import from_epoch
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 from hephaestus_pg.execution.lifecycle import LONGEST_TIMEOUT
@@ -107,7 +108,7 @@ class Settings:
 
 
 def _checked_seconds(field: str, value: Any, least: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not is_number(value):
         raise InvalidTypeError(field, value, "give a number of seconds")
     if not least <= value <= LONGEST_TIMEOUT or math.isnan(value):
         raise InvalidValueError(

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from hephaestus_pg import _sql, registry
+from hephaestus_pg._checks import is_number
 from hephaestus_pg.codec.timestamps import parse_due
 from hephaestus_pg.driver.connection import checked_connection
 from hephaestus_pg.driver.errors import translated_errors
@@ -113,7 +114,7 @@ class Clock:
 
 
 def _microseconds(seconds: float | timedelta) -> int:
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float, timedelta)):
+    if not (is_number(seconds) or isinstance(seconds, timedelta)):
         raise InvalidTypeError("seconds", seconds, "give a number of seconds, or a timedelta")
     step = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
     if not 0 <= step <= LONGEST.total_seconds():  # neither is NaN

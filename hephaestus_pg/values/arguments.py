@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from inspect import iscoroutinefunction
 from typing import Any
 
 from hephaestus_pg._checks import is_int
@@ -14,6 +15,12 @@ def checked_flag(field: str, value: Any) -> bool:
     if value is not True and value is not False:
         raise InvalidTypeError(field, value, "give True or False")
     return value
+
+
+def checked_progress(progress: Any, what: str) -> None:
+    """Refuses what cannot be called with ``what``, and what would have to be awaited."""
+    if not (progress is None or callable(progress)) or iscoroutinefunction(progress):
+        raise InvalidTypeError("progress", progress, f"give a function of {what}, not async")
 
 
 def whole_number(field: str, value: Any, highest: int, advice: str | None = None) -> int:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
-from hephaestus_pg.errors import InvalidTypeError
-from hephaestus_pg.values.arguments import checked_flag
+from hephaestus_pg.values.arguments import checked_flag, checked_progress
 from hephaestus_pg.values.instance import Status
 from hephaestus_pg.verbs import filters as filtering
 from hephaestus_pg.verbs import keyset
@@ -57,8 +55,7 @@ class Verbs(SearchVerbs):
         moment = filtering.column_moment("finished_before", finished_before)
         size = keyset.checked_rows(batch_size, "batch_size")
         checked_flag("dry_run", dry_run)
-        if not (progress is None or callable(progress)) or iscoroutinefunction(progress):
-            raise InvalidTypeError("progress", progress, "give a function of a number, not async")
+        checked_progress(progress, "a number")
         if dry_run:
             given: Filters = {
                 "status_in": Status.FINISHED,

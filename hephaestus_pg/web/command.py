@@ -13,11 +13,12 @@ import re
 import socket
 import sys
 from importlib.util import find_spec
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.cli import options
 from hephaestus_pg.cli.storages import connected, started
+from hephaestus_pg.errors import HephaestusError
 from hephaestus_pg.web import app
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ _SECONDS = 5.0
 _NAME = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-fA-F:.]+\]")
 _OPEN = (
     "warning: whoever reaches {} reads every instance: the page has no authentication; to add it, "
-    "mount hephaestus_pg.web.app(storage) in an application of yours"
+    "mount hephaestus_pg.web.app(storage) in an application of yours\n"
+    "it answers to {}; give each other name or address by --name"
 )
 
 
@@ -71,10 +73,6 @@ async def _serve(arguments: argparse.Namespace) -> int:
     from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: PLC0415
     from uvicorn import Config, Server  # noqa: PLC0415
 
-    address = arguments.host
-    family, host = socket.AF_INET, str(address)
-    if isinstance(address, IPv6Address):
-        family, host = socket.AF_INET6, f"[{address}]"
     settings: dict[str, Any] = {}
     if not arguments.pgbouncer:  # which refuses settings
         settings["server_settings"] = {"default_transaction_read_only": "on"}
@@ -88,19 +86,32 @@ async def _serve(arguments: argparse.Namespace) -> int:
         ) as pool,
         started(pool, arguments.schema, timeout=_SECONDS) as storage,
     ):
-        with socket.create_server((str(address), arguments.port), family=family) as listening:
+        with _listening(arguments.host, arguments.port) as listening:
+            address = arguments.host
+            host = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
             url = f"http://{host}:{listening.getsockname()[1]}/"
-            if not address.is_loopback:
-                print(_OPEN.format(url), file=sys.stderr)
-            print(f"schema {storage.schema}: {url} (Ctrl-C ends it)", flush=True)
             # A site that a browser visits may let its own name lead here, and read the page as its
-            # own (DNS rebinding): so no other name is answered to. Of an address of version 6 older
-            # releases of starlette see what is before its first colon.
-            names = [host, host.partition(":")[0], "localhost", *arguments.name]
+            # own (DNS rebinding): so no other name is answered to.
+            names = [*dict.fromkeys([host, "127.0.0.1", "localhost", *arguments.name])]
+            if not address.is_loopback:
+                print(_OPEN.format(url, ", ".join(names)), file=sys.stderr)
+            print(f"schema {storage.schema}: {url} (Ctrl-C ends it)", flush=True)
+            # Of an address of version 6 older releases of starlette see what is before its first
+            # colon.
+            names.append(host.partition(":")[0])
             page = TrustedHostMiddleware(app(storage), names, www_redirect=False)
             config = Config(page, log_level="warning", lifespan="off", server_header=False)
             await Server(config).serve([listening])
     return 0
+
+
+def _listening(address: IPv4Address | IPv6Address, port: int) -> socket.socket:
+    family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
+    try:
+        return socket.create_server((str(address), port), family=family)
+    except OSError as error:
+        advice = "give another --host, or another --port, 0 for any"
+        raise HephaestusError(f"{error.strerror}; {advice}") from error
 
 
 def _port(text: str) -> int:

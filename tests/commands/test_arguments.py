@@ -49,6 +49,14 @@ def test_another_status_is_refused_with_those_that_there_are(run: Run) -> None:
     assert "choose from 'pending', 'running'" in err or "choose from pending, running" in err
 
 
+@pytest.mark.parametrize("command", ("show", "release"))
+def test_an_id_that_no_instance_can_have_is_refused(run: Run, command: str) -> None:
+    """A script whose variable is not set gives an empty one."""
+    code, out, err = run(command, "")
+    assert (code, out) == (2, "")
+    assert "argument ID: id is '': give 1 to 255 characters" in err
+
+
 def test_an_order_from_the_end_is_joined_to_its_flag_and_nothing_else_is() -> None:
     assert arguments.joined(["--order-by", "-id", "--order-by", "--json", "-id"]) == [
         *("--order-by=-id", "--order-by", "--json", "-id")

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from hephaestus_pg import EmbeddedServerError
+from hephaestus_pg import EmbeddedServerError, InvalidValueError
 from hephaestus_pg.embedded import EmbeddedServer
 from hephaestus_pg.embedded import server as server_module
 from hephaestus_pg.embedded.cluster import Cluster
@@ -35,6 +35,13 @@ def test_constructing_a_server_starts_nothing(server: EmbeddedServer) -> None:
     server.stop()
     server.kill()
     server.close()
+
+
+@pytest.mark.parametrize("name", ("port", "Port"))
+def test_a_port_of_ones_own_is_refused(name: str) -> None:
+    """The server would listen there, and the DSN lead elsewhere."""
+    with pytest.raises(InvalidValueError, match=r"^settings is .*: leave out 'port'.*\.port"):
+        EmbeddedServer(settings={name: "5433"})
 
 
 def test_starting_a_running_server_changes_nothing(server: EmbeddedServer) -> None:

@@ -151,7 +151,8 @@ def test_gen_writes_files_and_prints_their_paths(run: Run, tmp_path: Path) -> No
     assert "down_revision = 'abc'" in Path(out.strip()).read_text()
     code, out, err = run("gen", "--format", "sql", "--output", str(output))
     assert (code, out) == (2, "")
-    assert "File exists" in err
+    assert "001_create_workflow_instances.up.sql is there already" in err
+    assert err.endswith("; for what is newer give --from-version, or give another --output\n")
 
 
 def test_one_who_is_told_to_end_says_what_is_done_and_stops_the_server(

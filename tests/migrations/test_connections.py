@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,13 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import migrations
-from hephaestus_pg.errors import DatabaseError, InvalidValueError, MigrationError, UnavailableError
+from hephaestus_pg.errors import (
+    DatabaseError,
+    InvalidTypeError,
+    InvalidValueError,
+    MigrationError,
+    UnavailableError,
+)
 from hephaestus_pg.migrations import connections, session
 from tests.chaos.proxy import Proxy
 from tests.support.catalog import WAIT_SECONDS, until
@@ -114,6 +121,22 @@ async def test_a_connection_of_a_pool_can_be_used(
             await migrations.migrated_version(connection=connection, schema=schema)
             == migrations.LATEST
         )
+
+
+async def test_a_pool_for_a_connection_says_what_to_give(
+    pool: asyncpg.Pool[asyncpg.Record], schema: str
+) -> None:
+    given: Any = {"connection": pool, "schema": schema}
+    calls: tuple[Callable[..., Awaitable[object]], ...] = (
+        migrations.up,
+        migrations.plan,
+        migrations.status,
+        migrations.migrated_version,
+        partial(migrations.down, version=0),
+    )
+    for call in calls:
+        with pytest.raises(InvalidTypeError, match=r"^connection is .*pool\.acquire\(\)"):
+            await call(**given)
 
 
 async def test_a_dsn_and_a_connection_together_are_refused(link: Link, dsn: str) -> None:

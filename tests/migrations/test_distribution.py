@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,16 +53,26 @@ async def test_a_table_of_somebody_else_is_refused(link: Link, dsn: str, schema:
         ({"by": "id", "shards": 64_001}, "^shards is 64001: give a number from 1 to 64000"),
         ({"by": "id", "shards": "4"}, "^shards is '4': give a whole number"),
         ({"by": "id", "shards": True}, "^shards is True: give a whole number"),
+        ({"by": "id", "online": "no"}, "^online is 'no': give True or False"),
         ({"by": "id", "schema": "Tenant"}, "^schema is 'Tenant'"),
     ),
 )
 async def test_arguments_that_make_no_sense_are_refused(
     dsn: str, migrated: str, wanted: dict[str, Any], message: str
 ) -> None:
-    kind = InvalidTypeError if "whole number" in message else InvalidValueError
+    kind = InvalidValueError
+    if "whole number" in message or "True or False" in message:
+        kind = InvalidTypeError
     for work in (migrations.distribute, migrations.plan_distribute):
         with pytest.raises(kind, match=message):
             await work(dsn, **{"schema": migrated} | wanted)
+
+
+async def test_a_large_table_is_not_moved_by_a_text_for_a_flag(dsn: str, migrated: str) -> None:
+    given: dict[str, Any] = {"schema": migrated, "rewrite": "no"}
+    for work in (partial(migrations.distribute, by="id"), migrations.undistribute):
+        with pytest.raises(InvalidTypeError, match="^rewrite is 'no': give True or False"):
+            await work(dsn, **given)
 
 
 BY_ID, BY_SCHEMA = Distribution("id", 4), Distribution("schema", 1)

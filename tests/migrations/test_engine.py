@@ -272,6 +272,34 @@ class TestArguments:
         with pytest.raises(InvalidTypeError, match="version is"):
             await migrations.down(dsn, version=version)
 
+    @pytest.mark.parametrize("flag", ("false", "no", "", 0, 1))
+    async def test_a_flag_is_true_or_false(self, dsn: str, schema: str, flag: Any) -> None:
+        """A text of the environment, such as "false", counts as true, and drops tables."""
+        await migrations.up(dsn, schema=schema)
+        for name in ("allow_row_loss", "allow_version_loss", "allow_due_loss"):
+            with pytest.raises(InvalidTypeError, match=f"^{name} is .*: give True or False"):
+                await migrations.down(dsn, schema=schema, version=0, **{name: flag})
+        for call in (migrations.up, migrations.plan):
+            with pytest.raises(InvalidTypeError, match="^online is .*: give True or False"):
+                await call(dsn, schema=schema, online=flag)
+        with pytest.raises(InvalidTypeError, match="^rewrite is .*: give True or False"):
+            await migrations.index(dsn, schema=schema, profile="initial", rewrite=flag)
+        assert await migrations.migrated_version(dsn, schema=schema) == migrations.LATEST
+
+    async def test_progress_that_could_not_be_called_is_refused_before_a_step(
+        self, dsn: str, schema: str
+    ) -> None:
+        async def report(step: object) -> None:
+            del step
+
+        for progress in (report, 3):
+            given: dict[str, Any] = {"schema": schema, "progress": progress}
+            with pytest.raises(InvalidTypeError, match="^progress is .*a step, not async"):
+                await migrations.up(dsn, **given)
+            with pytest.raises(InvalidTypeError, match="^progress is .*a step, not async"):
+                await migrations.down(dsn, version=0, **given)
+        assert await migrations.migrated_version(dsn, schema=schema) == 0
+
     @pytest.mark.parametrize("schema", ("Public", "a b", "", "1a", 'a"; --', "a" * 64))
     async def test_a_schemas_name_follows_the_originals_rule(self, schema: str) -> None:
         for call in (migrations.up, migrations.migrated_version, migrations.status):

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -102,8 +103,21 @@ def test_wrong_arguments_of_a_script_are_refused() -> None:
         migrations.sql("down")
     with pytest.raises(InvalidValueError, match="allow is"):
         migrations.sql("down", version=0, allow=["everything"])
+    with pytest.raises(InvalidTypeError, match="allow is 'row_loss': give a list of losses"):
+        migrations.sql("down", version=0, allow="row_loss")
     with pytest.raises(InvalidValueError, match="schema is"):
         migrations.sql("up", schema='a"; DROP SCHEMA b; --')
+
+
+def test_a_script_that_would_go_the_other_way_is_refused() -> None:
+    """It would do nothing, and say nothing of it."""
+    above = "^from_version is 5: up to version 3 begins at 3 or below"
+    for write in (partial(migrations.sql, "up"), numbered_files, alembic_revision):
+        with pytest.raises(InvalidValueError, match=above):
+            write(from_version=5, version=3)
+    with pytest.raises(InvalidValueError, match="^from_version is 2: down to version 4 begins at"):
+        migrations.sql("down", from_version=2, version=4)
+    assert numbered_files(from_version=3, version=3) == {}
 
 
 async def test_numbered_files_in_order_make_the_same_schema_as_the_engine(database: str) -> None:

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from hephaestus_pg import migrations
-from hephaestus_pg.errors import MigrationLockError, RejectedError
+from hephaestus_pg.errors import InvalidValueError, MigrationLockError, RejectedError
 from hephaestus_pg.migrations import session
 from tests.support.catalog import WAIT_SECONDS, until
 from tests.support.migrated import advisory_locks
@@ -33,6 +33,21 @@ async def test_waiting_too_long_for_another_run_is_a_lock_error(
         with pytest.raises(MigrationLockError, match="another process has been migrating"):
             await migrations.up(dsn, schema=schema, wait=0.2)
     await migrations.up(dsn, schema=schema, wait=0.2)
+
+
+@pytest.mark.parametrize("wait", (float("nan"), -1, "5", None, True))
+async def test_a_time_to_wait_that_is_none_is_refused(wait: Any) -> None:
+    """No comparison with NaN is true: the wait would have no end."""
+    calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
+        "up": migrations.up,
+        "down": partial(migrations.down, version=0),
+        "index": partial(migrations.index, profile="none"),
+        "distribute": partial(migrations.distribute, by="id"),
+        "undistribute": migrations.undistribute,
+    }
+    for call in calls.values():
+        with pytest.raises(InvalidValueError, match="^wait is .*: give .*seconds"):
+            await call("postgresql://127.0.0.1:1/none", wait=wait)
 
 
 async def test_a_run_that_is_cancelled_as_it_gets_the_lock_does_not_keep_it(
@@ -140,6 +155,36 @@ async def test_no_timeout_of_the_role_ends_a_step(database: str, link: Link) -> 
     assert await link.fetch("SELECT * FROM met") == []
     for name in known:
         assert await link.fetchval(f"SHOW {name}") == "1h"
+
+
+async def test_the_drivers_own_timeout_ends_no_step(dsn: str, schema: str) -> None:
+    """A pool's ``command_timeout`` is made for queries, and counts for its connections."""
+
+    class Limited(asyncpg.Connection):
+        """Has one that all which works on the table exceeds."""
+
+        async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:
+            if timeout is None and "workflow_instances" in query:
+                raise TimeoutError
+            return await super().execute(query, *arguments, timeout=timeout)
+
+        async def fetchval(
+            self, query: str, *arguments: Any, timeout: float | None = None, **options: Any
+        ) -> Any:
+            if timeout is None and "UPDATE" in query:
+                raise TimeoutError
+            return await super().fetchval(query, *arguments, timeout=timeout, **options)
+
+    theirs = await asyncpg.connect(dsn, connection_class=Limited)
+    try:
+        for online in (False, True):
+            await migrations.up(connection=theirs, schema=schema, version=2)
+            await migrations.up(connection=theirs, schema=schema, online=online)
+            await migrations.index(connection=theirs, schema=schema, profile="none")
+            await migrations.index(connection=theirs, schema=schema, profile="full")
+            await migrations.down(connection=theirs, schema=schema, version=0)
+    finally:
+        await theirs.close()
 
 
 async def test_a_cancelled_run_releases_locks_and_restores_settings(database: str) -> None:

@@ -54,6 +54,15 @@ async def test_a_long_wait_logs_who_holds_the_lock(
     assert re.fullmatch(rf"schema public: waiting for {what}: .*{who}.*", found[0])
 
 
+async def test_who_holds_the_table_of_runners_is_named_too(dsn: str, migrated: str) -> None:
+    """A run that takes it away waits for whoever only reads there."""
+    holder = await asyncpg.connect(dsn)
+    await holder.execute(f"BEGIN; SELECT count(*) FROM {migrated}.workflow_runners")
+    with pytest.raises(MigrationLockError, match=f"process {holder.get_server_pid()} "):
+        await migrations.down(dsn, schema=migrated, version=5, wait=0)
+    await holder.close()
+
+
 @pytest.mark.parametrize("work", ("status", "plan"))
 async def test_a_long_wait_to_read_logs_who_lets_nobody(
     database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, work: str

@@ -85,11 +85,27 @@ def test_a_name_may_be_given_and_an_open_address_is_warned_of(dsn: str, migrated
     given = ("--host", "0.0.0.0", "--name", "ops.example", "--name", "*.internal")
     with served("--dsn", dsn, "--schema", migrated, *given) as (url, process):
         local = url.replace("0.0.0.0", "127.0.0.1")
+        assert status(local) == 200
         assert status(local, Host="ops.example") == 200
         assert status(local, Host="a.internal") == 200
         assert status(local, Host="evil.example") == 400
         process.send_signal(signal.SIGINT)
-        assert "the page has no authentication" in process.communicate()[1]
+        said = process.communicate()[1]
+        assert "the page has no authentication" in said
+        names = "0.0.0.0, 127.0.0.1, localhost, ops.example, *.internal"
+        assert f"it answers to {names}; give each other name or address by --name\n" in said
+
+
+def test_an_address_that_cannot_be_had_says_what_to_give(
+    dsn: str, migrated: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["--dsn", dsn, "--schema", migrated, "--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert "Address already in use" in said
+    assert f"('127.0.0.1', {port})" in said
+    assert said.endswith("; give another --host, or another --port, 0 for any\n")
 
 
 @pytest.mark.once

@@ -21,6 +21,7 @@ WHERE held.granted
             held.locktype = 'relation'
             AND held.relation IN (
                 to_regclass('/* schema */workflow_instances'),
+                to_regclass('/* schema */workflow_runners'),
                 to_regclass('/* schema */hephaestus_pg_migrations')
             )
     END

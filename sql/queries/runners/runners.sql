@@ -1,3 +1,4 @@
+-- The runners that live, those of longest standing first, and how many instances each owns.
 WITH owned AS (
     SELECT runner, count(*) AS instances
     FROM /* schema */workflow_instances
