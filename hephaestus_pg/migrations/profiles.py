@@ -73,7 +73,9 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
     async with migrating(dsn, connection, schema, wait=wait) as session:
         state = await session.read_state()
         if state.version < _sql.latest_version():
-            raise SchemaOutdatedError(schema, found=state.version, needed=_sql.latest_version())
+            raise SchemaOutdatedError(
+                state.schema, found=state.version, needed=_sql.latest_version()
+            )
         check_index(state, profile)
         await check_names(session.connection, state)
         found: Any = await session.connection.fetchrow(_sql.statement("index_profile", schema))

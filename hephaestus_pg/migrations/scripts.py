@@ -193,6 +193,7 @@ def alembic_revision(
     ``down_revision`` is the revision that it follows in the host application. The same versions of
     the same schema always give the same revision.
     """
+    schema = _sql.checked_schema(schema)
     start = checked_version("from_version", from_version, default=0, low=0)
     end = checked_version("version", version, default=_sql.latest_version(), low=0)
     digest = hashlib.sha256(f"hephaestus_pg {schema} {start} {end}".encode()).hexdigest()
