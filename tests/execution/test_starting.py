@@ -129,6 +129,7 @@ async def test_names_that_are_members_of_an_enum_of_texts_are_the_texts(
     class Tenant(str, Enum):  # noqa: UP042 - of which f"{Tenant.ACME}" is not the text
         ACME = schema
         NAME = f"storage of {schema}"
+        PROFILE = "none"
 
     made = await migrations.up(dsn, schema=Tenant.ACME)
     assert repr(made.schema) == repr(schema)
@@ -136,6 +137,10 @@ async def test_names_that_are_members_of_an_enum_of_texts_are_the_texts(
         await migrations.down(dsn, schema=Tenant.ACME, version=3)
         await migrations.index(dsn, schema=Tenant.ACME, profile="full")
     await migrations.up(dsn, schema=Tenant.ACME)
+    profile: Any = Tenant.PROFILE
+    await migrations.index(dsn, schema=Tenant.ACME, profile=profile)
+    status = await migrations.status(dsn, schema=Tenant.ACME)
+    assert repr((status.schema, status.index)) == repr((schema, "none"))
     async with AsyncStorage.start(
         dsn, name=Tenant.NAME, schema=Tenant.ACME, references=Names()
     ) as storage:
