@@ -17,7 +17,7 @@ def checked_flag(field: str, value: Any) -> bool:
 
 
 def whole_number(field: str, value: Any, highest: int, advice: str | None = None) -> int:
-    """Returns a whole number from 1 to ``highest``; ``True`` is none.
+    """Returns a whole number from 1 to ``highest``, plain; ``True`` is none.
 
     ``advice`` replaces what the error says to give.
     """
@@ -25,7 +25,7 @@ def whole_number(field: str, value: Any, highest: int, advice: str | None = None
         raise InvalidTypeError(field, value, advice or "give a whole number from 1 on")
     if not 0 < value <= highest:
         raise InvalidValueError(field, value, advice or f"give a whole number from 1 to {highest}")
-    return value
+    return int(value)
 
 
 def unstorable(text: str) -> str | None:
