@@ -43,7 +43,8 @@ class BulkVerbs(ModifyVerbs):
         """Stores all of the instances or none, each as :meth:`put` does, in their order.
 
         For the sake of memory, what comes back shares the maps of what was given, where those are
-        stored as they are: it shows what is stored as long as they are not changed.
+        stored as they are: it shows what is stored as long as they are not changed. So do not
+        change them before it returns either: each chunk is stored as it is when its turn comes.
 
         Raises:
             InvalidValueError: Two of them have the same id.
