@@ -34,7 +34,7 @@ QUERIES += [
     *(
         f"{name}:{driver}"
         for name in QUERIES
-        if PATHS[name].parent.name == "search"
+        if PATHS[name].parent.name == "search" or name == "count_by"
         for driver in DRIVERS
     ),
     *(f"{name}:batched" for name in QUERIES if name.endswith("_many")),

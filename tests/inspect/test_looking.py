@@ -144,6 +144,10 @@ class TestCountBy:
 
         assert await storage.count_by("status") == {"failed": 4, "pending": 1, "running": 8}
         assert await storage.count_by("workflow", status="failed") == {"Order": 4}
+        assert await storage.count_by("status", status_in=["failed", "pending"]) == {
+            "failed": 4,
+            "pending": 1,
+        }
         assert await storage.count_by("workflow_version") == {"1": 12, "2": 1}
         assert await storage.count_by("runner") == {"": len(orders) + 1}
 
