@@ -46,6 +46,7 @@ class ModifyVerbs(InstanceVerbs):
                 by this change, or by the same of another.
             OperationTimeoutError: A read or an update was under way then.
             InvalidTypeError: ``change`` is no function that returns an instance.
+            InvalidValueError: It returned another than it was given, or one of another revision.
             SerializationError: What it returned cannot be stored exactly.
         """
         checked_id(id)
@@ -85,4 +86,10 @@ def _changed(id: str, held: Instance | None, change: Callable[[Instance], Any]) 
         raise InvalidTypeError("change", changed, "it returns an Instance: replace(instance, ...)")
     if changed.id != id:
         raise InvalidValueError("id", changed.id, f"the change of {id!r} keeps its id")
+    if changed.revision != held.revision:
+        raise InvalidValueError(
+            "revision",
+            changed.revision,
+            "change what the function is given, by replace, not one that was read before",
+        )
     return changed
