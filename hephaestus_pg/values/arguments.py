@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from inspect import isawaitable
 from typing import Any
 
 from hephaestus_pg._checks import is_int
@@ -26,6 +27,16 @@ def whole_number(field: str, value: Any, highest: int, advice: str | None = None
     if not 0 < value <= highest:
         raise InvalidValueError(field, value, advice or f"give a whole number from 1 to {highest}")
     return int(value)
+
+
+def answered(field: str, function: Callable[[Any], Any], argument: Any) -> Any:
+    """Returns what the caller's ``function`` makes of ``argument``, unless it is async."""
+    answer = function(argument)
+    if isawaitable(answer):
+        if hasattr(answer, "close"):
+            answer.close()
+        raise InvalidTypeError(field, function, "give a function that is not async")
+    return answer
 
 
 def unstorable(text: str) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import (
@@ -14,6 +13,7 @@ from hephaestus_pg.errors import (
     StaleInstanceError,
 )
 from hephaestus_pg.execution.retrying import FIRST_PAUSE
+from hephaestus_pg.values.arguments import answered
 from hephaestus_pg.values.instance import Instance, checked_id
 from hephaestus_pg.verbs.single import InstanceVerbs
 
@@ -77,11 +77,7 @@ class ModifyVerbs(InstanceVerbs):
 def _changed(id: str, held: Instance | None, change: Callable[[Instance], Any]) -> Instance:
     if held is None:
         raise InstanceNotFoundError(id)
-    changed = change(held)
-    if isawaitable(changed):
-        if hasattr(changed, "close"):
-            changed.close()
-        raise InvalidTypeError("change", change, "give a function that is not async")
+    changed = answered("change", change, held)
     if not isinstance(changed, Instance):
         raise InvalidTypeError("change", changed, "it returns an Instance: replace(instance, ...)")
     if changed.id != id:
