@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 # HephaestusEcto's rule for a prefix, and PostgreSQL's limit for an identifier.
@@ -28,12 +29,14 @@ _BODY_OR_END = re.compile(r"\$\$.*?\$\$|;$", re.DOTALL | re.MULTILINE)
 
 
 def checked_schema(schema: str) -> str:
-    """Returns ``schema`` as it is; see :func:`checked_identifier`."""
+    """Returns ``schema`` as a plain ``str``; see :func:`checked_identifier`."""
     return checked_identifier("schema", schema)
 
 
 def checked_identifier(field: str, name: str) -> str:
-    """Returns ``name`` if it can stand in SQL unquoted; ``field`` says in the error whose it is.
+    """Returns ``name``, plain, if it can stand in SQL unquoted.
+
+    ``field`` says in the error whose it is.
 
     Raises:
         InvalidTypeError: It is not a ``str``.
@@ -47,7 +50,7 @@ def checked_identifier(field: str, name: str) -> str:
             name,
             "use a lower-case letter or _, then letters, digits and _, 63 characters at most",
         )
-    return name
+    return plain_text(name)
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 
-from hephaestus_pg._checks import MAX_ID_LENGTH
+from hephaestus_pg._checks import MAX_ID_LENGTH, plain_text
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 
 _KEY = re.compile(r"[a-z0-9]+")
@@ -25,8 +25,10 @@ def build(key: str, value: str) -> str:
         InvalidValueError: The key is not ``[a-z0-9]+``; the value is neither that nor a lower-case
             UUID; or the id would be longer than 255 characters.
     """
-    _check("key", key, _KEY, "use lower-case letters and digits only")
-    _check("value", value, _VALUE, "use lower-case letters and digits only, or a lower-case UUID")
+    key = _checked("key", key, _KEY, "use lower-case letters and digits only")
+    value = _checked(
+        "value", value, _VALUE, "use lower-case letters and digits only, or a lower-case UUID"
+    )
     return _checked_length(f"{key}::{value}")
 
 
@@ -54,11 +56,12 @@ def extract_value(id: str) -> str:
     return rest.partition("::")[0]
 
 
-def _check(field: str, text: str, form: re.Pattern[str], expected: str) -> None:
+def _checked(field: str, text: str, form: re.Pattern[str], expected: str) -> str:
     if not isinstance(text, str):
         raise InvalidTypeError(field, text, "give it as a str")
     if not form.fullmatch(text):
         raise InvalidValueError(field, text, expected)
+    return plain_text(text)
 
 
 def _checked_length(id: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from hephaestus_pg import _sql, migrations, registry
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.batching.keyed import checked_batch_by
 from hephaestus_pg.batching.shards import Shards
 from hephaestus_pg.codec.serializer import MAX_STATE_BYTES, Serializer
@@ -129,7 +130,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
         """
         if not isinstance(name, str) or not name:
             raise InvalidTypeError("name", name, "give the storage a name")
-        _sql.checked_schema(schema)
+        name, schema = plain_text(name), _sql.checked_schema(schema)
         serializer = Serializer(references, max_state_bytes=max_state_bytes, elixir=elixir)
         checked_flag("batching", batching)
         checked_flag("pgbouncer", pgbouncer)

@@ -1,4 +1,5 @@
 import re
+from enum import Enum
 
 import pytest
 
@@ -19,6 +20,15 @@ def test_an_id_is_built_from_a_key_and_a_value_which_it_gives_back(value: str) -
 
     assert built == f"orderid::{value}"
     assert business_key.extract_value(built) == value
+
+
+def test_the_members_of_an_enum_of_texts_are_the_texts_that_they_are() -> None:
+    class Key(str, Enum):  # noqa: UP042 - of which f"{Key.ORDER}" is not the text
+        ORDER = "order"
+        VALUE = "abc123"
+
+    assert business_key.build(Key.ORDER, Key.VALUE) == "order::abc123"
+    assert business_key.build_unique(Key.ORDER, "1").startswith("order::1::")
 
 
 def test_unique_ids_of_one_value_differ_and_give_it_back() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ QUERIES += [
     *(
         f"{name}:{driver}"
         for name in QUERIES
-        if PATHS[name].parent.name == "search"
+        if PATHS[name].parent.name == "search" or name == "count_by"
         for driver in DRIVERS
     ),
     *(f"{name}:batched" for name in QUERIES if name.endswith("_many")),
@@ -163,6 +164,13 @@ def test_a_schema_that_would_need_quoting_never_becomes_sql() -> None:
     for schema in ("a b", "A", 'a"', "a;--", "", "1", "x" * 64, "a\n"):
         with pytest.raises(InvalidValueError):
             _sql.statement("get", schema)
+
+
+def test_a_schema_that_is_the_member_of_an_enum_of_texts_is_its_text() -> None:
+    tenant = Enum("Tenant", {"ACME": "sql_of_acme"}, type=str)  # type: ignore[misc]
+
+    assert _sql.statement("get", tenant.ACME) == _sql.statement("get", "sql_of_acme")
+    assert '"sql_of_acme".workflow_instances' in _sql.statement("get", "sql_of_acme")
 
 
 def test_the_folder_is_the_checkouts_or_the_wheels() -> None:

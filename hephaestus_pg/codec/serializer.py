@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.codec import exact_json
 from hephaestus_pg.codec.elixir import KnownAtoms
 from hephaestus_pg.codec.encoded import EncodedInstance
@@ -150,11 +151,12 @@ class Serializer:
         text, state, is_exact = exact_json.dumps(given)
         if len(text) * exact_json.MAX_GROWTH > self._max_state_bytes:
             self._check_size(text)
+        id = instance.id
         columns = (
-            instance.id,
+            id if type(id) is str else plain_text(id),
             self.references.to_name(instance.workflow),
             instance.status._value_,  # three times as fast as the enum's property
-            instance.workflow_version,
+            int(instance.workflow_version),
         )
         if self._elixir is not None:
             self._elixir.check(columns[1], state)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,7 @@ NEVER = "Infinity"
 """A due moment that does not come, in seconds as the server prints it."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EXACT = Context(prec=28, traps=[])  # the program's own may have few digits
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -124,7 +125,7 @@ def parse_due(seconds: str) -> datetime | None:
     if seconds == NEVER:
         return None
     try:
-        return _EPOCH + timedelta(microseconds=int(Decimal(seconds) * 1_000_000))
+        return _EPOCH + timedelta(microseconds=int(_EXACT.multiply(Decimal(seconds), 1_000_000)))
     except (OverflowError, ArithmeticError):
         raise ValueError("its due_at is not in the years 1 to 9999") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
 from hephaestus_pg.inspect import findings
 from hephaestus_pg.inspect.findings import InstanceCount, Stats
@@ -101,7 +102,9 @@ class InspectVerbs(Verbs):
             raise InvalidValueError("column", column, f"give one of {', '.join(get_args(Counted))}")
         matching = filtering.matching(filters, self._serializer.references)
         with self._executor.operation("count_by", None, timeout) as deadline:
-            rows = await self._rows(deadline, "count_by", matching, variant=f"by_{column}")
+            rows = await self._rows(
+                deadline, "count_by", matching, variant=f"by_{plain_text(column)}"
+            )
         return {row["value"]: int(row["count"]) for row in rows}
 
     async def stats(self, *, timeout: float | None = None) -> Stats:

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from hephaestus_pg import _sql
+from hephaestus_pg._checks import plain_text
 from hephaestus_pg.errors import InvalidValueError, RewriteRefusedError, SchemaOutdatedError
 from hephaestus_pg.migrations.advice import index_notes
 from hephaestus_pg.migrations.citus import check_index
@@ -76,16 +77,20 @@ async def index(  # noqa: PLR0913 - each is a decision of its own, given by name
     async with migrating(dsn, connection, schema, wait=wait) as session:
         state = await session.read_state()
         if state.version < _sql.latest_version():
-            raise SchemaOutdatedError(schema, found=state.version, needed=_sql.latest_version())
+            raise SchemaOutdatedError(
+                state.schema, found=state.version, needed=_sql.latest_version()
+            )
         check_index(state, profile)
         await check_names(session.connection, state)
-        found: Any = await session.connection.fetchrow(_sql.statement("index_profile", schema))
+        found: Any = await session.connection.fetchrow(
+            _sql.statement("index_profile", state.schema)
+        )
         rewritten = 0
         if profile == "initial" and not found["has_column"]:
             rewritten = await _size_to_rewrite(session, state, rewrite=rewrite)
-        await run_stages(session, stages_in("profiles", profile), of=f"index {profile}")
+        await run_stages(session, stages_in("profiles", plain_text(profile)), of=f"index {profile}")
     return IndexResult(
-        schema=schema,
+        schema=state.schema,
         before=found["profile"],
         after=profile,
         seconds=time.monotonic() - began,

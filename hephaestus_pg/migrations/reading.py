@@ -56,7 +56,7 @@ async def plan(  # noqa: PLR0913 - as up
         rows = await row_count(opened, state)
     by_stages = size > ONLINE_ABOVE if online is None else online
     return MigrationPlan(
-        schema=schema,
+        schema=state.schema,
         from_version=state.version,
         steps=tuple(
             planned(migration, rows=rows, online=by_stages) for migration in state.pending(target)
@@ -94,7 +94,7 @@ async def status(
         found: Any = await opened.fetchrow(_sql.statement("index_profile", schema))
         leftovers = await leftover_notes(opened, state)
     return SchemaStatus(
-        schema=schema,
+        schema=state.schema,
         version=state.version,
         migrations=_listed(state),
         index=found["profile"] if state.version else None,

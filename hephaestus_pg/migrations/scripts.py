@@ -204,6 +204,7 @@ def alembic_revision(
     ``down_revision`` is the revision that it follows in the host application. The same versions of
     the same schema always give the same revision.
     """
+    schema = _sql.checked_schema(schema)
     start, end = _way("up", version, from_version)
     digest = hashlib.sha256(f"hephaestus_pg {schema} {start} {end}".encode()).hexdigest()
     revision = digest[:12]  # as long as Alembic's own

@@ -166,6 +166,7 @@ async def read_state(
     Raises:
         UnrecognizedSchemaError: There is a table whose version cannot be told.
     """
+    schema = _sql.checked_schema(schema)
     # An aggregate: there is always a row.
     # The columns are one text, since the driver asks on each new connection what an array is.
     [found] = await fetch_rows(

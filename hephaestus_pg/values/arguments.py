@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from inspect import iscoroutinefunction
+from collections.abc import Callable, Iterable, Mapping
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
 from hephaestus_pg._checks import is_int
@@ -24,7 +24,7 @@ def checked_progress(progress: Any, what: str) -> None:
 
 
 def whole_number(field: str, value: Any, highest: int, advice: str | None = None) -> int:
-    """Returns a whole number from 1 to ``highest``; ``True`` is none.
+    """Returns a whole number from 1 to ``highest``, plain; ``True`` is none.
 
     ``advice`` replaces what the error says to give.
     """
@@ -32,7 +32,17 @@ def whole_number(field: str, value: Any, highest: int, advice: str | None = None
         raise InvalidTypeError(field, value, advice or "give a whole number from 1 on")
     if not 0 < value <= highest:
         raise InvalidValueError(field, value, advice or f"give a whole number from 1 to {highest}")
-    return value
+    return int(value)
+
+
+def answered(field: str, function: Callable[[Any], Any], argument: Any) -> Any:
+    """Returns what the caller's ``function`` makes of ``argument``, unless it is async."""
+    answer = function(argument)
+    if isawaitable(answer):
+        if hasattr(answer, "close"):
+            answer.close()
+        raise InvalidTypeError(field, function, "give a function that is not async")
+    return answer
 
 
 def unstorable(text: str) -> str | None:

@@ -6,7 +6,13 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnexpectedRowError
+from hephaestus_pg.errors import (
+    HephaestusError,
+    InvalidTypeError,
+    InvalidValueError,
+    UnexpectedRowError,
+    shown,
+)
 from hephaestus_pg.values.arguments import listed
 from hephaestus_pg.values.instance import Instance, checked_id
 from hephaestus_pg.verbs.modify import ModifyVerbs
@@ -43,11 +49,13 @@ class BulkVerbs(ModifyVerbs):
         """Stores all of the instances or none, each as :meth:`put` does, in their order.
 
         For the sake of memory, what comes back shares the maps of what was given, where those are
-        stored as they are: it shows what is stored as long as they are not changed.
+        stored as they are: it shows what is stored as long as they are not changed. So do not
+        change them before it returns either: each chunk is stored as it is when its turn comes.
 
         Raises:
             InvalidValueError: Two of them have the same id.
-            SerializationError: A state cannot be stored exactly; nothing was written.
+            SerializationError: A state cannot be stored exactly; nothing was written. A note of the
+                error names the instance.
         """
         given = listed("instances", instances, "Instance values")
         stored: dict[str, tuple[Record, Instance]] = {}
@@ -146,7 +154,11 @@ class BulkVerbs(ModifyVerbs):
         chunk: dict[str, EncodedInstance] = {}
         size = 0
         for instance in instances:
-            new = self._serializer.encode(instance)
+            try:
+                new = self._serializer.encode(instance)
+            except HephaestusError as error:
+                error.add_note(f"It is in the instance {shown(instance.id)}.")
+                raise
             if chunk and (len(chunk) == CHUNK_ROWS or size + len(new.state) > CHUNK_CHARS):
                 yield chunk
                 chunk, size = {}, 0

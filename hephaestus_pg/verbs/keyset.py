@@ -54,10 +54,8 @@ def parameters(order_by: Order, after: str | None, limit: int | None) -> tuple[A
     Raises:
         InvalidValueError: The cursor is not one of this order, or the limit is out of its range.
     """
-    if limit is not None:
-        checked_rows(limit, "limit")
+    rows = None if limit is None else str(checked_rows(limit, "limit"))
     moment, id = (None, None) if after is None else _place(after, order_by)
-    rows = None if limit is None else str(limit)
     return (id, rows) if _is_by_id(order_by) else (moment, id, rows)
 
 

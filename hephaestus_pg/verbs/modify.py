@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import (
@@ -14,6 +13,7 @@ from hephaestus_pg.errors import (
     StaleInstanceError,
 )
 from hephaestus_pg.execution.retrying import FIRST_PAUSE
+from hephaestus_pg.values.arguments import answered
 from hephaestus_pg.values.instance import Instance, checked_id
 from hephaestus_pg.verbs.single import InstanceVerbs
 
@@ -46,6 +46,7 @@ class ModifyVerbs(InstanceVerbs):
                 by this change, or by the same of another.
             OperationTimeoutError: A read or an update was under way then.
             InvalidTypeError: ``change`` is no function that returns an instance.
+            InvalidValueError: It returned another than it was given, or one of another revision.
             SerializationError: What it returned cannot be stored exactly.
         """
         checked_id(id)
@@ -76,13 +77,15 @@ class ModifyVerbs(InstanceVerbs):
 def _changed(id: str, held: Instance | None, change: Callable[[Instance], Any]) -> Instance:
     if held is None:
         raise InstanceNotFoundError(id)
-    changed = change(held)
-    if isawaitable(changed):
-        if hasattr(changed, "close"):
-            changed.close()
-        raise InvalidTypeError("change", change, "give a function that is not async")
+    changed = answered("change", change, held)
     if not isinstance(changed, Instance):
         raise InvalidTypeError("change", changed, "it returns an Instance: replace(instance, ...)")
     if changed.id != id:
         raise InvalidValueError("id", changed.id, f"the change of {id!r} keeps its id")
+    if changed.revision != held.revision:
+        raise InvalidValueError(
+            "revision",
+            changed.revision,
+            "change what the function is given, by replace, not one that was read before",
+        )
     return changed

@@ -10,15 +10,10 @@ from contextvars import copy_context
 from copy import copy
 from typing import TYPE_CHECKING
 
-from hephaestus_pg.errors import (
-    CorruptInstanceError,
-    DatabaseError,
-    HephaestusError,
-    OperationTimeoutError,
-)
+from hephaestus_pg.errors import DatabaseError, HephaestusError, OperationTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from asyncpg import Record
 
@@ -48,23 +43,26 @@ CHUNK_IDS = 1_000
 
 
 class Watcher:
-    """One who waits: the newest states that it has not taken yet, by id."""
+    """One who waits: the rows of the newest states that it has not taken yet, by id.
 
-    def __init__(self, ids: Iterable[str]) -> None:
+    Each reads them by itself, so that what one changes in its instance no other sees.
+    """
+
+    def __init__(self, ids: Iterable[str], decode: Callable[[Record], Instance]) -> None:
         self.ids = frozenset(ids)
+        self._decode = decode
         self.seen: dict[str, int] = {}
         """The newest revisions so far, by id."""
-        self._new: dict[str, Instance] = {}
+        self._new: dict[str, Record] = {}
         self._error: Exception | None = None
         self._changed = asyncio.Event()
 
-    def offer(self, instance: Instance) -> None:
-        """Takes a state, unless a newer one has been there."""
-        revision = instance.revision
-        assert revision is not None
-        if revision > self.seen.get(instance.id, -1):
-            self.seen[instance.id] = revision
-            self._new[instance.id] = instance
+    def offer(self, row: Record) -> None:
+        """Takes the row of a state, unless a newer one has been there."""
+        id, revision = row["id"], int(row["revision"])
+        if revision > self.seen.get(id, -1):
+            self.seen[id] = revision
+            self._new[id] = row
             self._changed.set()
 
     def fail(self, error: Exception) -> None:
@@ -73,7 +71,11 @@ class Watcher:
         self._changed.set()
 
     async def next(self) -> Instance:
-        """The next newer state, the latest of its id."""
+        """The next newer state, the latest of its id.
+
+        Raises:
+            CorruptInstanceError: Its row cannot be read.
+        """
         while not self._new:
             if self._error is not None:
                 if isinstance(self._error, HephaestusError):
@@ -81,7 +83,7 @@ class Watcher:
                 raise self._error
             self._changed.clear()
             await self._changed.wait()
-        return self._new.pop(next(iter(self._new)))
+        return self._decode(self._new.pop(next(iter(self._new))))
 
 
 class Watchers:
@@ -113,7 +115,7 @@ class Watchers:
     @contextmanager
     def watching(self, ids: Iterable[str]) -> Iterator[Watcher]:
         """A watcher of these ids, which is told their present states first."""
-        watcher = Watcher(ids)
+        watcher = Watcher(ids, self._serializer.decode)
         for id in watcher.ids:
             self._by_id[id].add(watcher)
         self.look(watcher.ids)
@@ -213,17 +215,8 @@ class Watchers:
             self.looks += 1
             self._chunk_ids = min(2 * self._chunk_ids, CHUNK_IDS)
             for row in rows:
-                self._hand_out(row, watchers[row["id"]])
-
-    def _hand_out(self, row: Record, watchers: list[Watcher]) -> None:
-        try:
-            instance = self._serializer.decode(row)
-        except CorruptInstanceError as error:
-            for watcher in watchers:
-                watcher.fail(error)
-        else:
-            for watcher in watchers:
-                watcher.offer(instance)
+                for watcher in watchers[row["id"]]:
+                    watcher.offer(row)
 
 
 def _seen_by_all(id: str, watchers: list[Watcher]) -> str | None:

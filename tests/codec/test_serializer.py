@@ -2,6 +2,7 @@ import json
 from collections import UserDict
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -63,6 +64,20 @@ def test_an_unknown_reference_is_an_error_with_the_id_and_its_cause() -> None:
     with pytest.raises(CorruptInstanceError, match=r"os\.system.*add it") as caught:
         Serializer(CLASSES).from_db("x", "os.system", "pending", 1, {})
     assert isinstance(caught.value.__cause__, UnknownReferenceError)
+
+
+def test_members_of_enums_of_texts_and_numbers_are_stored_as_those() -> None:
+    class Id(str, Enum):  # noqa: UP042 - of which str() and f"{}" are not the text
+        ONE = "order::1"
+
+    class Version(int, Enum):
+        TWO = 2
+
+    instance = Instance(Id.ONE, "W", workflow_version=Version.TWO)
+
+    assert repr(Serializer(Names()).encode(instance).columns) == repr(
+        ("order::1", "W", "pending", "2", None)
+    )
 
 
 def test_what_cannot_be_stored_names_its_path_in_the_instance() -> None:

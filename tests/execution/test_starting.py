@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,8 +22,10 @@ from hephaestus_pg import (
     NamedClasses,
     Names,
     NotStartedError,
+    SchemaOutdatedError,
     Serializer,
     WrongEventLoopError,
+    migrations,
     registry,
 )
 from hephaestus_pg.execution.starting import Starting
@@ -57,7 +60,6 @@ async def test_what_was_entered_ends_though_a_scope_of_anyios_is_cancelled() -> 
 @pytest.fixture
 def left_behind(dsn: str, schema: str) -> Iterator[AsyncStorage]:
     """A storage of a program that crashed before it closed it."""
-    from hephaestus_pg import migrations
 
     async def crashed() -> AsyncStorage:
         await migrations.up(dsn, schema=schema)
@@ -119,6 +121,34 @@ async def test_a_storage_of_a_loop_that_lives_keeps_its_name(
         asyncio.run(again())
 
     await asyncio.to_thread(elsewhere)
+
+
+async def test_names_that_are_members_of_an_enum_of_texts_are_the_texts(
+    dsn: str, schema: str
+) -> None:
+    class Tenant(str, Enum):  # noqa: UP042 - of which f"{Tenant.ACME}" is not the text
+        ACME = schema
+        NAME = f"storage of {schema}"
+        PROFILE = "none"
+
+    made = await migrations.up(dsn, schema=Tenant.ACME)
+    assert repr(made.schema) == repr(schema)
+    with pytest.raises(SchemaOutdatedError, match=f"--schema {schema}"):
+        await migrations.down(dsn, schema=Tenant.ACME, version=3)
+        await migrations.index(dsn, schema=Tenant.ACME, profile="full")
+    await migrations.up(dsn, schema=Tenant.ACME)
+    profile: Any = Tenant.PROFILE
+    await migrations.index(dsn, schema=Tenant.ACME, profile=profile)
+    status = await migrations.status(dsn, schema=Tenant.ACME)
+    assert repr((status.schema, status.index)) == repr((schema, "none"))
+    async with AsyncStorage.start(
+        dsn, name=Tenant.NAME, schema=Tenant.ACME, references=Names()
+    ) as storage:
+        assert repr((storage.name, storage.schema)) == repr((Tenant.NAME.value, schema))
+        put = await storage.put(Instance.new("Order", {}, id="x"))
+        assert await storage.get("x") == put
+        async with storage.runner(workflows=["Order"], lease=5) as runner:
+            assert await runner.claim("x") is not None
 
 
 class TestRefusals:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +144,21 @@ class TestCountBy:
 
         assert await storage.count_by("status") == {"failed": 4, "pending": 1, "running": 8}
         assert await storage.count_by("workflow", status="failed") == {"Order": 4}
+        assert await storage.count_by("status", status_in=["failed", "pending"]) == {
+            "failed": 4,
+            "pending": 1,
+        }
         assert await storage.count_by("workflow_version") == {"1": 12, "2": 1}
         assert await storage.count_by("runner") == {"": len(orders) + 1}
+
+    async def test_a_column_may_be_the_member_of_an_enum_of_texts(
+        self, storage: AsyncStorage, orders: list[str]
+    ) -> None:
+        class Column(str, Enum):  # noqa: UP042 - as FastAPI takes a parameter of a few values
+            WORKFLOW = "workflow"
+
+        column: Any = Column.WORKFLOW
+        assert await storage.count_by(column) == {"Order": len(orders)}
 
     async def test_another_column_is_refused(self, storage: AsyncStorage) -> None:
         with pytest.raises(InvalidValueError, match="column is 'state': give one of status"):

@@ -334,9 +334,11 @@ class TestValuesOfOtherLibraries:
     async def test_a_decimal_context_of_the_programs_is_not_ours(self, small: AsyncStorage) -> None:
         """Of the same kind as the moments: what a program sets for its own figures."""
         numbers = {"n": 10**400 + 1, "large": 1e300, "small": 5e-324}
+        due_at = datetime(2031, 4, 5, 6, 7, 8, 910_111, UTC)
         strict = DecimalContext(prec=6, traps=[Inexact, FloatOperation])
         with localcontext(strict):
-            await small.put(new("a", **numbers))
+            await small.put(replace(new("a", **numbers), due_at=due_at))
             read = await small.get("a")
         assert read is not None
         assert dict(read.context.initial) == numbers
+        assert read.due_at == due_at

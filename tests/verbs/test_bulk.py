@@ -74,8 +74,9 @@ class TestMany:
         monkeypatch.setattr(bulk, "CHUNK_ROWS", 2)
         good = [order(f"x::{n}") for n in range(9)]
 
-        with pytest.raises(SerializationError):
+        with pytest.raises(SerializationError) as caught:
             await verbs.put_many([*good, order("x::9", runtime_metadata={"x": b""})])
+        assert caught.value.__notes__ == ["It is in the instance 'x::9'."]
         assert await verbs.count() == 0
         with pytest.raises(InvalidTypeError, match="instances"):
             await verbs.put_many([*good, "x::9"])  # type: ignore[list-item]

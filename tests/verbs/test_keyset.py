@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -31,6 +32,13 @@ def test_a_cursor_is_plain_text_and_keeps_its_place(id: str) -> None:
     assert cursor.isprintable()
     assert keyset.parameters("updated_at", cursor, 3) == ("2026-04-06 12:00:01", id, "3")
     assert keyset.parameters("id", keyset.cursor(STORED, "id"), None) == ("x::1", None)
+
+
+def test_a_number_of_rows_may_be_the_member_of_an_enum_of_numbers() -> None:
+    class PageSize(int, Enum):
+        SMALL = 10
+
+    assert keyset.parameters("id", None, PageSize.SMALL) == (None, "10")
 
 
 @pytest.mark.parametrize("made", ("id", "inserted_at", "updated_at"))

@@ -90,12 +90,35 @@ async def test_in_a_transaction_the_row_is_locked(
 
 
 async def test_others_who_are_always_first_are_an_error_at_the_deadline(
-    storage: AsyncStorage,
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await storage.insert(Instance("x", "W"))
-    # The revision is as if another had been first. A busy machine may cut the last try off.
+    get = storage.get
+
+    async def get_before_another(id: str, **options: Any) -> Instance | None:
+        held = await get(id, **options)
+        if held is not None:
+            await storage.put(held)
+        return held
+
+    monkeypatch.setattr(storage, "get", get_before_another)
+    # A busy machine may cut the last try off.
     with pytest.raises((StaleInstanceError, OperationTimeoutError)):
-        await storage.modify("x", lambda it: replace(it, revision=1), timeout=0.3)
+        await storage.modify("x", counted, timeout=0.3)
+
+
+async def test_a_change_of_one_that_was_read_before_is_refused_at_once(
+    storage: AsyncStorage,
+) -> None:
+    """It could be tried until the deadline, and said then that others were first."""
+    read = await storage.insert(Instance("x", "W"))
+    await storage.put(read)
+    for change in (lambda _: counted(read), lambda _: Instance.new("W", {}, id="x")):
+        with pytest.raises(InvalidValueError, match="revision.*not one that was read before"):
+            await storage.modify("x", change)
+        with pytest.raises(InvalidValueError, match="revision.*not one that was read before"):
+            async with storage.transaction() as transaction:
+                await transaction.modify("x", change)
 
 
 @pytest.mark.parametrize(

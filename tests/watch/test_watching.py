@@ -115,6 +115,16 @@ class TestWhatIsWaitedFor:
         with pytest.raises(ZeroDivisionError):
             await storage.wait("x", until=lambda _: 1 / 0)
 
+    async def test_an_answer_that_has_to_be_awaited_is_none(self, storage: AsyncStorage) -> None:
+        """It would count as true, so that nobody waited."""
+        await storage.put(Instance("x", "Order"))
+
+        async def is_paid(instance: Instance) -> bool:
+            return instance.status is Status.COMPLETED
+
+        with pytest.raises(InvalidTypeError, match=r"^until is .*not async"):
+            await storage.wait("x", until=lambda instance: is_paid(instance))  # noqa: PLW0108
+
     async def test_closing_ends_those_who_wait(self, other: AsyncStorage, order: Instance) -> None:
         task = await waits(other)
         await other.close()

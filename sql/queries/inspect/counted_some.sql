@@ -1,6 +1,6 @@
 -- The rows of each status by workflow, if they are fewer than $1; else one line with that number and no
 -- workflow.
-WITH /* include: counted_statuses */
+WITH /* include: instances_of_statuses */
 SELECT counted.status AS status, ''::text AS workflow, counted.instances::text AS instances
 FROM counted
 WHERE counted.instances >= $1::text::bigint

@@ -5,7 +5,7 @@ WITH clock AS (
     SELECT date_trunc('hour', statement_timestamp() AT TIME ZONE 'UTC') - interval '23 hours' AS first
 ), share AS (
     SELECT least(1, $2::text::float8 * current_setting('block_size')::float8 / greatest(1, /* include: table_bytes */)) AS share
-), /* include: counted_statuses */, written AS (
+), /* include: instances_of_statuses */, written AS (
     SELECT found.updated_at, found.workflow, counted.status, true AS is_few
     FROM counted
     CROSS JOIN LATERAL (
