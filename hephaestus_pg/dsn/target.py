@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hephaestus_pg.dsn import libpq
-from hephaestus_pg.dsn.hosts import pair_with_ports, parse_hosts, parse_ports
+from hephaestus_pg.dsn.hosts import LIST_OF_HOSTS, pair_with_ports, parse_hosts, parse_ports
 from hephaestus_pg.dsn.parameters import (
     Parameter,
     checked_value,
@@ -112,9 +112,15 @@ def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
     }
     port = variables.pop("port", None)
     honoured, settings = classify({**variables, **given})
+    root = honoured.get("sslrootcert")
+    if by_system := root is not None and root.value == "system":  # libpq's default then
+        honoured.setdefault("sslmode", Parameter("verify-full", "sslrootcert"))
     hosts = _hosts(authority, honoured, theirs, port)
+    local = all(host[:1] == "/" for host, _ in hosts)
     values = {name: parameter.value for name, parameter in honoured.items()}
-    arguments, in_dsn = _arguments(honoured, theirs, local=all(host[0] == "/" for host, _ in hosts))
+    arguments, in_dsn = _arguments(honoured, theirs, local=local)
+    if local and "ssl" in arguments and (hosts or by_system):
+        arguments["ssl"] = "disable"  # over a socket there is no TLS: its files need not be there
     if not hosts and "port" in honoured:
         arguments["port"] = parse_ports(*honoured["port"])
     session = theirs.get("target_session_attrs")
@@ -161,6 +167,8 @@ def _hosts(
     asked, first = options.get("host"), parse_ports(options.get("port"), "port")
     if asked:
         names = asked.split(",") if isinstance(asked, str) else asked
+        if not all(names):
+            raise InvalidValueError("host", asked, LIST_OF_HOSTS)
         hosts = [(str(name), "") for name in names]
     elif authority:
         hosts = authority
