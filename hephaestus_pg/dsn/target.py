@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -16,6 +15,7 @@ from hephaestus_pg.dsn.parameters import (
     classify,
     split_options,
 )
+from hephaestus_pg.dsn.passfile import check_passfile
 from hephaestus_pg.dsn.services import read_service
 from hephaestus_pg.dsn.text import dsn_text, parse_url
 from hephaestus_pg.dsn.tls import check_files, system_context
@@ -223,22 +223,8 @@ def _arguments(
         file = options.get("passfile")
         named = Parameter(os.fspath(file), "passfile") if file else given.get("passfile")
         if named:
-            _check_passfile(*named)
+            check_passfile(*named)
     return arguments, in_dsn
-
-
-def _check_passfile(path: str, field: str) -> None:
-    """Checks that asyncpg can use the password file: otherwise it would silently go without."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - the file may be a device
-        if not stat.S_ISREG(mode):
-            return  # such as /dev/null, for no file at all
-        with open(path, "rb"):  # noqa: PTH123
-            pass
-    except OSError as error:
-        raise InvalidValueError(field, path, f"it cannot be read: {error.strerror}") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO) and os.name != "nt":
-        raise InvalidValueError(field, path, f"others may read it: chmod 600 {path}")
 
 
 def _with_options(

@@ -27,8 +27,8 @@ def check_files(given: Mapping[str, Parameter]) -> None:
     if mode == "disable":
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if mode in _VERIFYING:
-        _check_authority(mode, given)
+    if mode in _VERIFYING and "sslrootcert" not in given:
+        _check_own_authority(given["sslmode"])
     for name in ("sslrootcert", "sslcrl"):
         if name in given and given[name].value != "system" and mode in {*_VERIFYING, "require"}:
             _load(given[name], lambda path: context.load_verify_locations(cafile=path))
@@ -45,13 +45,13 @@ def check_files(given: Mapping[str, Parameter]) -> None:
         )
 
 
-def _check_authority(mode: str, given: Mapping[str, Parameter]) -> None:
-    """Checks that an authority is named for ``mode``, or that libpq's default file is there."""
+def _check_own_authority(mode: Parameter) -> None:
+    """Checks that libpq's default file is there, where no authority is named."""
     own = Path("~/.postgresql/root.crt").expanduser()
-    if "sslrootcert" not in given and not own.exists():
+    if not own.exists():
         raise InvalidValueError(
-            given["sslmode"].field,
-            mode,
+            mode.field,
+            mode.value,
             "who vouches for the server? give sslrootcert=FILE, the certificate of its authority, "
             f"or sslrootcert=system for a public one (there is no {own} either)",
         )

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import (
-    InvalidValueError,
-)
 from hephaestus_pg.dsn.target import checked_dsn
 from tests.support.targets import read, settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.quick
 
@@ -75,21 +67,3 @@ def test_the_environment_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
         "application_name": "x",
         "geqo": "on",
     }
-
-
-def test_a_passfile_that_cannot_be_used_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    missing, open_to_all = tmp_path / "missing", tmp_path / "open"
-    open_to_all.write_text("*:*:*:*:secret")
-    open_to_all.chmod(0o644)
-    with pytest.raises(InvalidValueError, match=r"^passfile is .*No such file"):
-        read(f"postgresql://h/db?passfile={missing}")
-    with pytest.raises(InvalidValueError, match=r"^passfile is .*chmod 600"):
-        read("postgresql://h/db", passfile=open_to_all)
-    monkeypatch.setenv("PGPASSFILE", str(missing))
-    with pytest.raises(InvalidValueError, match=r"^PGPASSFILE is "):
-        read("postgresql://h/db")
-    assert read("postgresql://u:p@h/db").options["password"] == "p"  # it is not needed
-    monkeypatch.setenv("PGPASSFILE", os.devnull)  # none is wanted
-    assert read("postgresql://h/db").hosts
