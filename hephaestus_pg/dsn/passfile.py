@@ -14,6 +14,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hephaestus_pg.dsn.libpq import at_home
 from hephaestus_pg.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def check_passfile(path: str, field: str) -> None:
 def stored_password(options: Mapping[str, Any]) -> str:
     """Returns the password that the file has for asyncpg's ``options``; empty without one."""
     named = options.get("passfile") or os.environ.get("PGPASSFILE")
+    path = Path(named) if named else _default_path()
     try:
-        path = Path(named) if named else _default_path()
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             return ""
@@ -55,8 +56,8 @@ def stored_password(options: Mapping[str, Any]) -> str:
             logger.warning("others may read %s, so that it is left out: chmod 600 %s", path, path)
             return ""
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except (OSError, RuntimeError):  # the latter where a user has no home
-        return ""
+    except OSError:
+        return ""  # there is none: most need none
     host, port = str(options.get("host", "/")), options.get("port") or os.environ.get("PGPORT")
     user = options.get("user") or os.environ.get("PGUSER") or getpass.getuser()
     database = options.get("database") or os.environ.get("PGDATABASE") or user
@@ -81,4 +82,4 @@ def _is_open(mode: int) -> bool:
 def _default_path() -> Path:
     if os.name == "nt":
         return Path(os.environ.get("APPDATA", "")) / "postgresql" / "pgpass.conf"
-    return Path("~/.pgpass").expanduser()
+    return at_home(".pgpass")

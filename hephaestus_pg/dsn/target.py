@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,8 @@ def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
         arguments["ssl"] = "disable"  # over a socket there is no TLS: its files need not be there
     if not hosts and "port" in honoured:
         arguments["port"] = parse_ports(*honoured["port"])
+    if not (theirs.get("user") or arguments.get("user") or os.environ.get("PGUSER")):
+        _require_system_user()
     session = theirs.get("target_session_attrs")
     if isinstance(session, str):
         session = checked_value("target_session_attrs", session, "target_session_attrs")
@@ -137,6 +140,20 @@ def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
         session=session or values.get("target_session_attrs"),
         shuffled=values.get("load_balance_hosts") == "random",
     )
+
+
+def _require_system_user() -> None:
+    """Checks that the system has a name for who runs this, which is the default for the user's.
+
+    Raises:
+        InvalidValueError: It has none, as in a container that is run by a number.
+    """
+    try:
+        getpass.getuser()
+    except (ImportError, KeyError, OSError) as error:
+        raise InvalidValueError(
+            "user", None, "name one in the DSN or in PGUSER: the system has no name for this one"
+        ) from error
 
 
 def _with_service(given: dict[str, Parameter], options: Mapping[str, Any]) -> dict[str, Parameter]:

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hephaestus_pg.dsn.libpq import at_home
 from hephaestus_pg.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def check_files(given: Mapping[str, Parameter]) -> None:
 
 def _check_own_authority(mode: Parameter) -> None:
     """Checks that libpq's default file is there, where no authority is named."""
-    own = Path("~/.postgresql/root.crt").expanduser()
+    own = at_home(".postgresql/root.crt")
     if not own.exists():
         raise InvalidValueError(
             mode.field,

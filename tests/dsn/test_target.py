@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ssl
+from typing import TYPE_CHECKING
 
 import pytest
 
+from hephaestus_pg import InvalidValueError
+from hephaestus_pg.dsn.passfile import stored_password
 from hephaestus_pg.dsn.target import checked_dsn
 from tests.support.targets import read, settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.quick
 
@@ -67,3 +73,25 @@ def test_the_environment_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
         "application_name": "x",
         "geqo": "on",
     }
+
+
+def test_a_user_without_a_name_and_a_home_needs_neither(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unknown(*_: object) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    pwd = pytest.importorskip("pwd")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME", "PGUSER", "PGPASSFILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert stored_password({"host": "h", "user": "u"}) == ""
+    with pytest.raises(InvalidValueError, match=r"^sslmode is 'verify-full'.* ~/\.postgresql"):
+        read("postgresql://u@h/db?sslmode=verify-full")
+    with pytest.raises(InvalidValueError, match=r"^service is 'x'.*~/\.pg_service\.conf"):
+        read("postgresql://u@h/db?service=x")
+    with pytest.raises(InvalidValueError, match=r"^user is None: name one in the DSN"):
+        read("postgresql://h/db")
+    assert read("postgresql://h/db", user="u").hosts
+    with pytest.raises(InvalidValueError, match="^sslrootcert is .*No such file"):
+        read(f"postgresql://u@h/db?sslmode=verify-full&sslrootcert={tmp_path / 'missing'}")
