@@ -20,6 +20,7 @@ from hephaestus_pg.driver.happy_eyeballs import first_to_connect
 from hephaestus_pg.driver.keepalive import set_keepalive
 from hephaestus_pg.dsn.masking import mask_dsn, without_password
 from hephaestus_pg.dsn.parameters import refused_setting
+from hephaestus_pg.dsn.passfile import stored_password
 from hephaestus_pg.dsn.target import checked_dsn, resolve
 from hephaestus_pg.errors import DatabaseError, InvalidValueError, UnavailableError
 
@@ -155,11 +156,12 @@ class Connector:
         """
         assert self._target is not None
         place = "the server on this machine" if host is None else f"{host[0]}:{host[1]}"
-        address = {} if host is None else {"host": host[0], "port": host[1]}
+        if host is not None:
+            options = {**options, "host": host[0], "port": host[1]}
+        if "password" not in options and not os.environ.get("PGPASSWORD"):
+            options = {**options, "password": stored_password(options)}
         try:
-            opened: Connection[Any] = await asyncpg.connect(
-                self._target.dsn, **{**options, **address}
-            )
+            opened: Connection[Any] = await asyncpg.connect(self._target.dsn, **options)
         except asyncpg.ClientConfigurationError:  # the same for every host
             raise
         except asyncio.CancelledError as error:

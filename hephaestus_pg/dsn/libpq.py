@@ -1,9 +1,12 @@
-"""The parameters of libpq and of other libraries, sorted by what this package does with them.
+"""The parameters of libpq and of other libraries, sorted by what is done with them; its files.
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 VARIABLES = {
     "application_name": "PGAPPNAME",
@@ -217,3 +220,8 @@ OPTIONS = {
     "user",
 }
 """Options of asyncpg's functions, that users put into a DSN by mistake."""
+
+
+def at_home(name: str) -> Path:
+    """Returns the path of a file in the user's home; ``~`` stays where nobody knows that."""
+    return Path(os.path.expanduser(f"~/{name}"))  # noqa: PTH111 - Path's own raises then

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hephaestus_pg.dsn.libpq import at_home
 from hephaestus_pg.errors import InvalidValueError
 
 
@@ -41,7 +42,7 @@ def read_service(name: str, file: str | None, field: str) -> dict[str, str]:
 
 def _files(given: str | None) -> list[Path]:
     own = given or os.environ.get("PGSERVICEFILE")
-    files = [Path(own) if own else Path("~/.pg_service.conf").expanduser()]
+    files = [Path(own) if own else at_home(".pg_service.conf")]
     if folder := os.environ.get("PGSYSCONFDIR"):
         files.append(Path(folder) / "pg_service.conf")
     return files

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import getpass
 import os
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hephaestus_pg.dsn import libpq
-from hephaestus_pg.dsn.hosts import pair_with_ports, parse_hosts, parse_ports
+from hephaestus_pg.dsn.hosts import LIST_OF_HOSTS, pair_with_ports, parse_hosts, parse_ports
 from hephaestus_pg.dsn.parameters import (
     Parameter,
     checked_value,
     classify,
     split_options,
 )
+from hephaestus_pg.dsn.passfile import check_passfile
 from hephaestus_pg.dsn.services import read_service
 from hephaestus_pg.dsn.text import dsn_text, parse_url
 from hephaestus_pg.dsn.tls import check_files, system_context
@@ -112,11 +113,19 @@ def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
     }
     port = variables.pop("port", None)
     honoured, settings = classify({**variables, **given})
+    root = honoured.get("sslrootcert")
+    if by_system := root is not None and root.value == "system":  # libpq's default then
+        honoured.setdefault("sslmode", Parameter("verify-full", "sslrootcert"))
     hosts = _hosts(authority, honoured, theirs, port)
+    local = all(host[:1] == "/" for host, _ in hosts)
     values = {name: parameter.value for name, parameter in honoured.items()}
-    arguments, in_dsn = _arguments(honoured, theirs, local=all(host[0] == "/" for host, _ in hosts))
+    arguments, in_dsn = _arguments(honoured, theirs, local=local)
+    if local and "ssl" in arguments and (hosts or by_system):
+        arguments["ssl"] = "disable"  # over a socket there is no TLS: its files need not be there
     if not hosts and "port" in honoured:
         arguments["port"] = parse_ports(*honoured["port"])
+    if not (theirs.get("user") or arguments.get("user") or os.environ.get("PGUSER")):
+        _require_system_user()
     session = theirs.get("target_session_attrs")
     if isinstance(session, str):
         session = checked_value("target_session_attrs", session, "target_session_attrs")
@@ -131,6 +140,20 @@ def resolve(dsn: str | None, options: Mapping[str, Any]) -> Target:
         session=session or values.get("target_session_attrs"),
         shuffled=values.get("load_balance_hosts") == "random",
     )
+
+
+def _require_system_user() -> None:
+    """Checks that the system has a name for who runs this, which is the default for the user's.
+
+    Raises:
+        InvalidValueError: It has none, as in a container that is run by a number.
+    """
+    try:
+        getpass.getuser()
+    except (ImportError, KeyError, OSError) as error:
+        raise InvalidValueError(
+            "user", None, "name one in the DSN or in PGUSER: the system has no name for this one"
+        ) from error
 
 
 def _with_service(given: dict[str, Parameter], options: Mapping[str, Any]) -> dict[str, Parameter]:
@@ -161,6 +184,8 @@ def _hosts(
     asked, first = options.get("host"), parse_ports(options.get("port"), "port")
     if asked:
         names = asked.split(",") if isinstance(asked, str) else asked
+        if not all(names):
+            raise InvalidValueError("host", asked, LIST_OF_HOSTS)
         hosts = [(str(name), "") for name in names]
     elif authority:
         hosts = authority
@@ -215,22 +240,8 @@ def _arguments(
         file = options.get("passfile")
         named = Parameter(os.fspath(file), "passfile") if file else given.get("passfile")
         if named:
-            _check_passfile(*named)
+            check_passfile(*named)
     return arguments, in_dsn
-
-
-def _check_passfile(path: str, field: str) -> None:
-    """Checks that asyncpg can use the password file: otherwise it would silently go without."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - the file may be a device
-        if not stat.S_ISREG(mode):
-            return  # such as /dev/null, for no file at all
-        with open(path, "rb"):  # noqa: PTH123
-            pass
-    except OSError as error:
-        raise InvalidValueError(field, path, f"it cannot be read: {error.strerror}") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO) and os.name != "nt":
-        raise InvalidValueError(field, path, f"others may read it: chmod 600 {path}")
 
 
 def _with_options(

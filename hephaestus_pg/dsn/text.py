@@ -77,7 +77,17 @@ def parse_url(text: str, origin: str = "") -> Url:
             "its password is ***, which is how it is hidden: give the text with the password itself"
             f", which SQLAlchemy has as url.render_as_string(hide_password=False){origin}",
         )
-    return Url([host for host in found if host], parameters)
+    return _by_query([host for host in found if host], parameters)
+
+
+def _by_query(hosts: list[tuple[str, str]], parameters: dict[str, str]) -> Url:
+    """What the query says of hosts or ports takes precedence, as in libpq."""
+    if not hosts or not parameters.keys() & {"host", "port"}:
+        return Url(hosts, parameters)
+    own = {"host": ",".join(host for host, _ in hosts)}
+    if any(port for _, port in hosts):
+        own["port"] = ",".join(port for _, port in hosts)
+    return Url([], own | parameters)
 
 
 def _parameters(user: str, path: str, query: str) -> tuple[dict[str, str], str]:

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hephaestus_pg.dsn.libpq import at_home
 from hephaestus_pg.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ def check_files(given: Mapping[str, Parameter]) -> None:
         InvalidValueError: A parameter, which the error names, leads to no such file.
     """
     mode = given["sslmode"].value if "sslmode" in given else "prefer"
+    _check_system(mode, given)
     if mode == "disable":
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if mode in _VERIFYING or "sslrootcert" in given:
-        _check_authority(mode, given)
+    if mode in _VERIFYING and "sslrootcert" not in given:
+        _check_own_authority(given["sslmode"])
     for name in ("sslrootcert", "sslcrl"):
         if name in given and given[name].value != "system" and mode in {*_VERIFYING, "require"}:
             _load(given[name], lambda path: context.load_verify_locations(cafile=path))
@@ -44,22 +46,26 @@ def check_files(given: Mapping[str, Parameter]) -> None:
         )
 
 
-def _check_authority(mode: str, given: Mapping[str, Parameter]) -> None:
-    """Checks that a certificate authority is named, or that libpq's default file is there."""
-    field = given["sslmode"].field if "sslmode" in given else "sslmode"
-    root, own = given.get("sslrootcert"), Path("~/.postgresql/root.crt").expanduser()
-    if root is None and not own.exists():
+def _check_own_authority(mode: Parameter) -> None:
+    """Checks that libpq's default file is there, where no authority is named."""
+    own = at_home(".postgresql/root.crt")
+    if not own.exists():
         raise InvalidValueError(
-            field,
-            mode,
+            mode.field,
+            mode.value,
             "who vouches for the server? give sslrootcert=FILE, the certificate of its authority, "
             f"or sslrootcert=system for a public one (there is no {own} either)",
         )
+
+
+def _check_system(mode: str, given: Mapping[str, Parameter]) -> None:
+    """Checks that what the system trusts is trusted for the host's own name alone, as in libpq."""
+    root = given.get("sslrootcert")
     if root is not None and root.value == "system" and mode != "verify-full":
         raise InvalidValueError(
-            field,
+            given["sslmode"].field,
             mode,
-            "sslrootcert=system needs sslmode=verify-full: anybody may have a certificate of an "
+            f"{root.field}=system needs sslmode=verify-full: anybody may have a certificate of an "
             "authority that the system knows",
         )
 

@@ -6,14 +6,18 @@ Nothing is tried twice there: only whoever began the transaction can begin it ag
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-import anyio
-
-from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated_errors
+from hephaestus_pg.driver.connection import (
+    RELEASE_SECONDS,
+    clean_up,
+    is_in_transaction,
+    terminate,
+)
+from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.driver.two_phase import heard_by_all
 from hephaestus_pg.errors import (
@@ -105,12 +109,15 @@ class ConnectionExecutor:
         ``deadline``: when it must have begun, if not within the time for committing.
         ``checked``: its block is a caller's, who may catch the error of a statement in it.
         """
-        # A BEGIN sent as text is not known to asyncpg's Transaction, which would not nest in it.
-        transaction = (
-            _Savepoint(self.connection)
-            if self.connection.is_in_transaction()
-            else self.connection.transaction()
-        )
+        # A BEGIN sent as text is not known to asyncpg's Transaction, which would not nest in it:
+        # only a caller needs one. After a cancelled BEGIN that takes nothing back.
+        transaction: Any
+        if is_in_transaction(self.connection):
+            transaction = _Savepoint(self.connection)
+        elif checked:
+            transaction = self.connection.transaction()
+        else:
+            transaction = _Block(self.connection)
         # As ``async with`` calls them: asyncpg refuses to mix start() and commit() with that.
         await self._within(
             self.commit_timeout if deadline is None else _remaining(deadline),
@@ -124,9 +131,11 @@ class ConnectionExecutor:
                 await self._require_intact(end)
         except BaseException as error:
             # The connection may be gone, and the transaction with it: the first error counts.
-            with suppress(*DRIVER_ERRORS), anyio.CancelScope(shield=True):
-                async with asyncio.timeout(RELEASE_SECONDS):
-                    await transaction.__aexit__(type(error), error, error.__traceback__)
+            await clean_up(
+                self.connection,
+                partial(transaction.__aexit__, type(error), error, error.__traceback__),
+                seconds=RELEASE_SECONDS,
+            )
             raise
         else:
             await self._within(_remaining(end), lambda: transaction.__aexit__(None, None, None))
@@ -162,16 +171,36 @@ def _remaining(deadline: float) -> float:
     return max(deadline - asyncio.get_running_loop().time(), 0.001)
 
 
-class _Savepoint:
-    """A part of a transaction, however that was begun, which can be taken back by itself."""
+class _Block:
+    """A transaction that nobody but this package uses."""
+
+    begin, commit, rollback = "BEGIN", "COMMIT", "ROLLBACK"
 
     def __init__(self, connection: AnyConnection) -> None:
         self._connection = connection
 
     async def __aenter__(self) -> None:
-        await self._connection.execute("SAVEPOINT hephaestus_pg")
+        try:
+            await self._connection.execute(self.begin)
+        except (asyncio.CancelledError, TimeoutError):
+            # The server may have begun it: what its caller writes next would not be committed.
+            await self._take_back()
+            raise
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Of several savepoints with that name the latest is the one that is meant.
-        end = "" if kind is None else "ROLLBACK TO SAVEPOINT hephaestus_pg; "
-        await self._connection.execute(f"{end}RELEASE SAVEPOINT hephaestus_pg")
+        await self._connection.execute(self.commit if kind is None else self.rollback)
+
+    async def _take_back(self) -> None:
+        roll_back = partial(self._connection.execute, self.rollback)
+        await clean_up(self._connection, roll_back, seconds=RELEASE_SECONDS)
+
+
+class _Savepoint(_Block):
+    """A part of a transaction, however that was begun, which can be taken back by itself."""
+
+    begin, commit = "SAVEPOINT hephaestus_pg", "RELEASE SAVEPOINT hephaestus_pg"
+    # Of several savepoints with that name the latest is the one that is meant.
+    rollback = f"ROLLBACK TO SAVEPOINT hephaestus_pg; {commit}"
+
+    async def _take_back(self) -> None:
+        """One that is left holds nothing."""

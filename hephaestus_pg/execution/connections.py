@@ -6,9 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hephaestus_pg.driver.connection import RELEASE_SECONDS, terminate
+from hephaestus_pg.driver.connection import RELEASE_SECONDS, is_in_transaction, terminate
 from hephaestus_pg.driver.errors import DRIVER_ERRORS
 from hephaestus_pg.driver.hooks import cancel_requested
+from hephaestus_pg.errors import RejectedError
 
 if TYPE_CHECKING:
     from asyncpg import Pool
@@ -62,8 +63,7 @@ class PoolConnections:
 
     async def acquire(self, _: str) -> AnyConnection:
         """See :meth:`Connections.acquire`."""
-        connection: AnyConnection = await self.pool.acquire()
-        return connection
+        return await take(self.pool)
 
     def lend(self, connection: AnyConnection) -> AnyConnection:
         """See :meth:`Connections.lend`."""
@@ -79,6 +79,26 @@ class PoolConnections:
 
     async def close(self) -> None:
         """See :meth:`Connections.close`."""
+
+
+async def take(pool: Pool[Any]) -> AnyConnection:
+    """Takes a connection from a ``pool`` whose hooks are the user's.
+
+    Raises:
+        RejectedError: It is in a transaction, as by ``BEGIN; SET LOCAL``: what is written there
+            would be acknowledged, and be rolled back when the connection is given back.
+    """
+    connection: AnyConnection = await pool.acquire()
+    if is_in_transaction(connection):
+        terminate(connection)  # a class of the user's may have a reset that leaves it as it is
+        await give_back(pool, connection)
+        raise RejectedError(
+            "the pool gave a connection that is in a transaction, which nobody would commit: let "
+            "its setup and init begin none, and use SET, not SET LOCAL",
+            applied="no",
+            retryable=False,
+        )
+    return connection
 
 
 async def give_back(pool: Pool[Any], connection: Any) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.driver.errors import DRIVER_ERRORS
-from hephaestus_pg.execution.connections import give_back
+from hephaestus_pg.execution.connections import give_back, take
 
 if TYPE_CHECKING:
     from asyncpg import Pool
@@ -45,7 +45,7 @@ class PinnedConnection:
         """See :meth:`Connections.acquire`."""
         self._waiting += 1
         try:
-            acquired: AnyConnection = await self.pool.acquire()
+            acquired = await take(self.pool)
         finally:
             self._waiting -= 1
         self._until = self._loop.time() + KEEP_SECONDS

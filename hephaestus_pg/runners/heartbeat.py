@@ -15,7 +15,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.driver.connection import terminate
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated_errors
+from hephaestus_pg.driver.errors import DRIVER_ERRORS
+from hephaestus_pg.driver.hooks import translate_any
 from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import DatabaseError
 
@@ -208,19 +209,22 @@ class Heartbeat:
         self, statement: Statement, *arguments: Any, timeout: float | None = None
     ) -> Record | None:
         sent = now()
+        before = self._connection
         try:
-            with translated_errors(connecting=self._connection is None):
-                async with asyncio.timeout(timeout or self._lease / BEATS):
-                    if self._connection is None:
-                        self._connection = await self._connect()
-                        sent = now()
-                    given = (self._token, *arguments)
-                    rows = await fetch_rows(self._connection, statement.text, given)
-        except BaseException:
+            async with asyncio.timeout(timeout or self._lease / BEATS):
+                if self._connection is None:
+                    self._connection = await self._connect()
+                    sent = now()
+                given = (self._token, *arguments)
+                rows = await fetch_rows(self._connection, statement.text, given)
+        except BaseException as error:
+            ours = translate_any(error, before)
             if self._connection is not None:
                 terminate(self._connection)
                 self._connection = None
-            raise
+            if ours is error:
+                raise
+            raise ours from error
         if rows:
             self.last_sent = sent
         return rows[0] if rows else None

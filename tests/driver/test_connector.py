@@ -26,6 +26,7 @@ from tests.support.lag import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.support.starting import Start
 
@@ -242,3 +243,13 @@ async def test_an_error_of_a_password_function_is_not_blamed_on_the_dsn(dsn: str
         with pytest.raises(ValueError, match="^the vault is shut$") as caught:
             await connector.connect(given, password=password)
         assert not isinstance(caught.value, InvalidValueError)
+
+
+async def test_a_password_file_with_a_line_that_is_no_entry_is_no_obstacle(
+    dsn: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "passwords"
+    file.write_text("no entry")
+    file.chmod(0o600)
+    connection = await connector.connect(dsn, passfile=file)
+    await connection.close()

@@ -14,6 +14,7 @@ from hephaestus_pg import (
     HookError,
     Instance,
     InvalidTypeError,
+    RejectedError,
 )
 from hephaestus_pg.driver.hooks import HOOKS, pool_hooks
 from tests.support.faults import pool_of
@@ -109,6 +110,32 @@ async def test_each_caller_gets_a_hooks_error_with_its_cause(
     hook.error = None
     for n in range(CALLS):
         assert (await storage.put(Instance.new("Order", {}, id=f"order::{n}"))).revision
+    await storage.close()
+
+
+@pytest.mark.parametrize("batch_by", (None, lambda: 0), ids=("single", "batched"))
+async def test_a_setup_that_leaves_a_transaction_open_is_refused_before_anything_is_lost(
+    start: Start, batch_by: Any
+) -> None:
+    begins = False
+
+    async def setup(connection: Any) -> None:
+        if begins:
+            await connection.execute("BEGIN; SET LOCAL app.tenant = 'a'")
+
+    storage = await start(setup=setup, max_size=2, batch_by=batch_by)
+    begins = True
+    calls = [storage.put(Instance.new("Order", {}, id=f"order::{n}")) for n in range(CALLS)]
+    for error in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(error, RejectedError), error
+        assert error.applied == "no"
+        assert "SET LOCAL" in str(error)
+    with pytest.raises(RejectedError, match="SET LOCAL"):
+        async with storage.transaction():
+            pass
+    begins = False
+    assert await storage.count() == 0
+    await storage.put(Instance.new("Order", {}, id="order::1"))
     await storage.close()
 
 

@@ -108,7 +108,7 @@ PARSED = vars(asyncpg.connect_utils)["_parse_connect_dsn_and_args"]
         ("postgresql:///db?host=a,b&port=1,2", {}, {}, [("a", 1), ("b", 2)]),
         ("postgresql:///db?host=a,b:2&port=1", {}, {}, [("a", 1), ("b", 1)]),
         ("postgresql:///db?host=/tmp,b", {}, {}, [("/tmp", 5432), ("b", 5432)]),
-        ("postgresql://a:7,b/db?port=9", {"port": None}, {}, [("a", 7), ("b", 5432)]),
+        ("postgresql://a:7,b/db", {"port": None}, {}, [("a", 7), ("b", 5432)]),
         ("postgresql://c/db", {"host": ["a", "b"]}, {}, [("a", 5432), ("b", 5432)]),
         (None, {"host": ("a", "::1"), "port": [1, 2]}, {}, [("a", 1), ("::1", 2)]),
         (None, {}, {"PGHOST": "a,b", "PGPORT": "1"}, [("a", 1), ("b", 1)]),
@@ -139,3 +139,27 @@ def test_several_hosts_are_read_as_by_asyncpg(
             f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
             for host, port in found
         ]
+
+
+@pytest.mark.parametrize(
+    ("dsn_given", "found"),
+    (
+        ("postgresql://u:p@localhost/db?host=/cloudsql/p:r:i", [("/cloudsql/p:r:i", 5432)]),
+        ("postgresql://u:p@localhost:6432/db?host=%2Ftmp", [("/tmp", 6432)]),
+        ("postgresql://u:p@h/db?port=5433", [("h", 5433)]),
+        ("postgresql://u:p@h:1/db?port=5433", [("h", 5433)]),
+        ("postgresql://[::1]:7,b/db?port=9", [("::1", 9), ("b", 9)]),
+        ("postgresql://a,b/db?port=1,2", [("a", 1), ("b", 2)]),
+    ),
+)
+def test_a_host_or_port_in_the_query_takes_precedence_as_in_libpq(
+    monkeypatch: pytest.MonkeyPatch, dsn_given: str, found: list[tuple[str, int]]
+) -> None:
+    monkeypatch.delenv("PGPORT", raising=False)
+    assert list(resolve(dsn_given, {}).hosts) == found
+
+
+def test_an_empty_host_among_others_is_refused() -> None:
+    for host in (",a", ["", "a"]):
+        with pytest.raises(InvalidValueError, match="^host is .*give host:port"):
+            resolve(None, {"host": host})

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import (
-    InvalidValueError,
-)
+from hephaestus_pg import InvalidValueError
+from hephaestus_pg.dsn.passfile import stored_password
 from hephaestus_pg.dsn.target import checked_dsn
 from tests.support.targets import read, settings
 
@@ -77,19 +75,23 @@ def test_the_environment_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_a_passfile_that_cannot_be_used_is_named(
+def test_a_user_without_a_name_and_a_home_needs_neither(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    missing, open_to_all = tmp_path / "missing", tmp_path / "open"
-    open_to_all.write_text("*:*:*:*:secret")
-    open_to_all.chmod(0o644)
-    with pytest.raises(InvalidValueError, match=r"^passfile is .*No such file"):
-        read(f"postgresql://h/db?passfile={missing}")
-    with pytest.raises(InvalidValueError, match=r"^passfile is .*chmod 600"):
-        read("postgresql://h/db", passfile=open_to_all)
-    monkeypatch.setenv("PGPASSFILE", str(missing))
-    with pytest.raises(InvalidValueError, match=r"^PGPASSFILE is "):
+    def unknown(*_: object) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    pwd = pytest.importorskip("pwd")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME", "PGUSER", "PGPASSFILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert stored_password({"host": "h", "user": "u"}) == ""
+    with pytest.raises(InvalidValueError, match=r"^sslmode is 'verify-full'.* ~/\.postgresql"):
+        read("postgresql://u@h/db?sslmode=verify-full")
+    with pytest.raises(InvalidValueError, match=r"^service is 'x'.*~/\.pg_service\.conf"):
+        read("postgresql://u@h/db?service=x")
+    with pytest.raises(InvalidValueError, match=r"^user is None: name one in the DSN"):
         read("postgresql://h/db")
-    assert read("postgresql://u:p@h/db").options["password"] == "p"  # it is not needed
-    monkeypatch.setenv("PGPASSFILE", os.devnull)  # none is wanted
-    assert read("postgresql://h/db").hosts
+    assert read("postgresql://h/db", user="u").hosts
+    with pytest.raises(InvalidValueError, match="^sslrootcert is .*No such file"):
+        read(f"postgresql://u@h/db?sslmode=verify-full&sslrootcert={tmp_path / 'missing'}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,26 @@ def test_verification_needs_a_certificate_authority() -> None:
         read("postgresql://h/db?sslmode=require&sslrootcert=system")
     with pytest.raises(InvalidValueError, match=r"^ssl is 'verify-full'.*sslrootcert=FILE"):
         read("postgresql://h/db", ssl="verify-full")
+
+
+def test_the_systems_authorities_are_asked_for_the_hosts_name_as_in_libpq(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = read("postgresql://h/db?sslrootcert=system").options["ssl"]
+    assert isinstance(context, ssl.SSLContext)
+    assert context.check_hostname
+    with pytest.raises(InvalidValueError, match="^hostaddr "):
+        read("postgresql://h/db?sslrootcert=system&hostaddr=10.0.0.1")
+    monkeypatch.setenv("PGSSLROOTCERT", "system")
+    assert isinstance(read("postgresql://h/db").options["ssl"], ssl.SSLContext)
+    with pytest.raises(InvalidValueError, match="^sslmode is 'disable'.*PGSSLROOTCERT=system"):
+        read("postgresql://h/db?sslmode=disable")
+
+
+@pytest.mark.parametrize("root", ("system", "/missing"))
+def test_over_a_socket_no_setting_of_tls_matters(
+    monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGSSLROOTCERT", root)
+    assert read("postgresql:///db?host=/tmp").options["ssl"] == "disable"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,15 @@ from hephaestus_pg import (
     AsyncStorage,
     ConcurrentUseError,
     ConflictError,
+    ConnectionLostError,
     Instance,
     InstanceExistsError,
     RejectedError,
     SerializationError,
     TransactionEndedError,
 )
+from hephaestus_pg.execution import connection_executor
+from hephaestus_pg.verbs import bulk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -107,6 +111,75 @@ class TestTransactionsThatAStatementBegan:
             async with connection.transaction():
                 await using.put_many([order("b")])
         assert [i.id for i in await storage.query()] == ["b"]
+
+
+class TestWhatIsLeftBehind:
+    """On a connection of the user's, who goes on with it."""
+
+    async def test_what_follows_a_cancelled_beginning_is_committed(
+        self, storage: AsyncStorage, dsn: str
+    ) -> None:
+        acknowledged = 0
+        for verb in ("put_many", "delete_many"):
+            connection = await asyncpg.connect(dsn)
+            using = storage.using(connection)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):  # BEGIN is sent, and not waited for
+                    await (using.put_many if verb == "put_many" else using.delete_many)([])
+            with suppress(ConnectionLostError):  # on a machine too slow to roll back in time
+                await using.put(order(verb))
+                acknowledged += 1
+            await connection.close()
+        assert await storage.count() == acknowledged
+
+    async def test_who_came_in_between_may_begin_a_transaction_afterwards(
+        self, storage: AsyncStorage, dsn: str
+    ) -> None:
+        connection = await asyncpg.connect(dsn)
+        sleep = asyncio.create_task(connection.execute("SELECT pg_sleep(0.2)"))
+        await asyncio.sleep(0)
+        with pytest.raises(ConcurrentUseError):
+            await storage.using(connection).put_many([order()])
+        await sleep
+        async with connection.transaction():
+            await storage.using(connection).put(order("orderid::2"))
+        await connection.close()
+        assert await storage.count() == 1
+
+    async def test_a_part_that_cannot_be_taken_back_is_not_committed_with_the_rest(
+        self, storage: AsyncStorage, dsn: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Slow(asyncpg.Connection):
+            async def execute(self, query: str, *given: Any, **options: Any) -> str:
+                if "ROLLBACK TO" in query:
+                    await asyncio.sleep(60)
+                done: str = await super().execute(query, *given, **options)
+                return done
+
+        monkeypatch.setattr(bulk, "CHUNK_ROWS", 1)
+        monkeypatch.setattr(connection_executor, "RELEASE_SECONDS", 0.1)
+        connection = await asyncpg.connect(dsn, connection_class=Slow)
+        with pytest.raises(asyncpg.InterfaceError, match="closed"):
+            async with connection.transaction():
+                with pytest.raises(SerializationError):
+                    await storage.using(connection).put_many(
+                        [order("a"), order("b", runtime_metadata={"x": b""})]
+                    )
+        assert await storage.count() == 0
+
+    async def test_one_that_is_closed_or_back_in_its_pool_is_an_error_of_ours(
+        self, storage: AsyncStorage, pool: Pool, dsn: str
+    ) -> None:
+        async with pool.acquire() as released:
+            pass
+        closed = await asyncpg.connect(dsn)
+        await closed.close()
+        for connection in (released, closed):
+            using = storage.using(connection)
+            for call in (using.put(order()), using.put_many([order()]), using.delete_many(["a"])):
+                with pytest.raises(ConnectionLostError) as caught:
+                    await call
+                assert caught.value.applied == "no"
 
 
 async def test_an_error_of_ours_leaves_a_transaction_usable(storage: AsyncStorage) -> None:

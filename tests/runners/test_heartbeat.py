@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from hephaestus_pg import (
     ClaimLostError,
+    HookError,
     Instance,
     Names,
     RunnerEndedError,
@@ -165,6 +167,38 @@ async def test_a_connection_that_breaks_costs_nothing(far: AsyncStorage, proxy: 
             proxy.drop(proxy.paths)
             await asyncio.sleep(LEASE / 3)
         await far.update(replace(instance, status=Status.COMPLETED))
+
+
+async def test_a_hook_of_a_users_pool_that_fails_for_a_moment_costs_nothing(
+    storage: AsyncStorage, start: Start, dsn: str
+) -> None:
+    failures: list[Exception] = []
+
+    async def connect(*given: Any, **options: Any) -> Any:
+        if failures and threading.current_thread() is not threading.main_thread():
+            raise failures.pop()
+        return await asyncpg.connect(*given, **options)
+
+    await storage.insert(Instance("x", "Order"))
+    create: Any = asyncpg.create_pool
+    async with create(dsn, min_size=0, connect=connect) as pool, start(pool=pool) as theirs:
+        failures.append(LookupError("no token"))
+        with pytest.raises(HookError) as caught:
+            await theirs.runner(workflows=["Order"])
+        assert isinstance(caught.value.__cause__, LookupError)
+        async with (
+            theirs.runner(workflows=["Order"], lease=5) as runner,
+            await held(runner) as instance,
+        ):
+            beat = runner._heartbeat
+            failures += [LookupError("no token"), RuntimeError("nor now")]
+            assert beat._thread_loop is not None
+            assert beat._connection is not None
+            beat._thread_loop.call_soon_threadsafe(beat._connection.terminate)
+            sent = beat.last_sent
+            while runner.is_alive and (failures or beat.last_sent == sent):
+                await asyncio.sleep(0.01)
+            await theirs.update(replace(instance, status=Status.COMPLETED))
 
 
 async def test_the_row_of_a_runner_that_expired_is_never_prolonged(

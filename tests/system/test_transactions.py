@@ -139,6 +139,26 @@ class TestSQLAlchemy:
             assert await storage.count() == 0
         assert await storage.count() == 1
 
+    async def test_a_sessions_savepoint_holds_ours_once_the_session_was_used_in_it(
+        self, storage: AsyncStorage, engine: Any
+    ) -> None:
+        """Nothing tells ours of the savepoint before: the guide says so."""
+        from sqlalchemy import text
+        from sqlalchemy.ext.asyncio import AsyncSession
+
+        async with AsyncSession(engine) as session:
+            await session.execute(text("SELECT 1"))
+            raw: Any = (await (await session.connection()).get_raw_connection()).driver_connection
+            for id, first in (("kept", None), ("undone", session.connection)):
+                with pytest.raises(ZeroDivisionError):
+                    async with session.begin_nested():
+                        if first is not None:
+                            await first()
+                        await storage.using(raw).put(order(id))
+                        raise ZeroDivisionError
+            await session.commit()
+        assert [each.id for each in await storage.query()] == ["kept"]
+
     async def test_before_its_first_statement_each_of_ours_commits_by_itself(
         self, storage: AsyncStorage, engine: Any
     ) -> None:
