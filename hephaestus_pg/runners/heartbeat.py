@@ -11,11 +11,14 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.driver.connection import terminate
-from hephaestus_pg.driver.errors import DRIVER_ERRORS, translated_errors
+from hephaestus_pg.driver.errors import DRIVER_ERRORS
+from hephaestus_pg.driver.hooks import translate_any
 from hephaestus_pg.driver.rows import fetch_rows
 from hephaestus_pg.errors import DatabaseError
 
@@ -78,7 +81,9 @@ class Heartbeat:
         self._begun: asyncio.Future[None] = self._loop.create_future()
         self._gone = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._thread = Thread(target=self._run, name=f"hephaestus_pg {name}", daemon=True)
+        # Hooks of the pool may read the context of whoever starts the runner.
+        begin = partial(copy_context().run, self._run)
+        self._thread = Thread(target=begin, name=f"hephaestus_pg {name}", daemon=True)
         self._thread_loop: asyncio.AbstractEventLoop | None = None
         self._work: asyncio.Task[None] | None = None
         self._connection: Connection[Any] | None = None
@@ -208,19 +213,21 @@ class Heartbeat:
         self, statement: Statement, *arguments: Any, timeout: float | None = None
     ) -> Record | None:
         sent = now()
+        connection = self._connection
         try:
-            with translated_errors(connecting=self._connection is None):
-                async with asyncio.timeout(timeout or self._lease / BEATS):
-                    if self._connection is None:
-                        self._connection = await self._connect()
-                        sent = now()
-                    given = (self._token, *arguments)
-                    rows = await fetch_rows(self._connection, statement.text, given)
-        except BaseException:
+            async with asyncio.timeout(timeout or self._lease / BEATS):
+                if self._connection is None:
+                    self._connection = await self._connect()
+                    sent = now()
+                given = (self._token, *arguments)
+                rows = await fetch_rows(self._connection, statement.text, given)
+        except BaseException as error:
             if self._connection is not None:
                 terminate(self._connection)
                 self._connection = None
-            raise
+            if (ours := translate_any(error, connection)) is error:
+                raise
+            raise ours from error
         if rows:
             self.last_sent = sent
         return rows[0] if rows else None

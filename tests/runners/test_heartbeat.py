@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import ContextVar
 from dataclasses import replace
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.once
 
 LEASE = 1.5
+
+tenant: ContextVar[str] = ContextVar("tenant")
 
 
 async def held(runner: Runner) -> Claim:
@@ -227,6 +231,48 @@ async def test_a_pool_of_the_users_gives_the_heartbeat_its_way(start: Start, poo
     ):
         await asyncio.sleep(1.5)
         await storage.update(replace(instance, status=Status.COMPLETED))
+
+
+@pytest.mark.parametrize("error", (KeyError, asyncio.CancelledError, OSError))
+async def test_a_hook_of_a_users_pool_that_fails_when_it_connects_again_costs_nothing(
+    start: Start, table: Table, pool: Any, dsn: str, error: type[BaseException]
+) -> None:
+    fails = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    may_fail = False
+
+    def password() -> str:
+        if may_fail and current_thread() is not main_thread() and not fails.is_set():
+            loop.call_soon_threadsafe(fails.set)
+            raise error
+        return "any"
+
+    async with (
+        asyncpg.create_pool(dsn, min_size=1, password=password) as theirs,
+        start(pool=theirs) as storage,
+        storage.runner(workflows=["Order"], lease=LEASE) as runner,
+    ):
+        await table.beat(runner.token)
+        may_fail = True
+        await pool.execute(
+            """
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE query LIKE 'UPDATE "' || $1 || '".workflow_runners%'
+            """,
+            storage.schema,
+        )
+        await fails.wait()
+        await table.beat(runner.token)
+        assert runner.is_alive
+
+
+async def test_a_password_function_reads_the_context_of_who_starts_the_runner(
+    start: Start, table: Table
+) -> None:
+    tenant.set("theirs")
+    storage = await start(password=tenant.get)
+    async with storage.runner(workflows=["Order"]) as runner:
+        assert runner.is_alive
 
 
 async def test_who_waits_no_longer_for_a_runner_ends_its_heartbeat_on_its_way(
