@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -72,6 +73,29 @@ async def test_what_can_be_claimed_is_claimed_with_the_oldest_due_first(
     assert (await table.row("old"))["runner"] is None
     async with storage.runner(workflows=["Refund"]) as runner:
         assert await drained(runner, faults) == ["another's"]
+
+
+@pytest.mark.parametrize("others", (0, 1))
+async def test_what_somebody_has_locked_for_long_keeps_nobody_from_the_rest(
+    storage: AsyncStorage, table: Table, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    monkeypatch.setattr(claiming, "POLL_SECONDS", 3600.0)
+    old, new = [f"old::{number}" for number in range(30)], ["new::1", "new::2", "new::3"]
+    for each in (old, new):
+        await storage.put_many(map(order, each))
+    for id in old:
+        await table.set(id, "inserted_at = now() - interval '1 day'")
+    async with AsyncExitStack() as stack:
+        runner, *_ = [
+            await stack.enter_async_context(storage.runner(workflows=["Order"], name=str(number)))
+            for number in range(1 + others)
+        ]
+        async with storage.transaction() as theirs:
+            await theirs.put_many(map(order, old))
+            claimed = [(await next_claim(runner)).id for _ in new]
+            assert sorted(claimed) == new
+            assert others or claimed == new
+        assert (await next_claim(runner)).id in old
 
 
 async def test_a_claim_sets_the_owner_and_raises_the_revision(
