@@ -7,6 +7,7 @@ import logging
 import random
 from collections import deque
 from contextlib import suppress
+from contextvars import copy_context
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,10 @@ END_SECONDS = 5.0
 
 
 class Claiming:
-    """Takes instances for those who wait in :meth:`next`, and takes over from dead runners."""
+    """Takes instances for those who wait in :meth:`next`, and takes over from dead runners.
+
+    It has the context in which this was made, whoever waits: hooks of the pool may read that.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Claiming:
         self._giving_back = giving_back
         self._takeover = Takeover(executor, settings)
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
         self._waiting: deque[asyncio.Future[Instance | None]] = deque()
         self._wake = asyncio.Event()
         self._claimed = 0.0
@@ -99,7 +104,7 @@ class Claiming:
         self._waiting.append(answer)
         self._wake.set()
         if self._task is None or self._task.done():
-            self._task = self._loop.create_task(self._work())
+            self._task = self._context.copy().run(asyncio.create_task, self._work())
             self._task.add_done_callback(self._worked)
         try:
             return await answer

@@ -69,7 +69,10 @@ class OwnershipVerbs(Verbs):
                 the heartbeat goes on without it.
 
         Its heartbeat opens a connection like the pool's, in a thread with an event loop of its own:
-        there the pool's hooks are called too (``connect``, ``init``, a ``password`` function).
+        there the pool's hooks are called too (``connect``, ``init``, a ``password`` function). They
+        are called in the context of who starts the runner, and so is ``setup`` for what it claims
+        and gives back in the end, whoever waits: where that shows a tenant his own rows, start a
+        runner for each, or one whose role sees all.
 
         Raises:
             InvalidValueError: An option is wrong.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import ExitStack, suppress
+from contextvars import copy_context
 from copy import copy
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -75,6 +76,7 @@ class Runner:
         self._claims = claims
         self._held = Holdings(claims)
         self._hearing = hearing
+        self._context = copy_context()  # which hooks of the pool may read
         self._while_alive = ExitStack()
         self._end: RunnerEndedError | None = None
         self._is_dead = False
@@ -236,7 +238,7 @@ class Runner:
     def stopping(self, caller: asyncio.Task[Any] | None) -> asyncio.Task[None]:
         """Begins to stop it, unless that has begun; does not cancel a body of the ``caller``."""
         if self._stopping is None or self._stopping.cancelled():
-            self._stopping = asyncio.create_task(self._stop(caller))
+            self._stopping = self._context.copy().run(asyncio.create_task, self._stop(caller))
         return self._stopping
 
     # What tests ask of it; see hephaestus_pg.testing.

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from contextlib import contextmanager
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from hephaestus_pg.watch.subscription import Need
 
     Until = Status | StatusName | Collection[Status | StatusName] | Callable[[Instance], object]
+
+_NOT_ASYNC = "give a function that is not async"
 
 
 class WatchVerbs(Verbs):
@@ -168,9 +170,9 @@ def channel_of(schema: str) -> str:
 
 def _checked_until(until: Any) -> Callable[[Instance], object]:
     if iscoroutinefunction(until):
-        raise InvalidTypeError("until", until, "give a function that is not async")
+        raise InvalidTypeError("until", until, _NOT_ASYNC)
     if callable(until):
-        return until  # type: ignore[no-any-return]
+        return partial(_is_wanted, until)
     if isinstance(until, str):
         wanted = {checked_status(until)}
     else:
@@ -178,3 +180,12 @@ def _checked_until(until: Any) -> Callable[[Instance], object]:
     if not wanted:
         raise InvalidTypeError("until", until, "give a status, several, or a function")
     return lambda instance: instance.status in wanted
+
+
+def _is_wanted(until: Callable[[Instance], object], instance: Instance) -> object:
+    wanted = until(instance)
+    if isawaitable(wanted):  # which is true, whatever it would give
+        if hasattr(wanted, "close"):
+            wanted.close()
+        raise InvalidTypeError("until", until, _NOT_ASYNC)
+    return wanted

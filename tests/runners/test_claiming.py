@@ -12,6 +12,7 @@ import pytest
 
 from hephaestus_pg import AccessDeniedError, Status
 from hephaestus_pg.runners import claiming
+from tests.batching.test_keyed import become, role, tenant
 from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens, within
 from tests.watch.conftest import listens
@@ -19,8 +20,11 @@ from tests.watch.conftest import listens
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage, Runner
     from tests.runners.conftest import Table
+    from tests.support.databases import Owner
     from tests.support.faults import Faults
     from tests.support.starting import Start
+
+__all__ = ["role"]  # a fixture
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
@@ -96,6 +100,22 @@ async def test_what_somebody_has_locked_for_long_keeps_nobody_from_the_rest(
             assert sorted(claimed) == new
             assert others or claimed == new
         assert (await next_claim(runner)).id in old
+
+
+async def test_it_claims_and_gives_back_what_who_started_it_may_see(
+    start: Start, role: str, owner: Owner, migrated: str
+) -> None:
+    owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {migrated}.workflow_runners TO {role}")
+    storage = await start(setup=become, batch_by=tenant.get, server_settings={"role": role})
+    for who in ("globex", "acme"):
+        tenant.set(who)
+        await storage.put_many(map(order, (f"{who}::1", f"{who}::2")))
+    async with storage.runner(workflows=["Order"]) as runner:
+        tenant.set("globex")
+        claimed = [(await next_claim(runner)).id for _ in range(2)]
+        assert claimed == ["acme::1", "acme::2"]
+    tenant.set("acme")
+    assert await storage.count(runner=None) == 2
 
 
 async def test_a_claim_sets_the_owner_and_raises_the_revision(

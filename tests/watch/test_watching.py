@@ -115,6 +115,12 @@ class TestWhatIsWaitedFor:
         with pytest.raises(ZeroDivisionError):
             await storage.wait("x", until=lambda _: 1 / 0)
 
+    async def test_a_function_that_gives_a_coroutine_is_refused(
+        self, storage: AsyncStorage, order: Instance
+    ) -> None:
+        with pytest.raises(InvalidTypeError, match="until is .* give a function that is not async"):
+            await storage.wait("x", until=lambda it: it.due_at or is_never(it))
+
     async def test_closing_ends_those_who_wait(self, other: AsyncStorage, order: Instance) -> None:
         task = await waits(other)
         await other.close()
