@@ -131,6 +131,16 @@ async def test_a_claim_sets_the_owner_and_raises_the_revision(
             assert [each.id for each in await storage.query(runner=runner.token)] == ["x"]
 
 
+async def test_who_waited_too_long_for_one_waits_again(storage: AsyncStorage) -> None:
+    async with storage.runner(workflows=["Order"]) as runner:
+        claims = runner.claims()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await anext(claims)
+        await storage.insert(order("x"))
+        assert (await anext(claims)).id == "x"
+
+
 async def test_all_who_wait_are_one_statement(storage: AsyncStorage, faults: Faults) -> None:
     async with storage.runner(workflows=["Order"]) as runner:
         await listens(storage)
