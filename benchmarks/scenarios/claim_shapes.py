@@ -26,26 +26,21 @@ CLAIMS = 20
 ONE_SCAN = CLAIM.replace(
     _sql.rendered("/* include: claimable */", "public"),
     """
-    SELECT oldest.id
+    SELECT claimable.id
     FROM (
-        SELECT claimable.id
-        FROM (
-            SELECT id
-            FROM workflow_instances
-            WHERE workflow = ANY ($2::text[])
-                AND runner IS NULL
-                AND (status IN ('pending', 'running') OR status = 'waiting' AND due_at IS NOT NULL)
-                AND CASE
-                    WHEN status = 'waiting' THEN due_at <= statement_timestamp()
-                    ELSE due_at IS NULL OR due_at <= statement_timestamp()
-                END
-            ORDER BY coalesce(due_at, inserted_at AT TIME ZONE 'UTC'), id
-            LIMIT 500
-        ) AS claimable
-        LIMIT $4::text::bigint
-    ) AS oldest
-    ORDER BY random()
-    LIMIT $3::text::bigint""",
+        SELECT id
+        FROM workflow_instances
+        WHERE workflow = ANY ($2::text[])
+            AND runner IS NULL
+            AND (status IN ('pending', 'running') OR status = 'waiting' AND due_at IS NOT NULL)
+            AND CASE
+                WHEN status = 'waiting' THEN due_at <= statement_timestamp()
+                ELSE due_at IS NULL OR due_at <= statement_timestamp()
+            END
+        ORDER BY coalesce(due_at, inserted_at AT TIME ZONE 'UTC'), id
+        LIMIT 500
+    ) AS claimable
+    LIMIT $4::text::bigint""",
 )
 
 _INDEX = """
@@ -113,7 +108,7 @@ async def _claimed(
     for _ in range(CLAIMS):
         began = time.perf_counter()
         taken = await connection.fetch(
-            statement, token, WORKFLOWS, str(CLAIMED), str(SPREAD * CLAIMED)
+            statement, token, WORKFLOWS, str(CLAIMED), str(SPREAD * CLAIMED), "true"
         )
         times.append(time.perf_counter() - began)
         assert len(taken) == CLAIMED

@@ -89,7 +89,8 @@ async def _claimed_all(dsn: str, spread: int) -> tuple[int, int, float]:
     _together.wait()
     began = time.monotonic()
     while True:
-        taken = await claim.fetch(token, WORKFLOWS, str(CLAIMED), str(spread * CLAIMED))
+        among = str(spread * CLAIMED)
+        taken = await claim.fetch(token, WORKFLOWS, str(CLAIMED), among, str(spread > 1))
         if not taken and not await connection.fetchval(
             "SELECT EXISTS (SELECT FROM workflow_instances WHERE runner IS NULL)"
         ):

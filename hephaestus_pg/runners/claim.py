@@ -55,7 +55,8 @@ class Claim:
         self._lost: str | None = None
         self._stopped = False
         self._given_up = False
-        self._revisions: set[int | None] = set()
+        self._may_be_given_up = False
+        """A transaction has given it up, if it was committed."""
 
     def __repr__(self) -> str:
         return f"<Claim of {self.id!r}, {self._state}>"
@@ -110,8 +111,9 @@ class Claim:
         try:
             if self._lost is None and not (self._given_up or self._stopped):
                 failed = isinstance(error, Exception)
-                is_own_end = await self._owner.give_back(self, failed=failed) or self._stopped
+                was_owned = await self._owner.give_back(self, failed=failed)
                 # Who has claimed it since, in this process too, did so behind that.
+                is_own_end = was_owned or self._stopped or self._may_be_given_up
                 self._lost = None if is_own_end else "somebody else has ended it"
         finally:
             self._end()
@@ -132,23 +134,25 @@ class Claim:
         if cancel:
             self._cancel()
 
+    def lose_to_others(self, reason: str) -> None:
+        """Notes that others own it by now, or nobody: it is lost, unless it was given up here."""
+        if not self._may_be_given_up:
+            self.lose(reason)
+
     def was_written(self, instance: Instance | None, *, is_certain: bool) -> None:
         """Notes a write of this process, ``None`` a delete; in a transaction it is not certain."""
-        if not is_certain:
-            self._revisions.add(None if instance is None else instance.revision)
-        elif instance is None or instance.status not in KEPT:
-            self._given_up = True
-        elif instance.runner != self._owner.token:
-            self.lose("somebody else has taken it")
+        if instance is None or instance.status not in KEPT:
+            self._given_up |= is_certain
+            self._may_be_given_up = True
+        elif instance.runner == self._owner.token:
+            self._may_be_given_up = False  # that transaction was rolled back
+        elif is_certain:
+            self.lose_to_others("somebody else has taken it")
 
     def was_stale(self, runner: str | None) -> None:
         """Notes that an update found the row at another revision, owned by ``runner``."""
         if runner != str(self._owner.token):
-            self.lose("somebody else has ended it")
-
-    def is_own_end(self, revision: int | None) -> bool:
-        """A transaction of this process left the row so; ``None`` stands for no row."""
-        return revision in self._revisions
+            self.lose_to_others("somebody else has ended it")
 
     def _cancel(self) -> None:
         if self._state == "open" and not self._cancelled:

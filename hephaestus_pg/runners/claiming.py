@@ -7,6 +7,7 @@ import logging
 import random
 from collections import deque
 from contextlib import suppress
+from contextvars import copy_context
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ SPREAD, SPREAD_LEAST = 4, 20
 """Among how many times as many of the oldest a claim is drawn where there are other runners, and
 among how many at least: if all take the first, most claims find them taken."""
 
+AMONG_ALL = 500
+"""Among how many of the oldest a claim reaches for all that it can have: more are not read."""
+
 POLL_SECONDS = 1.0
 """Seconds until the next look, where there was too little to claim and nobody told of a write."""
 
@@ -50,7 +54,10 @@ END_SECONDS = 5.0
 
 
 class Claiming:
-    """Takes instances for those who wait in :meth:`next`, and takes over from dead runners."""
+    """Takes instances for those who wait in :meth:`next`, and takes over from dead runners.
+
+    It has the context in which this was made, whoever waits: hooks of the pool may read that.
+    """
 
     def __init__(
         self,
@@ -67,9 +74,12 @@ class Claiming:
         self._giving_back = giving_back
         self._takeover = Takeover(executor, settings)
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
         self._waiting: deque[asyncio.Future[Instance | None]] = deque()
         self._wake = asyncio.Event()
         self._claimed = 0.0
+        self._reaches_far = True
+        """The last claim got too little: perhaps the oldest are locked by others, for long."""
         self._found_nothing = 0
         """Claims in a row that did."""
         self._task: asyncio.Task[None] | None = None
@@ -94,7 +104,7 @@ class Claiming:
         self._waiting.append(answer)
         self._wake.set()
         if self._task is None or self._task.done():
-            self._task = self._loop.create_task(self._work())
+            self._task = self._context.copy().run(asyncio.create_task, self._work())
             self._task.add_done_callback(self._worked)
         try:
             return await answer
@@ -198,6 +208,7 @@ class Claiming:
         """Claims for those who wait; ``False`` if there was nothing more to claim."""
         self._claimed = self._loop.time()
         number = min(self._drop_cancelled(), MOST)
+        reached_far = self._reaches_far
         rows: list[Record] = []
         with self._executor.operation("claim", None, None) as deadline:
             if self._is_unsure:
@@ -205,7 +216,11 @@ class Claiming:
                 self._is_unsure = False
             if not rows:
                 rows = await self._send(deadline, number)
-        self._found_nothing = 0 if rows else self._found_nothing + 1
+        self._reaches_far = len(rows) < number
+        if rows:
+            self._found_nothing = 0
+        elif reached_far:
+            self._found_nothing += 1
         instances, unreadable = self._decoded(rows)
         for instance in instances:
             self._held.claimed(instance.id)
@@ -214,8 +229,8 @@ class Claiming:
             *[give_back(id, failed=True) for id in unreadable],
             *[give_back(each.id) for each in instances if not self._hand_out(each)],
         )
-        is_alone = self._takeover.runners == 1
-        return len(rows) >= number or (len(rows) > 0 and not is_alone)  # or others were faster
+        others_were_faster = len(rows) > 0 and not self._is_alone
+        return len(rows) >= number or others_were_faster or not reached_far
 
     async def _unknown(self, deadline: float) -> list[Record]:
         """Reads what is owned and nobody here knows of: what a lost answer held."""
@@ -234,6 +249,7 @@ class Claiming:
                 self._workflows,
                 str(number),
                 str(self._among(number)),
+                str(not self._is_alone),
             )
         except DatabaseError as error:
             self._is_unsure = error.applied != "no"
@@ -241,10 +257,14 @@ class Claiming:
         self._is_unsure = False
         return rows
 
+    @property
+    def _is_alone(self) -> bool:
+        return self._takeover.runners == 1
+
     def _among(self, number: int) -> int:
-        if self._takeover.runners == 1:
-            return number
-        return max(SPREAD * number, SPREAD_LEAST)
+        if self._reaches_far:
+            return AMONG_ALL
+        return number if self._is_alone else max(SPREAD * number, SPREAD_LEAST)
 
     def _decoded(self, rows: list[Record]) -> tuple[list[Instance], list[str]]:
         """Reads the rows, the oldest due first, and the ids of those that cannot be read."""

@@ -100,14 +100,10 @@ class GivingBack:
         id = claim.id
         with self._held.expecting(id):  # a caller that is cancelled forgets it before its end
             try:
-                if await self._send_back(id, failed=failed):
-                    return True
-                with self._executor.operation("get", id, None) as deadline:
-                    held = await self._executor.row(deadline, self._executor.statements.get, id)
+                return await self._send_back(id, failed=failed)
             except DatabaseError as error:
                 self._try_later(id, error, failed=failed)
                 return True
-        return claim.is_own_end(None if held is None else int(held["revision"]))
 
     def _try_later(self, id: str, error: DatabaseError, *, failed: bool) -> None:
         if not self._is_stopped:

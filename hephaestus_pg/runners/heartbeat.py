@@ -11,6 +11,8 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +81,9 @@ class Heartbeat:
         self._begun: asyncio.Future[None] = self._loop.create_future()
         self._gone = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._thread = Thread(target=self._run, name=f"hephaestus_pg {name}", daemon=True)
+        # Hooks of the pool may read the context of whoever starts the runner.
+        begin = partial(copy_context().run, self._run)
+        self._thread = Thread(target=begin, name=f"hephaestus_pg {name}", daemon=True)
         self._thread_loop: asyncio.AbstractEventLoop | None = None
         self._work: asyncio.Task[None] | None = None
         self._connection: Connection[Any] | None = None
@@ -209,7 +213,7 @@ class Heartbeat:
         self, statement: Statement, *arguments: Any, timeout: float | None = None
     ) -> Record | None:
         sent = now()
-        before = self._connection
+        connection = self._connection
         try:
             async with asyncio.timeout(timeout or self._lease / BEATS):
                 if self._connection is None:
@@ -218,7 +222,7 @@ class Heartbeat:
                 given = (self._token, *arguments)
                 rows = await fetch_rows(self._connection, statement.text, given)
         except BaseException as error:
-            ours = translate_any(error, before)
+            ours = translate_any(error, connection)
             if self._connection is not None:
                 terminate(self._connection)
                 self._connection = None

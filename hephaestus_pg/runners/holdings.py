@@ -51,7 +51,7 @@ class Holdings:
         """Adds an id that has just been claimed."""
         # An operator may have released it while a scope here is open, which must not give it back.
         if (before := self._by_id.get(id)) is not None:
-            before.lose("it was released, and has been claimed again")
+            before.lose_to_others("it was released, and has been claimed again")
         self._by_id[id] = None
 
     def handed_out(self, claim: Claim) -> None:

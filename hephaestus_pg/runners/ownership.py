@@ -62,14 +62,19 @@ class OwnershipVerbs(Verbs):
             name: What operators know it by; by default the host's name and the process id.
             lease: Seconds after its last heartbeat until others take over what it owns.
             max_attempts: After so many failed attempts in a row an instance is given to nobody
-                until somebody writes it or releases it (:meth:`release`).
+                until somebody writes it or releases it (:meth:`release`). That holds for the
+                workflows that it runs; where it takes over others from a dead runner, it only
+                counts the attempt.
             retry_after: The seconds to wait after the n-th failed attempt, by default 2, 4, 8 … up
                 to five minutes. It is called for each number once, when the runner starts.
             max_stall: Seconds after which an event loop that does not answer counts as dead, though
                 the heartbeat goes on without it.
 
         Its heartbeat opens a connection like the pool's, in a thread with an event loop of its own:
-        there the pool's hooks are called too (``connect``, ``init``, a ``password`` function).
+        there the pool's hooks are called too (``connect``, ``init``, a ``password`` function). They
+        are called in the context of who starts the runner, and so is ``setup`` for what it claims
+        and gives back in the end, whoever waits: where that shows a tenant his own rows, start a
+        runner for each, or one whose role sees all.
 
         Raises:
             InvalidValueError: An option is wrong.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import ExitStack, suppress
+from contextvars import copy_context
 from copy import copy
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from hephaestus_pg.errors import (
     RunnerEndedError,
     StorageClosedError,
 )
+from hephaestus_pg.execution.iterating import Iteration
 from hephaestus_pg.execution.statements import outdated
 from hephaestus_pg.runners.claim import Claim, Claims
 from hephaestus_pg.runners.claiming import Claiming
@@ -75,6 +77,7 @@ class Runner:
         self._claims = claims
         self._held = Holdings(claims)
         self._hearing = hearing
+        self._context = copy_context()  # which hooks of the pool may read
         self._while_alive = ExitStack()
         self._end: RunnerEndedError | None = None
         self._is_dead = False
@@ -123,20 +126,24 @@ class Runner:
         self._claims.on_work.add(self._claiming.wake)
         self._while_alive.enter_context(self._hearing())
 
-    async def claims(self) -> AsyncIterator[Claim]:
+    def claims(self) -> AsyncIterator[Claim]:
         """Claims of instances as they can be had, the oldest due first, until it is stopped.
 
         Any number of tasks may iterate at once: one statement claims for all who wait. Enter each
-        claim: what is not entered stays owned until the runner is stopped.
+        claim: what is not entered stays owned until the runner is stopped. It goes on after a step
+        that ``asyncio.timeout`` has cancelled.
 
         Raises:
             RunnerEndedError: It is dead.
         """
-        while True:
+
+        async def step() -> Claim:
             self._lifecycle.require_own_loop()
             if (instance := await self._claiming.next()) is None:
-                return
-            yield self._claim_of(instance)
+                raise StopAsyncIteration
+            return self._claim_of(instance)
+
+        return Iteration(step, lambda: None, self._lifecycle.loop)
 
     async def claim(self, id: str, *, timeout: float | None = None) -> Claim | None:
         """The claim of that instance, or ``None`` where it can't be claimed now.
@@ -236,7 +243,7 @@ class Runner:
     def stopping(self, caller: asyncio.Task[Any] | None) -> asyncio.Task[None]:
         """Begins to stop it, unless that has begun; does not cancel a body of the ``caller``."""
         if self._stopping is None or self._stopping.cancelled():
-            self._stopping = asyncio.create_task(self._stop(caller))
+            self._stopping = self._context.copy().run(asyncio.create_task, self._stop(caller))
         return self._stopping
 
     # What tests ask of it; see hephaestus_pg.testing.

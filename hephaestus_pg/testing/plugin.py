@@ -193,9 +193,11 @@ def hephaestus_faults(
 
         hephaestus_faults.lose_answer("update")
     """
+    stash = request.node.stash
+    stash[_failed] = False  # it may have failed before, where it is tried again
     with Faults(hephaestus_storage) as faults:
         yield faults
-        if _failed in request.node.stash:
+        if stash[_failed]:
             faults.clear()  # the test's own failure says more
 
 

@@ -156,7 +156,7 @@ class Watchers:
     def _start(self) -> None:
         is_there = self._task is not None and not self._task.done()
         if self._by_id and not is_there and not self._is_closed:
-            self._task = asyncio.create_task(self._work(), context=self._context)
+            self._task = self._context.copy().run(asyncio.create_task, self._work())
             self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

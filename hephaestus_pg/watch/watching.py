@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import InvalidTypeError, OperationTimeoutError, StorageClosedError
+from hephaestus_pg.execution.iterating import Iteration
 from hephaestus_pg.execution.lifecycle import checked_timeout
 from hephaestus_pg.values.arguments import answered, listed
 from hephaestus_pg.values.instance import Instance, Status, checked_id, checked_status
@@ -96,20 +97,30 @@ class WatchVerbs(Verbs):
                 raise error from None
         return instance
 
-    async def watch(self, ids: Iterable[str]) -> AsyncIterator[Instance]:
+    def watch(self, ids: Iterable[str]) -> AsyncIterator[Instance]:
         """Gives the instances with these ids as they are, and each newer state of one of them.
 
         Never an older state than before, and always the last; of those in between some may be
-        skipped. It goes on until it is left; without ids it ends at once.
+        skipped. It goes on until it is left, also after a step that ``asyncio.timeout`` has
+        cancelled; without ids it ends at once.
 
         Raises:
             CorruptInstanceError: A row cannot be read.
             StorageClosedError: The storage was closed meanwhile.
         """
         wanted = list(map(checked_id, listed("ids", ids, "ids", keys=True)))
-        with self._watching(wanted) as watcher:
-            while wanted:
-                yield await watcher.next()
+        scope = ExitStack()
+        watcher: Watcher | None = None
+
+        async def step() -> Instance:
+            nonlocal watcher
+            if not wanted:
+                raise StopAsyncIteration
+            if watcher is None:
+                watcher = scope.enter_context(self._watching(wanted))
+            return await watcher.next()
+
+        return Iteration(step, scope.close, self._pool_executor.lifecycle.loop)
 
     @contextmanager
     def _watching(self, ids: list[str]) -> Iterator[Watcher]:

@@ -17,6 +17,7 @@ from hephaestus_pg import (
     StaleInstanceError,
     Status,
 )
+from tests.runners.conftest import next_claim
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -101,6 +102,44 @@ async def test_a_write_in_a_transaction_ends_it_if_that_commits(
     read = await storage.get("x")
     assert read is not None
     assert (read.status == Status.COMPLETED) is commits
+
+
+@pytest.mark.parametrize("then", ("claimed", "claimed here", "written", "stale", "deleted"))
+async def test_what_becomes_of_what_a_transaction_gave_up_is_not_the_scopes_affair(
+    storage: AsyncStorage, runner: Runner, claim: Claim, start: Start, then: str
+) -> None:
+    other = await start()
+    async with claim as held:
+        async with storage.transaction() as transaction:
+            await transaction.update(replace(held, status=Status.WAITING))
+        if then == "deleted":
+            await other.delete("x")
+        elif then == "stale":
+            with pytest.raises(StaleInstanceError):
+                await storage.update(held)
+        else:
+            writer = storage if then == "written" else other
+            await writer.modify("x", lambda it: replace(it, status=Status.RUNNING))
+        if then == "claimed":
+            async with other.runner(workflows=["Order"]) as theirs:
+                assert await theirs.claim("x")
+        elif then == "claimed here":
+            await next_claim(runner)
+        await asyncio.sleep(0.01)  # a body that were cancelled would be here
+
+
+async def test_what_a_transaction_that_was_rolled_back_would_have_given_up_can_be_lost(
+    storage: AsyncStorage, claim: Claim, start: Start
+) -> None:
+    other = await start()
+    with pytest.raises(ClaimLostError):
+        async with claim as held:
+            with pytest.raises(KeyError):
+                async with storage.transaction() as transaction:
+                    await transaction.update(replace(held, **DONE))
+                    raise KeyError
+            await storage.update(replace(held, status=Status.RUNNING))
+            await other.release("x")
 
 
 async def test_a_delete_in_a_transaction_ends_it(storage: AsyncStorage, claim: Claim) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 
 from hephaestus_pg import AccessDeniedError, Status
 from hephaestus_pg.runners import claiming
+from tests.batching.test_keyed import become, role, tenant
 from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens, within
 from tests.watch.conftest import listens
@@ -18,8 +20,11 @@ from tests.watch.conftest import listens
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage, Runner
     from tests.runners.conftest import Table
+    from tests.support.databases import Owner
     from tests.support.faults import Faults
     from tests.support.starting import Start
+
+__all__ = ["role"]  # a fixture
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
@@ -74,6 +79,45 @@ async def test_what_can_be_claimed_is_claimed_with_the_oldest_due_first(
         assert await drained(runner, faults) == ["another's"]
 
 
+@pytest.mark.parametrize("others", (0, 1))
+async def test_what_somebody_has_locked_for_long_keeps_nobody_from_the_rest(
+    storage: AsyncStorage, table: Table, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    monkeypatch.setattr(claiming, "POLL_SECONDS", 3600.0)
+    old, new = [f"old::{number}" for number in range(30)], ["new::1", "new::2", "new::3"]
+    for each in (old, new):
+        await storage.put_many(map(order, each))
+    for id in old:
+        await table.set(id, "inserted_at = now() - interval '1 day'")
+    async with AsyncExitStack() as stack:
+        runner, *_ = [
+            await stack.enter_async_context(storage.runner(workflows=["Order"], name=str(number)))
+            for number in range(1 + others)
+        ]
+        async with storage.transaction() as theirs:
+            await theirs.put_many(map(order, old))
+            claimed = [(await next_claim(runner)).id for _ in new]
+            assert sorted(claimed) == new
+            assert others or claimed == new
+        assert (await next_claim(runner)).id in old
+
+
+async def test_it_claims_and_gives_back_what_who_started_it_may_see(
+    start: Start, role: str, owner: Owner, migrated: str
+) -> None:
+    owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {migrated}.workflow_runners TO {role}")
+    storage = await start(setup=become, batch_by=tenant.get, server_settings={"role": role})
+    for who in ("globex", "acme"):
+        tenant.set(who)
+        await storage.put_many(map(order, (f"{who}::1", f"{who}::2")))
+    async with storage.runner(workflows=["Order"]) as runner:
+        tenant.set("globex")
+        claimed = [(await next_claim(runner)).id for _ in range(2)]
+        assert claimed == ["acme::1", "acme::2"]
+    tenant.set("acme")
+    assert await storage.count(runner=None) == 2
+
+
 async def test_a_claim_sets_the_owner_and_raises_the_revision(
     storage: AsyncStorage, table: Table
 ) -> None:
@@ -85,6 +129,16 @@ async def test_a_claim_sets_the_owner_and_raises_the_revision(
             assert held.runner == runner.token == (await table.row("x"))["runner"]
             assert held.revision == claim.token == (stored.revision or 0) + 1
             assert [each.id for each in await storage.query(runner=runner.token)] == ["x"]
+
+
+async def test_who_waited_too_long_for_one_waits_again(storage: AsyncStorage) -> None:
+    async with storage.runner(workflows=["Order"]) as runner:
+        claims = runner.claims()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await anext(claims)
+        await storage.insert(order("x"))
+        assert (await anext(claims)).id == "x"
 
 
 async def test_all_who_wait_are_one_statement(storage: AsyncStorage, faults: Faults) -> None:

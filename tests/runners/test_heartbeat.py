@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
+from contextvars import ContextVar
 from dataclasses import replace
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -13,7 +14,6 @@ import pytest
 
 from hephaestus_pg import (
     ClaimLostError,
-    HookError,
     Instance,
     Names,
     RunnerEndedError,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.once
 
 LEASE = 1.5
+
+tenant: ContextVar[str] = ContextVar("tenant")
 
 
 async def held(runner: Runner) -> Claim:
@@ -169,38 +171,6 @@ async def test_a_connection_that_breaks_costs_nothing(far: AsyncStorage, proxy: 
         await far.update(replace(instance, status=Status.COMPLETED))
 
 
-async def test_a_hook_of_a_users_pool_that_fails_for_a_moment_costs_nothing(
-    storage: AsyncStorage, start: Start, dsn: str
-) -> None:
-    failures: list[Exception] = []
-
-    async def connect(*given: Any, **options: Any) -> Any:
-        if failures and threading.current_thread() is not threading.main_thread():
-            raise failures.pop()
-        return await asyncpg.connect(*given, **options)
-
-    await storage.insert(Instance("x", "Order"))
-    create: Any = asyncpg.create_pool
-    async with create(dsn, min_size=0, connect=connect) as pool, start(pool=pool) as theirs:
-        failures.append(LookupError("no token"))
-        with pytest.raises(HookError) as caught:
-            await theirs.runner(workflows=["Order"])
-        assert isinstance(caught.value.__cause__, LookupError)
-        async with (
-            theirs.runner(workflows=["Order"], lease=5) as runner,
-            await held(runner) as instance,
-        ):
-            beat = runner._heartbeat
-            failures += [LookupError("no token"), RuntimeError("nor now")]
-            assert beat._thread_loop is not None
-            assert beat._connection is not None
-            beat._thread_loop.call_soon_threadsafe(beat._connection.terminate)
-            sent = beat.last_sent
-            while runner.is_alive and (failures or beat.last_sent == sent):
-                await asyncio.sleep(0.01)
-            await theirs.update(replace(instance, status=Status.COMPLETED))
-
-
 async def test_the_row_of_a_runner_that_expired_is_never_prolonged(
     storage: AsyncStorage, table: Table
 ) -> None:
@@ -261,6 +231,48 @@ async def test_a_pool_of_the_users_gives_the_heartbeat_its_way(start: Start, poo
     ):
         await asyncio.sleep(1.5)
         await storage.update(replace(instance, status=Status.COMPLETED))
+
+
+@pytest.mark.parametrize("error", (KeyError, asyncio.CancelledError, OSError))
+async def test_a_hook_of_a_users_pool_that_fails_when_it_connects_again_costs_nothing(
+    start: Start, table: Table, pool: Any, dsn: str, error: type[BaseException]
+) -> None:
+    fails = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    may_fail = False
+
+    def password() -> str:
+        if may_fail and current_thread() is not main_thread() and not fails.is_set():
+            loop.call_soon_threadsafe(fails.set)
+            raise error
+        return "any"
+
+    async with (
+        asyncpg.create_pool(dsn, min_size=1, password=password) as theirs,
+        start(pool=theirs) as storage,
+        storage.runner(workflows=["Order"], lease=LEASE) as runner,
+    ):
+        await table.beat(runner.token)
+        may_fail = True
+        await pool.execute(
+            """
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE query LIKE 'UPDATE "' || $1 || '".workflow_runners%'
+            """,
+            storage.schema,
+        )
+        await fails.wait()
+        await table.beat(runner.token)
+        assert runner.is_alive
+
+
+async def test_a_password_function_reads_the_context_of_who_starts_the_runner(
+    start: Start, table: Table
+) -> None:
+    tenant.set("theirs")
+    storage = await start(password=tenant.get)
+    async with storage.runner(workflows=["Order"]) as runner:
+        assert runner.is_alive
 
 
 async def test_who_waits_no_longer_for_a_runner_ends_its_heartbeat_on_its_way(

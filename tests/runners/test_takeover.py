@@ -71,6 +71,26 @@ async def test_the_next_claim_waits_for_the_longer_of_lease_and_backoff(
         task.cancel()
 
 
+async def test_who_takes_over_what_it_does_not_run_lets_it_be_tried_again(
+    start: Start, table: Table, storage: AsyncStorage
+) -> None:
+    await storage.put_many([order("a"), order("own", workflow="Payment")])
+    other = await start()
+    dead = await other.runner(workflows=["Order", "Payment"], name="dead")
+    for _ in range(2):
+        await next_claim(dead)
+    await table.expire(dead.token)
+    async with storage.runner(workflows=["Payment"], max_attempts=1) as runner:
+        task = asyncio.create_task(next_claim(runner))
+        await happens(lambda: runner._claiming._takeover.looks)
+        task.cancel()
+    rows = {id: await table.row(id) for id in ("a", "own")}
+    assert [row["runner"] for row in rows.values()] == [None, None]
+    assert [row["attempts"] for row in rows.values()] == [1, 1]
+    assert rows["own"]["due"] == float("inf")
+    assert rows["a"]["due"] <= 2
+
+
 async def test_a_runner_without_a_row_is_dead(
     start: Start, table: Table, storage: AsyncStorage
 ) -> None:

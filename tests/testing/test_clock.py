@@ -81,7 +81,7 @@ async def test_claims_read_their_index_up_to_the_moved_moment(moved: AsyncStorag
             "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan"
         )
         text = _sql.statement("claim", "public", "batched")
-        given = (str(uuid4()), ["Order"], "5", "20")
+        given = (str(uuid4()), ["Order"], "5", "20", "true")
         plan = "\n".join(row[0] for row in await fetch(f"EXPLAIN {text}", *given))
 
     assert re.search(r"workflow_instances_due_index.*\n.*Index Cond:.*due_at <= \S*timestamp", plan)

@@ -444,6 +444,36 @@ async def test_the_next(hephaestus_storage):
     result.stdout.fnmatch_lines(["*planned, and did not happen: lose_answer*"])
 
 
+def test_faults_have_to_happen_where_a_failed_test_is_tried_again_too(
+    pytester: pytest.Pytester, run_suite: RunSuite
+) -> None:
+    # As pytest-rerunfailures does it.
+    pytester.makeconftest(
+        """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    runtestprotocol(item, nextitem=nextitem, log=False)
+    item._initrequest()
+    runtestprotocol(item, nextitem=nextitem)
+    return True
+"""
+    )
+    result = run_suite(
+        """
+runs = []
+
+async def test_one_that_does_not_happen(hephaestus_faults):
+    hephaestus_faults.lose_answer("put")
+    runs.append(1)
+    assert len(runs) > 1
+""",
+        settings="asyncio_mode = auto",
+    )
+
+    result.assert_outcomes(passed=1, errors=1)
+
+
 # What a failed test shows
 
 

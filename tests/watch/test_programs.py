@@ -191,6 +191,19 @@ class TestShutdown:
 
 
 class TestHabits:
+    async def test_a_task_factory_of_the_old_kind_changes_nothing(
+        self, storage: AsyncStorage
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(lambda loop, coroutine: asyncio.Task(coroutine, loop=loop))
+        try:
+            task = waiting(storage)
+            await listens(storage)
+            stored = await storage.put(done())
+            assert await task == stored
+        finally:
+            loop.set_task_factory(None)
+
     async def test_a_thousand_short_waits_are_one_connection_and_cancel_nothing(
         self, start: Start, pool: Pool, schema: str, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
@@ -168,7 +169,17 @@ class TestWatching:
         await listens(storage)
         task.cancel()
         await asyncio.wait({task})
-        assert len(storage._watchers) == 0
+        del iterator, task
+        gc.collect()
+        await happens(lambda: len(storage._watchers) == 0)
+
+    async def test_one_whose_step_took_too_long_goes_on(self, storage: AsyncStorage) -> None:
+        iterator = storage.watch(["a"])
+        with pytest.raises(TimeoutError):  # as who sends something else meanwhile
+            async with asyncio.timeout(0.01):
+                await anext(iterator)
+        stored = await storage.put(Instance("a", "Order"))
+        assert await anext(iterator) == stored
 
 
 class TestBeingTold:

@@ -1,12 +1,7 @@
--- $3 at random of the $4 oldest.
-SELECT drawn.id
+-- The $4 oldest.
+SELECT candidate.id, candidate.due
 FROM (
-    SELECT candidate.id
-    FROM (
-        /* include: oldest */
-    ) AS candidate
-    ORDER BY candidate.due, candidate.id
-    LIMIT $4::text::bigint
-) AS drawn
-ORDER BY random()
-LIMIT $3::text::bigint
+    /* include: oldest */
+) AS candidate
+ORDER BY candidate.due, candidate.id
+LIMIT $4::text::bigint

@@ -1,7 +1,12 @@
 -- As claim.sql, where the table lies in several shards, of which Citus skips no locked row. Who reaches
 -- for one that another has just claimed waits for that to commit, sees it once more, and leaves it.
 WITH claimable AS (
-    /* include: claimable */
+    SELECT oldest.id
+    FROM (
+        /* include: claimable */
+    ) AS oldest
+    ORDER BY CASE WHEN $5::text::boolean THEN random() END, oldest.due, oldest.id
+    LIMIT $3::text::bigint
 )
 UPDATE /* schema */workflow_instances
 SET

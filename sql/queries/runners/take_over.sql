@@ -1,6 +1,6 @@
 -- Takes over from dead runners: what they own is nobody's again, after a failed attempt if it can be
 -- claimed at all. $1 seconds to wait, as in fail.sql; $2 whether to look for runners without a row too;
--- $3 workflows, of which it tells in how many seconds the next instance is due.
+-- $3 workflows, for which that is so, and of which it tells in how many seconds the next one is due.
 --
 -- DELETE waits for a heartbeat that is under way, and then looks again: either that is in time, or it
 -- finds no row. The dead are named, rather than all but the living: a runner that registered after
@@ -24,9 +24,11 @@ WITH dead AS (
         runner = NULL,
         attempts = CASE WHEN /* include: is_work */ THEN attempts + 1 ELSE attempts END,
         due_at = CASE
-            WHEN /* include: is_work */
+            WHEN NOT /* include: is_work */
+            THEN due_at
+            WHEN workflow = ANY ($3::text[])
             THEN /* include: due_after_failure */
-            ELSE due_at
+            ELSE /* include: due_after_a_strangers_failure */
         END,
         revision = revision + 1
     FROM
