@@ -245,6 +245,7 @@ class TestHabits:
         await pool.execute(f"UPDATE {table} SET state = '[]'")
         with pytest.raises(CorruptInstanceError):
             await task
+        await storage.put(order)
         task = waiting(storage, until="running")
         await storage.put(replace(order, status=Status.RUNNING))
         assert (await task).status is Status.RUNNING
