@@ -259,7 +259,7 @@ async def test_both_shapes_of_a_claim_take_the_same(database: str) -> None:
     for statement in (CLAIM, ONE_SCAN):
         transaction = connection.transaction()
         await transaction.start()
-        rows = await connection.fetch(statement, token, WORKFLOWS, "20", "20")
+        rows = await connection.fetch(statement, token, WORKFLOWS, "20", "20", "true")
         taken.append({row["id"] for row in rows})
         await transaction.rollback()
     await connection.close()

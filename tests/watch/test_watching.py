@@ -237,7 +237,7 @@ class TestBeingTold:
         async with pool.acquire() as connection:
             await connection.execute("BEGIN")
             await storage.using(connection).update(finished(order))
-        looks = storage._watchers.looks
+            looks = storage._watchers.looks
         await happens(lambda: storage._watchers.looks > looks)  # though it was rolled back
         assert not task.done()
         stored = await storage.update(finished(order))
@@ -317,7 +317,8 @@ class TestWhatItCosts:
             for order in orders:
                 tasks.create_task(other.wait(order.id))
             await listens(other)
-            assert await connections(pool) == before + 1
+            # Its own, and one for a look while the pool's is on its way back there.
+            assert before < await connections(pool) <= before + 2
             await has_looked(other)
             faults.sent.clear()
             await storage.put_many(map(finished, orders))
