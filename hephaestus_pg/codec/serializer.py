@@ -20,12 +20,14 @@ from hephaestus_pg.values.instance import (
     checked_version,
     require_kind,
 )
-from hephaestus_pg.values.references import References, checked_references
+from hephaestus_pg.values.own_references import checked_references
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from asyncpg import Record
+
+    from hephaestus_pg.values.references import References
 
 MAX_STATE_BYTES = 16 * 2**20
 """The default limit of a state's JSON text, as the server prints it: 16 MiB."""

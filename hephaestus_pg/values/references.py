@@ -11,21 +11,17 @@ class's place in the code. It knows exactly the names that you give it. :class:`
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from hephaestus_pg._checks import plain_text
-from hephaestus_pg.errors import (
-    HephaestusError,
-    InvalidTypeError,
-    InvalidValueError,
-    UnknownReferenceError,
-    shown,
-)
+from hephaestus_pg.errors import InvalidTypeError, InvalidValueError, UnknownReferenceError
 from hephaestus_pg.values.arguments import checked_flag, unstorable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_NAME_LENGTH = 255
 """The most characters that the stored name of a workflow may have."""
@@ -55,67 +51,6 @@ class References(Protocol):
             UnknownReferenceError: There is none.
         """
         ...
-
-
-def checked_references(references: Any) -> References:
-    """Returns ``references``, or :class:`LoadedClasses` for ``None``.
-
-    A user's own are asked by way of :class:`_OwnReferences`.
-
-    Raises:
-        InvalidTypeError: They lack the methods of :class:`References`.
-    """
-    if references is None:
-        return LoadedClasses()
-    if type(references) in {LoadedClasses, NamedClasses, Names, _OwnReferences}:
-        known: References = references
-        return known
-    advice = "give LoadedClasses(), NamedClasses({...}), Names(), or an object with their methods"
-    if isinstance(references, type):
-        advice = f"make one of it: {references.__qualname__}(...)"
-    elif isinstance(references, Mapping):
-        advice = "wrap it: NamedClasses({...})"
-    elif all(callable(getattr(references, name, None)) for name in ("to_name", "to_reference")):
-        return _OwnReferences(references)
-    raise InvalidTypeError("references", references, advice)
-
-
-class _OwnReferences:
-    """References of a user's own, whose answers are checked.
-
-    A filter without a name would let every row through, and a step without one be lost. An error
-    about one name is that of its row, not of whoever reads others too.
-    """
-
-    def __init__(self, given: References) -> None:
-        self._given = given
-
-    def __repr__(self) -> str:
-        return repr(self._given)
-
-    def to_name(self, reference: Any) -> str:
-        """Returns the name; see :meth:`References.to_name`."""
-        name: Any = self._given.to_name(reference)
-        if not isinstance(name, str):
-            raise InvalidTypeError(
-                "reference",
-                reference,
-                f"to_name of {self._given!r} gave {shown(name)}; let it give a name, or raise",
-            )
-        return _checked_name(name)
-
-    def to_reference(self, name: str) -> Any:
-        """Returns the reference; see :meth:`References.to_reference`."""
-        try:
-            reference = self._given.to_reference(name)
-        except HephaestusError:
-            raise
-        except Exception as error:
-            advice = f"to_reference of {self._given!r} raised {type(error).__name__}: {error}"
-            raise UnknownReferenceError(name, advice) from error
-        if reference is None:
-            raise UnknownReferenceError(name, f"to_reference of {self._given!r} gave None")
-        return reference
 
 
 class LoadedClasses:
@@ -153,7 +88,7 @@ class LoadedClasses:
         cls = reference if type(reference) is type else _checked_class(reference)
         name = self._names.get(cls)
         if name is None:
-            name = self._names[cls] = _checked_name(self._name(cls))
+            name = self._names[cls] = checked_name(self._name(cls))
         return name
 
     def to_reference(self, name: str) -> type:
@@ -249,7 +184,7 @@ class NamedClasses:
                 raise InvalidValueError(
                     "classes", name, f"{cls.__qualname__} is named {self._names[cls]!r} already"
                 )
-            self._names[cls] = _checked_name(name)
+            self._names[cls] = checked_name(name)
 
     def __repr__(self) -> str:
         return f"NamedClasses({self._classes!r})"
@@ -291,7 +226,7 @@ class Names:
 
     def to_name(self, reference: Any) -> str:
         """Returns the name; see :meth:`References.to_name`."""
-        return _checked_text(reference) if type(reference) is str else _checked_name(reference)
+        return _checked_text(reference) if type(reference) is str else checked_name(reference)
 
     def to_reference(self, name: str) -> str:
         """Returns the reference; see :meth:`References.to_reference`."""
@@ -314,7 +249,8 @@ def _checked_class(reference: Any) -> type:
     return reference
 
 
-def _checked_name(name: Any) -> str:
+def checked_name(name: Any) -> str:
+    """Returns a ``name`` that the table can hold, as a plain ``str``."""
     if not isinstance(name, str):
         raise InvalidTypeError("reference", name, "give its name as a str, or use NamedClasses")
     if not 0 < len(name) <= MAX_NAME_LENGTH:
@@ -325,4 +261,4 @@ def _checked_name(name: Any) -> str:
 
 
 # The same few names stand in every instance, several times each.
-_checked_text = lru_cache(maxsize=10_000)(_checked_name)
+_checked_text = lru_cache(maxsize=10_000)(checked_name)
