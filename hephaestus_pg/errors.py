@@ -153,12 +153,16 @@ def _sendable(value: Any) -> Any:
 
 
 class InvalidValueError(HephaestusError, ValueError):
-    """An argument or a field is wrong: ``field`` names it, ``value`` is what was given."""
+    """An argument or a field is wrong.
+
+    ``field`` names it, ``value`` is what was given, and ``expected`` says what to do.
+    """
 
     def __init__(self, field: str, value: object, expected: str) -> None:
         super().__init__(f"{field} is {shown(value)}: {expected}")
         self.field = field
         self.value = value
+        self.expected = expected
 
 
 class InvalidTypeError(InvalidValueError, TypeError):

@@ -11,7 +11,12 @@ from hephaestus_pg.codec.encoded import EncodedInstance
 from hephaestus_pg.codec.restore import parse_token
 from hephaestus_pg.codec.state import StateMapper
 from hephaestus_pg.codec.timestamps import format_due, parse_due
-from hephaestus_pg.errors import CorruptInstanceError, HephaestusError, SerializationError
+from hephaestus_pg.errors import (
+    CorruptInstanceError,
+    HephaestusError,
+    InvalidValueError,
+    SerializationError,
+)
 from hephaestus_pg.values.arguments import whole_number
 from hephaestus_pg.values.instance import (
     MAX_VERSION,
@@ -149,19 +154,24 @@ class Serializer:
         """
         if type(instance) is not Instance:
             require_kind(instance, Instance, "instance", "give an Instance")
-        given, steps = self._states.pack(instance)
+        try:
+            workflow = self.references.to_name(instance.workflow)
+            given, steps = self._states.pack(instance)
+        except InvalidValueError:
+            self._states.require_names(instance)
+            raise
         text, state, is_exact = exact_json.dumps(given)
         if len(text) * exact_json.MAX_GROWTH > self._max_state_bytes:
             self._check_size(text)
         id = instance.id
         columns = (
             id if type(id) is str else plain_text(id),
-            self.references.to_name(instance.workflow),
+            workflow,
             instance.status._value_,  # three times as fast as the enum's property
             int(instance.workflow_version),
         )
         if self._elixir is not None:
-            self._elixir.check(columns[1], state)
+            self._elixir.check(workflow, state)
         return columns, text, state, steps, is_exact
 
     def _check_size(self, text: bytes) -> None:

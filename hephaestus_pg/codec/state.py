@@ -22,9 +22,10 @@ from hephaestus_pg.codec.shape import (
 )
 from hephaestus_pg.errors import InvalidValueError, SerializationError
 from hephaestus_pg.values.instance import ExecutionEntry, Instance, Status
+from hephaestus_pg.values.references import named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -65,6 +66,11 @@ class StateMapper:
             merge_unknown(state["context"], unknown.pop("context", {}), "context")
             merge_unknown(state, unknown, "unknown_state")
         return state, configs
+
+    def require_names(self, instance: Instance) -> None:
+        """Raises the error about the first reference that has no name, by its field."""
+        for field, reference in _references(instance):
+            named(self.references, field, reference)
 
     def unpack(  # noqa: PLR0913, PLR0917 - the columns
         self,
@@ -139,6 +145,17 @@ class StateMapper:
 
     def _unpack_steps(self, names: list[Any]) -> frozenset[Any]:
         return frozenset(map(self.references.to_reference, map(require_text, names)))
+
+
+def _references(instance: Instance) -> Iterator[tuple[str, Any]]:
+    yield "workflow", instance.workflow
+    if instance.current_step is not None:
+        yield "current_step", instance.current_step
+    for field in ("step_configs", "active_steps", "completed_steps"):
+        for step in [*getattr(instance, field)]:
+            yield field, step
+    for place, entry in enumerate(instance.execution_history):
+        yield f"execution_history[{place}].step_ref", entry.step_ref
 
 
 def _pack_entry(entry: ExecutionEntry, to_name: Callable[[Any], str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hephaestus_pg.runners.claim import Claims
 from hephaestus_pg.runners.runner import Runner
 from hephaestus_pg.runners.settings import Settings, backoff, runner_info
 from hephaestus_pg.values.instance import checked_id
+from hephaestus_pg.values.references import named
 from hephaestus_pg.verbs.pruning import Verbs
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class OwnershipVerbs(Verbs):
             DatabaseError: No connection could be had for its heartbeat.
         """
         settings = Settings.checked(
-            self._serializer.references.to_name,
+            partial(named, self._serializer.references, "workflows"),
             workflows=workflows,
             name=f"{socket.gethostname()}:{os.getpid()}" if name is None else name,
             lease=lease,

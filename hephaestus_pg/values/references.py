@@ -53,6 +53,17 @@ class References(Protocol):
         ...
 
 
+def named(references: References, field: str, reference: Any) -> str:
+    """Returns the name of a reference that stands in ``field``, by which an error calls it."""
+    try:
+        return references.to_name(reference)
+    except InvalidValueError as error:
+        if error.field != "reference":
+            raise
+        kind = InvalidTypeError if isinstance(error, InvalidTypeError) else InvalidValueError
+        raise kind(field, error.value, error.expected) from error
+
+
 class LoadedClasses:
     """Names any class of an imported module ``package.module.QualName``.
 

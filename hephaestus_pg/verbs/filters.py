@@ -18,6 +18,7 @@ from hephaestus_pg.values.instance import (
     checked_status,
     checked_version,
 )
+from hephaestus_pg.values.references import named
 from hephaestus_pg.verbs import containment
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def matching(filters: Mapping[str, Any], references: References) -> Matching:
     given = (
         _checked(filters, "id", checked_id),
         *_statuses(filters),
-        _checked(filters, "workflow", references.to_name),
+        _checked(filters, "workflow", partial(named, references, "workflow")),
         _checked(filters, "workflow_version", lambda version: str(checked_version(version))),
         family_from,
         family_until,

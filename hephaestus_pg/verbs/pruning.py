@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.values.arguments import checked_flag, checked_progress
 from hephaestus_pg.values.instance import Status
+from hephaestus_pg.values.references import named
 from hephaestus_pg.verbs import filters as filtering
 from hephaestus_pg.verbs import keyset
 from hephaestus_pg.verbs.bulk import CHUNK_ROWS
@@ -65,7 +66,9 @@ class Verbs(SearchVerbs):
             if workflow is not None:
                 given["workflow"] = workflow
             return await self.count(timeout=timeout, **given)
-        name = None if workflow is None else self._serializer.references.to_name(workflow)
+        name = (
+            None if workflow is None else named(self._serializer.references, "workflow", workflow)
+        )
         found = pruned = 0
         last: str | None = ""
         while last is not None:

@@ -9,6 +9,8 @@ from hephaestus_pg import (
     CorruptInstanceError,
     ExecutionEntry,
     Instance,
+    InvalidTypeError,
+    InvalidValueError,
     Names,
     SerializationError,
     Serializer,
@@ -119,3 +121,44 @@ def test_two_steps_of_one_name_are_refused() -> None:
     instance = Instance("x", "W", step_configs={"a": {}, "b": {}})
     with pytest.raises(SerializationError, match="two steps have the same name"):
         Serializer(Same()).to_db(instance)
+
+
+MOMENT = datetime(2026, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    (
+        ("workflow", {"workflow": ""}),
+        ("current_step", {"current_step": ""}),
+        ("step_configs", {"step_configs": {"a": {}, "": {}}}),
+        ("active_steps", {"active_steps": {"a", ""}}),
+        ("completed_steps", {"completed_steps": {""}}),
+        (
+            "execution_history[1].step_ref",
+            {"execution_history": [ExecutionEntry(step, "done", MOMENT) for step in ("a", "")]},
+        ),
+    ),
+)
+def test_a_reference_without_a_name_is_called_by_its_field(
+    field: str, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidValueError, match="1 to 255 characters") as caught:
+        Serializer(Names()).encode(Instance("x", **{"workflow": "W", **fields}))
+    assert (caught.value.field, caught.value.value) == (field, "")
+
+
+def test_a_reference_of_another_type_is_called_by_its_field() -> None:
+    with pytest.raises(InvalidTypeError, match="use NamedClasses") as caught:
+        Serializer(Names()).encode(Instance("x", "W", current_step=Charge))
+    assert (caught.value.field, caught.value.value) == ("current_step", Charge)
+
+
+def test_an_error_of_their_own_keeps_its_field() -> None:
+    class Own(Names):
+        def to_name(self, reference: Any) -> str:
+            raise InvalidValueError("country", reference, "give another")
+
+    with pytest.raises(InvalidValueError) as caught:
+        Serializer(Own()).encode(Instance("x", "W"))
+    assert caught.value.field == "country"

@@ -37,7 +37,7 @@ def checked(**options: Any) -> Settings:
     (
         ({"workflows": []}, "workflows"),
         ({"workflows": "Order"}, "workflows"),
-        ({"workflows": [7]}, "name|workflow|reference"),
+        ({"workflows": [7]}, "workflows is 7"),
         ({"lease": 0.9}, "lease is 0.9: give from 1"),
         ({"lease": "30"}, "lease"),
         ({"lease": True}, "lease"),

@@ -56,7 +56,7 @@ class TestPrune:
 
     async def test_a_workflow_that_has_no_name_is_refused(self, verbs: Verbs) -> None:
         for dry_run in (True, False):
-            with pytest.raises(InvalidTypeError):
+            with pytest.raises(InvalidTypeError, match="^workflow is "):
                 await verbs.prune(finished_before=SOON, workflow=Status, dry_run=dry_run)
 
     async def test_a_moment_without_a_zone_and_an_empty_batch_are_refused(
