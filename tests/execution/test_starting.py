@@ -147,7 +147,7 @@ async def test_names_that_are_members_of_an_enum_of_texts_are_the_texts(
         assert repr((storage.name, storage.schema)) == repr((Tenant.NAME.value, schema))
         put = await storage.put(Instance.new("Order", {}, id="x"))
         assert await storage.get("x") == put
-        async with storage.runner(workflows=["Order"], lease=5) as runner:
+        async with storage.runner(workflows=["Order"]) as runner:
             assert await runner.claim("x") is not None
 
 

@@ -180,7 +180,7 @@ async def test_a_clock_of_the_server_that_is_set_back_takes_nothing_from_who_liv
     other = await start()
     await storage.put_many([order("x"), order("y", Status.WAITING, due_at=None)])
     async with (
-        storage.runner(workflows=["Order"], lease=1) as runner,
+        storage.runner(workflows=["Order"], lease=2) as runner,
         other.runner(workflows=["Order"], lease=60) as second,
         await next_claim(runner) as mine,
     ):
@@ -190,7 +190,7 @@ async def test_a_clock_of_the_server_that_is_set_back_takes_nothing_from_who_liv
             await table.beat(runner.token)
         info = next(each for each in await storage.runners() if each.token == runner.token)
         assert (info.owned, waiting.done()) == (1, False)
-        assert await table.lease_left(runner.token) <= 1
+        assert await table.lease_left(runner.token) <= 2
         await storage.update(replace(mine, status=Status.COMPLETED))
         waiting.cancel()
     assert await was_completed(storage)
@@ -207,7 +207,7 @@ async def test_a_successor_of_the_same_name_is_another(
         await table.expire(former.token)
         async with (
             other.runner(
-                workflows=["Order"], name="worker-0", lease=2, retry_after=lambda _: 0.0
+                workflows=["Order"], name="worker-0", lease=30, retry_after=lambda _: 0.0
             ) as successor,
             await next_claim(successor) as theirs,
         ):
@@ -215,7 +215,7 @@ async def test_a_successor_of_the_same_name_is_another(
             with executor.operation("beat", None, None) as deadline:
                 beat = executor.statements.beat
                 assert await executor.fetch(deadline, beat, str(former.token), "3600") == []
-            assert await table.lease_left(successor.token) <= 2
+            assert await table.lease_left(successor.token) <= 30
             with pytest.raises(ClaimLostError):
                 await claim.__aexit__(None, None, None)
             assert (await table.row("x"))["runner"] == successor.token

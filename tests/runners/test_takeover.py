@@ -62,12 +62,12 @@ async def test_the_next_claim_waits_for_the_longer_of_lease_and_backoff(
     dead = await other.runner(workflows=["Order"], name="dead")
     await next_claim(dead)
     await table.expire(dead.token)
-    async with storage.runner(workflows=["Order"], lease=5, retry_after=lambda _: 25.0) as runner:
+    async with storage.runner(workflows=["Order"], lease=50, retry_after=lambda _: 250.0) as runner:
         task = asyncio.create_task(next_claim(runner))
         await happens(lambda: runner._claiming._takeover.looks)
         row = await table.row("a")
         assert (row["runner"], row["attempts"]) == (None, 1)
-        assert 15 < row["due"] <= 20
+        assert 150 < row["due"] <= 200
         task.cancel()
 
 

@@ -274,7 +274,7 @@ class TestTenants:
         self, tenants: list[AsyncStorage]
     ) -> None:
         async def live(storage: AsyncStorage) -> None:
-            async with storage.runner(workflows=["Order"], lease=5) as runner:
+            async with storage.runner(workflows=["Order"]) as runner:
                 await storage.insert(order(tenant=storage.schema))
                 waiting = asyncio.create_task(storage.wait("order::1"))
                 async for claim in runner.claims():

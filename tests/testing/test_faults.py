@@ -300,15 +300,13 @@ async def test_a_runner_whose_lease_was_ended_hears_of_it_at_the_end_of_the_bloc
 async def test_no_step_of_the_clock_revives_it(moved: AsyncStorage) -> None:
     await moved.insert(Instance("order::1", "Order"))
     with Faults(moved) as faults:
-        async with moved.runner(
-            workflows=["Order"], lease=1, retry_after=lambda _: 600.0
-        ) as runner:
+        async with moved.runner(workflows=["Order"], retry_after=lambda _: 600.0) as runner:
             with pytest.raises(ClaimLostError):
                 async with await next_claim(runner):
                     await faults.expire_lease(runner)
                     await Clock(moved).advance(0.5)
                     assert await moved.runners() == []
-        async with moved.runner(workflows=["Order"], lease=1) as second:
+        async with moved.runner(workflows=["Order"]) as second:
             assert await second.claim("order::1") is None  # the backoff is longer than the lease
             await Clock(moved).advance(600)
             async with await next_claim(second) as order:

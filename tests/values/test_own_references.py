@@ -113,7 +113,7 @@ class TestOnesOfTheUsersOwn:
         found = [each.id async for each in storage.stream(on_error="skip")]
         assert found == ["x0", "x2"]
         claimed = []
-        async with storage.runner(workflows=[Charge], lease=5) as runner:
+        async with storage.runner(workflows=[Charge]) as runner:
             async for claim in runner.claims():
                 async with claim as instance:
                     await storage.update(replace(instance, status=Status.COMPLETED))
