@@ -18,7 +18,6 @@ from hephaestus_pg import (
 )
 from hephaestus_pg.batching.batcher import MAX_ADMITTED, MAX_WORKERS
 from hephaestus_pg.batching.queue import MAX_ROWS
-from tests.support.catalog import WAIT_SECONDS
 
 if TYPE_CHECKING:
     import asyncpg
@@ -61,7 +60,7 @@ async def test_each_caller_ends_with_a_result_or_its_deadline(
                 # So that nobody is answered until all are waiting, and the hasty have given up.
                 await other.execute(f"LOCK {migrated}.workflow_instances")
                 calls = [asyncio.create_task(call(number)) for number in range(CALLERS)]
-                await asyncio.wait([calls[number] for number in HASTY], timeout=WAIT_SECONDS)
+                await asyncio.wait([calls[number] for number in HASTY])
                 waiting = [number for number, each in enumerate(calls) if not each.done()]
                 assert len(waiting) == CALLERS - len(HASTY)
             results = await asyncio.gather(*calls, return_exceptions=True)
