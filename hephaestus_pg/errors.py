@@ -43,7 +43,7 @@
         └── CodecError                       a codec of the connection's owner is in the way
 
 Data travels as attributes. The message is built from them and says what to do next. No message
-holds a password or the content of a stored state; one about an argument shows how that begins.
+holds a password or the content of a stored state; one about an argument shows it, or its ends.
 """
 
 from __future__ import annotations
