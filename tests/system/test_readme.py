@@ -232,6 +232,31 @@ def test_what_the_walks_name_is_there() -> None:
         assert [name for name in names if name not in held] == []
 
 
+def lines_of_the_log(path: Path) -> list[str]:
+    """The messages that a module logs as warnings and above."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    texts = (
+        each.value
+        for call in calls
+        if re.fullmatch(r"logger\.(warning|error|exception|log)", ast.unparse(call.func))
+        for each in call.args
+        if isinstance(each, ast.Constant)
+    )
+    return [text for text in texts if isinstance(text, str)]
+
+
+def test_an_operator_finds_each_line_of_the_log() -> None:
+    package = CHECKOUT / "hephaestus_pg"
+    logged = [line for path in package.rglob("*.py") for line in lines_of_the_log(path)]
+    assert len(logged) > 20
+    explained = GUIDE.read_text(encoding="utf-8").partition("| in the log |")[2]
+    explained = explained.partition("\n\n")[0]
+    for line in logged:
+        parts = [part.strip(" :,;").split()[:3] for part in re.split(r"%\w", line)]
+        words = [" ".join(part) for part in parts if len(part) > 1]
+        assert not words or any(each in explained for each in words), line
+
+
 def test_the_drawing_has_every_room() -> None:
     package = CHECKOUT / "hephaestus_pg"
     rooms = {each.parent.name for each in package.glob("*/__init__.py")}
