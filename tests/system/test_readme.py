@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg import Serializer, migrations
+from hephaestus_pg import AsyncStorage, Serializer, migrations
 from tests.codec.test_elixir import ROWS as RUNTIME_ROWS
 
 CHECKOUT = Path(__file__).parents[2]
@@ -64,6 +64,16 @@ async def test_the_examples_run_one_after_the_other(database: str, document: Pat
             running = eval(code, names)
             if inspect.isawaitable(running):
                 await running
+
+
+async def test_the_example_of_shared_tables_starts_before_there_is_a_tenant(database: str) -> None:
+    await migrations.up(database)
+    [block] = [block for block in blocks(GUIDE, "python") if "ContextVar" in block]
+    names: dict[str, Any] = {"dsn": database, "AsyncStorage": AsyncStorage}
+    exec(block, names)
+    async with await names["started"]() as storage:
+        names["tenant"].set("acme")
+        assert await storage.count() == 0
 
 
 def test_no_other_document_has_an_example_that_is_not_run() -> None:
