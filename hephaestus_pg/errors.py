@@ -29,12 +29,12 @@
     │   └── MigrationLockError               the lock was not to be had in time
     ├── EmbeddedServerError                  it could not be set up, started or stopped
     └── DatabaseError                        the server or the way to it failed
-        ├── UnavailableError                 no connection could be had
+        ├── UnavailableError                 no connection could be had that serves
         ├── ConnectionLostError              the connection broke while in use
         ├── OperationTimeoutError (TimeoutError)  the deadline passed
         ├── OperationInterruptedError        something other than the statement ended the call
         ├── HookError                        code of yours that the pool calls raised
-        ├── ConflictError                    the server chose another transaction over this one
+        ├── ConflictError                    another transaction was in the way
         │   └── ClaimLostError               another may own the instance by now
         ├── ConcurrentUseError               two tasks use one connection at once
         ├── AccessDeniedError                the role may not do this
@@ -434,7 +434,10 @@ class DatabaseError(HephaestusError):
 
 
 class UnavailableError(DatabaseError):
-    """There was no connection: refused, shutting down, too many of them, or no such host."""
+    """There was no connection that serves.
+
+    It was refused, the server is shutting down, full, or a standby, or there is no such host.
+    """
 
 
 class ConnectionLostError(DatabaseError):
@@ -505,7 +508,7 @@ class HookError(DatabaseError):
 
 
 class ConflictError(DatabaseError):
-    """The server ended this transaction in favour of another, as in a deadlock."""
+    """Another transaction was in the way: a lock, a deadlock, or a change of the table."""
 
 
 class ClaimLostError(ConflictError):
