@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.planning benchmarks/results/growth/{,*/}results.json --days 365
+    python -m benchmarks.planning benchmarks/results/growth/results.json --days 365
 
 What grows with the table is that of the largest one that was measured, multiplied by how many times
 its rows there are to be. Beside it stands how many times more it had become with the last ten times

@@ -1,7 +1,7 @@
 """Durable workflow state on PostgreSQL for asyncio Python.
 
-``await storage.put(instance)`` at each step of a workflow; when the process dies, the instance is
-there, exact, and the next process goes on. How it works::
+``await storage.update(instance)`` after each step of a workflow; when the process dies, the
+instance is there, exact, and the next process goes on. How it works::
 
     your code                await storage.update(instance)
         │

@@ -29,12 +29,12 @@
     │   └── MigrationLockError               the lock was not to be had in time
     ├── EmbeddedServerError                  it could not be set up, started or stopped
     └── DatabaseError                        the server or the way to it failed
-        ├── UnavailableError                 no connection could be had
+        ├── UnavailableError                 no connection could be had that serves
         ├── ConnectionLostError              the connection broke while in use
         ├── OperationTimeoutError (TimeoutError)  the deadline passed
         ├── OperationInterruptedError        something other than the statement ended the call
         ├── HookError                        code of yours that the pool calls raised
-        ├── ConflictError                    the server chose another transaction over this one
+        ├── ConflictError                    another transaction was in the way
         │   └── ClaimLostError               another may own the instance by now
         ├── ConcurrentUseError               two tasks use one connection at once
         ├── AccessDeniedError                the role may not do this
@@ -43,7 +43,7 @@
         └── CodecError                       a codec of the connection's owner is in the way
 
 Data travels as attributes. The message is built from them and says what to do next. No message
-holds a password or the content of a stored state; one about an argument shows how that begins.
+holds a password or the content of a stored state; one about an argument shows it, or its ends.
 """
 
 from __future__ import annotations
@@ -438,7 +438,10 @@ class DatabaseError(HephaestusError):
 
 
 class UnavailableError(DatabaseError):
-    """There was no connection: refused, shutting down, too many of them, or no such host."""
+    """There was no connection that serves.
+
+    It was refused, the server is shutting down, full, or a standby, or there is no such host.
+    """
 
 
 class ConnectionLostError(DatabaseError):
@@ -509,7 +512,7 @@ class HookError(DatabaseError):
 
 
 class ConflictError(DatabaseError):
-    """The server ended this transaction in favour of another, as in a deadlock."""
+    """Another transaction was in the way: a lock, a deadlock, or a change of the table."""
 
 
 class ClaimLostError(ConflictError):

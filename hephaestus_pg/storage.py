@@ -114,7 +114,7 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
             pgbouncer: The DSN leads to PgBouncer in transaction mode: no statement is prepared for
                 later, and nothing is set for the session.
             telemetry: Reports spans and metrics: ``hephaestus_pg.otel.OpenTelemetry()``.
-            pool_options: For a pool of our own, whatever ``asyncpg.create_pool`` takes.
+            pool_options: For a pool of our own, what ``asyncpg.create_pool`` takes, but ``loop``.
 
         Raises:
             AlreadyStartedError: The name is taken.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hephaestus_pg.storage import AsyncStorage
 
 _DESCRIPTION = """\
-Count the instances by workflow and status, in milliseconds on a table of any
+Count the instances by workflow and status, quickly on a table of any
 size: numbers with a ~ are estimates, of a status with more than 5,000
 instances. "oldest due" is for how long the oldest claimable instance has
 waited."""

@@ -3,6 +3,7 @@
 ::
 
     with EmbeddedServer() as server:
+        await migrations.up(server.dsn)
         storage = await AsyncStorage.start(server.dsn)
 
 The binaries come from the extra ``hephaestus_pg[embedded]``, or from any folder that holds

@@ -110,7 +110,7 @@ class InspectVerbs(Verbs):
     async def stats(self, *, timeout: float | None = None) -> Stats:
         """Figures about the table, and about this storage in this process.
 
-        It takes milliseconds on a table of any size: what is many is estimated.
+        It takes some tens of milliseconds on a table of millions: what is many is estimated.
         """
         with self._executor.operation("stats", None, timeout) as deadline:
             instances = await self._instance_counts(deadline)

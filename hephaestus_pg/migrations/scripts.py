@@ -53,22 +53,7 @@ def statements(
     from_version: int | None = None,
     allow: Collection[str] = (),
 ) -> list[str]:
-    """Lists the statements that take a schema up to ``version``, or down so that it stands.
-
-    All of it belongs in one transaction. Every statement can be repeated, so it does no harm to
-    begin at an earlier version (``from_version``) than that of the database.
-
-    Args:
-        direction: ``"up"`` or ``"down"``.
-        schema: The schema.
-        version: The last one to apply (default: the latest), or the last one to stand (needed).
-        from_version: The version of the database: by default 0 on the way up, the latest down.
-        allow: The losses that a way down may bring: ``row_loss``, ``version_loss``, ``due_loss``.
-
-    Raises:
-        InvalidValueError: There is no such direction, schema, version or loss; or the way would
-            lead in the other direction.
-    """
+    """Lists the statements of :func:`script`; all of them belong in one transaction."""
     if direction not in ("up", "down"):
         raise InvalidValueError("direction", direction, "give 'up' or 'down'")
     allow = listed("allow", allow, "losses")
@@ -145,7 +130,23 @@ def script(
     from_version: int | None = None,
     allow: Collection[str] = (),
 ) -> str:
-    """Joins :func:`statements` into one text that ``psql`` runs as it is, in one transaction."""
+    """Writes the script for psql that takes a schema up to ``version``, or down so that it stands.
+
+    It is one transaction. Every statement can be repeated, so it does no harm to begin at an
+    earlier version (``from_version``) than that of the database.
+
+    Args:
+        direction: ``"up"`` or ``"down"``.
+        schema: The schema.
+        version: The last one to apply (default: the latest), or the last one to stand (needed).
+        from_version: The version of the database: by default 0 on the way up, the latest down.
+        allow: The losses that a way down may bring: ``row_loss``, ``version_loss``, ``due_loss``.
+
+    Raises:
+        InvalidTypeError: An argument is of the wrong type, or a way down has no version.
+        InvalidValueError: There is no such direction, schema, version or loss; or the way would
+            lead in the other direction.
+    """
     parts = statements(
         direction, schema=schema, version=version, from_version=from_version, allow=allow
     )

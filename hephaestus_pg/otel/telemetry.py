@@ -27,8 +27,8 @@ class OpenTelemetry:
         tracer_provider: Where spans go; the global one by default.
         meter_provider: Where metrics go; the global one by default.
         root_calls: A call of ``get``, ``put``, ``insert``, ``update`` or ``delete`` outside any
-            trace begins one. By default its statement does, which it may share with others: to have
-            a sampler decide of each call costs about a fifth of the puts.
+            trace begins one. By default its statement does, which it may share with others: where a
+            sampler decides of each call, 64 callers keep 0.84 of their puts rather than 0.92.
         query_text: A statement's span has its SQL too, in which there are no values.
     """
 

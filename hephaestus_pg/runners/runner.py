@@ -148,8 +148,8 @@ class Runner:
     async def claim(self, id: str, *, timeout: float | None = None) -> Claim | None:
         """The claim of that instance, or ``None`` where it can't be claimed now.
 
-        It can't where it is gone, owned, still in a scope of this runner's, finished, not due yet,
-        or of a workflow that is none of this runner's.
+        It can't where it is gone, owned, still in a scope of this runner's, finished, waiting for a
+        write, not due yet, or of a workflow that is none of this runner's.
 
         Raises:
             CorruptInstanceError: The row cannot be read; it counts as a failed attempt.

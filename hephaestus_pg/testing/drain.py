@@ -34,7 +34,7 @@ async def drain(
         async def work(runner):
             async for claim in runner.claims():
                 async with claim as order:
-                    ...
+                    ...  # and in the end the order is completed
 
         assert await drain(runner, work) == 3
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import hephaestus_pg
-from hephaestus_pg import Serializer, migrations
+from hephaestus_pg import AsyncStorage, Serializer, migrations
 from tests.codec.test_elixir import ROWS as RUNTIME_ROWS
 
 CHECKOUT = Path(__file__).parents[2]
@@ -64,6 +64,16 @@ async def test_the_examples_run_one_after_the_other(database: str, document: Pat
             running = eval(code, names)
             if inspect.isawaitable(running):
                 await running
+
+
+async def test_the_example_of_shared_tables_starts_before_there_is_a_tenant(database: str) -> None:
+    await migrations.up(database)
+    [block] = [block for block in blocks(GUIDE, "python") if "ContextVar" in block]
+    names: dict[str, Any] = {"dsn": database, "AsyncStorage": AsyncStorage}
+    exec(block, names)
+    async with await names["started"]() as storage:
+        names["tenant"].set("acme")
+        assert await storage.count() == 0
 
 
 def test_no_other_document_has_an_example_that_is_not_run() -> None:
@@ -230,6 +240,31 @@ def test_what_the_walks_name_is_there() -> None:
         assert [path for path in paths if not path.exists()] == []
         assert [name for name in statements if not [*(CHECKOUT / "sql").rglob(name)]] == []
         assert [name for name in names if name not in held] == []
+
+
+def lines_of_the_log(path: Path) -> list[str]:
+    """The messages that a module logs as warnings and above."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    texts = (
+        each.value
+        for call in calls
+        if re.fullmatch(r"logger\.(warning|error|exception|log)", ast.unparse(call.func))
+        for each in call.args
+        if isinstance(each, ast.Constant)
+    )
+    return [text for text in texts if isinstance(text, str)]
+
+
+def test_an_operator_finds_each_line_of_the_log() -> None:
+    package = CHECKOUT / "hephaestus_pg"
+    logged = [line for path in package.rglob("*.py") for line in lines_of_the_log(path)]
+    assert len(logged) > 20
+    explained = GUIDE.read_text(encoding="utf-8").partition("| in the log |")[2]
+    explained = explained.partition("\n\n")[0]
+    for line in logged:
+        parts = [part.strip(" :,;").split()[:3] for part in re.split(r"%\w", line)]
+        words = [" ".join(part) for part in parts if len(part) > 1]
+        assert not words or any(each in explained for each in words), line
 
 
 def test_the_drawing_has_every_room() -> None:
