@@ -241,13 +241,10 @@ class WrongEventLoopError(LifecycleError):
 
 
 class TransactionEndedError(LifecycleError):
-    """The block of the transaction is left; its writes are committed or rolled back."""
+    """The transaction is committed or rolled back: its block is left, or a statement did that."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            name,
-            f"the transaction of the storage {name!r} has ended; use it inside its `async with`",
-        )
+    def __init__(self, name: str, advice: str = "use it inside its `async with`") -> None:
+        super().__init__(name, f"the transaction of the storage {name!r} has ended; {advice}")
 
 
 class RunnerEndedError(LifecycleError):

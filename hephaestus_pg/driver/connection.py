@@ -160,6 +160,14 @@ def is_in_transaction(connection: AnyConnection) -> bool:
         return False
 
 
+def has_left_transaction(connection: AnyConnection) -> bool:
+    """Returns ``True`` where the connection is open, and in no transaction."""
+    try:
+        return not (connection.is_closed() or connection.is_in_transaction())
+    except DRIVER_ERRORS:  # it went back to its pool
+        return False
+
+
 def checked_connection(connection: Any) -> AnyConnection:
     """Returns ``connection`` if it is one of asyncpg's own, by itself or of a pool.
 
