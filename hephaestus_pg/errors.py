@@ -456,7 +456,9 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
             "the deadline passed before the statement was sent", applied="no", retryable=True
         )
 
-    def complete(self, verb: str, id: str | None, *, timeout: float, taken: float) -> None:
+    def complete(
+        self, verb: str, id: str | None, *, timeout: float, taken: float, advice: str = ""
+    ) -> None:
         """Adds the call that ended. The first caller counts, because it is the closest."""
         if self.verb is not None:
             return
@@ -468,7 +470,7 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
             if taken > 0.9 * timeout
             else f"was ended after {taken:.2g} of its {timeout:g} s"
         )
-        self.args = (f"{what} {ended}: {self.args[0]}", *self.args[1:])
+        self.args = (f"{what} {ended}: {self.args[0]}{advice}", *self.args[1:])
 
 
 class OperationInterruptedError(DatabaseError):
