@@ -297,8 +297,9 @@ class StaleInstanceError(InstanceError):
     def __init__(self, id: str, *, expected: int, found: int) -> None:
         super().__init__(
             id,
-            f"instance {id!r} is at revision {found}, not {expected}: another writer was first; "
-            "get it again, decide anew, and update that",
+            f"instance {id!r} is at revision {found}, not {expected}: another write was first, "
+            "maybe your own, which returned the instance to go on with; get it again, decide anew, "
+            "and update that",
         )
         self.expected = expected
         self.found = found
