@@ -245,13 +245,10 @@ class WrongEventLoopError(LifecycleError):
 
 
 class TransactionEndedError(LifecycleError):
-    """The block of the transaction is left; its writes are committed or rolled back."""
+    """The transaction is committed or rolled back: its block is left, or a statement did that."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            name,
-            f"the transaction of the storage {name!r} has ended; use it inside its `async with`",
-        )
+    def __init__(self, name: str, advice: str = "use it inside its `async with`") -> None:
+        super().__init__(name, f"the transaction of the storage {name!r} has ended; {advice}")
 
 
 class RunnerEndedError(LifecycleError):
@@ -304,8 +301,9 @@ class StaleInstanceError(InstanceError):
     def __init__(self, id: str, *, expected: int, found: int) -> None:
         super().__init__(
             id,
-            f"instance {id!r} is at revision {found}, not {expected}: another writer was first; "
-            "get it again, decide anew, and update that",
+            f"instance {id!r} is at revision {found}, not {expected}: another write was first, "
+            "maybe your own, which returned the instance to go on with; get it again, decide anew, "
+            "and update that",
         )
         self.expected = expected
         self.found = found
@@ -466,7 +464,9 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
             "the deadline passed before the statement was sent", applied="no", retryable=True
         )
 
-    def complete(self, verb: str, id: str | None, *, timeout: float, taken: float) -> None:
+    def complete(
+        self, verb: str, id: str | None, *, timeout: float, taken: float, advice: str = ""
+    ) -> None:
         """Adds the call that ended. The first caller counts, because it is the closest."""
         if self.verb is not None:
             return
@@ -478,7 +478,7 @@ class OperationTimeoutError(DatabaseError, TimeoutError):
             if taken > 0.9 * timeout
             else f"was ended after {taken:.2g} of its {timeout:g} s"
         )
-        self.args = (f"{what} {ended}: {self.args[0]}", *self.args[1:])
+        self.args = (f"{what} {ended}: {self.args[0]}{advice}", *self.args[1:])
 
 
 class OperationInterruptedError(DatabaseError):

@@ -89,6 +89,8 @@ class AsyncStorage(OwnershipVerbs, WatchVerbs, InspectVerbs):
     ) -> Starting[Self]:
         """Starts a storage and registers its name: ``await`` it, or enter it with ``async with``.
 
+        A task may be made of it too.
+
         Args:
             dsn: ``postgresql://…``, with libpq's parameters; of several hosts the primary, unless
                 ``target_session_attrs`` says otherwise. Without one, ``HEPHAESTUS_PG_DSN``, else

@@ -75,7 +75,7 @@ def _plain(value: Any, path: Path, parents: tuple[int, ...]) -> Any:  # noqa: C9
         inside = _deeper(value, path, parents)
         match value:
             case Mapping():
-                return _mapping(list(value.items()), path, inside)
+                return _mapping(_items(value, path), path, inside)
             case list() | tuple():
                 return _list(list(value), path, inside)
             case set() | frozenset():
@@ -120,6 +120,21 @@ def _list(items: list[Any], path: Path, inside: tuple[int, ...]) -> list[Any]:
         # No comprehension, which is one more frame a level.
         converted.append(_plain(item, (path, at), inside))
     return converted
+
+
+def _items(value: Mapping[Any, Any], path: Path) -> list[tuple[Any, Any]]:
+    """Lists the items of a mapping, and refuses one that holds values which those do not show."""
+    items = list(value.items())
+    if hasattr(type(value), "getlist"):  # a web framework's, of a form or a query
+        for key, shown in items:
+            values = value.getlist(key)  # type: ignore[attr-defined]
+            if len(values) > 1 and shown != values:
+                raise refused(
+                    (path, str(key)),
+                    f"it has {len(values)} values, of which one would be stored; store "
+                    "{key: value.getlist(key) for key in value}",
+                )
+    return items
 
 
 def _mapping(items: list[tuple[Any, Any]], path: Path, inside: tuple[int, ...]) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class PooledConnection(asyncpg.Connection):
         self.opened_at = asyncio.get_running_loop().time()
         self._lent = False
         self._kept_as: Any = None
+        self._set_codecs: set[tuple[str, str]] = set()
+        """The types, with their schemas, whose values a caller has translated otherwise."""
         self.turns = 0
         """Pieces of work that were done on it since it was last taken from the pool."""
         self.texts: dict[str, None] = {}
@@ -118,6 +120,18 @@ class PooledConnection(asyncpg.Connection):
             return False
         return not (self._lent or cancelling or self.is_in_transaction()) and self.is_current
 
+    async def set_type_codec(self, typename: str, *, schema: str = "public", **given: Any) -> None:
+        """Sets a codec as asyncpg does, until the caller who has the connection gives it back."""
+        await super().set_type_codec(typename, schema=schema, **given)
+        self._set_codecs.add((typename, schema))
+
+    async def set_builtin_type_codec(
+        self, typename: str, *, schema: str = "public", **given: Any
+    ) -> None:
+        """Sets a codec likewise."""
+        await super().set_builtin_type_codec(typename, schema=schema, **given)
+        self._set_codecs.add((typename, schema))
+
     async def reset_if_lent(self) -> None:
         """Resets the session, but only after a caller had it: this package leaves nothing there.
 
@@ -129,6 +143,12 @@ class PooledConnection(asyncpg.Connection):
             await self.reset()
             # RESET ALL leaves these. A pool with hooks never comes here: its init may set a role.
             await self.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
+            # Nor does asyncpg take these back, which the next caller would meet on this connection.
+            self._query_loggers.clear()  # type: ignore[attr-defined]
+            while self._set_codecs:
+                typename, schema = self._set_codecs.pop()
+                with suppress(ValueError):  # the type is gone
+                    await self.reset_type_codec(typename, schema=schema)
 
     async def close(self, *, timeout: float | None = None) -> None:
         """Closes the connection, or gives it up after :data:`RELEASE_SECONDS` by default."""
@@ -156,6 +176,14 @@ def is_in_transaction(connection: AnyConnection) -> bool:
     """Returns ``True`` while the connection is open, whoever gave it has it, and it is in one."""
     try:
         return not connection.is_closed() and connection.is_in_transaction()
+    except DRIVER_ERRORS:  # it went back to its pool
+        return False
+
+
+def has_left_transaction(connection: AnyConnection) -> bool:
+    """Returns ``True`` where the connection is open, and in no transaction."""
+    try:
+        return not (connection.is_closed() or connection.is_in_transaction())
     except DRIVER_ERRORS:  # it went back to its pool
         return False
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from hephaestus_pg.driver.connection import (
     RELEASE_SECONDS,
     clean_up,
+    has_left_transaction,
     is_in_transaction,
     terminate,
 )
@@ -58,6 +59,8 @@ class ConnectionExecutor:
     is_disposable: bool = False
     """The connection is ours to terminate when a deadline passes."""
     _has_ended: bool = field(default=False, init=False)
+    _is_block: bool = field(default=False, init=False)
+    """The transaction is a caller's block of it, in which statements of the caller's may end it."""
 
     def operation(self, verb: str, id: str | None, timeout: float | None) -> Operation:
         """See :meth:`Executor.operation`."""
@@ -73,10 +76,9 @@ class ConnectionExecutor:
 
         Raises:
             ConcurrentUseError: Another task's statement is under way on the connection.
-            TransactionEndedError: The block of its transaction is left.
+            TransactionEndedError: Its transaction has ended.
         """
-        if self._has_ended:
-            raise TransactionEndedError(self.name)
+        self._require_going_on()
         text, given = (statement.asking or statement).with_arguments(arguments)
         try:
             return await self._within(
@@ -109,6 +111,7 @@ class ConnectionExecutor:
         ``deadline``: when it must have begun, if not within the time for committing.
         ``checked``: its block is a caller's, who may catch the error of a statement in it.
         """
+        self._require_going_on()
         # A BEGIN sent as text is not known to asyncpg's Transaction, which would not nest in it:
         # only a caller needs one. After a cancelled BEGIN that takes nothing back.
         transaction: Any
@@ -124,6 +127,7 @@ class ConnectionExecutor:
             transaction.__aenter__,
         )
         inner = replace(self)
+        inner._is_block = checked  # noqa: SLF001 - of the same class
         try:
             yield inner
             end = asyncio.get_running_loop().time() + self.commit_timeout
@@ -141,6 +145,17 @@ class ConnectionExecutor:
             await self._within(_remaining(end), lambda: transaction.__aexit__(None, None, None))
         finally:
             inner._has_ended = True  # noqa: SLF001 - of the same class
+
+    def _require_going_on(self) -> None:
+        """Refuses what would not be part of the transaction, but commit by itself."""
+        if self._has_ended:
+            raise TransactionEndedError(self.name)
+        if self._is_block and has_left_transaction(self.connection):
+            raise TransactionEndedError(
+                self.name,
+                "a COMMIT or ROLLBACK sent on its connection did that: leave its block, and begin "
+                "another one",
+            )
 
     async def _require_intact(self, end: float) -> None:
         """Refuses to commit where a statement has failed, be it the caller's own: nothing is kept.

@@ -32,6 +32,8 @@ class Lifecycle:
         self._disowned = False
         _lifecycles.add(self)
         self.under_way = 0
+        self.transactions = 0
+        """Blocks of transactions that are open."""
         self.closed = False
         self._empty = anyio.Event()
 
@@ -106,6 +108,12 @@ def checked_timeout(timeout: Any, longest: float) -> float:
     return float(timeout)
 
 
+_USE_ITS_OWN_VERBS = (
+    "; a transaction of this storage is open, and may hold what this waited for: in its block use "
+    "its own verbs"
+)
+
+
 class Operation:
     """A call under way: the ``with`` block counts in the ``lifecycle``, and gives its deadline.
 
@@ -152,4 +160,12 @@ class Operation:
                 lifecycle.call_ended()
         if error is not None and isinstance(error, OperationTimeoutError):
             taken = self._loop.time() - self._began
-            error.complete(self._verb, self._id, timeout=self._timeout, taken=taken)
+            was_sent = error.applied == "unknown" or error.sqlstate is not None
+            is_beside = was_sent and lifecycle is not None and lifecycle.transactions > 0
+            error.complete(
+                self._verb,
+                self._id,
+                timeout=self._timeout,
+                taken=taken,
+                advice=_USE_ITS_OWN_VERBS if is_beside else "",
+            )

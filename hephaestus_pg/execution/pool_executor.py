@@ -183,7 +183,11 @@ class PoolExecutor:
         seconds = checked_timeout(timeout, self.timeout)
         with self.operation("transaction", None, timeout):
             async with self._transactions.transaction(seconds) as executor:
-                yield executor
+                self.lifecycle.transactions += 1
+                try:
+                    yield executor
+                finally:
+                    self.lifecycle.transactions -= 1
 
     async def lend_pool(self) -> SharedPool:
         """The pool, for another storage.

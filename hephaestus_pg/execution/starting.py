@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import anyio
 
@@ -27,10 +28,11 @@ def require_asyncio(name: str) -> None:
         ) from None
 
 
-class Starting(Generic[Started]):
+class Starting(Coroutine[Any, Any, Started]):
     """Returned by what starts something: ``await`` gives that, ``async with`` also ends it.
 
-    ``advice`` is what a forgotten ``await`` or ``async`` raises.
+    It is a coroutine, so that a task may be made of it. ``advice`` is what a forgotten ``await`` or
+    ``async`` raises.
     """
 
     def __init__(
@@ -42,9 +44,28 @@ class Starting(Generic[Started]):
         self._start = start
         self._end = end
         self._advice = advice
+        self._steps: Generator[Any, Any, Started] | None = None
 
     def __await__(self) -> Generator[Any, Any, Started]:
         return self._start().__await__()
+
+    def send(self, value: None, /) -> Any:
+        """Takes the next step, as the event loop does with a task."""
+        return self._begun().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raises the error at the present step."""
+        return self._begun().throw(*error)
+
+    def close(self) -> None:
+        """Ends it where it is, if it has begun."""
+        if self._steps is not None:
+            self._steps.close()
+
+    def _begun(self) -> Generator[Any, Any, Started]:
+        if self._steps is None:
+            self._steps = self.__await__()
+        return self._steps
 
     async def __aenter__(self) -> Started:
         self._started = await self._start()
@@ -55,8 +76,10 @@ class Starting(Generic[Started]):
         with anyio.CancelScope(shield=True):
             await self._end(self._started)
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(self._advice, name=name, obj=self)
+    if not TYPE_CHECKING:  # which would take it for whatever it has to be
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(self._advice, name=name, obj=self)
 
     def __enter__(self) -> NoReturn:
         raise TypeError(self._advice)

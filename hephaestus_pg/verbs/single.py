@@ -76,8 +76,9 @@ class InstanceVerbs:
 
         An existing row keeps its ``workflow_version``, as with HephaestusEcto, and ``inserted_at``;
         the rest is replaced and ``revision`` grows by one. It is :meth:`update` that moves an
-        instance on to another version. What comes back is what a :meth:`get` would give now. After
-        a connection that broke it may be written twice.
+        instance on to another version. What comes back is what a :meth:`get` would give now, unless
+        a trigger of yours changes what is written: get it again then. After a connection that broke
+        it may be written twice.
 
         Raises:
             SerializationError: The state cannot be stored exactly; nothing was written.

@@ -187,6 +187,35 @@ def test_values_of_libraries_that_are_texts_or_numbers_are_stored() -> None:
     assert exact_json.dumps({"a": moment})[1] == {"a": "2026-04-06T12:00:00.123456789+00:00"}
 
 
+class Form(dict[str, list[Any]]):
+    """As Django's, Flask's and Starlette's are of a query or a form: items() shows the last."""
+
+    def getlist(self, key: str) -> list[Any]:
+        return dict.__getitem__(self, key)
+
+    def items(self) -> Any:
+        return [(key, values[-1]) for key, values in dict.items(self)]
+
+
+class Parameters(dict[str, list[Any]]):
+    """As Sanic's are: items() shows all."""
+
+    getlist = dict.__getitem__
+
+
+def test_a_form_whose_items_do_not_show_all_values_is_refused() -> None:
+    with pytest.raises(SerializationError, match=r"^form\.tags: it has 2 values") as caught:
+        exact_json.dumps({"form": Form(name=["a"], tags=["x", "y"])})
+    assert "getlist(key)" in str(caught.value)
+    assert exact_json.dumps(Form(name=["a"], tags=["x"]))[1] == {"name": "a", "tags": "x"}
+    assert exact_json.dumps(Parameters(tags=["x", "y"]))[1] == {"tags": ["x", "y"]}
+
+    starlette = pytest.importorskip("starlette.datastructures")
+    with pytest.raises(SerializationError, match=r"^query\.tags: it has 2 values"):
+        exact_json.dumps({"query": starlette.QueryParams("tags=x&tags=y")})
+    assert exact_json.dumps({"query": starlette.QueryParams("a=1")})[1] == {"query": {"a": "1"}}
+
+
 # Made when they are needed: whoever looks at one, as pytest does, has it raise.
 RAISING: dict[str, Callable[[], Any]] = {
     "class": Unbound,

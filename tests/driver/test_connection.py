@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -52,6 +53,29 @@ async def test_session_state_left_by_a_caller_is_reset(
             await tx.connection.execute(statement)
         async with storage.transaction() as tx:
             assert await tx.connection.fetchval(look) in clear
+
+
+async def test_codecs_and_loggers_left_by_a_caller_are_gone(start: Start) -> None:
+    look = "SELECT pg_backend_pid(), '{}'::jsonb, 1::int8"
+    logged: list[str] = []
+    async with start(max_size=1) as storage:
+        async with storage.transaction() as tx:
+            await tx.connection.set_type_codec(
+                "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+            )
+            await tx.connection.set_builtin_type_codec(
+                "int8", schema="pg_catalog", codec_name="text", format="text"
+            )
+            await tx.connection.execute("CREATE TYPE public.transient AS ENUM ('a')")
+            await tx.connection.set_type_codec("transient", encoder=str, decoder=str)
+            await tx.connection.execute("DROP TYPE public.transient")
+            tx.connection.add_query_logger(lambda query: logged.append(query.query))
+            [[pid, *theirs]] = await tx.connection.fetch(look)
+            assert theirs == [{}, "1"]
+        await storage.put(Instance.new("Order", {}, id="a"))
+        async with storage.transaction() as tx:
+            assert await tx.connection.fetch(look) == [(pid, "{}", 1)]
+    assert logged.count(look) == 1
 
 
 async def test_a_connection_at_rest_is_given_back_without_a_task(start: Start) -> None:

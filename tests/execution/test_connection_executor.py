@@ -222,6 +222,34 @@ async def test_a_transaction_that_has_ended_is_refused(storage: AsyncStorage) ->
         await transaction.put(order())
 
 
+@pytest.mark.parametrize("ended", ("COMMIT", "ROLLBACK"))
+async def test_nothing_commits_by_itself_after_a_statement_that_ended_the_transaction(
+    storage: AsyncStorage, ended: str
+) -> None:
+    async with storage.transaction() as transaction:
+        await transaction.put(order())
+        await transaction.connection.execute(ended)
+        for call in (
+            transaction.get("x"),
+            transaction.put(order("x")),
+            transaction.put_many([order("x")]),
+            transaction.modify("x", lambda held: held),
+        ):
+            with pytest.raises(TransactionEndedError, match=f"{storage.name}.*COMMIT or ROLLBACK"):
+                await call
+    assert await storage.count() == (ended == "COMMIT")
+
+
+async def test_a_transaction_goes_on_in_one_that_is_chained_to_it(storage: AsyncStorage) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with storage.transaction() as transaction:
+            await transaction.put(order("kept"))
+            await transaction.connection.execute("COMMIT AND CHAIN")
+            await transaction.put(order("taken back"))
+            raise ZeroDivisionError
+    assert [each.id for each in await storage.query()] == ["kept"]
+
+
 async def test_a_conflict_is_not_retried(storage: AsyncStorage, pool: Pool) -> None:
     held = await storage.insert(order())
     async with pool.acquire() as connection:

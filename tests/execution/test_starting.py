@@ -29,6 +29,7 @@ from hephaestus_pg import (
     registry,
 )
 from hephaestus_pg.execution.starting import Starting
+from tests.support.catalog import WAIT_SECONDS
 from tests.support.faults import pool_of
 
 if TYPE_CHECKING:
@@ -149,6 +150,56 @@ async def test_names_that_are_members_of_an_enum_of_texts_are_the_texts(
         assert await storage.get("x") == put
         async with storage.runner(workflows=["Order"]) as runner:
             assert await runner.claim("x") is not None
+
+
+class TestTasks:
+    """A start is a coroutine for whatever takes one."""
+
+    async def test_it_may_be_given_to_a_task_a_group_or_another_threads_loop(
+        self, dsn: str, migrated: str
+    ) -> None:
+        loop = asyncio.get_running_loop()
+
+        def start(name: str) -> Starting[AsyncStorage]:
+            return AsyncStorage.start(
+                dsn, name=f"{NAME}_{name}", schema=migrated, references=Names()
+            )
+
+        def elsewhere() -> AsyncStorage:
+            return asyncio.run_coroutine_threadsafe(start("thread"), loop).result(WAIT_SECONDS)
+
+        async with asyncio.TaskGroup() as group:
+            grouped = group.create_task(start("group"))
+        started = [
+            grouped.result(),
+            await asyncio.create_task(start("task")),
+            await asyncio.to_thread(elsewhere),
+        ]
+        for storage in started:
+            assert await storage.count() == 0
+            runner = await asyncio.create_task(storage.runner(workflows=["Order"]))
+            await runner.stop()
+            await storage.close()
+
+    def test_it_may_be_all_that_a_loop_runs(self, dsn: str, migrated: str) -> None:
+        with asyncio.Runner() as runner:
+            storage = runner.run(AsyncStorage.start(dsn, name=NAME, schema=migrated))
+            assert runner.run(storage.count()) == 0
+            runner.run(storage.close())
+
+    async def test_a_task_of_it_that_is_cancelled_leaves_nothing(
+        self, dsn: str, migrated: str
+    ) -> None:
+        task = asyncio.create_task(AsyncStorage.start(dsn, name=NAME, schema=migrated))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(NotStartedError):
+            AsyncStorage.named(NAME)
+
+    def test_one_that_has_not_begun_may_be_closed(self, dsn: str) -> None:
+        AsyncStorage.start(dsn).close()
 
 
 class TestRefusals:

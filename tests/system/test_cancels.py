@@ -165,6 +165,41 @@ async def test_cancels_leave_nothing_behind_and_neighbours_alone(
         assert await storage.put(new) == await storage.get("after") == new
 
 
+async def test_no_call_keeps_a_cancellation_to_itself(storage: AsyncStorage) -> None:
+    """temporalio/sdk-python#620: it met a call that was just answered, and the loop went on."""
+    held = await storage.put(Instance.new("W", {}, id="held"))
+
+    async def transaction() -> None:
+        async with storage.transaction() as tx:
+            await tx.put(held)
+
+    async def stream() -> None:
+        assert [each.id async for each in storage.stream()] == ["held"]
+
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: storage.put(held),
+        lambda: storage.get("held"),
+        lambda: storage.put_many([held]),
+        lambda: storage.modify("held", lambda it: it),
+        lambda: storage.wait("held", until=held.status),
+        transaction,
+        stream,
+    ]
+
+    async def again_and_again(call: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await call()
+
+    for call in calls:
+        for steps in range(40):
+            task = asyncio.create_task(again_and_again(call))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task}, timeout=WAIT_SECONDS)
+            assert task.cancelled()
+
+
 async def test_a_transaction_given_up_as_it_begins_is_no_news(
     storage: AsyncStorage, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import unittest
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from hephaestus_pg import (
     ExecutionEntry,
     Instance,
     Names,
+    Status,
     WrongEventLoopError,
 )
 
@@ -202,6 +204,26 @@ class TestLoops:
 
         written = await asyncio.to_thread(elsewhere)
         assert await small.get("a") == written
+
+    async def test_a_clock_that_stands_still_holds_nothing_up(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """spulec/freezegun#563: a frozen clock is the event loop's too, and no timer fires then."""
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        async with start() as storage:
+            await asyncio.gather(*[storage.put(new(f"{n}")) for n in range(30)])
+            async with storage.transaction() as tx:
+                await tx.put_many([new("a")])
+            done = asyncio.create_task(storage.wait("a", timeout=1))
+            await storage.modify("a", lambda it: replace(it, status=Status.COMPLETED))
+            assert (await done).id == "a"
+            async with (
+                storage.runner(workflows=["Order"]) as runner,
+                await anext(runner.claims()) as claimed,
+            ):
+                assert claimed.id != "a"
+        monkeypatch.undo()
 
     def test_each_unittest_has_a_loop_of_its_own(self, dsn: str, schema: str) -> None:
         """MagicStack/asyncpg#863: "another operation is in progress" when tests share an engine."""

@@ -95,6 +95,32 @@ class TestSessions:
             assert caught.value.applied == "no"
             assert await tx.get("a") is None
 
+    @pytest.mark.parametrize("batching", (True, False))
+    async def test_a_call_for_a_row_that_its_own_transaction_holds_says_so(
+        self, start: Start, pool: Pool, *, batching: bool
+    ) -> None:
+        """The same with a connection to spare: a block whose end it waits for waits for it.
+
+        Of that wait the server knows one half.
+        """
+        async with start(batching=batching) as storage:
+            held = await storage.put(new("a"))
+            calls = (
+                storage.put,
+                storage.update,
+                lambda it, **given: storage.put_many([it], **given),
+            )
+            async with storage.transaction() as tx:
+                await tx.put(held)
+                for call in calls:
+                    with pytest.raises(OperationTimeoutError, match="use its own verbs"):
+                        await call(held, timeout=0.2)
+            async with pool.acquire() as own, own.transaction():
+                await storage.using(own).put(held)
+                with pytest.raises(OperationTimeoutError) as caught:
+                    await storage.put(held, timeout=0.2)
+                assert "use its own verbs" not in str(caught.value)
+
     async def test_sessions_that_the_server_ends_while_idle_cost_nothing(
         self, start: Start, migrated: str, pool: Pool
     ) -> None:

@@ -540,6 +540,34 @@ class TestConstraintsOfTheUsersOwn:
         assert isinstance(results[0], RejectedError)
         assert results[1] is True
 
+    async def test_one_that_is_checked_at_the_commit_fails_its_call_alone(
+        self, storage: AsyncStorage, pool: Pool
+    ) -> None:
+        """porsager/postgres#1117, rust-postgres#832: such a write was said to be done, and was not.
+
+        The server has answered with a row by then.
+        """
+        await pool.execute(
+            f"CREATE TABLE {storage.schema}.customers (id text PRIMARY KEY);"
+            f"INSERT INTO {storage.schema}.customers VALUES ('a'), ('b');"
+            f"ALTER TABLE {storage.schema}.workflow_instances ADD CONSTRAINT known FOREIGN KEY (id)"
+            f" REFERENCES {storage.schema}.customers DEFERRABLE INITIALLY DEFERRED"
+        )
+
+        async def in_a_transaction() -> None:
+            async with storage.transaction() as tx:
+                await tx.put(order("b"))
+                await tx.put(order("nobody"))
+
+        calls: list[Any] = [storage.put(order(id)) for id in ("x", "a", "y", "b")]
+        calls += [storage.insert(order("new")), storage.put_many([order("a"), order("new")])]
+        results = await asyncio.gather(*calls, in_a_transaction(), return_exceptions=True)
+        refused = [each for each in results if isinstance(each, RejectedError)]
+        assert [each.id for each in results if isinstance(each, Instance)] == ["a", "b"]
+        assert len(refused) == len(results) - 2
+        assert all("known" in str(each) and each.applied == "no" for each in refused)
+        assert sorted([each.id for each in await storage.query()]) == ["a", "b"]
+
     async def test_a_table_without_its_key_is_not_waited_for(
         self, storage: AsyncStorage, pool: Pool
     ) -> None:

@@ -164,6 +164,14 @@ class TestUpdate:
         assert held is not None
         assert (held.status, held.revision) == (Status.RUNNING, second.revision)
 
+    async def test_who_leaves_aside_what_an_update_returned_is_told_to_take_it(
+        self, verbs: Verbs
+    ) -> None:
+        held = await verbs.insert(order())
+        await verbs.update(held)
+        with pytest.raises(StaleInstanceError, match="your own, which returned the instance"):
+            await verbs.update(held)
+
     async def test_an_instance_that_is_gone_is_not_found(self, verbs: Verbs) -> None:
         held = await verbs.insert(order())
         await verbs.delete(held.id)
