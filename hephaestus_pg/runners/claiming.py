@@ -111,7 +111,7 @@ class Claiming:
         except asyncio.CancelledError:
             if answer.done() and not answer.cancelled() and answer.exception() is None:
                 if (instance := answer.result()) is not None:
-                    await self._giving_back.give_back(instance.id)
+                    await self._giving_back.give_back(instance.id, context=self._context)
             else:
                 answer.cancel()
             raise

@@ -18,7 +18,7 @@ from tests.support.lag import happens, within
 from tests.watch.conftest import listens
 
 if TYPE_CHECKING:
-    from hephaestus_pg import AsyncStorage, Runner
+    from hephaestus_pg import AsyncStorage, Instance, Runner
     from tests.runners.conftest import Table
     from tests.support.databases import Owner
     from tests.support.faults import Faults
@@ -116,6 +116,56 @@ async def test_it_claims_and_gives_back_what_who_started_it_may_see(
         assert claimed == ["acme::1", "acme::2"]
     tenant.set("acme")
     assert await storage.count(runner=None) == 2
+
+
+async def test_it_gives_back_at_the_end_of_a_scope_what_who_works_on_it_may_not_see(
+    start: Start, role: str, owner: Owner, migrated: str
+) -> None:
+    owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {migrated}.workflow_runners TO {role}")
+    storage = await start(setup=become, batch_by=tenant.get, server_settings={"role": role})
+    tenant.set("acme")
+    await storage.insert(order("x"))
+    async with storage.runner(workflows=["Order"], retry_after=lambda _: 0) as runner:
+        tenant.set("globex")
+        async with await next_claim(runner):
+            pass
+        with pytest.raises(KeyError):
+            async with await next_claim(runner):
+                raise KeyError
+        tenant.set("acme")
+        assert await storage.count(runner=None) == 1
+        # Of one that a worker asks for by its id, with what he may see himself.
+        tenant.set("globex")
+        await storage.insert(order("y"))
+        own = await runner.claim("y")
+        assert own is not None
+        async with own:
+            assert await storage.count(runner=None) == 0
+        assert await storage.count(runner=None) == 1
+
+
+async def test_who_is_cancelled_as_he_is_given_what_he_may_not_see_gives_it_back(
+    start: Start, role: str, owner: Owner, migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {migrated}.workflow_runners TO {role}")
+    storage = await start(setup=become, batch_by=tenant.get, server_settings={"role": role})
+    tenant.set("acme")
+    await storage.insert(order("x"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        hand_out = runner._claiming._hand_out
+
+        def cancelled_meanwhile(instance: Instance) -> bool:
+            is_handed_out = hand_out(instance)
+            waiting.cancel()
+            return is_handed_out
+
+        monkeypatch.setattr(runner._claiming, "_hand_out", cancelled_meanwhile)
+        tenant.set("globex")
+        waiting = asyncio.create_task(next_claim(runner))
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        tenant.set("acme")
+        assert await storage.count(runner=None) == 1
 
 
 async def test_a_claim_sets_the_owner_and_raises_the_revision(
