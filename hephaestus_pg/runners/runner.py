@@ -219,9 +219,11 @@ class Runner:
             await self._unwind(caller)
             # What a dead one owned is taken over when its lease ends, as after a failed attempt.
             if not self._is_dead:
+                statements, token = self._executor.statements, str(self.token)
                 with self._executor.operation("stop", None, None) as deadline:
-                    statement = self._executor.statements.end_runner
-                    await self._executor.fetch(deadline, statement, str(self.token))
+                    if not statements.is_distributed:  # of several shards no locked row is skipped
+                        await self._executor.fetch(deadline, statements.free_owned, token)
+                    await self._executor.fetch(deadline, statements.end_runner, token)
         except HephaestusError as error:
             logger.warning("runner %s could not give back: %s; its lease ends", self.name, error)
         finally:
