@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import AccessDeniedError, Status
+from hephaestus_pg import AccessDeniedError, RejectedError, Status
 from hephaestus_pg.runners import claiming
+from hephaestus_pg.testing import drain
 from tests.batching.test_keyed import become, role, tenant
 from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens, within
@@ -19,7 +20,7 @@ from tests.watch.conftest import listens
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage, Instance, Runner
-    from tests.runners.conftest import Table
+    from tests.runners.conftest import Pool, Table
     from tests.support.databases import Owner
     from tests.support.faults import Faults
     from tests.support.starting import Start
@@ -100,6 +101,54 @@ async def test_what_somebody_has_locked_for_long_keeps_nobody_from_the_rest(
             assert sorted(claimed) == new
             assert others or claimed == new
         assert (await next_claim(runner)).id in old
+
+
+@pytest.mark.parametrize("others", (0, 1))
+async def test_one_whose_update_is_refused_keeps_nobody_from_the_rest(
+    storage: AsyncStorage,
+    pool: Pool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    others: int,
+) -> None:
+    monkeypatch.setattr(claiming, "POLL_SECONDS", 0.05)
+    await storage.put_many([order("a"), order("b"), order("refused")])
+    await pool.execute(
+        f"UPDATE {storage.schema}.workflow_instances"
+        " SET inserted_at = now() - interval '1 day' WHERE id = 'refused';"
+        f"ALTER TABLE {storage.schema}.workflow_instances"
+        " ADD CONSTRAINT closed CHECK (id <> 'refused') NOT VALID"
+    )
+    async with AsyncExitStack() as stack:
+        runner, *_ = [
+            await stack.enter_async_context(storage.runner(workflows=["Order"], name=str(number)))
+            for number in range(1 + others)
+        ]
+        claims = [await next_claim(runner) for _ in ("a", "b")]
+        assert sorted(claim.id for claim in claims) == ["a", "b"]
+        # Who waits where nothing else is left goes on to do so.
+        waiting = asyncio.create_task(next_claim(runner))
+        await happens(lambda: "an instance cannot be claimed" in caplog.text)
+        await storage.insert(order("c"))
+        assert (await waiting).id == "c"
+
+
+async def test_who_drains_hears_of_one_whose_update_is_refused(
+    storage: AsyncStorage, pool: Pool
+) -> None:
+    await storage.insert(order("refused"))
+    await pool.execute(
+        f"ALTER TABLE {storage.schema}.workflow_instances"
+        " ADD CONSTRAINT closed CHECK (id <> 'refused') NOT VALID"
+    )
+
+    async def work(runner: Runner) -> None:
+        async for _ in runner.claims():
+            pass
+
+    async with storage.runner(workflows=["Order"]) as runner:
+        with pytest.raises(RejectedError, match="closed"):
+            await drain(runner, work)
 
 
 async def test_it_claims_and_gives_back_what_who_started_it_may_see(
