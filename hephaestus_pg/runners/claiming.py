@@ -87,6 +87,8 @@ class Claiming:
         self._found_nothing = 0
         """Claims in a row that did."""
         self._one_by_one_until = -inf
+        self._has_timer = False
+        """A timer was set while nobody waited: who waits next has to know when it is due."""
         self._task: asyncio.Task[None] | None = None
         self._ended: HephaestusError | None = None
         self._has_ended = False
@@ -127,6 +129,8 @@ class Claiming:
             self._wake.set()
             if has_timer:
                 self._takeover.look_soon()  # to know when that is
+        else:
+            self._has_timer |= has_timer
 
     def look_at_once(self) -> None:
         """Looks anew, for dead runners too, and for when the next is due: the clock was moved."""
@@ -311,6 +315,10 @@ class Claiming:
 
     async def _pause(self) -> None:
         """Waits for a write that tells of itself, for the next due moment, or for the next look."""
+        if self._has_timer:
+            self._has_timer = False
+            self._takeover.look_soon()
+            return
         until = self._loop.time() + POLL_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311
         if until >= self._takeover.next_due:
             until = self._takeover.next_due

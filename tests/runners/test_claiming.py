@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg import AccessDeniedError, RejectedError, Status
-from hephaestus_pg.runners import claiming
+from hephaestus_pg.runners import claiming, takeover
 from hephaestus_pg.testing import drain
 from tests.batching.test_keyed import become, role, tenant
 from tests.runners.conftest import OTHER, next_claim, order
@@ -303,6 +303,19 @@ async def test_a_timer_is_claimed_when_it_is_due(
             claim = await task
         assert claim.id == "x"
         assert datetime.now(UTC) >= timer.due_at
+
+
+async def test_a_timer_that_the_only_worker_has_set_is_claimed_when_it_is_due(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(takeover, "LOOK_SECONDS", 3600.0)
+    await storage.insert(order("x"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        for _ in range(3):  # nobody waits while it writes
+            async with await next_claim(runner) as held:
+                soon = datetime.now(UTC) + timedelta(seconds=0.1)
+                await storage.update(replace(held, status=Status.WAITING, due_at=soon))
 
 
 async def test_many_runners_never_claim_one_instance_twice(start: Start) -> None:
