@@ -129,7 +129,7 @@ class Claiming:
             self._wake.set()
             if has_timer:
                 self._takeover.look_soon()  # to know when that is
-        else:
+        elif self._takeover.looks:  # the first one comes in any case
             self._has_timer |= has_timer
 
     def look_at_once(self) -> None:
