@@ -123,6 +123,28 @@ async def test_what_somebody_has_locked_keeps_a_stop_from_nothing_else(
     assert await storage.runners() == []
 
 
+async def test_a_body_that_makes_an_error_of_its_cancellation_has_not_failed(
+    storage: AsyncStorage, table: Table
+) -> None:
+    runner = await storage.runner(workflows=["Order"])
+    claim = await runner.insert(order("x"))
+
+    async def work() -> None:
+        async with claim:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise ArithmeticError from None
+
+    working = asyncio.create_task(work())
+    await happens(lambda: claim.task)
+    await runner.stop()
+    with pytest.raises(ArithmeticError):
+        await working
+    row = await table.row("x")
+    assert (row["runner"], row["attempts"], row["due"]) == (None, 0, None)
+
+
 async def test_a_body_that_stops_its_own_runner_ends_by_itself(storage: AsyncStorage) -> None:
     await storage.insert(Instance("x", "Order"))
     async with storage.runner(workflows=["Order"]) as runner:
