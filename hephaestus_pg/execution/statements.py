@@ -142,6 +142,8 @@ class Statements:
     end_dead = _one("idempotent", "row")
     """Ends dead runners before that, where the table lies in several shards."""
     owned = _one()
+    free_owned = _one("idempotent")
+    """Gives back what a runner owns, but for what somebody has locked."""
     end_runner = _one("idempotent", "row")
     release = _one("non_idempotent", "row")
     runners = _one()

@@ -11,6 +11,7 @@ from hephaestus_pg.verbs.observers import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
     from types import TracebackType
     from uuid import UUID
 
@@ -45,9 +46,11 @@ class Claim:
     transaction inside the scope, not around it: the end of the scope would wait for its locks.
     """
 
-    def __init__(self, owner: Owner, instance: Instance) -> None:
+    def __init__(self, owner: Owner, instance: Instance, context: Context | None = None) -> None:
         self._owner = owner
         self._instance = instance
+        self.context = context
+        """In which it is given back: who leaves it may see other rows. ``None``: in that one's."""
         self._state = "new"
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0

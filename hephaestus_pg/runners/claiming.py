@@ -9,6 +9,7 @@ from collections import deque
 from contextlib import suppress
 from contextvars import copy_context
 from copy import copy
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import (
@@ -17,7 +18,7 @@ from hephaestus_pg.errors import (
     HephaestusError,
     OperationInterruptedError,
 )
-from hephaestus_pg.runners.takeover import Takeover
+from hephaestus_pg.runners.takeover import Takeover, may_be_of_one_row
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -48,6 +49,9 @@ POLL_SECONDS = 1.0
 LEAST_SECONDS = 0.02
 """Seconds between two claims at the least, after two that found nothing: what others write is for
 other runners then, or taken by them."""
+
+REFUSED_SECONDS = 10.0
+"""Seconds for which instances are claimed one by one, after one that may not be updated."""
 
 END_SECONDS = 5.0
 """Seconds that a claim under way may take to end, once the runner is stopped."""
@@ -82,6 +86,9 @@ class Claiming:
         """The last claim got too little: perhaps the oldest are locked by others, for long."""
         self._found_nothing = 0
         """Claims in a row that did."""
+        self._one_by_one_until = -inf
+        self._has_timer = False
+        """A timer was set while nobody waited: who waits next has to know when it is due."""
         self._task: asyncio.Task[None] | None = None
         self._ended: HephaestusError | None = None
         self._has_ended = False
@@ -111,7 +118,7 @@ class Claiming:
         except asyncio.CancelledError:
             if answer.done() and not answer.cancelled() and answer.exception() is None:
                 if (instance := answer.result()) is not None:
-                    await self._giving_back.give_back(instance.id)
+                    await self._giving_back.give_back(instance.id, context=self._context)
             else:
                 answer.cancel()
             raise
@@ -122,6 +129,8 @@ class Claiming:
             self._wake.set()
             if has_timer:
                 self._takeover.look_soon()  # to know when that is
+        elif self._takeover.looks:  # the first one comes in any case
+            self._has_timer |= has_timer
 
     def look_at_once(self) -> None:
         """Looks anew, for dead runners too, and for when the next is due: the clock was moved."""
@@ -173,10 +182,13 @@ class Claiming:
                 await self._takeover.look()
                 claimed = await self._claim()
             except DatabaseError as error:
-                if not error.retryable and error.applied == "no":
+                if may_be_of_one_row(error) and self.draining is None:
+                    self._claim_one_by_one(error)
+                elif not error.retryable and error.applied == "no":
                     self._answer_all(error)
                     return
-                logger.warning("a claim failed, and is tried again: %s", error)
+                else:
+                    logger.warning("a claim failed, and is tried again: %s", error)
                 claimed = was_idle = False
             except HephaestusError as error:
                 self._answer_all(error)
@@ -189,6 +201,17 @@ class Claiming:
                 return
             if not claimed:
                 await self._pause()
+
+    def _claim_one_by_one(self, error: DatabaseError) -> None:
+        """Has instances drawn one by one for a while, lest the one to blame is in each claim."""
+        if not self._is_one_by_one:
+            logger.warning("an instance cannot be claimed, and others are one by one: %s", error)
+            self._one_by_one_until = self._loop.time() + REFUSED_SECONDS
+            self._wake.set()
+
+    @property
+    def _is_one_by_one(self) -> bool:
+        return self._loop.time() < self._one_by_one_until
 
     def _worked(self, task: asyncio.Task[None]) -> None:
         """Leaves nobody waiting behind a task that something else has ended."""
@@ -207,7 +230,7 @@ class Claiming:
     async def _claim(self) -> bool:
         """Claims for those who wait; ``False`` if there was nothing more to claim."""
         self._claimed = self._loop.time()
-        number = min(self._drop_cancelled(), MOST)
+        number = min(self._drop_cancelled(), 1 if self._is_one_by_one else MOST)
         reached_far = self._reaches_far
         rows: list[Record] = []
         with self._executor.operation("claim", None, None) as deadline:
@@ -249,7 +272,7 @@ class Claiming:
                 self._workflows,
                 str(number),
                 str(self._among(number)),
-                str(not self._is_alone),
+                str(self._is_one_by_one or not self._is_alone),
             )
         except DatabaseError as error:
             self._is_unsure = error.applied != "no"
@@ -262,7 +285,7 @@ class Claiming:
         return self._takeover.runners == 1
 
     def _among(self, number: int) -> int:
-        if self._reaches_far:
+        if self._reaches_far or self._is_one_by_one:
             return AMONG_ALL
         return number if self._is_alone else max(SPREAD * number, SPREAD_LEAST)
 
@@ -292,6 +315,10 @@ class Claiming:
 
     async def _pause(self) -> None:
         """Waits for a write that tells of itself, for the next due moment, or for the next look."""
+        if self._has_timer:
+            self._has_timer = False
+            self._takeover.look_soon()
+            return
         until = self._loop.time() + POLL_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311
         if until >= self._takeover.next_due:
             until = self._takeover.next_due

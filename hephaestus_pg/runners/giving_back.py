@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import DatabaseError, HephaestusError
@@ -12,6 +13,7 @@ from hephaestus_pg.verbs import reconcile
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
+    from contextvars import Context
 
     from asyncpg import Record
 
@@ -46,7 +48,8 @@ class GivingBack:
 
         A caller's cancellation leaves it to its end.
         """
-        return bool(await asyncio.shield(self._run(self._end_claim(claim, failed=failed))))
+        work = self._end_claim(claim, failed=failed)
+        return bool(await asyncio.shield(self._run(work, claim.context)))
 
     async def _send_back(self, id: str, *, failed: bool) -> bool:
         """Gives the row back; ``False`` if it was not this runner's."""
@@ -65,9 +68,14 @@ class GivingBack:
             )
         return applied
 
-    async def give_back(self, id: str, *, failed: bool = False) -> None:
-        """Gives back what nobody waits for any more; a cancellation leaves it to its end."""
-        await asyncio.shield(self._run(self._give_back(id, failed=failed)))
+    async def give_back(
+        self, id: str, *, failed: bool = False, context: Context | None = None
+    ) -> None:
+        """Gives back what nobody waits for any more; a cancellation leaves it to its end.
+
+        It does so in the ``context``, if that is given: hooks of the pool may read it.
+        """
+        await asyncio.shield(self._run(self._give_back(id, failed=failed), context))
 
     @contextmanager
     def unless_it_returns(self, id: str) -> Iterator[None]:
@@ -129,8 +137,12 @@ class GivingBack:
         finally:
             self._held.drop(id)
 
-    def _run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
+    def _run(
+        self, work: Coroutine[Any, Any, Any], context: Context | None = None
+    ) -> asyncio.Task[Any]:
+        # Not by create_task(context=…), which a task factory of the user's may not know.
+        given = copy_context() if context is None else context.copy()
+        task = given.run(asyncio.create_task, work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

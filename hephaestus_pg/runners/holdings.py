@@ -49,8 +49,9 @@ class Holdings:
 
     def claimed(self, id: str) -> None:
         """Adds an id that has just been claimed."""
-        # An operator may have released it while a scope here is open, which must not give it back.
-        if (before := self._by_id.get(id)) is not None:
+        # It may have been released while a scope here is open, of this runner's or another's: that
+        # must not go on, or give it back.
+        if (before := self._claims.by_id.get(id)) is not None:
             before.lose_to_others("it was released, and has been claimed again")
         self._by_id[id] = None
 

@@ -73,9 +73,9 @@ class OwnershipVerbs(Verbs):
 
         Its heartbeat opens a connection like the pool's, in a thread with an event loop of its own:
         there the pool's hooks are called too (``connect``, ``init``, a ``password`` function). They
-        are called in the context of who starts the runner, and so is ``setup`` for what it claims
-        and gives back in the end, whoever waits: where that shows a tenant his own rows, start a
-        runner for each, or one whose role sees all.
+        are called in the context of who starts the runner, and so is ``setup`` for what
+        ``claims()`` claims and gives back, whoever works on it: where that shows a tenant his own
+        rows, start a runner for each, or one that sees all.
 
         Raises:
             InvalidValueError: An option is wrong.

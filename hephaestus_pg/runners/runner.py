@@ -32,6 +32,7 @@ from hephaestus_pg.verbs import reconcile
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractContextManager
+    from contextvars import Context
 
     from asyncpg import Connection, Record
 
@@ -136,12 +137,14 @@ class Runner:
         Raises:
             RunnerEndedError: It is dead.
         """
+        # Where hooks of the pool may show who works on it other rows than who started the runner.
+        own_context = None if self._executor.shared_by is None else self._context
 
         async def step() -> Claim:
             self._lifecycle.require_own_loop()
             if (instance := await self._claiming.next()) is None:
                 raise StopAsyncIteration
-            return self._claim_of(instance)
+            return self._claim_of(instance, own_context)
 
         return Iteration(step, lambda: None, self._lifecycle.loop)
 
@@ -216,9 +219,11 @@ class Runner:
             await self._unwind(caller)
             # What a dead one owned is taken over when its lease ends, as after a failed attempt.
             if not self._is_dead:
+                statements, token = self._executor.statements, str(self.token)
                 with self._executor.operation("stop", None, None) as deadline:
-                    statement = self._executor.statements.end_runner
-                    await self._executor.fetch(deadline, statement, str(self.token))
+                    if not statements.is_distributed:  # of several shards no locked row is skipped
+                        await self._executor.fetch(deadline, statements.free_owned, token)
+                    await self._executor.fetch(deadline, statements.end_runner, token)
         except HephaestusError as error:
             logger.warning("runner %s could not give back: %s; its lease ends", self.name, error)
         finally:
@@ -283,8 +288,8 @@ class Runner:
         self._held.claimed(instance.id)
         return self._claim_of(instance)
 
-    def _claim_of(self, instance: Instance) -> Claim:
-        claim = Claim(self, instance)
+    def _claim_of(self, instance: Instance, context: Context | None = None) -> Claim:
+        claim = Claim(self, instance, context)
         self._held.handed_out(claim)
         return claim
 

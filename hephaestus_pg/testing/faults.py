@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 MOST_TIMES = 1_000_000
 """The largest ``times``."""
 
-_VERBS = {"claim_one": "claim", "changed": "wait", "end_runner": "stop", "searches": "query"}
+_VERBS = {
+    "claim_one": "claim",
+    "changed": "wait",
+    "free_owned": "stop",
+    "end_runner": "stop",
+    "searches": "query",
+}
 """Verbs by their statements, where those have another name. Pages are of ``query`` too."""
 
 _BESIDE = {"register", "beat", "never_idle", "put_many", "delete_many"}

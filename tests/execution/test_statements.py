@@ -49,6 +49,7 @@ EXPECTED = {
     "take_over": ("idempotent", "row", None),
     "end_dead": ("idempotent", "row", None),
     "owned": ("read", "rows", None),
+    "free_owned": ("idempotent", "rows", None),
     "end_runner": ("idempotent", "row", None),
     "release": ("non_idempotent", "row", None),
     "runners": ("read", "rows", None),

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import AccessDeniedError, Status
-from hephaestus_pg.runners import claiming
+from hephaestus_pg import AccessDeniedError, RejectedError, Status
+from hephaestus_pg.runners import claiming, takeover
+from hephaestus_pg.testing import drain
 from tests.batching.test_keyed import become, role, tenant
 from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens, within
 from tests.watch.conftest import listens
 
 if TYPE_CHECKING:
-    from hephaestus_pg import AsyncStorage, Runner
-    from tests.runners.conftest import Table
+    from hephaestus_pg import AsyncStorage, Instance, Runner
+    from tests.runners.conftest import Pool, Table
     from tests.support.databases import Owner
     from tests.support.faults import Faults
     from tests.support.starting import Start
@@ -102,6 +103,54 @@ async def test_what_somebody_has_locked_for_long_keeps_nobody_from_the_rest(
         assert (await next_claim(runner)).id in old
 
 
+@pytest.mark.parametrize("others", (0, 1))
+async def test_one_whose_update_is_refused_keeps_nobody_from_the_rest(
+    storage: AsyncStorage,
+    pool: Pool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    others: int,
+) -> None:
+    monkeypatch.setattr(claiming, "POLL_SECONDS", 0.05)
+    await storage.put_many([order("a"), order("b"), order("refused")])
+    await pool.execute(
+        f"UPDATE {storage.schema}.workflow_instances"
+        " SET inserted_at = now() - interval '1 day' WHERE id = 'refused';"
+        f"ALTER TABLE {storage.schema}.workflow_instances"
+        " ADD CONSTRAINT closed CHECK (id <> 'refused') NOT VALID"
+    )
+    async with AsyncExitStack() as stack:
+        runner, *_ = [
+            await stack.enter_async_context(storage.runner(workflows=["Order"], name=str(number)))
+            for number in range(1 + others)
+        ]
+        claims = [await next_claim(runner) for _ in ("a", "b")]
+        assert sorted(claim.id for claim in claims) == ["a", "b"]
+        # Who waits where nothing else is left goes on to do so.
+        waiting = asyncio.create_task(next_claim(runner))
+        await happens(lambda: "an instance cannot be claimed" in caplog.text)
+        await storage.insert(order("c"))
+        assert (await waiting).id == "c"
+
+
+async def test_who_drains_hears_of_one_whose_update_is_refused(
+    storage: AsyncStorage, pool: Pool
+) -> None:
+    await storage.insert(order("refused"))
+    await pool.execute(
+        f"ALTER TABLE {storage.schema}.workflow_instances"
+        " ADD CONSTRAINT closed CHECK (id <> 'refused') NOT VALID"
+    )
+
+    async def work(runner: Runner) -> None:
+        async for _ in runner.claims():
+            pass
+
+    async with storage.runner(workflows=["Order"]) as runner:
+        with pytest.raises(RejectedError, match="closed"):
+            await drain(runner, work)
+
+
 async def test_it_claims_and_gives_back_what_who_started_it_may_see(
     start: Start, role: str, owner: Owner, migrated: str
 ) -> None:
@@ -116,6 +165,56 @@ async def test_it_claims_and_gives_back_what_who_started_it_may_see(
         assert claimed == ["acme::1", "acme::2"]
     tenant.set("acme")
     assert await storage.count(runner=None) == 2
+
+
+async def test_it_gives_back_at_the_end_of_a_scope_what_who_works_on_it_may_not_see(
+    start: Start, role: str, owner: Owner, migrated: str
+) -> None:
+    owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {migrated}.workflow_runners TO {role}")
+    storage = await start(setup=become, batch_by=tenant.get, server_settings={"role": role})
+    tenant.set("acme")
+    await storage.insert(order("x"))
+    async with storage.runner(workflows=["Order"], retry_after=lambda _: 0) as runner:
+        tenant.set("globex")
+        async with await next_claim(runner):
+            pass
+        with pytest.raises(KeyError):
+            async with await next_claim(runner):
+                raise KeyError
+        tenant.set("acme")
+        assert await storage.count(runner=None) == 1
+        # Of one that a worker asks for by its id, with what he may see himself.
+        tenant.set("globex")
+        await storage.insert(order("y"))
+        own = await runner.claim("y")
+        assert own is not None
+        async with own:
+            assert await storage.count(runner=None) == 0
+        assert await storage.count(runner=None) == 1
+
+
+async def test_who_is_cancelled_as_he_is_given_what_he_may_not_see_gives_it_back(
+    start: Start, role: str, owner: Owner, migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {migrated}.workflow_runners TO {role}")
+    storage = await start(setup=become, batch_by=tenant.get, server_settings={"role": role})
+    tenant.set("acme")
+    await storage.insert(order("x"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        hand_out = runner._claiming._hand_out
+
+        def cancelled_meanwhile(instance: Instance) -> bool:
+            is_handed_out = hand_out(instance)
+            waiting.cancel()
+            return is_handed_out
+
+        monkeypatch.setattr(runner._claiming, "_hand_out", cancelled_meanwhile)
+        tenant.set("globex")
+        waiting = asyncio.create_task(next_claim(runner))
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        tenant.set("acme")
+        assert await storage.count(runner=None) == 1
 
 
 async def test_a_claim_sets_the_owner_and_raises_the_revision(
@@ -204,6 +303,19 @@ async def test_a_timer_is_claimed_when_it_is_due(
             claim = await task
         assert claim.id == "x"
         assert datetime.now(UTC) >= timer.due_at
+
+
+async def test_a_timer_that_the_only_worker_has_set_is_claimed_when_it_is_due(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(takeover, "LOOK_SECONDS", 3600.0)
+    await storage.insert(order("x"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        for _ in range(3):  # nobody waits while it writes
+            async with await next_claim(runner) as held:
+                soon = datetime.now(UTC) + timedelta(seconds=0.1)
+                await storage.update(replace(held, status=Status.WAITING, due_at=soon))
 
 
 async def test_many_runners_never_claim_one_instance_twice(start: Start) -> None:

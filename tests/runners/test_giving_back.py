@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import AccessDeniedError, CorruptInstanceError, Status, UnavailableError
+from hephaestus_pg import (
+    AccessDeniedError,
+    CorruptInstanceError,
+    StaleInstanceError,
+    Status,
+    UnavailableError,
+)
 from tests.runners.conftest import next_claim, order
 from tests.support.lag import happens
-from tests.watch.conftest import listens
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
@@ -26,15 +31,18 @@ async def test_a_claim_that_nobody_waits_for_any_more_is_given_back(
     storage: AsyncStorage, table: Table, faults: Faults
 ) -> None:
     async with storage.runner(workflows=["Order"]) as runner:
-        await listens(storage)
         waiting = asyncio.create_task(next_claim(runner))
         await happens(lambda: 0 in faults.rows)
-        faults.before("claim", waiting.cancel)
-        await storage.insert(order("x"))
+
+        async def leave() -> None:
+            faults.clear()
+            waiting.cancel()
+            await storage.insert(order("x"))
+
+        faults.before("claim", leave)
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await happens(lambda: faults.tried.count("give_back") == 1)
-        faults.clear()
         assert (await next_claim(runner)).id == "x"
 
 
@@ -142,6 +150,26 @@ class TestAttempts:
             async with await next_claim(runner) as held:
                 assert held.due_at is None
             assert (await table.row("a"))["attempts"] == 0
+
+    @pytest.mark.parametrize("status", ("waiting", "completed"))
+    async def test_what_others_have_parked_or_ended_is_given_no_moment(
+        self, storage: AsyncStorage, table: Table, status: str
+    ) -> None:
+        async with storage.runner(workflows=["Order"]) as runner:
+            claims = [await runner.insert(order(id)) for id in ("a", "b")]
+
+            async def fail(claim: Claim) -> None:
+                async with claim as held:
+                    # As HephaestusEcto writes, which leaves the runner.
+                    await table.set(held.id, f"status = '{status}'")
+                    await storage.update(held)
+
+            # Together they are given back in one statement.
+            errors = await asyncio.gather(*map(fail, claims), return_exceptions=True)
+            assert list(map(type, errors)) == [StaleInstanceError] * 2
+            for id in ("a", "b"):
+                row = await table.row(id)
+                assert (row["runner"], row["attempts"], row["due"]) == (None, 0, None)
 
     async def test_a_write_forgets_them(self, storage: AsyncStorage, table: Table) -> None:
         await storage.insert(order("a"))

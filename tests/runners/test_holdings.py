@@ -15,6 +15,7 @@ from tests.support.lag import happens
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
     from tests.runners.conftest import Table
+    from tests.support.starting import Start
 
 pytestmark = pytest.mark.quick
 
@@ -33,6 +34,25 @@ async def test_one_that_is_released_and_claimed_again_here_is_not_given_back_by_
         again = await others
         assert (await table.row("x"))["runner"] == runner.token
         async with again as held:
+            await storage.update(replace(held, status=Status.COMPLETED))
+
+
+async def test_one_that_another_runner_of_the_storage_claims_is_lost_at_once(
+    storage: AsyncStorage, start: Start
+) -> None:
+    await storage.insert(order("x"))
+    operator = await start(name="operator")
+    async with (
+        storage.runner(workflows=["Order"], name="first") as first,
+        storage.runner(workflows=["Order"], name="second") as second,
+    ):
+        claim = await next_claim(first)
+        with pytest.raises(ClaimLostError, match="released, and has been claimed again"):
+            async with claim:
+                assert await operator.release("x")
+                others = asyncio.ensure_future(next_claim(second))
+                await asyncio.wait_for(asyncio.Event().wait(), 30)
+        async with await others as held:
             await storage.update(replace(held, status=Status.COMPLETED))
 
 

@@ -106,6 +106,45 @@ async def test_stop_gives_back_at_once_and_counts_no_attempt(
     assert await storage.runners() == []
 
 
+async def test_what_somebody_has_locked_keeps_a_stop_from_nothing_else(
+    storage: AsyncStorage, table: Table, faults: Faults
+) -> None:
+    runner = await storage.runner(workflows=["Order"])
+    for id in ("a", "b", "c"):
+        await runner.insert(order(id))
+    async with storage.transaction() as theirs:
+        await theirs.put(order("b"))
+        stopping = asyncio.create_task(runner.stop())
+        await happens(lambda: "end_runner" in faults.sent)
+        owners = {id: (await table.row(id))["runner"] for id in ("a", "b", "c")}
+        assert owners == {"a": None, "b": runner.token, "c": None}
+    await stopping
+    assert (await table.row("b"))["runner"] is None
+    assert await storage.runners() == []
+
+
+async def test_a_body_that_makes_an_error_of_its_cancellation_has_not_failed(
+    storage: AsyncStorage, table: Table
+) -> None:
+    runner = await storage.runner(workflows=["Order"])
+    claim = await runner.insert(order("x"))
+
+    async def work() -> None:
+        async with claim:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise ArithmeticError from None
+
+    working = asyncio.create_task(work())
+    await happens(lambda: claim.task)
+    await runner.stop()
+    with pytest.raises(ArithmeticError):
+        await working
+    row = await table.row("x")
+    assert (row["runner"], row["attempts"], row["due"]) == (None, 0, None)
+
+
 async def test_a_body_that_stops_its_own_runner_ends_by_itself(storage: AsyncStorage) -> None:
     await storage.insert(Instance("x", "Order"))
     async with storage.runner(workflows=["Order"]) as runner:

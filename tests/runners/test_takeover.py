@@ -163,6 +163,23 @@ async def test_a_look_that_fails_keeps_nobody_from_claiming(
         faults.clear()
 
 
+async def test_what_a_dead_one_owns_and_may_not_be_updated_keeps_nobody_from_claiming(
+    storage: AsyncStorage, table: Table, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    dead = await storage.runner(workflows=["Order"])
+    await dead.insert(order("refused"))
+    await dead._heartbeat.stop()
+    await table.expire(dead.token)
+    await pool.execute(
+        f"ALTER TABLE {storage.schema}.workflow_instances"
+        " ADD CONSTRAINT closed CHECK (id <> 'refused') NOT VALID"
+    )
+    async with storage.runner(workflows=["Order"]) as runner:
+        await storage.insert(order("a"))
+        assert (await next_claim(runner)).id == "a"
+        assert "a look for dead runners failed, and comes again" in caplog.text
+
+
 async def test_one_that_is_asked_for_while_another_is_under_way_comes_after_it(
     storage: AsyncStorage, faults: Faults
 ) -> None:

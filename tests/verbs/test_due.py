@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
 
 EAST = timezone(timedelta(hours=2))
+BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 4, 6, 14, 0, 0, 123_456, EAST)
 TOKEN = UUID("0191e0a4-5b0c-7d3e-8f00-000000000001")
 
@@ -65,6 +67,27 @@ async def test_every_verb_keeps_when_an_instance_is_due(
     finished = await storage.put(replace(put, status=Status.COMPLETED))
     again = await storage.insert(timer("a", None), replace_finished=True)
     assert (finished.due_at, again.due_at) == (moment, None)
+
+
+@pytest.mark.parametrize(
+    ("due_at", "in_utc"),
+    (
+        (datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN), datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),
+        (
+            datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=1),
+            datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
+        ),
+        (datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN), datetime(2026, 3, 29, 1, 30, tzinfo=UTC)),
+    ),
+    ids=("first of two", "second of two", "none"),
+)
+async def test_an_hour_that_comes_twice_or_not_at_all_is_as_python_counts_it(
+    storage: AsyncStorage, due_at: datetime, in_utc: datetime
+) -> None:
+    assert (await storage.put(timer("x", due_at))).due_at == in_utc
+    read = await storage.get("x")
+    assert read is not None
+    assert read.due_at == in_utc
 
 
 async def test_calls_that_share_a_statement_keep_their_own(storage: AsyncStorage) -> None:

@@ -2,8 +2,8 @@
 UPDATE /* schema */workflow_instances
 SET
     runner = NULL,
-    attempts = attempts + 1,
-    due_at = /* include: due_after_failure */,
+    attempts = CASE WHEN /* include: is_work */ THEN attempts + 1 ELSE attempts END,
+    due_at = CASE WHEN /* include: is_work */ THEN /* include: due_after_failure */ ELSE due_at END,
     revision = revision + 1
 FROM
     unnest($1::text[], $2::text[], $3::text[]) AS given (given_id, token, delays),

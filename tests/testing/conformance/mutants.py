@@ -995,7 +995,9 @@ class AFinishedOneKeepsItsOwner(Mutant):
 
 class AStoppedRunnerKeepsWhatItOwns(Mutant):
     caught_by = ("test_a_runner_that_stops_gives_back_at_once",)
-    texts: ClassVar = {"end_runner": ("WHERE runner = $1", "WHERE FALSE AND runner = $1")}
+    texts: ClassVar = dict.fromkeys(
+        ("free_owned", "end_runner"), ("WHERE runner = $1", "WHERE FALSE AND runner = $1")
+    )
 
 
 class ABodyThatEndsKeepsTheInstance(Mutant):
