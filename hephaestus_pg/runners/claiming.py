@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from contextlib import suppress
 from contextvars import copy_context
 from copy import copy
@@ -19,6 +18,7 @@ from hephaestus_pg.errors import (
     OperationInterruptedError,
 )
 from hephaestus_pg.runners.takeover import Takeover, may_be_of_one_row
+from hephaestus_pg.runners.waiters import Waiters
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -79,7 +79,7 @@ class Claiming:
         self._takeover = Takeover(executor, settings)
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
-        self._waiting: deque[asyncio.Future[Instance | None]] = deque()
+        self._waiting = Waiters()
         self._wake = asyncio.Event()
         self._claimed = 0.0
         self._reaches_far = True
@@ -107,8 +107,7 @@ class Claiming:
             if self._ended is not None:
                 raise copy(self._ended)
             return None
-        answer: asyncio.Future[Instance | None] = self._loop.create_future()
-        self._waiting.append(answer)
+        answer = self._waiting.join()
         self._wake.set()
         if self._task is None or self._task.done():
             self._task = self._context.copy().run(asyncio.create_task, self._work())
@@ -145,7 +144,7 @@ class Claiming:
     @property
     def is_waited_for(self) -> bool:
         """Somebody waits for an instance."""
-        return self._drop_cancelled() > 0
+        return bool(self._waiting)
 
     async def end(self, error: HephaestusError | None) -> None:
         """Hands nothing out any more: those who wait get ``None``, or the ``error``.
@@ -161,20 +160,10 @@ class Claiming:
     def refuse(self, error: HephaestusError | None) -> None:
         """Answers all who wait, now and later."""
         self._has_ended, self._ended = True, error
-        self._answer_all(error)
-
-    def _answer_all(self, error: HephaestusError | None) -> None:
-        while self._waiting:
-            answer = self._waiting.popleft()
-            if answer.done():
-                continue
-            if error is None:
-                answer.set_result(None)
-            else:
-                answer.set_exception(copy(error))
+        self._waiting.answer_all(error)
 
     async def _work(self) -> None:
-        while self._drop_cancelled():
+        while self._waiting:
             self._wake.clear()
             # What a body makes while this looks is not seen by it.
             was_idle = self.draining is not None and not self._held.ids()
@@ -185,19 +174,19 @@ class Claiming:
                 if may_be_of_one_row(error) and self.draining is None:
                     self._claim_one_by_one(error)
                 elif not error.retryable and error.applied == "no":
-                    self._answer_all(error)
+                    self._waiting.answer_all(error)
                     return
                 else:
                     logger.warning("a claim failed, and is tried again: %s", error)
                 claimed = was_idle = False
             except HephaestusError as error:
-                self._answer_all(error)
+                self._waiting.answer_all(error)
                 return
             if self.draining is not None and self.draining.is_over_limit:
-                self._answer_all(self.draining.error())
+                self._waiting.answer_all(self.draining.error())
                 return
             if was_idle and self._found_nothing and not self._held.ids():
-                self._answer_all(None)
+                self._waiting.answer_all(None)
                 return
             if not claimed:
                 await self._pause()
@@ -219,18 +208,12 @@ class Claiming:
         if error is not None:
             logger.error("claiming has failed", exc_info=error)
         if (task.cancelled() or error is not None) and not self._has_ended:
-            self._answer_all(OperationInterruptedError())
-
-    def _drop_cancelled(self) -> int:
-        """Forgets those who wait no longer, and counts those who do."""
-        while self._waiting and self._waiting[0].done():
-            self._waiting.popleft()
-        return sum(not answer.done() for answer in self._waiting)
+            self._waiting.answer_all(OperationInterruptedError())
 
     async def _claim(self) -> bool:
         """Claims for those who wait; ``False`` if there was nothing more to claim."""
         self._claimed = self._loop.time()
-        number = min(self._drop_cancelled(), 1 if self._is_one_by_one else MOST)
+        number = min(len(self._waiting), 1 if self._is_one_by_one else MOST)
         reached_far = self._reaches_far
         rows: list[Record] = []
         with self._executor.operation("claim", None, None) as deadline:
@@ -301,17 +284,10 @@ class Claiming:
         return sorted(instances, key=_due), unreadable
 
     def _hand_out(self, instance: Instance) -> bool:
-        """Gives it to one who waits; ``False`` if nobody does any more."""
-        while self._waiting:
-            answer = self._waiting.popleft()
-            if answer.done():
-                continue
-            if self.draining is not None and not self.draining.takes_one():
-                self._waiting.appendleft(answer)
-                return False
-            answer.set_result(instance)
-            return True
-        return False
+        """Gives it to one who waits; ``False`` if nobody does any more, or may not have it."""
+        if self._waiting and self.draining is not None and not self.draining.takes_one():
+            return False
+        return self._waiting.hand_out(instance)
 
     async def _pause(self) -> None:
         """Waits for a write that tells of itself, for the next due moment, or for the next look."""
