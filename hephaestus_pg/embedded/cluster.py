@@ -93,6 +93,12 @@ class Cluster:
             lines = log.read().decode(errors="replace").splitlines()
         return "\n".join(lines[-_LOG_LINES_SHOWN:])
 
+    def disown(self) -> None:
+        """Leaves the home to the parent of this process, which is a fork of it."""
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()  # else the guard would wait for this process to end, too
+        self._guard.poll()  # no child of this process, so it counts as ended
+
     def remove(self) -> None:
         """Lets the guard remove the home, and waits until it has."""
         self._guard.communicate()
