@@ -240,7 +240,7 @@ _servers: WeakSet[EmbeddedServer] = WeakSet()
 
 def _forked() -> None:
     for server in _servers:
-        server._disown()
+        server._disown()  # noqa: SLF001 - of this class
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -46,6 +46,9 @@ _TRIES = 25
 
 _READ_SECONDS = 2.0
 
+_OTHER_ENCODING = "22023"
+"""What the server says of UTF-8 where its template has another encoding, or a locale of one."""
+
 _SETTINGS = {
     "application_name": "hephaestus_pg.testing",
     "lock_timeout": f"{_LOCK_MILLISECONDS}ms",
@@ -136,20 +139,26 @@ class Database:
                     await storage.close()
 
     async def _create(self) -> None:
-        await self._create_empty()
+        connection = await self._connect(self._server.dsn)
         try:
+            await self._create_empty(connection)
             await migrations.up(self.dsn, schema=SCHEMA)
-            connection = await self._connected()
-            self._is_plain = await check_usable(connection, SCHEMA) == _PLAIN
+            self._is_plain = await check_usable(await self._connected(), SCHEMA) == _PLAIN
         except BaseException:
             await self._drop()
             raise
 
-    async def _create_empty(self) -> None:
-        connection = await self._connect(self._server.dsn)
+    async def _create_empty(self, connection: Connection[Any]) -> None:
+        """Creates it by the connection, which is closed then, be it that it was interrupted."""
+        create = f"CREATE DATABASE {self._name} ENCODING 'UTF8'"
         try:
             with translated_errors():
-                await connection.execute(f"CREATE DATABASE {self._name}")
+                await connection.execute(create)
+        except RejectedError as error:
+            if error.sqlstate != _OTHER_ENCODING:
+                raise
+            with translated_errors():
+                await connection.execute(f"{create} LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
         except AccessDeniedError as error:
             role = await connection.fetchval("SELECT quote_ident(current_user)")
             raise AccessDeniedError(
@@ -235,9 +244,19 @@ class _Aside:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self._loop.run_until_complete(work())
+            return self._run(work)
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(lambda: self._loop.run_until_complete(work())).result()
+            return thread.submit(self._run, work).result()
+
+    def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        task = self._loop.create_task(work())
+        try:
+            return self._loop.run_until_complete(task)
+        finally:
+            # Ctrl-C, or pytest-timeout, ends the loop and not the task, which would never clear up.
+            if task.cancel():
+                with suppress(asyncio.CancelledError):
+                    self._loop.run_until_complete(task)
 
     def close(self) -> None:
         self.run(self._loop.shutdown_default_executor)  # which looks names of hosts up

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import re
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import asyncpg
 import psycopg
@@ -18,6 +20,7 @@ from hephaestus_pg import (
     UnavailableError,
     migrations,
 )
+from hephaestus_pg.embedded import EmbeddedServer
 from hephaestus_pg.testing import database
 from hephaestus_pg.testing.database import Database, MigratedStorage, with_database
 from hephaestus_pg.testing.server import Server
@@ -138,6 +141,69 @@ def test_a_database_that_could_not_be_migrated_is_not_left_behind(
         pass
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         psycopg.connect(*migrating)
+
+
+def test_it_can_hold_every_text_where_the_servers_own_cannot() -> None:
+    """As after Debian's installation without a locale."""
+    with EmbeddedServer(settings={"fsync": "off"}) as server:
+        with closing(Owner(server.dsn)) as owner:
+            owner.execute("ALTER DATABASE template1 IS_TEMPLATE false")
+            owner.execute("DROP DATABASE template1")
+            owner.execute("CREATE DATABASE template1 ENCODING 'SQL_ASCII' TEMPLATE template0")
+
+        with (
+            Database.created(Server(server.dsn, "its own")) as made,
+            psycopg.connect(made.dsn) as connection,
+        ):
+            assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
+
+
+async def interrupted() -> NoReturn:
+    """As by Ctrl-C, or by pytest-timeout, while the event loop waits for the server."""
+
+    def interrupt() -> NoReturn:
+        raise KeyboardInterrupt
+
+    asyncio.get_running_loop().call_soon(interrupt)
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+@pytest.mark.parametrize("step", ("CREATE DATABASE", "CREATE TABLE"))
+def test_a_database_whose_making_is_interrupted_is_not_left_behind(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    names: list[str] = []
+    execute = asyncpg.Connection.execute
+
+    async def execute_and_interrupt(
+        connection: asyncpg.Connection[Any], text: str, *arguments: Any, **options: Any
+    ) -> str:
+        names.extend(re.findall(r"^CREATE DATABASE (\w+)", text))
+        done = await execute(connection, text, *arguments, **options)
+        if step in text:
+            await interrupted()
+        return done
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", execute_and_interrupt)
+    server = pytestconfig.stash[SERVER]
+
+    with pytest.raises(KeyboardInterrupt), Database.created(Server(server, "the tests'")):
+        pass
+    [name] = names
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(with_database(server, name))
+
+
+def test_emptying_that_is_interrupted_spoils_no_later_one(
+    made: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(made, "_emptied", interrupted)
+        made.empty()
+
+    made.empty()
+    assert made.last_instances() == "it is empty"
 
 
 @pytest.mark.parametrize(
