@@ -47,6 +47,20 @@ async def test_it_is_emptied_inside_a_running_loop(made: Database) -> None:
         assert made.last_instances() == "it is empty"
 
 
+async def test_a_schema_that_a_test_has_migrated_is_emptied_and_shown_too(made: Database) -> None:
+    await migrations.up(made.dsn, schema="acme")
+    async with made.storage(schema="acme", references=Names()) as storage:
+        await storage.put(Instance.new("Order", {}, id="order::1"))
+        assert "  in schema acme\n" in made.last_instances()
+
+        with pytest.raises(psycopg.OperationalError), psycopg.connect(made.dsn) as writer:
+            writer.execute("DELETE FROM acme.workflow_instances")
+            made.empty()
+
+        assert await storage.count() == 0
+        assert made.last_instances() == "it is empty"
+
+
 async def test_sessions_that_write_nothing_outlive_emptying(made: Database) -> None:
     with psycopg.connect(made.dsn) as reader:
         reader.execute("SELECT count(*) FROM workflow_instances")
