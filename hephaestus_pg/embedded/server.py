@@ -217,6 +217,7 @@ class EmbeddedServer:
                 **programs.process_options(),
             )
         os.close(held_by_server)
+        cluster.note_postmaster(self._postmaster.pid)
         return self._postmaster
 
     def _await_end(self, timeout: float) -> None:
@@ -231,8 +232,8 @@ class EmbeddedServer:
             )
         self._postmaster.wait()
         os.close(self._lifeline)
+        self._cluster.forget_postmaster(self._postmaster.pid)
         self._postmaster = None
-        self._cluster.forget_postmaster()
 
 
 _servers: WeakSet[EmbeddedServer] = WeakSet()

@@ -28,6 +28,19 @@ def test_a_given_data_folder_is_kept() -> None:
         shutil.rmtree(data)
 
 
+def test_a_data_folder_in_use_is_left_to_the_server_that_has_it() -> None:
+    """As of an application in development that is started twice."""
+    data = Path(f"/tmp/hephaestus_pg-test-{os.getpid()}")
+    try:
+        with EmbeddedServer(data=data) as server:
+            with pytest.raises(EmbeddedServerError, match="Is another postmaster"):
+                EmbeddedServer(data=data).start()
+            assert (data / "postmaster.pid").exists()  # without it the server would soon end
+            assert ask(server, "SELECT 42") == "42"
+    finally:
+        shutil.rmtree(data)
+
+
 def test_initdb_that_fails_says_why() -> None:
     data = Path(f"/tmp/hephaestus_pg-test-{os.getpid()}")
     data.mkdir()
