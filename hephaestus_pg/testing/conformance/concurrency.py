@@ -42,6 +42,20 @@ def _counted(instance: Instance) -> Instance:
 class Concurrency(Suite):
     """Callers at the same time. Give it a fixture ``another`` too, as another process would be."""
 
+    async def test_what_another_writes_is_seen_by_the_next_read(
+        self, storage: Storage, another: Storage, own: Own
+    ) -> None:
+        seen = await storage.insert(own.instance())
+        assert await held(storage, own.id()) == seen
+        assert await storage.get_many([own.id()]) == {own.id(): seen}
+        theirs = await another.update(replace(seen, status=Status.RUNNING))
+        assert await held(storage, own.id()) == theirs
+        assert await storage.get_many([own.id()]) == {own.id(): theirs}
+        assert await storage.query(workflow=own.workflow, status="running") == [theirs]
+        await another.delete(own.id())
+        assert await storage.get(own.id()) is None
+        assert await storage.get_many([own.id()]) == {}
+
     async def test_of_many_inserts_exactly_one_succeeds(
         self, storage: Storage, another: Storage, own: Own
     ) -> None:

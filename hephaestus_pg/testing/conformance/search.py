@@ -245,6 +245,8 @@ class Search(Suite):
 
     async def test_a_limit_gives_the_first_in_that_order(self, storage: Storage, own: Own) -> None:
         await storage.put_many(own.instances(5))
+        for name in ("0", "9"):
+            await storage.put(own.instance(name, workflow=f"{own.workflow}.Other"))
         first = await storage.query(limit=2, workflow=own.workflow)
         assert _names(own, first) == "0000000001"
         last = await storage.query(limit=2, order_by="-id", workflow=own.workflow)

@@ -86,6 +86,8 @@ class Single(Suite):
         written = await storage.insert(new)
         assert written == new
         assert asdict(await held(storage, own.id())) == asdict(written)
+        other = replace(new, id=own.id("b"))
+        assert await storage.insert(other, replace_finished=True) == other
 
     async def test_insert_refuses_a_taken_id_and_says_by_what(
         self, storage: Storage, own: Own

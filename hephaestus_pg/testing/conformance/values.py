@@ -139,7 +139,7 @@ async def _written(storage: Storage, verb: str, new: Instance) -> Instance:
         "modify": lambda: storage.modify(new.id, lambda it: replace(new, revision=it.revision)),
     }
     if verb in {"update", "modify"}:
-        old = await storage.insert(Instance(new.id, new.workflow))
+        old = await storage.insert(Instance(new.id, f"{new.workflow}.Before"))
     result = await writes[verb]()
     written: Instance = result[0] if verb == "put_many" else result
     return written

@@ -264,6 +264,13 @@ class GivesMomentsInItsOwnZone(Mutant):
         )
 
 
+class UpdateKeepsTheWorkflow(Mutant):
+    caught_by = ("test_every_write_stores_and_gives_the_same",)
+    texts: ClassVar = {
+        "update": ("workflow = $2::text,", "workflow = coalesce(workflow, $2::text),")
+    }
+
+
 # On one instance
 
 
@@ -414,6 +421,17 @@ class UpdateIgnoresTheRevision(Mutant):
     }
 
 
+class InsertReplacesOnlyWhatThereIs(Mutant):
+    caught_by = ("test_insert_stores_what_is_not_there",)
+
+    async def insert(
+        self, instance: Instance, *, replace_finished: bool = False, **options: Any
+    ) -> Instance:
+        if replace_finished and await self.get(instance.id) is None:
+            raise InstanceNotFoundError(instance.id)
+        return await super().insert(instance, replace_finished=replace_finished, **options)
+
+
 class UpdateKeepsTheVersion(Mutant):
     caught_by = ("test_update_stores_and_raises_the_revision_by_one",)
     texts: ClassVar = {
@@ -525,6 +543,11 @@ class PutManySortsWhatItGives(Mutant):
     async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
         stored = await super().put_many(instances, **options)
         return sorted(stored, key=lambda each: each.id)
+
+
+class PutManyKeepsTheWorkflow(Mutant):
+    caught_by = ("test_put_many_stores_each_as_put_does_in_their_order",)
+    texts: ClassVar = {"put_many": ("workflow = EXCLUDED.workflow,", "")}
 
 
 class PutManyTakesTheLastOfEqualIds(Mutant):
@@ -864,6 +887,17 @@ class AnOrderThatThereIsNotIsIgnored(Mutant):
             return await super().query(**filters)
 
 
+class ALimitCountsBeforeTheFilters(Mutant):
+    """In the rows of one test, as a double in memory has no others."""
+
+    caught_by = ("test_a_limit_gives_the_first_in_that_order",)
+
+    async def query(self, *, limit: int | None = None, **filters: Any) -> list[Instance]:
+        family = await super().query(workflow_family=filters["workflow"], order_by="id")
+        found = await super().query(**filters)
+        return [each for each in family[:limit] if each in found]
+
+
 class ALimitCountsBeforeTheOrder(Mutant):
     caught_by = ("test_a_limit_gives_the_first_in_that_order",)
 
@@ -887,6 +921,18 @@ class AStreamThatIsLeftStaysOpen(Mutant):
 
 
 # Concurrency: each of them passes where there is one caller.
+
+
+class KeepsWhatItHasRead(Mutant):
+    """As a cache does that only this process's writes clear."""
+
+    caught_by = ("test_what_another_writes_is_seen_by_the_next_read",)
+
+    async def get(self, id: str, **options: Any) -> Instance | None:
+        kept: dict[str, Instance | None] = self.__dict__.setdefault("kept", {})
+        if id not in kept:
+            kept[id] = await super().get(id, **options)
+        return kept[id]
 
 
 class InsertLooksFirst(Mutant):
