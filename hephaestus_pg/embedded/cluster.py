@@ -15,9 +15,11 @@ _LOG_LINES_SHOWN = 15
 
 # ``read`` ends when this process closes the pipe, or when the kernel does because the process died
 # in whatever way. So the server never outlives it, and one rule removes the folder in each case.
+# A data folder that was given may be another server's.
 _GUARD = """
 read -r _
-if read -r postmaster < "$1/postmaster.pid"; then
+read -r own < "$2/own.pid"
+if read -r postmaster < "$1/postmaster.pid" && [ "$postmaster" = "$own" ]; then
     kill -QUIT "$postmaster"
     sleep 1
 fi
@@ -67,20 +69,29 @@ class Cluster:
                 "--encoding=UTF8", "--locale=C", "--no-sync",
             )  # fmt: skip
 
+    def note_postmaster(self, pid: int) -> None:
+        """Notes for the guard which postmaster is the one to end."""
+        (self.home / "own.pid").write_text(f"{pid}\n")
+
     def is_ready(self, pid: int) -> bool:
         """Returns ``True`` once the postmaster has noted in its pid file that it is ready."""
-        try:
-            lines = self._pid_file.read_text().splitlines()
-        except FileNotFoundError:
-            return False
+        lines = self._noted()
         return lines[:1] == [str(pid)] and "ready" in map(str.strip, lines[7:8])
 
-    def forget_postmaster(self) -> None:
-        """Removes the pid file that SIGKILL leaves.
+    def forget_postmaster(self, pid: int) -> None:
+        """Removes the pid file that SIGKILL leaves, unless it is that of another server.
 
         Otherwise the guard would take a later process of the same number for the postmaster.
         """
-        self._pid_file.unlink(missing_ok=True)
+        if self._noted()[:1] == [str(pid)]:
+            self._pid_file.unlink()
+
+    def _noted(self) -> list[str]:
+        """The lines of the pid file."""
+        try:
+            return self._pid_file.read_text().splitlines()
+        except FileNotFoundError:
+            return []
 
     def mark_log(self) -> None:
         """Lets :meth:`log_end` show only what is logged from now on."""
@@ -92,6 +103,12 @@ class Cluster:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").splitlines()
         return "\n".join(lines[-_LOG_LINES_SHOWN:])
+
+    def disown(self) -> None:
+        """Leaves the home to the parent of this process, which is a fork of it."""
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()  # else the guard would wait for this process to end, too
+        self._guard.poll()  # no child of this process, so it counts as ended
 
     def remove(self) -> None:
         """Lets the guard remove the home, and waits until it has."""

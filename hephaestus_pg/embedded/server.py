@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
+from weakref import WeakSet
 
 from hephaestus_pg.embedded.cluster import Cluster
 from hephaestus_pg.embedded.programs import Programs, packaged_binaries, unprivileged_account
@@ -28,7 +29,8 @@ _PORTS_TRIED = 5
 class EmbeddedServer:
     """A PostgreSQL server on 127.0.0.1 that lives no longer than this process.
 
-    It ends with the ``with`` block, at exit, and even when this process is killed by SIGKILL.
+    It ends with the ``with`` block, at exit, and even when this process is killed by SIGKILL; a
+    process that is forked from this one may use it, and does not end it.
     Everybody on this machine may connect as the superuser ``postgres``: nothing for production.
 
     Args:
@@ -147,11 +149,20 @@ class EmbeddedServer:
             self._cluster.remove()
             self._cluster = self._programs = self._postmaster = None
 
+    def _disown(self) -> None:
+        """Leaves the server to the parent of this process, which is a fork of it."""
+        if self._postmaster is not None:
+            self._postmaster.poll()  # no child of this process, so it counts as ended
+        if self._cluster is not None:
+            self._cluster.disown()
+        self._cluster = self._programs = self._postmaster = None
+
     def _set_up(self) -> tuple[Cluster, Programs]:
         """Makes the cluster, unless it is there from an earlier start."""
         if self._cluster is not None and self._programs is not None:
             return self._cluster, self._programs
         self._cluster = Cluster(self._given_data)
+        _servers.add(self)
         atexit.register(self.close)
         account = unprivileged_account()
         self._cluster.give_to(account)
@@ -206,6 +217,7 @@ class EmbeddedServer:
                 **programs.process_options(),
             )
         os.close(held_by_server)
+        cluster.note_postmaster(self._postmaster.pid)
         return self._postmaster
 
     def _await_end(self, timeout: float) -> None:
@@ -220,8 +232,19 @@ class EmbeddedServer:
             )
         self._postmaster.wait()
         os.close(self._lifeline)
+        self._cluster.forget_postmaster(self._postmaster.pid)
         self._postmaster = None
-        self._cluster.forget_postmaster()
+
+
+_servers: WeakSet[EmbeddedServer] = WeakSet()
+
+
+def _forked() -> None:
+    for server in _servers:
+        server._disown()  # noqa: SLF001 - of this class
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _free_port() -> int:

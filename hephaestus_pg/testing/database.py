@@ -46,6 +46,9 @@ _TRIES = 25
 
 _READ_SECONDS = 2.0
 
+_OTHER_ENCODING = "22023"
+"""What the server says of UTF-8 where its template has another encoding, or a locale of one."""
+
 _SETTINGS = {
     "application_name": "hephaestus_pg.testing",
     "lock_timeout": f"{_LOCK_MILLISECONDS}ms",
@@ -94,7 +97,7 @@ class Database:
                 aside.run(database._drop)
 
     def empty(self) -> None:
-        """Deletes all instances and runners.
+        """Deletes all instances and runners, in every schema that has them.
 
         Whoever has written to the tables and not yet committed loses the connection.
         """
@@ -109,11 +112,13 @@ class Database:
 
     def last_instances(self) -> str:
         """Returns the instances that were written last as a text of some lines each."""
-        found = self._aside.run(self._last_instances)
-        lines = [line for row in found for line in _lines(row)]
-        total = int(found[0]["total"]) if found else 0
-        if total > len(found):
-            lines.append(f"and {total - len(found):,} more")
+        lines: list[str] = []
+        for schema, found in self._aside.run(self._last_instances):
+            place = "" if schema == SCHEMA else f"  in schema {schema}"
+            lines += [line for row in found for line in _lines(row, place)]
+            total = int(found[0]["total"]) if found else 0
+            if total > len(found):
+                lines.append(f"and {total - len(found):,} more{place}")
         return "\n".join(lines) if lines else "it is empty"
 
     @asynccontextmanager
@@ -136,20 +141,26 @@ class Database:
                     await storage.close()
 
     async def _create(self) -> None:
-        await self._create_empty()
+        connection = await self._connect(self._server.dsn)
         try:
+            await self._create_empty(connection)
             await migrations.up(self.dsn, schema=SCHEMA)
-            connection = await self._connected()
-            self._is_plain = await check_usable(connection, SCHEMA) == _PLAIN
+            self._is_plain = await check_usable(await self._connected(), SCHEMA) == _PLAIN
         except BaseException:
             await self._drop()
             raise
 
-    async def _create_empty(self) -> None:
-        connection = await self._connect(self._server.dsn)
+    async def _create_empty(self, connection: Connection[Any]) -> None:
+        """Creates it by the connection, which is closed then, be it that it was interrupted."""
+        create = f"CREATE DATABASE {self._name} ENCODING 'UTF8'"
         try:
             with translated_errors():
-                await connection.execute(f"CREATE DATABASE {self._name}")
+                await connection.execute(create)
+        except RejectedError as error:
+            if error.sqlstate != _OTHER_ENCODING:
+                raise
+            with translated_errors():
+                await connection.execute(f"{create} LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
         except AccessDeniedError as error:
             role = await connection.fetchval("SELECT quote_ident(current_user)")
             raise AccessDeniedError(
@@ -174,7 +185,8 @@ class Database:
             try:
                 return await self._emptied()
             except ConflictError:
-                await self._fetch("end_writers")
+                for schema in await self._schemas():
+                    await self._fetch("end_writers", schema)
             except ConnectionLostError:  # a test may end it, or restart the server
                 self._connection = None
             except RejectedError as error:
@@ -184,21 +196,32 @@ class Database:
         return await self._emptied()
 
     async def _emptied(self) -> None:
+        schemas = await self._schemas()
+        names = ("lock_tables", "empty_tables")
+        texts = [_sql.statement(name, schema) for name in names for schema in schemas]
         connection = await self._connected()
         with translated_errors():
-            await connection.execute(f"{_text('lock_tables')}; {_text('empty_tables')}")
+            await connection.execute("; ".join(texts))
+
+    async def _schemas(self) -> list[str]:
+        """Its own, though a test may have dropped that, and those that tests have migrated."""
+        return [SCHEMA, *(row["schema"] for row in await self._fetch("other_schemas", SCHEMA))]
 
     async def _install_clock(self) -> None:
         await clock.install(await self._connected())
 
-    async def _last_instances(self) -> list[Record]:
+    async def _last_instances(self) -> list[tuple[str, list[Record]]]:
+        limits = (str(_ROWS_SHOWN), str(_STATE_SHOWN + 1))
         async with asyncio.timeout(_READ_SECONDS):
-            return await self._fetch("last_instances", str(_ROWS_SHOWN), str(_STATE_SHOWN + 1))
+            return [
+                (schema, await self._fetch("last_instances", schema, *limits))
+                for schema in await self._schemas()
+            ]
 
-    async def _fetch(self, name: str, *arguments: str) -> list[Record]:
+    async def _fetch(self, name: str, schema: str, *arguments: str) -> list[Record]:
         connection = await self._connected()
         with translated_errors():
-            return await fetch_rows(connection, _text(name), arguments)
+            return await fetch_rows(connection, _sql.statement(name, schema), arguments)
 
     async def _drop(self) -> None:
         if self._connection is not None:
@@ -235,20 +258,26 @@ class _Aside:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self._loop.run_until_complete(work())
+            return self._run(work)
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(lambda: self._loop.run_until_complete(work())).result()
+            return thread.submit(self._run, work).result()
+
+    def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        task = self._loop.create_task(work())
+        try:
+            return self._loop.run_until_complete(task)
+        finally:
+            # Ctrl-C, or pytest-timeout, ends the loop and not the task, which would never clear up.
+            if task.cancel():
+                with suppress(asyncio.CancelledError):
+                    self._loop.run_until_complete(task)
 
     def close(self) -> None:
         self.run(self._loop.shutdown_default_executor)  # which looks names of hosts up
         self._loop.close()
 
 
-def _text(name: str) -> str:
-    return _sql.statement(name, SCHEMA)
-
-
-def _lines(row: Record) -> list[str]:
+def _lines(row: Record, place: str) -> list[str]:
     """The lines of an instance: its columns, as far as they say something, and its state."""
     columns = [
         printable(row["id"]),
@@ -263,7 +292,7 @@ def _lines(row: Record) -> list[str]:
         columns.append(f"due {row['due_at']}")
     if row["owner"] is not None:
         columns.append(f"owned by {printable(row['owner'])}")
-    return ["  ".join(columns), f"    {shortened(printable(row['state']), _STATE_SHOWN)}"]
+    return ["  ".join(columns) + place, f"    {shortened(printable(row['state']), _STATE_SHOWN)}"]
 
 
 def with_database(dsn: str, name: str) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from unittest import TestCase
@@ -63,6 +64,11 @@ _TWO_PLUGINS = (
 _NOT_ASYNCIO = (
     "hephaestus_storage needs asyncio, and this test runs on {backend}. Write in its module, or in "
     'conftest.py:\n\n@pytest.fixture\ndef anyio_backend():\n    return "asyncio"'
+)
+
+_NO_OPTIONS = (
+    "hephaestus_options gave {given!r}: have it return a dict of what AsyncStorage.start(…) takes, "
+    'such as {{"references": Names()}}'
 )
 
 _CONFORMANCE = "hephaestus_pg.testing.conformance"
@@ -172,7 +178,9 @@ def hephaestus_storage(
 ) -> AsyncStorage:
     """A storage for this test alone, on an empty table, started under the name ``default``."""
     # Both are named here, so that pytest sees where a suite gives one of them parameters.
-    del hephaestus_database, hephaestus_options
+    del hephaestus_database
+    if not isinstance(hephaestus_options, Mapping):
+        pytest.fail(_NO_OPTIONS.format(given=hephaestus_options), pytrace=False)
     storage: AsyncStorage = request.getfixturevalue(_storage_fixture(request))
     return storage
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import re
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import asyncpg
 import psycopg
@@ -18,6 +20,7 @@ from hephaestus_pg import (
     UnavailableError,
     migrations,
 )
+from hephaestus_pg.embedded import EmbeddedServer
 from hephaestus_pg.testing import database
 from hephaestus_pg.testing.database import Database, MigratedStorage, with_database
 from hephaestus_pg.testing.server import Server
@@ -39,6 +42,20 @@ async def test_it_is_emptied_inside_a_running_loop(made: Database) -> None:
         assert made.last_instances().startswith("order::1  Order  pending  ")
 
         made.empty()
+
+        assert await storage.count() == 0
+        assert made.last_instances() == "it is empty"
+
+
+async def test_a_schema_that_a_test_has_migrated_is_emptied_and_shown_too(made: Database) -> None:
+    await migrations.up(made.dsn, schema="acme")
+    async with made.storage(schema="acme", references=Names()) as storage:
+        await storage.put(Instance.new("Order", {}, id="order::1"))
+        assert "  in schema acme\n" in made.last_instances()
+
+        with pytest.raises(psycopg.OperationalError), psycopg.connect(made.dsn) as writer:
+            writer.execute("DELETE FROM acme.workflow_instances")
+            made.empty()
 
         assert await storage.count() == 0
         assert made.last_instances() == "it is empty"
@@ -138,6 +155,69 @@ def test_a_database_that_could_not_be_migrated_is_not_left_behind(
         pass
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         psycopg.connect(*migrating)
+
+
+def test_it_can_hold_every_text_where_the_servers_own_cannot() -> None:
+    """As after Debian's installation without a locale."""
+    with EmbeddedServer(settings={"fsync": "off"}) as server:
+        with closing(Owner(server.dsn)) as owner:
+            owner.execute("ALTER DATABASE template1 IS_TEMPLATE false")
+            owner.execute("DROP DATABASE template1")
+            owner.execute("CREATE DATABASE template1 ENCODING 'SQL_ASCII' TEMPLATE template0")
+
+        with (
+            Database.created(Server(server.dsn, "its own")) as made,
+            psycopg.connect(made.dsn) as connection,
+        ):
+            assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
+
+
+async def interrupted() -> NoReturn:
+    """As by Ctrl-C, or by pytest-timeout, while the event loop waits for the server."""
+
+    def interrupt() -> NoReturn:
+        raise KeyboardInterrupt
+
+    asyncio.get_running_loop().call_soon(interrupt)
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+@pytest.mark.parametrize("step", ("CREATE DATABASE", "CREATE TABLE"))
+def test_a_database_whose_making_is_interrupted_is_not_left_behind(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    names: list[str] = []
+    execute = asyncpg.Connection.execute
+
+    async def execute_and_interrupt(
+        connection: asyncpg.Connection[Any], text: str, *arguments: Any, **options: Any
+    ) -> str:
+        names.extend(re.findall(r"^CREATE DATABASE (\w+)", text))
+        done = await execute(connection, text, *arguments, **options)
+        if step in text:
+            await interrupted()
+        return done
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", execute_and_interrupt)
+    server = pytestconfig.stash[SERVER]
+
+    with pytest.raises(KeyboardInterrupt), Database.created(Server(server, "the tests'")):
+        pass
+    [name] = names
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(with_database(server, name))
+
+
+def test_emptying_that_is_interrupted_spoils_no_later_one(
+    made: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(made, "_emptied", interrupted)
+        made.empty()
+
+    made.empty()
+    assert made.last_instances() == "it is empty"
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,19 @@ def test_it(hephaestus_database):
             "",
             "*hephaestus_database*asyncSetUp",
         ),
+        (
+            """
+@pytest.fixture
+def hephaestus_options():
+    {"references": Names()}
+
+async def test_it(hephaestus_storage): ...
+""",
+            "asyncio_mode = auto",
+            "hephaestus_options gave None: *return*",
+        ),
     ),
-    ids=("trio", "both plug-ins", "not asynchronous", "nobody runs it", "unittest"),
+    ids=("trio", "both plug-ins", "not asynchronous", "nobody runs it", "unittest", "no options"),
 )
 def test_what_cannot_run_fails_with_what_to_write(
     run_suite: RunSuite, tests: str, settings: str, advice: str

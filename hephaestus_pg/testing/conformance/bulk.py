@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg.errors import InvalidValueError, SerializationError
-from hephaestus_pg.testing.conformance.suite import Own, Suite, held
+from hephaestus_pg.errors import InvalidValueError, SerializationError, StaleInstanceError
+from hephaestus_pg.testing.conformance.suite import Own, Suite, held, inserted_after
 from hephaestus_pg.values.instance import Context, Status
 
 if TYPE_CHECKING:
@@ -25,13 +25,16 @@ class Bulk(Suite):
     async def test_put_many_stores_each_as_put_does_in_their_order(
         self, storage: Storage, own: Own
     ) -> None:
-        old = await storage.insert(own.instance("b", workflow_version=2, current_step="Pay"))
+        old = await storage.insert(
+            own.instance(
+                "b", workflow=f"{own.workflow}.Before", workflow_version=2, current_step="Pay"
+            )
+        )
         given = [own.instance(name, workflow_version=5) for name in "cba"]
         written = await storage.put_many(given)
         assert [each.id for each in written] == [each.id for each in given]
-        assert [each.workflow_version for each in written] == [5, 2, 5]
+        assert written == [given[0], replace(given[1], workflow_version=2), given[2]]
         assert written[1].inserted_at == old.inserted_at
-        assert written[1].current_step is None
         assert old.revision is not None
         assert written[1].revision == old.revision + 1
         for each in written:
@@ -127,6 +130,36 @@ class Bulk(Suite):
         for moment in (written.updated_at - timedelta(days=1), written.updated_at):
             assert await storage.prune(finished_before=moment, workflow=own.workflow) == 0
         await held(storage, own.id())
+
+    async def test_prune_spares_what_is_old_but_was_written_since(
+        self, storage: Storage, own: Own
+    ) -> None:
+        old = await storage.insert(own.instance("old"))
+        new = await inserted_after(storage, own.instance("new"), old)
+        old = await storage.update(replace(old, status=Status.FAILED))
+        assert new.inserted_at is not None
+        pruned = await storage.prune(finished_before=new.inserted_at, workflow=own.workflow)
+        assert pruned == 0
+        assert await held(storage, old.id) == old
+
+    @pytest.mark.parametrize("verb", ("delete_many", "prune"))
+    async def test_no_revision_comes_again_after_many_were_deleted(
+        self, storage: Storage, own: Own, verb: str
+    ) -> None:
+        old = await storage.put_many(own.instances(2, status=Status.FAILED))
+        old = await storage.put_many(old)
+        if verb == "prune":
+            later = datetime.now(UTC) + timedelta(days=1)
+            await storage.prune(finished_before=later, workflow=own.workflow)
+        else:
+            await storage.delete_many(each.id for each in old)
+        new = await storage.put_many(old)
+        for before, after in zip(old, new, strict=True):
+            assert before.revision is not None
+            assert after.revision is not None
+            assert after.revision > before.revision
+            with pytest.raises(StaleInstanceError):
+                await storage.update(before)
 
     async def test_a_dry_run_of_prune_only_counts(self, storage: Storage, own: Own) -> None:
         await storage.put_many([own.instance(status, status=status) for status in Status])

@@ -42,6 +42,20 @@ def _counted(instance: Instance) -> Instance:
 class Concurrency(Suite):
     """Callers at the same time. Give it a fixture ``another`` too, as another process would be."""
 
+    async def test_what_another_writes_is_seen_by_the_next_read(
+        self, storage: Storage, another: Storage, own: Own
+    ) -> None:
+        seen = await storage.insert(own.instance())
+        assert await held(storage, own.id()) == seen
+        assert await storage.get_many([own.id()]) == {own.id(): seen}
+        theirs = await another.update(replace(seen, status=Status.RUNNING))
+        assert await held(storage, own.id()) == theirs
+        assert await storage.get_many([own.id()]) == {own.id(): theirs}
+        assert await storage.query(workflow=own.workflow, status="running") == [theirs]
+        await another.delete(own.id())
+        assert await storage.get(own.id()) is None
+        assert await storage.get_many([own.id()]) == {}
+
     async def test_of_many_inserts_exactly_one_succeeds(
         self, storage: Storage, another: Storage, own: Own
     ) -> None:
@@ -166,15 +180,16 @@ class Concurrency(Suite):
         async def write() -> None:
             for number in range(1, 15):
                 await storage.put_many(generation(number))
+                await asyncio.sleep(0)  # a double in memory may never wait
             is_over.set()
 
         async def read() -> None:
             while not is_over.is_set():
                 found = await another.get_many(ids)
                 seen.append({each.context.initial["generation"] for each in found.values()})
+                await asyncio.sleep(0)
 
-        assert await _together([write(), read()]) == [None, None]
-        assert seen
+        assert await _together([read(), write()]) == [None, None]
         assert [each for each in seen if len(each) != 1] == []
 
     async def test_a_cancelled_call_disturbs_no_other(self, storage: Storage, own: Own) -> None:

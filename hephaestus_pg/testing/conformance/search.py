@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from hephaestus_pg.errors import InvalidTypeError, InvalidValueError
-from hephaestus_pg.testing.conformance.suite import Own, Suite
+from hephaestus_pg.testing.conformance.suite import Own, Suite, inserted_after
 from hephaestus_pg.values.instance import Context, Instance, Status
 from hephaestus_pg.verbs.keyset import Order
 
@@ -35,6 +35,14 @@ _FILTERS: dict[str, tuple[Filters, str]] = {
     "workflow_version": ({"workflow_version": 2}, "bd"),
     "contains": ({"contains": {"context": {"initial": {"tag": "odd"}}}}, "bd"),
     "contains a part of a list": ({"contains": {"context": {"initial": {"list": [2]}}}}, "abcde"),
+    "contains a list in any order": (
+        {"contains": {"context": {"initial": {"list": [2, 1, 1]}}}},
+        "abcde",
+    ),
+    "contains no truth for a number": (
+        {"contains": {"context": {"initial": {"number": True}}}},
+        "",
+    ),
     "contains no text of a number": ({"contains": {"context": {"initial": {"number": "1"}}}}, ""),
     "runner, nobody": ({"runner": None}, "abcde"),
     "runner, another": ({"runner": UUID(int=7)}, ""),
@@ -62,7 +70,7 @@ _FAMILIES = ("Pay", "Pay%", "Pay_", "Pay\\", "Pay%Out", "PayXOut", "pay", "Pa")
 
 
 async def _fill(storage: Storage, own: Own) -> Instance:
-    """Stores five instances, one of each status, and one of another workflow.
+    """Stores five instances, one of each status, and two of other workflows.
 
     Gives one of the five; all of them have its moments, or are older by a second.
     """
@@ -76,7 +84,9 @@ async def _fill(storage: Storage, own: Own) -> Instance:
         )
         for number, (name, status) in enumerate(zip("abcde", Status, strict=True))
     ]
-    await storage.put_many([*rows, own.instance("z", workflow=f"{own.workflow}.Other")])
+    others = (own.workflow.upper(), f"{own.workflow}.Other")
+    theirs = [own.instance(name, workflow=each) for name, each in zip("yz", others, strict=True)]
+    await storage.put_many([*rows, *theirs])
     return (await storage.put_many(rows))[-1]
 
 
@@ -135,6 +145,28 @@ class Search(Suite):
         assert await _found(storage, own, **{f"{column}_after": moment - _DAY}) == "abcde"
         both = {f"{column}_after": moment - _DAY, f"{column}_before": moment + _DAY}
         assert await _found(storage, own, **both) == "abcde"
+
+    async def test_when_a_row_was_inserted_is_not_when_it_was_updated(
+        self, storage: Storage, own: Own
+    ) -> None:
+        one = await storage.insert(own.instance("b"))
+        other = await inserted_after(storage, own.instance("a"), one)
+        one = await storage.update(replace(one, status=Status.RUNNING))
+        assert await _found(storage, own, inserted_before=other.inserted_at) == "b"
+        assert await _found(storage, own, inserted_after=one.inserted_at) == "a"
+        assert await _found(storage, own, updated_before=other.updated_at) == ""
+        assert await _found(storage, own, updated_after=one.inserted_at) == "ab"
+        orders: dict[Order, list[str]] = {
+            "inserted_at": ["b", "a"],
+            "-inserted_at": ["a", "b"],
+            "updated_at": ["a", "b"],
+            "-updated_at": ["b", "a"],
+        }
+        for order_by, names in orders.items():
+            found = await storage.query(order_by=order_by, workflow=own.workflow)
+            assert [each.id for each in found] == [own.id(name) for name in names], order_by
+            pages = await _pages(storage, order_by, 1, workflow=own.workflow)
+            assert [each.id for each in pages] == [own.id(name) for name in names], order_by
 
     async def test_a_family_is_a_literal_prefix(self, storage: Storage, own: Own) -> None:
         workflows = [f"{own.workflow}.{each}" for each in _FAMILIES]
@@ -213,6 +245,8 @@ class Search(Suite):
 
     async def test_a_limit_gives_the_first_in_that_order(self, storage: Storage, own: Own) -> None:
         await storage.put_many(own.instances(5))
+        for name in ("0", "9"):
+            await storage.put(own.instance(name, workflow=f"{own.workflow}.Other"))
         first = await storage.query(limit=2, workflow=own.workflow)
         assert _names(own, first) == "0000000001"
         last = await storage.query(limit=2, order_by="-id", workflow=own.workflow)

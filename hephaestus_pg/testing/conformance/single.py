@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -15,7 +15,7 @@ from hephaestus_pg.errors import (
     InvalidValueError,
     StaleInstanceError,
 )
-from hephaestus_pg.testing.conformance.suite import Own, Suite, held
+from hephaestus_pg.testing.conformance.suite import Own, Suite, held, inserted_after
 from hephaestus_pg.values.instance import Context, Instance, Status
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Single(Suite):
         written = await storage.insert(new)
         assert written == new
         assert asdict(await held(storage, own.id())) == asdict(written)
+        other = replace(new, id=own.id("b"))
+        assert await storage.insert(other, replace_finished=True) == other
 
     async def test_insert_refuses_a_taken_id_and_says_by_what(
         self, storage: Storage, own: Own
@@ -101,15 +103,22 @@ class Single(Suite):
     async def test_insert_may_replace_a_finished_one_entirely(
         self, storage: Storage, own: Own
     ) -> None:
-        for status in Status.FINISHED:
-            old = await storage.insert(
+        before = [
+            await storage.insert(
                 own.instance(status, status=status, workflow_version=2, context=Context({"old": 1}))
             )
-            new = own.instance(status, workflow=f"{own.workflow}.Other", workflow_version=5)
+            for status in Status.FINISHED
+        ]
+        later = await inserted_after(storage, own.instance("later"), before[-1])
+        assert later.inserted_at is not None
+        for old in before:
+            new = Instance(old.id, f"{own.workflow}.Other", workflow_version=5)
             written = await storage.insert(new, replace_finished=True)
             assert written == new
             assert _revision(written) == _revision(old) + 1
-            assert asdict(await held(storage, own.id(status))) == asdict(written)
+            assert written.inserted_at is not None
+            assert written.inserted_at >= later.inserted_at
+            assert asdict(await held(storage, old.id)) == asdict(written)
 
     async def test_insert_never_replaces_an_active_one(self, storage: Storage, own: Own) -> None:
         for status in Status.ACTIVE:
@@ -183,8 +192,13 @@ class Single(Suite):
         self, storage: Storage, own: Own
     ) -> None:
         before = await storage.insert(own.instance())
+
+        def spoil(instance: Instance) -> Instance:
+            cast("dict[str, Any]", instance.context.initial)["spoilt"] = True
+            raise ZeroDivisionError
+
         changes: list[tuple[Any, type[Exception]]] = [
-            (lambda _: 1 / 0, ZeroDivisionError),
+            (spoil, ZeroDivisionError),
             (lambda _: None, InvalidTypeError),
             (lambda it: replace(it, id=own.id("other")), InvalidValueError),
         ]
@@ -217,11 +231,13 @@ class Single(Suite):
     ) -> None:
         old = await storage.insert(own.instance())
         old = await storage.put(old)
-        await storage.delete(own.id())
-        new = await storage.insert(own.instance())
-        assert _revision(new) > _revision(old)
-        with pytest.raises(StaleInstanceError):
-            await storage.update(old)
+        for write in (storage.insert, storage.put):
+            await storage.delete(own.id())
+            new = await write(old)
+            assert _revision(new) > _revision(old)
+            with pytest.raises(StaleInstanceError):
+                await storage.update(old)
+            old = new
 
     async def test_no_verb_touches_another_row(self, storage: Storage, own: Own) -> None:
         other = await storage.insert(own.instance("b"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from inspect import isfunction
 from types import FunctionType
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from hephaestus_pg.protocol import Storage
     from hephaestus_pg.runners.claim import Claim
     from hephaestus_pg.runners.runner import Runner
+
+_LOOKS = 200
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,19 @@ async def held(storage: Storage, id: str) -> Instance:
     found = await storage.get(id)
     assert found is not None, f"get({id!r}) gave None"
     return found
+
+
+async def inserted_after(storage: Storage, instance: Instance, earlier: Instance) -> Instance:
+    """Inserts it, again until its moment is a later one: a storage may keep whole seconds."""
+    assert earlier.inserted_at is not None
+    for _ in range(_LOOKS):
+        written = await storage.insert(instance)
+        assert written.inserted_at is not None
+        if written.inserted_at > earlier.inserted_at:
+            return written
+        await storage.delete(instance.id)
+        await asyncio.sleep(_LOOK_SECONDS)
+    raise AssertionError(f"inserted_at stays at {earlier.inserted_at}")
 
 
 async def claimed(runner: Runner, id: str) -> Claim:

@@ -94,6 +94,10 @@ _REFUSED: dict[str, Any] = {
     "a cycle": _CYCLE,
 }
 
+_WRITES = ("insert", "put", "put_many", "update", "modify")
+
+_LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
+
 _IDS = ("x", "X", "x ", " x", "é", "e\u0301", "'\";--", "%", "_", "\\", "a/b?c=d&e", "\t", "日本")
 
 
@@ -123,6 +127,33 @@ def _rich(own: Own) -> Instance:
         ),
         due_at=_MOMENT,
     )
+
+
+async def _written(storage: Storage, verb: str, new: Instance) -> Instance:
+    """What is given by that verb, which may need a row to write over."""
+    writes: dict[str, Callable[[], Awaitable[Any]]] = {
+        "insert": lambda: storage.insert(new),
+        "put": lambda: storage.put(new),
+        "put_many": lambda: storage.put_many([new]),
+        "update": lambda: storage.update(replace(new, revision=old.revision)),
+        "modify": lambda: storage.modify(new.id, lambda it: replace(new, revision=it.revision)),
+    }
+    if verb in {"update", "modify"}:
+        old = await storage.insert(Instance(new.id, f"{new.workflow}.Before"))
+    result = await writes[verb]()
+    written: Instance = result[0] if verb == "put_many" else result
+    return written
+
+
+async def _read(storage: Storage, id: str) -> dict[str, Instance]:
+    """What each of the reads gives for an id."""
+    return {
+        "get": await held(storage, id),
+        "get_many": (await storage.get_many([id]))[id],
+        "query": (await storage.query(id=id))[0],
+        "page": (await storage.query(id=id, limit=1))[0],
+        "stream": [each async for each in storage.stream(id=id)][0],  # noqa: RUF015
+    }
 
 
 class Values(Suite):
@@ -166,35 +197,18 @@ class Values(Suite):
             await storage.put(own.instance(status=status))
             assert (await held(storage, own.id())).status is status
 
-    @pytest.mark.parametrize("verb", ("insert", "put", "put_many", "update", "modify"))
+    @pytest.mark.parametrize("verb", _WRITES)
     async def test_every_write_stores_and_gives_the_same(
         self, storage: Storage, own: Own, verb: str
     ) -> None:
         new = _rich(own)
-        writes: dict[str, Callable[[], Awaitable[Any]]] = {
-            "insert": lambda: storage.insert(new),
-            "put": lambda: storage.put(new),
-            "put_many": lambda: storage.put_many([new]),
-            "update": lambda: storage.update(replace(new, revision=old.revision)),
-            "modify": lambda: storage.modify(new.id, lambda it: replace(new, revision=it.revision)),
-        }
-        if verb in {"update", "modify"}:
-            old = await storage.insert(own.instance())
-        written = await writes[verb]()
-        [written] = written if isinstance(written, list) else [written]
+        written = await _written(storage, verb, new)
         assert written == new
         assert asdict(await held(storage, new.id)) == asdict(written)
 
     async def test_every_read_gives_the_same(self, storage: Storage, own: Own) -> None:
         written = await storage.insert(_rich(own))
-        read = {
-            "get": await held(storage, written.id),
-            "get_many": (await storage.get_many([written.id]))[written.id],
-            "query": (await storage.query(id=written.id))[0],
-            "page": (await storage.query(id=written.id, limit=1))[0],
-            "stream": [each async for each in storage.stream(id=written.id)][0],  # noqa: RUF015
-        }
-        for verb, instance in read.items():
+        for verb, instance in (await _read(storage, written.id)).items():
             assert asdict(instance) == asdict(written), verb
 
     async def test_moments_keep_their_microseconds_and_their_zone(
@@ -247,13 +261,28 @@ class Values(Suite):
             assert (read.id, read.workflow_version) == (id, number + 1)
         assert (await storage.get_many(ids)).keys() == set(ids)
 
+    @pytest.mark.parametrize("verb", _WRITES)
     async def test_what_the_caller_changes_later_is_not_stored(
-        self, storage: Storage, own: Own
+        self, storage: Storage, own: Own, verb: str
     ) -> None:
         given = {"list": [1]}
-        await storage.put(own.instance(context=Context(given)))
+        written = await _written(storage, verb, own.instance(context=Context(given)))
         given["list"].append(2)
-        read = await held(storage, own.id())
-        assert read.context.initial == {"list": [1]}
-        read.context.initial["list"].append(3)
+        written.context.initial["list"].append(3)
+        read = await _read(storage, own.id())
+        for reader, instance in read.items():
+            assert instance.context.initial == {"list": [1]}, reader
+            instance.context.initial["list"].append(4)
         assert (await held(storage, own.id())).context.initial == {"list": [1]}
+
+    @pytest.mark.parametrize("verb", _WRITES)
+    async def test_no_write_sets_an_owner_or_the_moments_of_the_row(
+        self, storage: Storage, own: Own, verb: str
+    ) -> None:
+        given = own.instance(runner=UUID(int=7), inserted_at=_LONG_AGO, updated_at=_LONG_AGO)
+        written = await _written(storage, verb, given)
+        assert written.runner is None
+        for moment in (written.inserted_at, written.updated_at):
+            assert moment is not None
+            assert moment > _LONG_AGO
+        assert asdict(await held(storage, own.id())) == asdict(written)

@@ -219,6 +219,32 @@ class KeepsWhatItIsGiven(Mutant):
         return kept
 
 
+class QueriesGiveWhatTheyKeep(Mutant):
+    """As a double in memory does that copies in ``get`` and ``put`` only."""
+
+    caught_by = ("test_what_the_caller_changes_later_is_not_stored",)
+
+    async def query(self, **filters: Any) -> list[Instance]:
+        kept: dict[tuple[str, int | None], Instance] = self.__dict__.setdefault("kept", {})
+        found = await super().query(**filters)
+        return [kept.setdefault((each.id, each.revision), each) for each in found]
+
+
+class TakesTheOwnerItIsGiven(Mutant):
+    caught_by = ("test_no_write_sets_an_owner_or_the_moments_of_the_row",)
+
+    async def insert(self, instance: Instance, **options: Any) -> Instance:
+        return replace(await super().insert(instance, **options), runner=instance.runner)
+
+
+class TakesTheMomentsItIsGiven(Mutant):
+    caught_by = ("test_no_write_sets_an_owner_or_the_moments_of_the_row",)
+
+    async def update(self, instance: Instance, **options: Any) -> Instance:
+        stored = await super().update(instance, **options)
+        return replace(stored, inserted_at=instance.inserted_at)
+
+
 class ReadsWaitingAsRunning(ChangesWhatIsRead):
     caught_by = ("test_every_status_comes_back",)
 
@@ -236,6 +262,13 @@ class GivesMomentsInItsOwnZone(Mutant):
         return replace(
             stored, inserted_at=stored.inserted_at.astimezone(timezone(timedelta(hours=2)))
         )
+
+
+class UpdateKeepsTheWorkflow(Mutant):
+    caught_by = ("test_every_write_stores_and_gives_the_same",)
+    texts: ClassVar = {
+        "update": ("workflow = $2::text,", "workflow = coalesce(workflow, $2::text),")
+    }
 
 
 # On one instance
@@ -376,11 +409,27 @@ class InsertKeepsTheVersionOfWhatItReplaces(Mutant):
     texts: ClassVar = {"insert": ("workflow_version = EXCLUDED.workflow_version,", "")}
 
 
+class InsertKeepsTheMomentOfWhatItReplaces(Mutant):
+    caught_by = ("test_insert_may_replace_a_finished_one_entirely",)
+    texts: ClassVar = {"insert": ("inserted_at = EXCLUDED.inserted_at,", "")}
+
+
 class UpdateIgnoresTheRevision(Mutant):
     caught_by = ("test_update_is_refused_where_another_writer_was_first",)
     texts: ClassVar = {
         "update": ("AND revision = $6::text::bigint", "AND $6::text::bigint IS NOT NULL")
     }
+
+
+class InsertReplacesOnlyWhatThereIs(Mutant):
+    caught_by = ("test_insert_stores_what_is_not_there",)
+
+    async def insert(
+        self, instance: Instance, *, replace_finished: bool = False, **options: Any
+    ) -> Instance:
+        if replace_finished and await self.get(instance.id) is None:
+            raise InstanceNotFoundError(instance.id)
+        return await super().insert(instance, replace_finished=replace_finished, **options)
 
 
 class UpdateKeepsTheVersion(Mutant):
@@ -429,6 +478,31 @@ class RevisionsBeginAtOne(Mutant):
         self._statements.insert = rewritten(insert, "$7::text::uuid\n)", "$7::text::uuid, 1\n)")
 
 
+class InsertGoesOnWithTheRevisionItIsGiven(Mutant):
+    """As it may once what had it was deleted."""
+
+    caught_by = ("test_a_revision_never_comes_again_after_a_delete",)
+
+    async def insert(self, instance: Instance, **options: Any) -> Instance:
+        stored = await super().insert(instance, **options)
+        return replace(stored, revision=instance.revision or stored.revision)
+
+
+class ModifyChangesWhatIsStored(Mutant):
+    """As a double in memory does that gives its own object to be changed."""
+
+    caught_by = ("test_modify_changes_nothing_where_the_function_fails",)
+
+    async def modify(self, id: str, change: Any, **options: Any) -> Instance:
+        held = await self.get(id)
+        assert held is not None
+        try:
+            return await self.update(change(held), **options)
+        except ZeroDivisionError:
+            await self.put(held)
+            raise
+
+
 class ModifyStoresOverWhatFailed(Mutant):
     caught_by = ("test_modify_changes_nothing_where_the_function_fails",)
 
@@ -469,6 +543,11 @@ class PutManySortsWhatItGives(Mutant):
     async def put_many(self, instances: Iterable[Instance], **options: Any) -> list[Instance]:
         stored = await super().put_many(instances, **options)
         return sorted(stored, key=lambda each: each.id)
+
+
+class PutManyKeepsTheWorkflow(Mutant):
+    caught_by = ("test_put_many_stores_each_as_put_does_in_their_order",)
+    texts: ClassVar = {"put_many": ("workflow = EXCLUDED.workflow,", "")}
 
 
 class PutManyTakesTheLastOfEqualIds(Mutant):
@@ -521,6 +600,21 @@ class PruneTakesEveryWorkflow(Mutant):
 class PruneIncludesTheMoment(Mutant):
     caught_by = ("test_prune_spares_what_was_written_since",)
     texts: ClassVar = {"prune": ("_at < $2", "_at <= $2")}
+
+
+class PruneTakesWhatIsOld(Mutant):
+    caught_by = ("test_prune_spares_what_is_old_but_was_written_since",)
+    texts: ClassVar = {"prune": ("AND updated_at < $2::text::timestamp", "")}
+
+
+class RevisionsOfManyBeginAtOne(Mutant):
+    caught_by = ("test_no_revision_comes_again_after_many_were_deleted",)
+    texts: ClassVar = {"put_many": ("updated_at\n)\nSELECT", "updated_at, revision\n)\nSELECT")}
+
+    async def _check_schema(self) -> None:
+        await super()._check_schema()
+        put_many = self._statements.put_many
+        self._statements.put_many = rewritten(put_many, "\nFROM unnest", ", 1\nFROM unnest")
 
 
 class ADryRunDeletes(Mutant):
@@ -627,6 +721,41 @@ class IgnoresFiltersThatAreNone(Searches):
             for name, value in filters.items()
             if value is not None or name in {"runner", "after"}
         }
+
+
+class TakesTruthForOne(Searches):
+    """As Python does."""
+
+    caught_by = ("test_a_filter_lets_through_what_it_says",)
+
+    def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
+        if "contains" not in filters:
+            return filters
+        contains = mapped(filters["contains"], lambda leaf: 1 if leaf is True else leaf)
+        return {**filters, "contains": contains}
+
+
+class IgnoresTheCaseOfAWorkflow(Mutant):
+    caught_by = ("test_a_filter_lets_through_what_it_says",)
+
+    async def query(self, **filters: Any) -> list[Instance]:
+        upper = {**filters, "workflow": filters["workflow"].upper()}
+        return await super().query(**filters) + await super().query(**upper)
+
+
+class TakesUpdatedForInserted(Searches):
+    caught_by = ("test_when_a_row_was_inserted_is_not_when_it_was_updated",)
+
+    def changed(self, filters: dict[str, Any]) -> dict[str, Any]:
+        return {name.replace("updated", "inserted"): each for name, each in filters.items()}
+
+
+class OrdersByTheOtherMoment(Mutant):
+    caught_by = ("test_when_a_row_was_inserted_is_not_when_it_was_updated",)
+
+    async def query(self, *, order_by: Any = None, **filters: Any) -> list[Instance]:
+        order = order_by and order_by.replace("inserted", "updated")
+        return await super().query(order_by=order, **filters)
 
 
 class TakesNoStatusForAnyStatus(Searches):
@@ -758,6 +887,17 @@ class AnOrderThatThereIsNotIsIgnored(Mutant):
             return await super().query(**filters)
 
 
+class ALimitCountsBeforeTheFilters(Mutant):
+    """In the rows of one test, as a double in memory has no others."""
+
+    caught_by = ("test_a_limit_gives_the_first_in_that_order",)
+
+    async def query(self, *, limit: int | None = None, **filters: Any) -> list[Instance]:
+        family = await super().query(workflow_family=filters["workflow"], order_by="id")
+        found = await super().query(**filters)
+        return [each for each in family[:limit] if each in found]
+
+
 class ALimitCountsBeforeTheOrder(Mutant):
     caught_by = ("test_a_limit_gives_the_first_in_that_order",)
 
@@ -781,6 +921,18 @@ class AStreamThatIsLeftStaysOpen(Mutant):
 
 
 # Concurrency: each of them passes where there is one caller.
+
+
+class KeepsWhatItHasRead(Mutant):
+    """As a cache does that only this process's writes clear."""
+
+    caught_by = ("test_what_another_writes_is_seen_by_the_next_read",)
+
+    async def get(self, id: str, **options: Any) -> Instance | None:
+        kept: dict[str, Instance | None] = self.__dict__.setdefault("kept", {})
+        if id not in kept:
+            kept[id] = await super().get(id, **options)
+        return kept[id]
 
 
 class InsertLooksFirst(Mutant):

@@ -7,7 +7,7 @@ rows of its own.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import asyncpg
@@ -16,13 +16,14 @@ import pytest_asyncio
 
 from hephaestus_pg import AsyncStorage, Names, migrations, registry
 from hephaestus_pg.testing import Faults, conformance
+from hephaestus_pg.testing.conformance import Own
 from tests.support import citus
 from tests.system.test_pgbouncer import PROGRAM, SESSIONS, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
-    from hephaestus_pg import Storage
+    from hephaestus_pg import Instance, Storage
     from tests.support.databases import Owner
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.once]
@@ -162,3 +163,23 @@ class TestThroughPgBouncer(
     def faults(self, storage: AsyncStorage) -> Iterator[Faults]:
         with Faults(storage) as faults:
             yield faults
+
+
+class NeverWaits:
+    """What a double in memory has of two verbs: no step of it gives anybody else a turn."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Instance] = {}
+
+    async def put_many(self, instances: Iterable[Instance]) -> list[Instance]:
+        self.rows |= {each.id: each for each in instances}
+        return list(self.rows.values())
+
+    async def get_many(self, ids: Iterable[str]) -> dict[str, Instance]:
+        return {id: self.rows[id] for id in ids}
+
+
+async def test_a_double_that_never_waits_shows_no_half() -> None:
+    double: Any = NeverWaits()
+
+    await conformance.Concurrency().test_nobody_sees_half_of_a_put_many(double, double, Own())
