@@ -35,7 +35,7 @@ async def test_all_are_answered_each_with_an_error_of_his_own() -> None:
     waiters = Waiters()
     answers = [waiters.join() for _ in range(3)]
     answers[0].cancel()
-    waiters.answer_all(RunnerEndedError("worker", reason="it was stopped"))
+    waiters.answer_all(RunnerEndedError("default", runner="worker", reason="stopped"))
     _, *errors = await asyncio.gather(*answers, return_exceptions=True)
     assert [type(each) for each in errors] == [RunnerEndedError, RunnerEndedError]
     assert errors[0] is not errors[1]
