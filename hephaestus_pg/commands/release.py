@@ -33,7 +33,7 @@ def main(
     argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg release"
 ) -> int:
     """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
-    parser = arguments.parser(
+    parser = options.command_parser(
         prog,
         _DESCRIPTION,
         examples=("order::1", "order::1 order::2 --yes"),
