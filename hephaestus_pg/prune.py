@@ -80,7 +80,12 @@ async def _run(
     dry_run: bool = False,
     show: Callable[[int], object] | None = None,
 ) -> int:
-    where = opened(arguments.dsn, arguments.schema, pgbouncer=arguments.pgbouncer)
+    where = opened(
+        arguments.dsn,
+        arguments.schema,
+        timeout=arguments.timeout,
+        pgbouncer=arguments.pgbouncer,
+    )
     async with where as storage:
         return await storage.prune(
             finished_before=arguments.finished_before,

@@ -191,6 +191,15 @@ def test_what_a_trigger_keeps_is_said(run: Run, dsn: str, filled: str) -> None:
     assert err.count("\n") == 1
 
 
+def test_a_count_of_many_may_be_given_more_time_or_less(run: Run, dsn: str, filled: str) -> None:
+    lock = f"LOCK TABLE {filled}.workflow_instances IN ACCESS EXCLUSIVE MODE"
+    with psycopg.connect(dsn) as holder:
+        holder.execute(lock.encode())
+        code, out, err = run("--finished-before", "1d", "--yes", "--timeout", "0.3")
+    assert (code, out) == (2, "")
+    assert "did not end within 0.3 s" in err
+
+
 def test_a_moment_that_is_none_is_refused(run: Run) -> None:
     code, out, err = run("--finished-before=soon", "--yes")
     assert (code, out) == (2, "")

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import traceback
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 FAILED = 2
 """The exit code of an error, as in argparse; 1 is a command's own answer, such as "pending"."""
+
+TIMEOUT = 30.0
+"""Seconds that a statement may take, unless a command is told otherwise."""
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 and the number of SIGINT, as shells report it."""
@@ -48,18 +52,26 @@ class Parser(argparse.ArgumentParser):
 def command_parser(
     prog: str, description: str, *, examples: Sequence[str], yes: str, no: str
 ) -> Parser:
-    """Makes the parser of a command, with the flags for the database.
+    """Makes the parser of a command, with the flags for the database and the timeout.
 
     ``yes`` and ``no`` say in its help when its exit code is 0, and when it is 1.
     """
     shown = "".join(f"\n  {prog} {example}".rstrip() for example in examples)
-    return Parser(
+    parser = Parser(
         prog=prog,
         description=description,
         epilog=f"for example:{shown}\n\nexit code:\n  0  {yes}\n  1  {no}\n  2  an error",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[dsn_flag(), schema_flag(), pgbouncer_flag()],
     )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="how long a statement may take; default: %(default)g",
+    )
+    return parser
 
 
 def dsn_flag() -> Parser:
@@ -111,6 +123,16 @@ def at_least(low: int) -> Callable[[str], int]:
     return number
 
 
+def seconds(text: str) -> float:
+    """Parses a number of seconds, a day at the most; the type of an argument."""
+    try:
+        if 0.1 <= (found := float(text)) <= 86_400:  # noqa: PLR2004 - up to a day
+            return found
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 86400")
+
+
 class _OneLine(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         return printable(record.message)
@@ -133,7 +155,8 @@ def warnings_shown() -> Iterator[None]:
 def exit_code(command: Callable[[], int]) -> int:
     """Runs ``command`` and gives its exit code; an expected error becomes one line on stderr.
 
-    Output that cannot be written is an error too, and never looks like the command's own answer.
+    Output that cannot be written is an error too, and so is what nobody expected, with its
+    traceback: neither looks like the command's own answer.
     """
     line = ""
     try:
@@ -152,6 +175,8 @@ def exit_code(command: Callable[[], int]) -> int:
         code, line = FAILED, f"error: {one_line(error)}"
     except KeyboardInterrupt:
         code, line = INTERRUPTED, "interrupted"
+    except Exception:  # noqa: BLE001 - Python would exit with 1, which is "nothing is stuck"
+        code, line = FAILED, without_password(traceback.format_exc()).rstrip()
     if line:
         with suppress(OSError):
             print(line, file=sys.stderr)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg import _sql
+from hephaestus_pg.cli.options import TIMEOUT
 from hephaestus_pg.driver.connection import terminate
 from hephaestus_pg.driver.errors import translated_errors
 from hephaestus_pg.driver.pool import open_pool
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from asyncpg import Pool
-
-TIMEOUT = 30.0
-"""Seconds that a statement may take, unless a command is told otherwise."""
 
 _CLOSE_SECONDS = 2.0
 

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import UUID
 
-from hephaestus_pg.cli import options, storages
+from hephaestus_pg.cli import options
 from hephaestus_pg.cli.moments import WHEN, moment
 from hephaestus_pg.codec import exact_json
 from hephaestus_pg.errors import InvalidValueError
@@ -22,21 +22,6 @@ _WATCHED = 2.0
 _MOMENTS = ("inserted_before", "inserted_after", "updated_before", "updated_after", "due_before")
 
 
-def parser(
-    prog: str, description: str, *, examples: Sequence[str], yes: str, no: str
-) -> options.Parser:
-    """Makes the parser of a command, with the flags for the database and the timeout."""
-    made = options.command_parser(prog, description, examples=examples, yes=yes, no=no)
-    made.add_argument(
-        "--timeout",
-        type=_seconds,
-        default=storages.TIMEOUT,
-        metavar="SECONDS",
-        help="how long a statement may take; default: %(default)g",
-    )
-    return made
-
-
 def add_looks(made: argparse.ArgumentParser) -> None:
     """Adds what the commands take that only look."""
     made.add_argument(
@@ -50,7 +35,7 @@ def add_looks(made: argparse.ArgumentParser) -> None:
     )
     output.add_argument(
         "--watch",
-        type=_seconds,
+        type=options.seconds,
         nargs="?",
         const=_WATCHED,
         metavar="SECONDS",
@@ -156,15 +141,6 @@ def joined(argv: Sequence[str]) -> list[str]:
         else:
             found.append(each)
     return found
-
-
-def _seconds(text: str) -> float:
-    try:
-        if 0.1 <= (seconds := float(text)) <= 86_400:  # noqa: PLR2004 - up to a day
-            return seconds
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 86400")
 
 
 def _json(text: str) -> Any:

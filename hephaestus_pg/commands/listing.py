@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hephaestus_pg.cli import options
 from hephaestus_pg.cli.moments import since
 from hephaestus_pg.commands import arguments
 from hephaestus_pg.commands.looking import Look, run, table
@@ -39,7 +40,7 @@ class Listed(NamedTuple):
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg list") -> int:
     """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
-    parser = arguments.parser(
+    parser = options.command_parser(
         prog,
         "List instances, the newest first, without reading their states.",
         examples=(

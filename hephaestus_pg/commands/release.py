@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Take instances from their owners, and forget their failed attempts, so that
 the next runner goes on at once. An owner that lives loses its claim, and what
-it still writes by update is refused."""
+it still writes by update is refused. What another runner has claimed since
+you were asked is left to that."""
 
 
 def main(
     argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg release"
 ) -> int:
     """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
-    parser = arguments.parser(
+    parser = options.command_parser(
         prog,
         _DESCRIPTION,
         examples=("order::1", "order::1 order::2 --yes"),
@@ -60,9 +61,9 @@ def _release(given: argparse.Namespace) -> int:
     return 0 if asyncio.run(_released(given, held)) else NOTHING
 
 
-async def _held(given: argparse.Namespace) -> list[str]:
+async def _held(given: argparse.Namespace) -> list[Summary]:
     """Says of each who owns it, and returns those that can be released."""
-    held = []
+    held: list[Summary] = []
     async with _storage(given) as storage:
         owners = await Owners.of(storage)
         for id in dict.fromkeys(given.ids):
@@ -72,7 +73,7 @@ async def _held(given: argparse.Namespace) -> list[str]:
             elif summary.runner is None and not summary.attempts:
                 remark(f"{printable(id)}: nobody owns it, and no attempt has failed")
             else:
-                held.append(id)
+                held.append(summary)
                 if not given.json:
                     print(f"{printable(id)}: {_situation(summary, owners)}", flush=True)
     return held
@@ -98,14 +99,18 @@ def _situation(summary: Summary, owners: Owners) -> str:
     return f"owned by {owner}, and by nobody then"
 
 
-async def _released(given: argparse.Namespace, ids: list[str]) -> int:
+async def _released(given: argparse.Namespace, held: list[Summary]) -> int:
     count = 0
     async with _storage(given) as storage:
-        for id in ids:
-            done = await storage.release(id)
+        for asked in held:
+            found = await _summary(storage, asked.id)
+            # A person takes a while to answer, and may have said yes to the end of a dead owner.
+            is_anothers = found is not None and found.runner not in {asked.runner, None}
+            done = not is_anothers and await storage.release(asked.id)
             count += done
             if given.json:
-                print(json_text({"schema": given.schema, "id": id, "released": done}))
+                print(json_text({"schema": given.schema, "id": asked.id, "released": done}))
             else:
-                print(f"{printable(id)}: {'released' if done else 'nobody owns it by now'}")
+                others = "another runner owns it by now" if is_anothers else "nobody owns it by now"
+                print(f"{printable(asked.id)}: {'released' if done else others}")
     return count

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hephaestus_pg.cli import options
 from hephaestus_pg.cli.moments import span
 from hephaestus_pg.cli.storages import server_time
 from hephaestus_pg.commands import arguments
@@ -31,7 +32,7 @@ def main(
     argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg runners"
 ) -> int:
     """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
-    parser = arguments.parser(
+    parser = options.command_parser(
         prog,
         "List the runners that live, what is left of their leases, and what they own.",
         examples=("", "--all-schemas --watch"),

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hephaestus_pg.cli import options
 from hephaestus_pg.cli.moments import between, exact, since, span
 from hephaestus_pg.cli.tables import Table
 from hephaestus_pg.cli.terminal import printable
@@ -37,7 +38,7 @@ class Shown(NamedTuple):
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg show") -> int:
     """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
-    parser = arguments.parser(
+    parser = options.command_parser(
         prog,
         "Show an instance: its columns, its owner, and its history as a timeline.",
         examples=("order::1 --diff", "order::1 --json | jq .state.context"),

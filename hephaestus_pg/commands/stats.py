@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hephaestus_pg.cli import options
 from hephaestus_pg.cli.moments import since
 from hephaestus_pg.cli.storages import server_time
 from hephaestus_pg.commands import arguments
@@ -36,7 +37,7 @@ class Figures(NamedTuple):
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg stats") -> int:
     """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
-    parser = arguments.parser(
+    parser = options.command_parser(
         prog,
         _DESCRIPTION,
         examples=("", "--all-schemas --watch 5"),

@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m hephaestus_pg stuck") -> int:
     """Runs the command with ``argv`` (default: the process's) and gives its exit code."""
-    parser = arguments.parser(
+    parser = options.command_parser(
         prog,
         _DESCRIPTION,
         examples=("--older-than 1h; [ $? -eq 1 ] || alert", "--all-schemas --json"),

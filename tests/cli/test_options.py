@@ -40,9 +40,16 @@ def test_an_expected_error_is_one_line_without_a_password(
     assert capsys.readouterr() == ("", line)
 
 
-def test_an_unexpected_error_is_not_hidden() -> None:
-    with pytest.raises(ZeroDivisionError):
-        options.exit_code(lambda: raising(ZeroDivisionError()))
+def test_an_unexpected_error_is_not_hidden_and_no_answer_of_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Python would exit with 1, by which ``stuck`` says that nothing is."""
+    error = ZeroDivisionError("at postgresql://u:secret@h/d")
+    assert options.exit_code(lambda: raising(error)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert err.endswith("ZeroDivisionError: at postgresql://u:***@h/d\n")
 
 
 def test_without_an_output_there_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

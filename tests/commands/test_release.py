@@ -134,6 +134,23 @@ def test_one_that_was_released_meanwhile_is_no_success(
     assert (code, out.splitlines()[-1]) == (1, "order::1: nobody owns it by now")
 
 
+def test_one_that_another_runner_claimed_meanwhile_is_left_to_it(
+    run: Run, do: Do, change: Change, answer: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(lambda storage: storage.put(order("order::1")))
+    change("runner = '0191e0a4-5b0c-7d3e-8f00-000000000001'")
+    heir = "0191e0a4-5b0c-7d3e-8f00-000000000002"
+
+    def confirmed(question: str) -> bool:
+        change(f"runner = '{heir}'")
+        return True
+
+    monkeypatch.setattr("hephaestus_pg.cli.options.confirmed", confirmed)
+    code, out, _ = run("release", "order::1")
+    assert (code, out.splitlines()[-1]) == (1, "order::1: another runner owns it by now")
+    assert str(do(lambda storage: storage.get("order::1")).runner) == heir
+
+
 def test_without_a_terminal_it_does_not_guess_the_answer(run: Run, exhausted: str) -> None:
     for flags in ((), ("--json",)):
         code, out, err = run("release", exhausted, *flags)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
@@ -20,6 +20,7 @@ from hephaestus_pg import (
     StorageClosedError,
 )
 from hephaestus_pg.inspect import looking
+from hephaestus_pg.verbs.keyset import Order
 from tests.runners.conftest import next_claim
 from tests.support.instances import order
 
@@ -134,6 +135,18 @@ class TestSummaries:
         [summary] = [each async for each in storage.summaries()]
 
         assert (summary.id, summary.current_step) == ("a", None)
+
+    @pytest.mark.parametrize("moment", ("infinity", "-infinity"))
+    async def test_a_row_with_an_infinite_moment_is_in_every_order(
+        self, storage: AsyncStorage, pool: asyncpg.Pool[asyncpg.Record], moment: str
+    ) -> None:
+        await storage.put_many([order("a"), order("b")])
+        await pool.execute(
+            f"UPDATE {storage.schema}.workflow_instances "
+            f"SET inserted_at = '{moment}', updated_at = '{moment}' WHERE id = 'b'"
+        )
+        for order_by in get_args(Order):
+            assert sorted(await ids_of(storage, order_by=order_by)) == ["a", "b"]
 
 
 class TestCountBy:
