@@ -240,13 +240,16 @@ async def test_one_by_its_id_is_claimed_if_it_can_be(storage: AsyncStorage) -> N
     async with (
         storage.runner(workflows=["Order"]) as runner,
         storage.runner(workflows=["Order"]) as other,
+        storage.runner(workflows=["Refund"]),
     ):
         claim = await runner.claim("x")
         assert claim is not None
         assert await runner.claim("x") is None
         assert await other.claim("x") is None
-        for id in ("later", "waiting", "refund", "nobody"):
+        ids = ["nobody", "later", "waiting", "refund", "x"]
+        for id in ids:
             assert await runner.claim(id) is None
+        assert await asyncio.gather(*map(other.claim, ids)) == [None] * len(ids)
         async with claim:
             pass
         many = await asyncio.gather(*(other.claim("x") for _ in range(20)))

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hephaestus_pg import AccessDeniedError, CorruptInstanceError, Status, UnavailableError
-from tests.runners.conftest import next_claim, order
+from hephaestus_pg import (
+    AccessDeniedError,
+    ClaimLostError,
+    CorruptInstanceError,
+    Status,
+    UnavailableError,
+)
+from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens
 from tests.watch.conftest import listens
 
@@ -98,6 +104,31 @@ async def test_one_that_is_claimed_again_before_the_answer_is_here_was_not_lost(
                 assert 1 / (not fails)
         async with again[0] as instance:
             await storage.update(replace(instance, status=Status.COMPLETED))
+
+
+@pytest.mark.parametrize("fails", (True, False))
+async def test_scopes_that_end_together_take_nothing_from_others(
+    storage: AsyncStorage, table: Table, *, fails: bool
+) -> None:
+    await storage.put_many(map(order, "abc"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        claims = [await runner.claim(id) for id in "abc"]
+        entered = asyncio.Barrier(len(claims))
+
+        async def leave(claim: Claim) -> None:
+            async with claim:
+                await table.set(claim.id, f"runner = '{OTHER}'")
+                await entered.wait()
+                if fails:
+                    raise KeyError
+
+        ends = await asyncio.gather(
+            *(leave(each) for each in claims if each), return_exceptions=True
+        )
+        assert [type(each) for each in ends] == [ClaimLostError] * 3
+    for id in "abc":
+        row = await table.row(id)
+        assert (row["runner"], row["attempts"]) == (OTHER, 0)
 
 
 async def test_a_give_back_that_fails_is_made_up_for(
