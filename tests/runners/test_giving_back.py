@@ -17,25 +17,37 @@ from hephaestus_pg import (
     Status,
     UnavailableError,
 )
+from hephaestus_pg.runners.claiming import Claiming
 from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens
 from tests.watch.conftest import listens
 
 if TYPE_CHECKING:
-    from hephaestus_pg import AsyncStorage
+    from hephaestus_pg import AsyncStorage, Instance
     from hephaestus_pg.runners.claim import Claim
     from tests.runners.conftest import Table
     from tests.support.faults import Faults
 
 
+@pytest.mark.parametrize("when", ("asked for", "handed out"))
 async def test_a_claim_that_nobody_waits_for_any_more_is_given_back(
-    storage: AsyncStorage, table: Table, faults: Faults
+    storage: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
+    hand_out = Claiming._hand_out
+
+    def handed_out(claiming: Claiming, instance: Instance) -> bool:
+        was = hand_out(claiming, instance)
+        waiting.cancel()
+        return was
+
     async with storage.runner(workflows=["Order"]) as runner:
         await listens(storage)
         waiting = asyncio.create_task(next_claim(runner))
         await happens(lambda: 0 in faults.rows)
-        faults.before("claim", waiting.cancel)
+        if when == "asked for":
+            faults.before("claim", waiting.cancel)
+        else:
+            monkeypatch.setattr(Claiming, "_hand_out", handed_out)
         await storage.insert(order("x"))
         with pytest.raises(asyncio.CancelledError):
             await waiting
