@@ -14,6 +14,7 @@ from hephaestus_pg import (
     AccessDeniedError,
     ClaimLostError,
     CorruptInstanceError,
+    OperationTimeoutError,
     Status,
     UnavailableError,
 )
@@ -77,6 +78,53 @@ async def test_one_that_was_cancelled_under_way_is_given_back(
         await happens(lambda: not runner._held)
         row = await table.row("a")
         assert row is None or row["runner"] is None
+
+
+async def test_one_that_shared_a_statement_and_was_cancelled_is_given_back(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    await storage.put_many(map(order, "abc"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        alone, together = faults.delay("claim"), faults.delay("claim")
+        calls = [asyncio.create_task(runner.claim(id)) for id in "abc"]
+        await together.started.wait()
+        calls[2].cancel()  # its statement is the other call's too
+        together.release()
+        alone.release()
+        await asyncio.wait(calls)
+        assert (await next_claim(runner)).id == "c"
+
+
+async def test_an_insert_in_doubt_takes_nothing_from_the_claim_that_there_is(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"]) as runner, await next_claim(runner):
+        late = OperationTimeoutError("too late", applied="unknown", retryable=True)
+        faults.refuse("insert", error=late)
+        with pytest.raises(OperationTimeoutError):
+            await runner.insert(order("a"))
+        assert not runner._giving_back._later
+
+
+async def test_a_scope_that_is_cancelled_at_its_end_gives_back(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"]) as runner:
+
+        async def body() -> None:
+            async with await next_claim(runner):
+                pass
+
+        giving_back = faults.delay("give_back")
+        task = asyncio.create_task(body())
+        await giving_back.started.wait()
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+        giving_back.release()
+        assert (await next_claim(runner)).id == "a"
 
 
 @pytest.mark.parametrize("fails", (True, False))
