@@ -127,6 +127,27 @@ async def test_a_scope_that_is_cancelled_at_its_end_gives_back(
         assert (await next_claim(runner)).id == "a"
 
 
+async def test_a_scope_at_its_end_is_not_cancelled_by_a_stop(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        claim = await next_claim(runner)
+
+        async def body() -> None:
+            async with claim:
+                pass
+
+        giving_back = faults.delay("give_back")
+        task = asyncio.create_task(body())
+        await giving_back.started.wait()
+        stopping = asyncio.create_task(runner.stop())
+        await happens(lambda: claim._stopped)
+        giving_back.release()
+        await task
+        await stopping
+
+
 @pytest.mark.parametrize("fails", (True, False))
 async def test_a_give_back_whose_answer_is_lost_counts_once(
     storage: AsyncStorage, faults: Faults, table: Table, *, fails: bool

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from hephaestus_pg import ClaimLostError, Status
+from hephaestus_pg.runners.claim import Claim, Claims
+from hephaestus_pg.runners.holdings import Holdings
 from tests.runners.conftest import next_claim, order
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
+    from hephaestus_pg.runners.claim import Owner
     from tests.runners.conftest import Table
 
 pytestmark = pytest.mark.quick
@@ -34,6 +37,17 @@ async def test_one_that_is_released_and_claimed_again_here_is_not_given_back_by_
         assert (await table.row("x"))["runner"] == runner.token
         async with again as held:
             await storage.update(replace(held, status=Status.COMPLETED))
+
+
+async def test_a_claim_that_ends_leaves_the_next_one_of_its_id() -> None:
+    claims, owner = Claims(), cast("Owner", None)
+    held = Holdings(claims)
+    first, second = Claim(owner, order("x")), Claim(owner, order("x"))
+    held.handed_out(first)
+    held.claimed("x")
+    held.handed_out(second)
+    held.ended(first)
+    assert (held.claims(), claims.by_id) == ([second], {"x": second})
 
 
 async def test_what_is_handed_out_counts_until_its_scope_ends(storage: AsyncStorage) -> None:
