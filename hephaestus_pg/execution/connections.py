@@ -90,7 +90,8 @@ async def take(pool: Pool[Any]) -> AnyConnection:
     """
     connection: AnyConnection = await pool.acquire()
     if is_in_transaction(connection):
-        terminate(connection)  # which is its end for the pool too
+        terminate(connection)  # a class of the user's may have a reset that leaves it as it is
+        await give_back(pool, connection)
         raise RejectedError(
             "the pool gave a connection that is in a transaction, which nobody would commit: let "
             "its setup and init begin none, and use SET, not SET LOCAL",
