@@ -206,6 +206,16 @@ async def test_a_timer_is_claimed_when_it_is_due(
         assert datetime.now(UTC) >= timer.due_at
 
 
+async def test_one_that_is_never_due_keeps_nobody_from_the_rest(
+    storage: AsyncStorage, table: Table
+) -> None:
+    """Before PostgreSQL 17 nothing can be subtracted from infinity."""
+    await storage.put_many([order("never"), order("x")])
+    await table.set("never", "due_at = 'infinity', attempts = 5")
+    async with storage.runner(workflows=["Order"]) as runner:
+        assert (await next_claim(runner)).id == "x"
+
+
 async def test_many_runners_never_claim_one_instance_twice(start: Start) -> None:
     storages = [await start() for _ in range(3)]
     ids = [f"x::{number:03}" for number in range(300)]
