@@ -280,16 +280,13 @@ class Batcher:
         self._slow_timer.set(min(slot.slow_at for slot in (*self._workers, *self._alone)))
 
     def _give_away(self, now: float) -> float:
-        """Lets others have the slots of slow statements; returns when the next one is slow."""
-        following = inf
+        """Lets others have the slots of slow statements; who waits still has it called again."""
         for slot in (*self._workers, *self._alone):
             if slot.slow_at <= now:
                 slot.slow_at = inf
                 self._free(slot)
-            else:
-                following = min(following, slot.slow_at)
         self._start_worker()
-        return following if self._queue.has_ready else inf
+        return inf
 
 
 def _expired() -> OperationTimeoutError:

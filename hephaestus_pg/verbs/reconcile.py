@@ -136,5 +136,5 @@ def _can_reconcile(error: DatabaseError) -> bool:
     return (
         error.applied != "no"
         and error.retryable
-        and not isinstance(error, OperationTimeoutError)  # no time is left for a look
+        and not isinstance(error, OperationTimeoutError)  # it may still be under way
     )

@@ -13,6 +13,8 @@ from hephaestus_pg.batching.batcher import Batcher
 from tests.support.answering import STATEMENTS, Server, called, later, settle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hephaestus_pg.execution.statements import Statement
 
 pytestmark = pytest.mark.quick
@@ -152,6 +154,24 @@ class TestSlowStatements:
         await server.answer_all()
         assert len(await asyncio.gather(*tasks)) == 6
         assert (batcher.statements_under_way, batcher.calls_inside) == (0, 0)
+
+    async def test_a_worker_whose_place_others_have_takes_nothing_more(
+        self, server: Server, elapse: Callable[[float], None]
+    ) -> None:
+        batcher = Batcher(server.run, num_workers=1, slow_after=10)
+        tasks = []
+        for id in "abc":
+            elapse(15)
+            tasks += called(batcher, "get", id)
+            await settle()
+        tasks += called(batcher, "get", "d")
+        await settle()
+        server.waiting[1].set_result(None)
+        await settle()
+        assert [ids for _, ids in server.sent] == [["a"], ["b"], ["c"]]
+
+        await server.answer_all()
+        assert len(await asyncio.gather(*tasks)) == 4
 
 
 class TestCancellation:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hephaestus_pg import (
-    UnavailableError,
-)
+from hephaestus_pg import ConflictError, OperationTimeoutError, UnavailableError
 from hephaestus_pg.batching.batcher import Batcher
-from tests.support.answering import Server, called
+from tests.support.answering import Server, call, called, later, settle
 
 if TYPE_CHECKING:
-    import asyncpg
+    from collections.abc import Callable
 
-    Pool = asyncpg.Pool[asyncpg.Record]
+    from hephaestus_pg.execution.statements import Statement
 
 pytestmark = pytest.mark.quick
 
@@ -50,3 +48,48 @@ class TestFailure:
         assert all(isinstance(error, UnavailableError) for error in errors)
         assert {getattr(error, "__cause__", None) for error in errors} == {cause}
         assert batcher.ids_held == 0
+
+    async def test_what_may_have_been_applied_is_not_sent_by_halves(self, server: Server) -> None:
+        server.error = ConflictError("who knows", applied="unknown", retryable=True)
+        batcher = Batcher(server.run, num_workers=1)
+        tasks = called(batcher, "update", *"abcd")
+        await server.answer_all()
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert [ids for _, ids in server.sent] == [["a"], ["b", "c", "d"]]
+        assert [getattr(error, "applied", None) for error in errors] == ["unknown"] * 4
+
+    async def test_halves_for_which_too_little_time_is_left_are_not_sent(
+        self, server: Server, elapse: Callable[[float], None]
+    ) -> None:
+        server.error = OperationTimeoutError("too slow", applied="no", retryable=True)
+        batcher = Batcher(server.run, num_workers=1)
+        tasks = called(batcher, "update", *"abcd")  # with a minute each
+        await settle()
+        server.answer()
+        await settle()
+        elapse(40)
+        await server.answer_all()
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert [ids for _, ids in server.sent] == [["a"], ["b", "c", "d"]]
+        assert [str(error) for error in errors] == ["too slow"] * 4
+
+
+async def test_a_statement_has_the_time_of_the_call_that_has_most(server: Server) -> None:
+    given: list[float] = []
+
+    async def run(deadline: float, statement: Statement, *arguments: Any) -> Any:
+        given.append(deadline)
+        return await server.run(deadline, statement, *arguments)
+
+    batcher = Batcher(run, num_workers=1)
+    first = later()
+    deadlines = (first, first + 10, first + 30, first + 20)
+    tasks = [
+        call(batcher, "put", id, deadline=deadline)
+        for id, deadline in zip("abcd", deadlines, strict=True)
+    ]
+    await server.answer_all()
+    await asyncio.gather(*tasks)
+    assert given == [first, first + 30]

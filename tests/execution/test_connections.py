@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from hephaestus_pg.execution.connections import PoolConnections, give_back
+from hephaestus_pg import RejectedError
+from hephaestus_pg.execution.connections import PoolConnections, give_back, take
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -52,3 +53,15 @@ async def test_a_release_that_was_cancelled_before_it_began_ends_the_connection(
     await giving_back
     assert two.get_size() == 1
     await happens(lambda: two.get_size() == 0)
+
+
+async def test_one_that_is_in_a_transaction_is_refused_and_takes_no_place(dsn: str) -> None:
+    async def setup(connection: Any) -> None:
+        await connection.execute("BEGIN")
+
+    async with asyncpg.create_pool(dsn, min_size=0, max_size=1, setup=setup) as pool:
+        for _ in range(2):
+            with pytest.raises(RejectedError, match="in a transaction"):
+                async with asyncio.timeout(30):
+                    await take(pool)
+            assert pool.get_size() == 0

@@ -165,3 +165,17 @@ class TestExpiry:
                 await transaction.connection.execute("SELECT 1 / 0")
 
         assert await self.backends(two) == before
+
+
+async def test_one_that_breaks_before_its_commit_is_sent_was_not_applied(
+    storage: AsyncStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise asyncpg.ConnectionDoesNotExistError("gone")
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionLostError) as caught:
+        async with storage.transaction() as transaction:
+            await transaction.put(order())
+            patch.setattr(type(transaction.connection), "execute", broken)
+    assert caught.value.applied == "no"
+    assert await storage.count() == 0

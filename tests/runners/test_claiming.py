@@ -318,6 +318,16 @@ async def test_a_timer_that_the_only_worker_has_set_is_claimed_when_it_is_due(
                 await storage.update(replace(held, status=Status.WAITING, due_at=soon))
 
 
+async def test_one_that_is_never_due_keeps_nobody_from_the_rest(
+    storage: AsyncStorage, table: Table
+) -> None:
+    """Before PostgreSQL 17 nothing can be subtracted from infinity."""
+    await storage.put_many([order("never"), order("x")])
+    await table.set("never", "due_at = 'infinity', attempts = 5")
+    async with storage.runner(workflows=["Order"]) as runner:
+        assert (await next_claim(runner)).id == "x"
+
+
 async def test_many_runners_never_claim_one_instance_twice(start: Start) -> None:
     storages = [await start() for _ in range(3)]
     ids = [f"x::{number:03}" for number in range(300)]
@@ -352,13 +362,16 @@ async def test_one_by_its_id_is_claimed_if_it_can_be(storage: AsyncStorage) -> N
     async with (
         storage.runner(workflows=["Order"]) as runner,
         storage.runner(workflows=["Order"]) as other,
+        storage.runner(workflows=["Refund"]),
     ):
         claim = await runner.claim("x")
         assert claim is not None
         assert await runner.claim("x") is None
         assert await other.claim("x") is None
-        for id in ("later", "waiting", "refund", "nobody"):
+        ids = ["nobody", "later", "waiting", "refund", "x"]
+        for id in ids:
             assert await runner.claim(id) is None
+        assert await asyncio.gather(*map(other.claim, ids)) == [None] * len(ids)
         async with claim:
             pass
         many = await asyncio.gather(*(other.claim("x") for _ in range(20)))

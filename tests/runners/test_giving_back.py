@@ -12,24 +12,35 @@ import pytest
 
 from hephaestus_pg import (
     AccessDeniedError,
+    ClaimLostError,
     CorruptInstanceError,
+    OperationTimeoutError,
     StaleInstanceError,
     Status,
     UnavailableError,
 )
-from tests.runners.conftest import next_claim, order
+from hephaestus_pg.runners.claiming import Claiming
+from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
-    from hephaestus_pg import AsyncStorage
+    from hephaestus_pg import AsyncStorage, Instance
     from hephaestus_pg.runners.claim import Claim
     from tests.runners.conftest import Table
     from tests.support.faults import Faults
 
 
+@pytest.mark.parametrize("when", ("asked for", "handed out"))
 async def test_a_claim_that_nobody_waits_for_any_more_is_given_back(
-    storage: AsyncStorage, table: Table, faults: Faults
+    storage: AsyncStorage, faults: Faults, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
+    hand_out = Claiming._hand_out
+
+    def handed_out(claiming: Claiming, instance: Instance) -> bool:
+        was = hand_out(claiming, instance)
+        waiting.cancel()
+        return was
+
     async with storage.runner(workflows=["Order"]) as runner:
         waiting = asyncio.create_task(next_claim(runner))
         await happens(lambda: 0 in faults.rows)
@@ -39,7 +50,11 @@ async def test_a_claim_that_nobody_waits_for_any_more_is_given_back(
             waiting.cancel()
             await storage.insert(order("x"))
 
-        faults.before("claim", leave)
+        if when == "asked for":
+            faults.before("claim", leave)
+        else:
+            monkeypatch.setattr(Claiming, "_hand_out", handed_out)
+            await storage.insert(order("x"))
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await happens(lambda: faults.tried.count("give_back") == 1)
@@ -67,6 +82,74 @@ async def test_one_that_was_cancelled_under_way_is_given_back(
         await happens(lambda: not runner._held)
         row = await table.row("a")
         assert row is None or row["runner"] is None
+
+
+async def test_one_that_shared_a_statement_and_was_cancelled_is_given_back(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    await storage.put_many(map(order, "abc"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        alone, together = faults.delay("claim"), faults.delay("claim")
+        calls = [asyncio.create_task(runner.claim(id)) for id in "abc"]
+        await together.started.wait()
+        calls[2].cancel()  # its statement is the other call's too
+        together.release()
+        alone.release()
+        await asyncio.wait(calls)
+        assert (await next_claim(runner)).id == "c"
+
+
+async def test_an_insert_in_doubt_takes_nothing_from_the_claim_that_there_is(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"]) as runner, await next_claim(runner):
+        late = OperationTimeoutError("too late", applied="unknown", retryable=True)
+        faults.refuse("insert", error=late)
+        with pytest.raises(OperationTimeoutError):
+            await runner.insert(order("a"))
+        assert not runner._giving_back._later
+
+
+async def test_a_scope_that_is_cancelled_at_its_end_gives_back(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"]) as runner:
+
+        async def body() -> None:
+            async with await next_claim(runner):
+                pass
+
+        giving_back = faults.delay("give_back")
+        task = asyncio.create_task(body())
+        await giving_back.started.wait()
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+        giving_back.release()
+        assert (await next_claim(runner)).id == "a"
+
+
+async def test_a_scope_at_its_end_is_not_cancelled_by_a_stop(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    await storage.insert(order("a"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        claim = await next_claim(runner)
+
+        async def body() -> None:
+            async with claim:
+                pass
+
+        giving_back = faults.delay("give_back")
+        task = asyncio.create_task(body())
+        await giving_back.started.wait()
+        stopping = asyncio.create_task(runner.stop())
+        await happens(lambda: claim._stopped)
+        giving_back.release()
+        await task
+        await stopping
 
 
 @pytest.mark.parametrize("fails", (True, False))
@@ -106,6 +189,31 @@ async def test_one_that_is_claimed_again_before_the_answer_is_here_was_not_lost(
                 assert 1 / (not fails)
         async with again[0] as instance:
             await storage.update(replace(instance, status=Status.COMPLETED))
+
+
+@pytest.mark.parametrize("fails", (True, False))
+async def test_scopes_that_end_together_take_nothing_from_others(
+    storage: AsyncStorage, table: Table, *, fails: bool
+) -> None:
+    await storage.put_many(map(order, "abc"))
+    async with storage.runner(workflows=["Order"]) as runner:
+        claims = [await runner.claim(id) for id in "abc"]
+        entered = asyncio.Barrier(len(claims))
+
+        async def leave(claim: Claim) -> None:
+            async with claim:
+                await table.set(claim.id, f"runner = '{OTHER}'")
+                await entered.wait()
+                if fails:
+                    raise KeyError
+
+        ends = await asyncio.gather(
+            *(leave(each) for each in claims if each), return_exceptions=True
+        )
+        assert [type(each) for each in ends] == [ClaimLostError] * 3
+    for id in "abc":
+        row = await table.row(id)
+        assert (row["runner"], row["attempts"]) == (OTHER, 0)
 
 
 async def test_a_give_back_that_fails_is_made_up_for(

@@ -118,10 +118,13 @@ async def test_a_lease_counts_from_when_its_heartbeat_was_sent(
 
 async def test_a_loop_that_does_not_answer_for_max_stall_is_dead(storage: AsyncStorage) -> None:
     await storage.insert(Instance("x", "Order"))
-    async with storage.runner(workflows=["Order"], lease=1, max_stall=1) as runner:
+    async with storage.runner(workflows=["Order"], lease=60, max_stall=1) as runner:
         with pytest.raises(ClaimLostError, match="event loop has not answered for 1 s"):
             async with await held(runner):
-                time.sleep(2.5)  # noqa: ASYNC251 - that is the fault
+                until = time.monotonic() + 30
+                while runner.is_alive and time.monotonic() < until:
+                    time.sleep(0.01)  # noqa: ASYNC251 - that is the fault
+                assert not runner.is_alive  # before the loop comes to hear of it
                 await asyncio.sleep(10)
         with pytest.raises(RunnerEndedError, match="has not answered"):
             await anext(runner.claims())

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from hephaestus_pg import ClaimLostError, Status
+from hephaestus_pg.runners.claim import Claim, Claims
+from hephaestus_pg.runners.holdings import Holdings
 from tests.runners.conftest import next_claim, order
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
     from hephaestus_pg import AsyncStorage
+    from hephaestus_pg.runners.claim import Owner
     from tests.runners.conftest import Table
     from tests.support.starting import Start
 
@@ -54,6 +57,17 @@ async def test_one_that_another_runner_of_the_storage_claims_is_lost_at_once(
                 await asyncio.wait_for(asyncio.Event().wait(), 30)
         async with await others as held:
             await storage.update(replace(held, status=Status.COMPLETED))
+
+
+async def test_a_claim_that_ends_leaves_the_next_one_of_its_id() -> None:
+    claims, owner = Claims(), cast("Owner", None)
+    held = Holdings(claims)
+    first, second = Claim(owner, order("x")), Claim(owner, order("x"))
+    held.handed_out(first)
+    held.claimed("x")
+    held.handed_out(second)
+    held.ended(first)
+    assert (held.claims(), claims.by_id) == ([second], {"x": second})
 
 
 async def test_what_is_handed_out_counts_until_its_scope_ends(storage: AsyncStorage) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from hephaestus_pg import RunnerEndedError, StorageClosedError
+from hephaestus_pg import RunnerEndedError, Status, StorageClosedError
 from hephaestus_pg.runners.heartbeat import Heartbeat
 from tests.runners.conftest import next_claim, order
 from tests.support.lag import happens
@@ -98,6 +98,29 @@ async def test_an_operator_releases_what_is_owned(storage: AsyncStorage, table: 
         assert (row["runner"], row["revision"]) == (None, before + 1)
         assert await storage.release("x") is False
         assert await storage.release("nobody") is False
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "due"),
+    (
+        (Status.PENDING, 1, None),  # the moment was that of its attempt
+        (Status.WAITING, 1, "now"),  # its timer, which a failed attempt put off, had come
+        (Status.WAITING, 0, "ahead"),
+        (Status.PENDING, 0, "ahead"),
+    ),
+)
+async def test_what_is_released_is_due_at_once_where_a_failed_attempt_put_it_off(
+    storage: AsyncStorage, table: Table, status: Status, attempts: int, due: str | None
+) -> None:
+    await storage.insert(order("x", status))
+    ahead = "runner = gen_random_uuid(), due_at = now() + interval '1 hour'"
+    await table.set("x", f"{ahead}, attempts = {attempts}")
+    assert await storage.release("x") is True
+    row = await table.row("x")
+    assert (row["runner"], row["attempts"]) == (None, 0)
+    seconds = row["due"]
+    found = None if seconds is None else "ahead" if seconds > 0 else "now"
+    assert found == due
 
 
 async def test_a_runner_that_starts_while_its_storage_closes_is_stopped(

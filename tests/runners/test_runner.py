@@ -13,6 +13,7 @@ import pytest
 from hephaestus_pg import (
     AccessDeniedError,
     ClaimLostError,
+    ConnectionLostError,
     HephaestusError,
     Instance,
     InstanceExistsError,
@@ -73,6 +74,20 @@ async def test_an_instance_is_inserted_and_owned_in_one_statement(
         with pytest.raises(InvalidValueError, match="workflow"):
             await runner.insert(Instance("z", "Refund"))
         assert await storage.get("z") is None
+
+
+async def test_an_insert_that_another_runner_beat_is_in_doubt(
+    storage: AsyncStorage, faults: Faults
+) -> None:
+    async with (
+        storage.runner(workflows=["Order"]) as first,
+        storage.runner(workflows=["Order"]) as second,
+    ):
+        await first.insert(order("x"))
+        faults.break_connection("insert")
+        with pytest.raises(ConnectionLostError) as caught:
+            await second.insert(order("x"))  # an equal one, and not its own
+        assert caught.value.applied == "unknown"
 
 
 async def test_stop_gives_back_at_once_and_counts_no_attempt(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hephaestus_pg import ConflictError
+from hephaestus_pg.runners.takeover import Takeover
 from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens
 
@@ -101,11 +102,23 @@ async def test_a_runner_without_a_row_is_dead(
         assert (await table.row("a"))["attempts"] == 1
 
 
-async def test_a_dead_runner_claims_nothing(storage: AsyncStorage, table: Table) -> None:
-    await storage.insert(order("a"))
-    async with storage.runner(workflows=["Order"], lease=60) as runner:
+async def test_a_dead_runner_claims_nothing_though_its_row_is_still_there(
+    storage: AsyncStorage, table: Table, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(_: Takeover) -> None:
+        """Leaves the dead in peace."""
+
+    monkeypatch.setattr(Takeover, "look", look)
+    await storage.put_many(map(order, "abc"))
+    async with storage.runner(workflows=["Order"], lease=3600) as runner:
         await table.expire(runner.token)
-        assert await runner.claim("a") is None
+        assert await asyncio.gather(*map(runner.claim, "abc")) == [None] * 3
+        waiting = asyncio.create_task(next_claim(runner))
+        before = len(faults.tried)
+        await happens(lambda: waiting.done() or faults.tried[before:].count("claim") > 1)
+        assert not waiting.done()
+        waiting.cancel()
+    assert [each.runner for each in await storage.query()] == [None] * 3
 
 
 async def test_an_instance_that_kills_each_of_its_runners_is_given_to_nobody_in_the_end(

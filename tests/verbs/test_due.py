@@ -138,14 +138,21 @@ async def test_a_write_keeps_the_owner_of_what_goes_on_and_forgets_failed_attemp
     assert set((await columns(pool, storage)).values()) == {(runner, NOON, 0)}
 
 
-async def test_an_instance_that_replaces_a_finished_one_is_nobodys(
-    storage: AsyncStorage, pool: Pool
+@pytest.mark.parametrize("together", (False, True))
+async def test_an_instance_that_replaces_a_finished_one_has_nothing_of_it(
+    storage: AsyncStorage, pool: Pool, together: bool
 ) -> None:
-    await storage.put(replace(timer("a"), status=Status.FAILED))
-    await own(pool, storage, runner=TOKEN, attempts=3)
-    written = await storage.insert(Instance("a", "Order"), replace_finished=True)
-    assert written.runner is None
-    assert await columns(pool, storage) == {"a": (None, None, 0)}
+    old = [replace(timer(id), workflow_version=7, status=Status.FAILED) for id in "abc"]
+    await storage.put_many(replace(each, workflow="Old") for each in old)
+    long_ago = NOON.replace(tzinfo=None)
+    await own(pool, storage, runner=TOKEN, attempts=3, inserted_at=long_ago, updated_at=long_ago)
+    new = [Instance(id, "Order") for id in "abc"]
+    calls = [storage.insert(each, replace_finished=True) for each in new]
+    written = await asyncio.gather(*calls) if together else [await call for call in calls]
+    read = await storage.query(order_by="id")
+    assert written == read == new
+    assert [each.inserted_at for each in read] == [each.updated_at for each in written]
+    assert await columns(pool, storage) == dict.fromkeys("abc", (None, None, 0))
 
 
 async def test_a_writer_that_does_not_know_the_columns_leaves_them(

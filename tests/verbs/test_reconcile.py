@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from hephaestus_pg import (
+    AccessDeniedError,
     AsyncStorage,
     ConnectionLostError,
     Instance,
@@ -204,3 +205,21 @@ async def test_a_failed_look_leaves_it_unknown(small: AsyncStorage, faults: Faul
         with pytest.raises(ConnectionLostError) as caught:
             await write
         assert caught.value.applied == "unknown"
+
+
+@pytest.mark.parametrize("unknown", ("timeout", "unfenced"))
+async def test_what_may_still_be_under_way_is_not_looked_for(
+    small: AsyncStorage, faults: Faults, unknown: str
+) -> None:
+    held = await small.insert(order())
+    if unknown == "timeout":  # such as a command_timeout of the pool's, before the deadline
+        late = OperationTimeoutError("too late", applied="unknown", retryable=True)
+        faults.refuse("update", error=late)
+    else:
+        faults.lose_answer("update")
+        denied = AccessDeniedError("not yours", applied="no", retryable=False)
+        faults.refuse("terminate_backend", error=denied)
+    with pytest.raises((OperationTimeoutError, ConnectionLostError)) as caught:
+        await small.update(replace(held, status=Status.RUNNING))
+    assert caught.value.applied == "unknown"
+    assert "get" not in faults.tried

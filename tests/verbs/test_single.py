@@ -116,6 +116,18 @@ class TestInsert:
         assert stored.context.initial == {"order_id": 1}
         assert stored == await storage.get("orderid::1")
 
+    async def test_an_equal_one_that_came_meanwhile_is_another(
+        self, storage: AsyncStorage, faults: Faults, pool: asyncpg.Pool[asyncpg.Record]
+    ) -> None:
+        """The row in its way goes, and an equal one of another caller's comes."""
+        table = f"{storage.schema}.workflow_instances"
+        await storage.insert(order(workflow="Other"))
+        faults.before("get", lambda: pool.execute(f"UPDATE {table} SET id = 'gone'"))
+        back = f"UPDATE {table} SET id = 'orderid::1', workflow = 'Order'"
+        faults.before("transaction", lambda: pool.execute(back))
+        with pytest.raises(InstanceExistsError):
+            await storage.insert(order())
+
     async def test_one_whose_commit_lost_its_answer_is_not_refused_by_its_own_row(
         self, storage: AsyncStorage, faults: Faults, pool: asyncpg.Pool[asyncpg.Record]
     ) -> None:
