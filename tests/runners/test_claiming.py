@@ -115,7 +115,9 @@ async def test_one_whose_update_is_refused_keeps_nobody_from_the_rest(
     await storage.put_many([order("a"), order("b"), order("refused")])
     await pool.execute(
         f"UPDATE {storage.schema}.workflow_instances"
-        " SET inserted_at = now() - interval '1 day' WHERE id = 'refused';"
+        " SET inserted_at = now() - interval '1 day' WHERE id = 'refused'"
+    )
+    await pool.execute(
         f"ALTER TABLE {storage.schema}.workflow_instances"
         " ADD CONSTRAINT closed CHECK (id <> 'refused') NOT VALID"
     )

@@ -11,7 +11,7 @@ import pytest
 
 from hephaestus_pg import RunnerEndedError, Status, StorageClosedError
 from hephaestus_pg.runners.heartbeat import Heartbeat
-from tests.runners.conftest import next_claim, order
+from tests.runners.conftest import OTHER, next_claim, order
 from tests.support.lag import happens
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ async def test_what_is_released_is_due_at_once_where_a_failed_attempt_put_it_off
     storage: AsyncStorage, table: Table, status: Status, attempts: int, due: str | None
 ) -> None:
     await storage.insert(order("x", status))
-    ahead = "runner = gen_random_uuid(), due_at = now() + interval '1 hour'"
+    ahead = f"runner = '{OTHER}', due_at = now() + interval '1 hour'"
     await table.set("x", f"{ahead}, attempts = {attempts}")
     assert await storage.release("x") is True
     row = await table.row("x")

@@ -121,6 +121,7 @@ _ANYWHERE = {
         "test_all_are_looked_at_however_often_one_of_them_is_told_of",
         "test_by_a_program_of_another_kind",
         "test_its_statements_go_on_working_beside_ours",
+        "test_what_others_have_parked_or_ended_is_given_no_moment",
         "system/test_revisions.py",
     ),
     "it makes a trigger, or takes ours away": (
@@ -188,6 +189,8 @@ _IN_SHARDS = {
     "rows of several shards cannot be skipped while somebody holds them": (
         "test_one_that_is_started_again_meanwhile_stays",
         "test_what_its_frozen_owner_has_locked_keeps_nobody_from_the_rest",
+        "test_what_somebody_has_locked_for_long_keeps_nobody_from_the_rest",
+        "test_what_somebody_has_locked_keeps_a_stop_from_nothing_else",
     ),
     "shards count the hours of all that they have, or estimate them": (
         "test_an_hour_of_many_is_estimated",
