@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.support.faults import Faults
     from tests.support.starting import Start
 
+pytestmark = pytest.mark.once
+
 MANY = 40_000
 
 

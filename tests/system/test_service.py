@@ -116,11 +116,16 @@ def test_tenants_see_nothing_of_each_other(services: list[Service]) -> None:
     assert one.call("GET", "/nobody/orders/x")[0] == 404
 
 
-@pytest.mark.parametrize("path", ("?status=done", "?status=failed&after=nonsense", "/%00"))
-def test_what_is_wrong_is_the_callers_fault(services: list[Service], path: str) -> None:
-    status, answer = services[0].call("GET", f"/acme/orders{path}")
-    assert status == 422
-    assert "is" in answer["detail"]
+def test_what_is_wrong_is_the_callers_fault(services: list[Service]) -> None:
+    wrong = {
+        "?status=done": "status is 'done'",
+        "?status=failed&after=nonsense": "after is 'nonsense'",
+        "/%00": "id is ",
+    }
+    for path, said in wrong.items():
+        status, answer = services[0].call("GET", f"/acme/orders{path}")
+        assert status == 422
+        assert said in answer["detail"]
 
 
 def test_one_that_is_told_to_end_hands_over_what_it_runs(services: list[Service]) -> None:

@@ -212,6 +212,7 @@ async def trigger(pool: Pool, schema: str, body: str) -> None:
     """)
 
 
+@pytest.mark.once
 async def test_a_statement_too_slow_for_the_role_is_divided(
     dsn: str, migrated: str, pool: Pool, start: Start
 ) -> None:
@@ -226,6 +227,7 @@ async def test_a_statement_too_slow_for_the_role_is_divided(
     assert len(puts) == 20
 
 
+@pytest.mark.once
 async def test_a_call_that_is_too_slow_alone_is_told_so(
     dsn: str, migrated: str, pool: Pool, start: Start
 ) -> None:
