@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hephaestus_pg.embedded import EmbeddedServer
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+pytestmark = [pytest.mark.once, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 SCHEMA = "orders"
 IDS = [f"order::{number:03}" for number in range(50)]
