@@ -12,7 +12,7 @@ import asyncpg
 from benchmarks.claimable import CLAIM, CLAIMED, FILL, REGISTER, WORKFLOWS
 from benchmarks.load import percentile
 from hephaestus_pg import _sql, migrations
-from hephaestus_pg.runners.claiming import SPREAD
+from hephaestus_pg.runners.reach import SPREAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ import asyncpg
 
 from benchmarks.claimable import CLAIM, CLAIMED, FILL, REGISTER, WORKFLOWS
 from hephaestus_pg import migrations
-from hephaestus_pg.runners.claiming import SPREAD
+from hephaestus_pg.runners.reach import SPREAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

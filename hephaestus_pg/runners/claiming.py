@@ -8,7 +8,6 @@ import random
 from contextlib import suppress
 from contextvars import copy_context
 from copy import copy
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hephaestus_pg.errors import (
@@ -17,6 +16,7 @@ from hephaestus_pg.errors import (
     HephaestusError,
     OperationInterruptedError,
 )
+from hephaestus_pg.runners.reach import Reach
 from hephaestus_pg.runners.takeover import Takeover, may_be_of_one_row
 from hephaestus_pg.runners.waiters import Waiters
 
@@ -33,25 +33,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hephaestus_pg")
 
-MOST = 100
-"""Instances that one statement claims at the most."""
-
-SPREAD, SPREAD_LEAST = 4, 20
-"""Among how many times as many of the oldest a claim is drawn where there are other runners, and
-among how many at least: if all take the first, most claims find them taken."""
-
-AMONG_ALL = 500
-"""Among how many of the oldest a claim reaches for all that it can have: more are not read."""
-
 POLL_SECONDS = 1.0
 """Seconds until the next look, where there was too little to claim and nobody told of a write."""
 
 LEAST_SECONDS = 0.02
 """Seconds between two claims at the least, after two that found nothing: what others write is for
 other runners then, or taken by them."""
-
-REFUSED_SECONDS = 10.0
-"""Seconds for which instances are claimed one by one, after one that may not be updated."""
 
 END_SECONDS = 5.0
 """Seconds that a claim under way may take to end, once the runner is stopped."""
@@ -77,16 +64,12 @@ class Claiming:
         self._held = held
         self._giving_back = giving_back
         self._takeover = Takeover(executor, settings)
+        self._reach = Reach(lambda: self._takeover.runners)
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._waiting = Waiters()
         self._wake = asyncio.Event()
         self._claimed = 0.0
-        self._reaches_far = True
-        """The last claim got too little: perhaps the oldest are locked by others, for long."""
-        self._found_nothing = 0
-        """Claims in a row that did."""
-        self._one_by_one_until = -inf
         self._has_timer = False
         """A timer was set while nobody waited: who waits next has to know when it is due."""
         self._task: asyncio.Task[None] | None = None
@@ -185,22 +168,18 @@ class Claiming:
             if self.draining is not None and self.draining.is_over_limit:
                 self._waiting.answer_all(self.draining.error())
                 return
-            if was_idle and self._found_nothing and not self._held.ids():
+            if was_idle and self._reach.found_nothing and not self._held.ids():
                 self._waiting.answer_all(None)
                 return
             if not claimed:
                 await self._pause()
 
     def _claim_one_by_one(self, error: DatabaseError) -> None:
-        """Has instances drawn one by one for a while, lest the one to blame is in each claim."""
-        if not self._is_one_by_one:
+        """Has instances claimed one by one for a while, and the next at once."""
+        if not self._reach.is_one_by_one:
             logger.warning("an instance cannot be claimed, and others are one by one: %s", error)
-            self._one_by_one_until = self._loop.time() + REFUSED_SECONDS
+            self._reach.draw_one_by_one()
             self._wake.set()
-
-    @property
-    def _is_one_by_one(self) -> bool:
-        return self._loop.time() < self._one_by_one_until
 
     def _worked(self, task: asyncio.Task[None]) -> None:
         """Leaves nobody waiting behind a task that something else has ended."""
@@ -213,8 +192,7 @@ class Claiming:
     async def _claim(self) -> bool:
         """Claims for those who wait; ``False`` if there was nothing more to claim."""
         self._claimed = self._loop.time()
-        number = min(len(self._waiting), 1 if self._is_one_by_one else MOST)
-        reached_far = self._reaches_far
+        number = self._reach.number(len(self._waiting))
         rows: list[Record] = []
         with self._executor.operation("claim", None, None) as deadline:
             if self._is_unsure:
@@ -222,11 +200,7 @@ class Claiming:
                 self._is_unsure = False
             if not rows:
                 rows = await self._send(deadline, number)
-        self._reaches_far = len(rows) < number
-        if rows:
-            self._found_nothing = 0
-        elif reached_far:
-            self._found_nothing += 1
+        may_be_more = self._reach.found(len(rows), number)
         instances, unreadable = self._decoded(rows)
         for instance in instances:
             self._held.claimed(instance.id)
@@ -235,8 +209,7 @@ class Claiming:
             *[give_back(id, failed=True) for id in unreadable],
             *[give_back(each.id) for each in instances if not self._hand_out(each)],
         )
-        others_were_faster = len(rows) > 0 and not self._is_alone
-        return len(rows) >= number or others_were_faster or not reached_far
+        return may_be_more
 
     async def _unknown(self, deadline: float) -> list[Record]:
         """Reads what is owned and nobody here knows of: what a lost answer held."""
@@ -254,23 +227,14 @@ class Claiming:
                 self._giving_back.token,
                 self._workflows,
                 str(number),
-                str(self._among(number)),
-                str(self._is_one_by_one or not self._is_alone),
+                str(self._reach.among(number)),
+                str(self._reach.is_random),
             )
         except DatabaseError as error:
             self._is_unsure = error.applied != "no"
             raise
         self._is_unsure = False
         return rows
-
-    @property
-    def _is_alone(self) -> bool:
-        return self._takeover.runners == 1
-
-    def _among(self, number: int) -> int:
-        if self._reaches_far or self._is_one_by_one:
-            return AMONG_ALL
-        return number if self._is_alone else max(SPREAD * number, SPREAD_LEAST)
 
     def _decoded(self, rows: list[Record]) -> tuple[list[Instance], list[str]]:
         """Reads the rows, the oldest due first, and the ids of those that cannot be read."""
@@ -302,7 +266,7 @@ class Claiming:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._wake.wait()
-        if self._found_nothing > 1:
+        if self._reach.found_nothing > 1:
             await asyncio.sleep(self._claimed + LEAST_SECONDS - self._loop.time())
 
 
