@@ -15,7 +15,7 @@ import pytest
 from hephaestus_pg import _sql, migrations
 from tests.support.databases import new_database
 from tests.system import test_query_plans
-from tests.system.test_query_plans import KEY, PLANS, rows_read, scanned
+from tests.system.test_query_plans import KEY, PLANS, rebuilt_indexes, rows_read, scanned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,24 +65,14 @@ SELECT lpad(n::text, 32, '0')::uuid, 'r', '{{{",".join(ORDERS)}}}', now(), now()
 FROM generate_series(1, {RUNNERS}) AS n
 """
 
-INDEXES = """
-SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid)
-FROM pg_index WHERE indrelid = %s::regclass AND NOT indisprimary
-"""
-
 
 @pytest.fixture(scope="module")
 def filled(pytestconfig: pytest.Config) -> Iterator[psycopg.Connection[Any]]:
     with new_database(pytestconfig) as dsn:
         asyncio.run(migrations.up(dsn, schema="plans"))
         with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as connection:
-            # Built at the end, they take a fraction of the time.
-            indexes = connection.execute(INDEXES, (TABLE,)).fetchall()
-            for name, _ in indexes:
-                connection.execute(f"DROP INDEX {name}")
-            connection.execute(FILL)
-            for _, made in indexes:
-                connection.execute(made)
+            with rebuilt_indexes(connection, TABLE):
+                connection.execute(FILL)
             connection.execute(f"VACUUM ANALYZE {TABLE}, plans.workflow_runners")
             yield connection
 
