@@ -74,8 +74,9 @@ def order(number=1):
     return Instance.new("Order", {"amount": 99}, id=f"order::{number}")
 """
 
-# The plug-in is named, since it is an entry point only where the package is installed.
-PLUGIN = ("-p", "no:hephaestus_pg", "-p", "hephaestus_pg.testing.plugin")
+# The plug-in is named, since it is an entry point only where the package is installed. LangGraph's
+# would warn on Python 3.14.
+PLUGIN = ("-pno:langsmith_plugin", "-pno:hephaestus_pg", "-phephaestus_pg.testing.plugin")
 
 
 @pytest.fixture

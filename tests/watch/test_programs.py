@@ -156,7 +156,7 @@ class TestShutdown:
         if not (child := os.fork()):
             try:
                 asyncio.events._set_running_loop(None)
-                loop = asyncio.get_event_loop_policy().new_event_loop()
+                loop = asyncio.new_event_loop()
                 loop.run_until_complete(storage.wait("x"))
             except WrongEventLoopError:
                 os.write(write, b"refused")
