@@ -76,7 +76,7 @@ def order(number=1):
 
 # The plug-in is named, since it is an entry point only where the package is installed. LangGraph's
 # would warn on Python 3.14.
-PLUGIN = ("-pno:langsmith_plugin", "-pno:hephaestus_pg", "-phephaestus_pg.testing.plugin")
+PLUGIN = ("-pno:langsmith_plugin", "-pno:hephaestus_pg", "-p", "hephaestus_pg.testing.plugin")
 
 
 @pytest.fixture
