@@ -62,8 +62,9 @@ class Service:
         try:
             with urlopen(request, timeout=WAIT_SECONDS) as answer:
                 return answer.status, json.load(answer)
-        except HTTPError as error:
-            return error.code, json.load(error)
+        except HTTPError as refused:
+            with refused:
+                return refused.code, json.load(refused)
 
 
 def comes(there: Callable[[], object]) -> None:

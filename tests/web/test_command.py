@@ -51,8 +51,9 @@ def answer(url: str, **headers: str) -> tuple[int, str]:
     try:
         with urlopen(Request(url, headers=headers), timeout=60) as found:
             return int(found.status), found.read().decode()
-    except HTTPError as error:
-        return error.code, error.read().decode()
+    except HTTPError as refused:
+        with refused:
+            return refused.code, refused.read().decode()
 
 
 def status(url: str, **headers: str) -> int:
