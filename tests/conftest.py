@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 hypothesis_settings.register_profile(
     "any machine",
     hypothesis_settings(),
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -46,7 +47,7 @@ hypothesis_settings.load_profile("any machine")
 # pytest tests/system/test_exactness.py --hypothesis-profile long --timeout 0
 hypothesis_settings.register_profile("long", max_examples=100_000)
 # Where it was searched before, with another Python and another server.
-hypothesis_settings.register_profile("few", max_examples=20)
+hypothesis_settings.register_profile("few", max_examples=10)
 
 
 def _is_of_this_test(record: logging.LogRecord) -> bool:

@@ -14,6 +14,8 @@ from hephaestus_pg import EmbeddedServerError
 from hephaestus_pg.embedded import EmbeddedServer
 from tests.support.embedded import ask, wait_until_gone
 
+pytestmark = pytest.mark.once
+
 
 def test_a_given_data_folder_is_kept() -> None:
     # Below /tmp itself, since the folders of pytest are closed to the server's account.

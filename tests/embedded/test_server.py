@@ -15,6 +15,8 @@ from hephaestus_pg.embedded.cluster import Cluster
 from hephaestus_pg.embedded.programs import packaged_binaries
 from tests.support.embedded import ask, is_alive
 
+pytestmark = pytest.mark.once
+
 
 def test_a_server_runs_within_the_block_and_leaves_nothing(server: EmbeddedServer) -> None:
     with server:

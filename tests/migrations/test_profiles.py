@@ -255,6 +255,7 @@ async def test_writers_and_searches_go_on_throughout_and_nothing_is_lost(
     assert await storage.count() == 3000 + len(acknowledged)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "sizes", ({}, {"initial": 1000, "steps": 1000}, {"initial": 1000, "steps": 8000})
 )

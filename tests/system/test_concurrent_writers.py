@@ -28,6 +28,7 @@ BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pid
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
+@pytest.mark.once
 async def test_of_a_hundred_inserts_of_one_id_exactly_one_succeeds(
     dsn: str, storage: AsyncStorage
 ) -> None:
@@ -51,6 +52,7 @@ async def test_an_insert_whose_obstacle_went_meanwhile_tries_again(
     assert (again.revision or 0) > MOMENT
 
 
+@pytest.mark.once
 async def test_a_finished_instance_is_replaced_by_exactly_one(
     dsn: str, storage: AsyncStorage
 ) -> None:
@@ -64,6 +66,7 @@ async def test_a_finished_instance_is_replaced_by_exactly_one(
     )
 
 
+@pytest.mark.once
 async def test_each_acknowledged_update_is_in_the_chain_exactly_once(
     dsn: str, storage: AsyncStorage
 ) -> None:
@@ -94,6 +97,7 @@ async def test_each_acknowledged_update_is_in_the_chain_exactly_once(
     assert sum(result["refused"] for result in results) > 0
 
 
+@pytest.mark.once
 async def test_calls_in_opposite_orders_do_not_wait_for_each_other(database: str) -> None:
     """A deadlock would be tried again in silence: it is the server that is asked."""
     await migrations.up(database)

@@ -343,6 +343,7 @@ async def turns_beside(busy: AsyncStorage, lone: list[AsyncStorage]) -> tuple[in
 
 
 class TestManyTenants:
+    @pytest.mark.once
     async def test_none_starves_beside_one_with_many_callers(
         self, storage: AsyncStorage, lone: list[AsyncStorage], start: Start
     ) -> None:
