@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from tests.commands.conftest import Do
     from tests.support.commands import Run
 
+pytestmark = pytest.mark.once
+
 LOOKS = (["list"], ["stats"], ["stuck", "--older-than", "0s"], ["show", "order::1"])
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CODE = Path(hephaestus_pg.__file__).parents[1]

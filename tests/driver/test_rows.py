@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from tests.support.starting import Start
 
+pytestmark = pytest.mark.once
+
 SOON = datetime.now(UTC) + timedelta(days=1)
 NUMBERS = ("int2", "int4", "int8", "float4", "float8", "numeric", "bool", "oid")
 MOMENTS = ("timestamp", "timestamptz", "date", "interval")

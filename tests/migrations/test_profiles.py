@@ -157,6 +157,7 @@ async def test_a_large_table_is_not_rewritten_unasked(
     await assert_is(link, migrated, "initial")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "switch",
     (

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
+pytestmark = pytest.mark.once
+
 __all__ = ["role"]  # a fixture
 
 NUMBER = 4
@@ -343,7 +345,6 @@ async def turns_beside(busy: AsyncStorage, lone: list[AsyncStorage]) -> tuple[in
 
 
 class TestManyTenants:
-    @pytest.mark.once
     async def test_none_starves_beside_one_with_many_callers(
         self, storage: AsyncStorage, lone: list[AsyncStorage], start: Start
     ) -> None:

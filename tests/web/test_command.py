@@ -22,6 +22,8 @@ from tests.support.catalog import WAIT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.once
+
 pytest.importorskip("jinja2", reason="the group test is not installed")
 
 
@@ -109,7 +111,6 @@ def test_an_address_that_cannot_be_had_says_what_to_give(
     assert said.endswith("; give another --host, or another --port, 0 for any\n")
 
 
-@pytest.mark.once
 def test_a_page_waits_five_seconds_for_the_server(dsn: str, migrated: str) -> None:
     with (
         served("--dsn", dsn, "--schema", migrated) as (url, _),
