@@ -159,6 +159,9 @@ _ANYWHERE = {
         "test_batch_by_decides_which_calls_share_a_statement",
         "watch/test_keyed.py",
         "test_what_a_hook_sets_is_each_callers_own",
+        "test_it_claims_and_gives_back_what_who_started_it_may_see",
+        "test_it_gives_back_at_the_end_of_a_scope_what_who_works_on_it_may_not_see",
+        "test_who_is_cancelled_as_he_is_given_what_he_may_not_see_gives_it_back",
     ),
     "writes do not ask who listens: the notifier does, in a statement of its own": (
         "test_a_write_asks_now_and_then_who_listens_and_each_in_a_transaction",
