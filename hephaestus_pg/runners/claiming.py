@@ -200,7 +200,7 @@ class Claiming:
                 self._is_unsure = False
             if not rows:
                 rows = await self._send(deadline, number)
-        may_be_more = self._reach.found(len(rows), number)
+        may_be_more = self._reach.note(len(rows), number)
         instances, unreadable = self._decoded(rows)
         for instance in instances:
             self._held.claimed(instance.id)

@@ -33,7 +33,7 @@ class Reach:
         """The last claim got too little: perhaps the oldest are locked by others, for long."""
         self._one_by_one_until = -inf
         self.found_nothing = 0
-        """Claims in a row that found nothing, as far as they reached."""
+        """Claims that reached for all and found nothing, since the last that found some."""
 
     @property
     def is_one_by_one(self) -> bool:
@@ -55,7 +55,7 @@ class Reach:
             return AMONG_ALL
         return number if self._is_alone else max(SPREAD * number, SPREAD_LEAST)
 
-    def found(self, found: int, number: int) -> bool:
+    def note(self, found: int, number: int) -> bool:
         """Notes what a claim of that ``number`` found; ``False`` if there is nothing more."""
         was_far, self._is_far = self._is_far, found < number
         if found:

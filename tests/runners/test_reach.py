@@ -11,7 +11,7 @@ pytestmark = pytest.mark.once
 async def narrow(runners: int) -> Reach:
     """A reach whose last claim got what it wanted."""
     made = Reach(lambda: runners)
-    made.found(5, 5)
+    made.note(5, 5)
     return made
 
 
@@ -27,7 +27,7 @@ async def test_the_first_claim_reaches_for_all() -> None:
 async def test_one_that_got_all_is_followed_by_one_among_the_oldest_alone() -> None:
     alone = await narrow(runners=1)
     assert (alone.among(3), alone.is_random) == (3, False)
-    alone.found(2, 3)
+    alone.note(2, 3)
     assert alone.among(3) == AMONG_ALL
 
 
@@ -42,7 +42,7 @@ async def test_several_runners_draw_at_random_among_more_than_they_take() -> Non
 async def test_behind_a_claim_that_reached_for_few_there_may_be_more(
     runners: int, found: int
 ) -> None:
-    assert (await narrow(runners)).found(found, 3)
+    assert (await narrow(runners)).note(found, 3)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ async def test_behind_a_claim_that_reached_for_few_there_may_be_more(
 async def test_behind_one_that_reached_for_all_only_what_it_had_no_room_for_or_others_took(
     runners: int, found: int, *, may_be_more: bool
 ) -> None:
-    assert Reach(lambda: runners).found(found, 3) is may_be_more
+    assert Reach(lambda: runners).note(found, 3) is may_be_more
 
 
 async def test_only_a_claim_that_reached_for_all_has_found_nothing() -> None:
     made = await narrow(runners=1)
     counts = []
     for found in (0, 0, 0, 1, 0):
-        made.found(found, 5)
+        made.note(found, 5)
         counts.append(made.found_nothing)
     assert counts == [0, 1, 2, 0, 1]
 
